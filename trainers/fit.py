@@ -1,0 +1,417 @@
+"""fit(config, features) -> FitResult: one fine-tune, from the first step to the restored best weights.
+
+Shapes: B texts, T tokens of the longest one, D hidden size, N texts, C classes.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from trainers.batching import Rows, shuffled_batches, sorted_batches
+from trainers.config import TrainConfig
+from trainers.encoder import Encoder, attention_mask, pool, set_dropout
+from trainers.errors import FitError, InputError
+from trainers.features import Batch, Features, Source
+from trainers.head import Head
+from trainers.metrics import accuracy, cross_entropy, standard_error
+from trainers.stopping import EarlyStopping, StopReason
+
+PEEK_TEXTS = 500
+"""Validation texts that a peek between evaluations looks at."""
+
+FIRST_SAMPLE = 300
+"""Training texts looked at first, to tell whether the training accuracy is near the ceiling."""
+
+KEPT_CHECKPOINTS = 3
+"""Candidates whose weights are kept, should the exact training accuracy rule the first ones out."""
+
+EVALUATION_BATCH = 64
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One look at a fit under way.
+
+    A full evaluation decides on stopping and may be restored. A peek is cheap, and serves pruning alone:
+    the fit goes on as if it had not been.
+
+    Attributes:
+        epoch: Age in epochs; a fraction inside an epoch.
+        peek: Whether this is a peek.
+        validation_loss: Mean cross-entropy in nats, eval mode; of a peek, on a fixed random sample.
+        validation_accuracy: Likewise.
+        training_accuracy: Eval mode; exact or estimated on a fixed random sample, which doubles while
+            the ceiling lies within two standard errors. Of a peek, that of the batches trained on since
+            the last look, in train mode: free, and a little low.
+        exact: Whether the training accuracy is in eval mode over the whole split.
+        seconds: Wall time since the fit began.
+        tokens: Tokens trained on since the fit began.
+    """
+
+    epoch: float
+    peek: bool
+    validation_loss: float
+    validation_accuracy: float
+    training_accuracy: float
+    exact: bool
+    seconds: float
+    tokens: int
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """What a fit achieved with the weights it restored.
+
+    Attributes:
+        network: With the restored weights, in eval mode.
+        validation_loss: Of the restored weights, as everything below.
+        validation_accuracy: Whole validation split.
+        training_accuracy: Exact: eval mode, whole training split.
+        best_epoch: Age of the restored weights.
+        epochs: How far the fit got.
+        stopped: What ended it; ``epochs`` is the planned end.
+        evaluations: The full ones, in order of age.
+        seconds: Wall time of it all.
+        tokens: Tokens trained on.
+    """
+
+    network: Network
+    validation_loss: float
+    validation_accuracy: float
+    training_accuracy: float
+    best_epoch: float
+    epochs: float
+    stopped: StopReason | Literal["epochs"]
+    evaluations: tuple[Evaluation, ...]
+    seconds: float
+    tokens: int
+
+
+class Network(nn.Module):
+    """The encoder from some depth upwards, and a head; the frozen part of it stays in eval mode.
+
+    Args:
+        encoder: Where layers are copied from; frozen ones are shared.
+        config: Freeze depth, pooling, dropout, width.
+        start: Layers that the inputs have already been through; None expects token ids.
+        num_classes: C.
+    """
+
+    def __init__(self, encoder: Encoder, config: TrainConfig, *, start: int | None, num_classes: int) -> None:
+        super().__init__()
+        self.freeze_depth = config.freeze_depth
+        self.start = start
+        self.pooling = config.encoder.pooling
+        self.store_dtype = getattr(torch, config.cache)
+        self.frozen = [encoder.layers[i] for i in range(start or 0, config.freeze_depth)]
+        self.frozen_embeddings = encoder.embeddings if start is None and config.freeze_depth else None
+        self.embeddings = None if config.freeze_depth else copy.deepcopy(encoder.embeddings)
+        self.layers = copy.deepcopy(encoder.layers[config.freeze_depth :])
+        self.pooled_inputs = start == encoder.num_layers
+        for part in (self.embeddings, self.layers):
+            if part is not None:
+                part.requires_grad_()
+                set_dropout(part, config.encoder_dropout)
+        self.head = Head(
+            hidden_size=encoder.hidden_size,
+            width=config.head_width,
+            num_classes=num_classes,
+            dropout=config.dropout,
+        )
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Return logits_BC."""
+        if self.pooled_inputs:
+            return self.head(batch.inputs)  # type: ignore[no-any-return]
+        mask = attention_mask(batch.mask_BT)
+        hidden_BTD = self._frozen_prefix(batch, mask) if self.freeze_depth else batch.inputs
+        if self.embeddings is not None:
+            hidden_BTD = self.embeddings(input_ids=batch.inputs)
+        for layer in self.layers:
+            hidden_BTD = layer(hidden_BTD, attention_mask=mask)
+        return self.head(pool(hidden_BTD, batch.mask_BT, pooling=self.pooling))  # type: ignore[no-any-return]
+
+    @torch.no_grad()
+    def _frozen_prefix(self, batch: Batch, mask: Tensor | None) -> Tensor:
+        hidden_BTD = batch.inputs
+        if self.frozen_embeddings is not None:
+            hidden_BTD = self.frozen_embeddings(input_ids=batch.inputs)
+        for layer in self.frozen:
+            hidden_BTD = layer(hidden_BTD, attention_mask=mask)
+        if self.frozen and len(self.layers):
+            # As if it came from the cache: a result must not depend on what is stored.
+            hidden_BTD = hidden_BTD.to(self.store_dtype).float()
+        return hidden_BTD
+
+
+def fit(
+    config: TrainConfig,
+    features: Features,
+    *,
+    peeks: Sequence[float] = (),
+    on_evaluation: Callable[[Evaluation], None] = lambda _: None,
+) -> FitResult:
+    """Fine-tune the encoder of ``features`` as ``config`` says.
+
+    The result depends on ``config`` and the machine alone: random numbers come from ``config.seed``, and the
+    caller's generators are left as they were.
+
+    Args:
+        config: Everything that decides the fit.
+        features: Encoder, splits and stored features.
+        peeks: Ages in epochs at which to peek, unless a full evaluation is due there anyway.
+        on_evaluation: Called after each evaluation and peek; what it raises ends the fit.
+
+    Raises:
+        FitError: The loss diverged or memory ran out.
+        InputError: The freeze depth exceeds the encoder's layers.
+    """
+    if config.freeze_depth > features.encoder.num_layers:
+        raise InputError(
+            f"freeze_depth must be at most {features.encoder.num_layers}, the layers of "
+            f"{features.encoder.name!r}, got {config.freeze_depth}; lower it"
+        )
+    with torch.random.fork_rng(devices=[]), _named_failures():
+        torch.manual_seed(config.seed)
+        return _Fit(config, features, peeks, on_evaluation).run()
+
+
+class _Fit:
+    """The state of one fit under way."""
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        features: Features,
+        peeks: Sequence[float],
+        on_evaluation: Callable[[Evaluation], None],
+    ) -> None:
+        self.started = time.perf_counter()
+        self.config = config
+        self.on_evaluation = on_evaluation
+        self.peeks = peeks
+        self.train = features.source("train", config.freeze_depth)
+        self.validation = features.source("validation", config.freeze_depth)
+        self.network = Network(
+            features.encoder,
+            config,
+            start=self.train.depth,
+            num_classes=len(features.splits.class_names),
+        )
+        self.stopping = EarlyStopping(patience=config.patience, ceiling=config.ceiling)
+        self.generator = np.random.default_rng(config.seed)
+        self.sample = np.random.default_rng(config.data.seed).permutation(len(self.train))
+        self.evaluations: list[Evaluation] = []
+        self.checkpoints: dict[int, dict[str, Tensor]] = {}
+        self.tokens = 0
+        self.right = self.seen = 0
+
+    def run(self) -> FitResult:
+        stopped: StopReason | Literal["epochs"] = "epochs"
+        for epoch in self._train():
+            self._evaluate(epoch)
+            reason = self.stopping.reason_to_stop(*self._history())
+            if reason is not None:
+                stopped = reason
+                break
+        return self._restore(stopped)
+
+    def _train(self) -> Iterator[float]:
+        """Train, pausing wherever a full evaluation is due; yields the age in epochs."""
+        config = self.config
+        steps = math.ceil(len(self.train) / config.batch_size)
+        optimizer, scheduler = self._optimizer(steps * config.epochs)
+        evaluations, peeks = self._timetable(steps)
+        step = 0
+        for _ in range(config.epochs):
+            for rows in shuffled_batches(
+                self.train.lengths_N, batch_size=config.batch_size, generator=self.generator
+            ):
+                self._step(rows, optimizer)
+                scheduler.step()
+                step += 1
+                if step in evaluations:
+                    yield evaluations[step]
+                elif step in peeks:
+                    self._peek(peeks[step])
+
+    def _timetable(self, steps: int) -> tuple[dict[int, float], dict[int, float]]:
+        """Map steps to ages in epochs: where full evaluations are due, and where peeks are."""
+        looks = min(self.config.evaluations_per_epoch, steps)
+        ages = [i / looks for i in range(1, looks * self.config.epochs + 1)]
+        return {round(steps * a): a for a in ages}, {max(1, round(steps * a)): a for a in self.peeks}
+
+    def _step(self, rows: Rows, optimizer: torch.optim.Optimizer) -> None:
+        self.network.train()
+        batch = self.train.batch(rows)
+        logits_BC = self.network(batch)
+        loss = F.cross_entropy(logits_BC, batch.labels_B, label_smoothing=self.config.label_smoothing)
+        if not math.isfinite(loss.item()):
+            raise FitError(
+                f"diverged: training loss {loss.item()} at learning rate {self.config.learning_rate:g}"
+            )
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+        self.tokens += int(self.train.lengths_N[rows].sum())
+        self.right += int((logits_BC.argmax(dim=1) == batch.labels_B).sum())
+        self.seen += len(rows)
+
+    def _optimizer(
+        self, num_steps: int
+    ) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
+        config = self.config
+        groups = []
+        for name, parameter in self.network.named_parameters():
+            rate = config.learning_rate
+            if name.startswith("head."):
+                rate *= config.head_learning_rate_ratio
+            decay = config.weight_decay if parameter.ndim > 1 else 0.0
+            groups.append({"params": [parameter], "lr": rate, "weight_decay": decay})
+        optimizer = torch.optim.AdamW(groups, fused=True)
+        warmup_steps = round(config.warmup * num_steps)
+
+        def factor(step: int) -> float:
+            if step < warmup_steps:
+                return (step + 1) / (warmup_steps + 1)
+            if config.schedule == "constant":
+                return 1.0
+            return (num_steps - step) / max(1, num_steps - warmup_steps)
+
+        return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+
+    def _evaluate(self, epoch: float) -> None:
+        self.network.eval()
+        evaluation = self._look(epoch, None, self._training_accuracy)
+        self.evaluations.append(evaluation)
+        self._keep_checkpoint()
+        self.on_evaluation(evaluation)
+
+    def _peek(self, epoch: float) -> None:
+        self.network.eval()
+        rows = np.random.default_rng(self.config.data.seed).permutation(len(self.validation))[:PEEK_TEXTS]
+        self.on_evaluation(self._look(epoch, rows, lambda: (self.right / self.seen, False)))
+
+    def _look(
+        self, epoch: float, rows: Rows | None, training_accuracy: Callable[[], tuple[float, bool]]
+    ) -> Evaluation:
+        logits_NC, labels_N = _predict(self.network, self.validation, rows)
+        loss = cross_entropy(logits_NC, labels_N)
+        if not math.isfinite(loss):
+            raise FitError(f"diverged: validation loss {loss} at learning rate {self.config.learning_rate:g}")
+        accuracy_in_training, exact = training_accuracy()
+        self.right = self.seen = 0
+        return Evaluation(
+            epoch=epoch,
+            peek=rows is not None,
+            validation_loss=loss,
+            validation_accuracy=accuracy(logits_NC, labels_N),
+            training_accuracy=accuracy_in_training,
+            exact=exact,
+            seconds=time.perf_counter() - self.started,
+            tokens=self.tokens,
+        )
+
+    def _training_accuracy(self, *, exact: bool = False) -> tuple[float, bool]:
+        """Return the training accuracy in eval mode, and whether it is over the whole split.
+
+        A sequential look: the sample doubles while the ceiling lies within two standard errors.
+        """
+        right = seen = 0
+        size = len(self.train) if exact else min(FIRST_SAMPLE, len(self.train))
+        while True:
+            rows = self.sample[seen:size]
+            logits_NC, labels_N = _predict(self.network, self.train, rows)
+            right += int((logits_NC.argmax(dim=1) == labels_N).sum())
+            seen = size
+            share = right / seen
+            ceiling = self.config.ceiling
+            decided = ceiling is None or abs(share - ceiling) > 2 * standard_error(ceiling, seen)
+            if decided or seen == len(self.train):
+                return share, seen == len(self.train)
+            size = min(2 * seen, len(self.train))
+
+    def _history(self) -> tuple[list[float], list[float]]:
+        return (
+            [e.validation_loss for e in self.evaluations],
+            [e.training_accuracy for e in self.evaluations],
+        )
+
+    def _keep_checkpoint(self) -> None:
+        wanted = self.stopping.preference(*self._history())[:KEPT_CHECKPOINTS]
+        self.checkpoints = {i: c for i, c in self.checkpoints.items() if i in wanted}
+        latest = len(self.evaluations) - 1
+        if latest in wanted:
+            self.checkpoints[latest] = {k: v.clone() for k, v in self.network.state_dict().items()}
+
+    def _restore(self, stopped: StopReason | Literal["epochs"]) -> FitResult:
+        """Load the most wanted weights whose exact training accuracy keeps under the ceiling.
+
+        If none does, the most wanted ones.
+        """
+        ceiling = self.config.ceiling
+        candidates = [i for i in self.stopping.preference(*self._history()) if i in self.checkpoints]
+        exact: dict[int, float] = {}
+        for i in candidates:
+            if ceiling is not None and exact and self.evaluations[i].training_accuracy > ceiling:
+                break  # only candidates that looked feasible are worth a second look
+            exact[i] = self._exact_training_accuracy(i)
+            if ceiling is None or exact[i] <= ceiling:
+                break
+        best = next((i for i in exact if ceiling is not None and exact[i] <= ceiling), candidates[0])
+        self.network.load_state_dict(self.checkpoints[best])
+        chosen = self.evaluations[best]
+        return FitResult(
+            network=self.network.eval(),
+            validation_loss=chosen.validation_loss,
+            validation_accuracy=chosen.validation_accuracy,
+            training_accuracy=exact[best],
+            best_epoch=chosen.epoch,
+            epochs=self.evaluations[-1].epoch,
+            stopped=stopped,
+            evaluations=tuple(self.evaluations),
+            seconds=time.perf_counter() - self.started,
+            tokens=self.tokens,
+        )
+
+    def _exact_training_accuracy(self, index: int) -> float:
+        evaluation = self.evaluations[index]
+        if evaluation.exact:
+            return evaluation.training_accuracy
+        self.network.load_state_dict(self.checkpoints[index])
+        self.network.eval()
+        return self._training_accuracy(exact=True)[0]
+
+
+@torch.inference_mode()
+def _predict(network: Network, source: Source, rows: Rows | None = None) -> tuple[Tensor, Tensor]:
+    """Return logits_NC and labels_N of the texts ``rows`` (None: all), in batches by length."""
+    rows = np.arange(len(source)) if rows is None else rows
+    batches = [
+        source.batch(rows[b]) for b in sorted_batches(source.lengths_N[rows], batch_size=EVALUATION_BATCH)
+    ]
+    return torch.cat([network(b) for b in batches]), torch.cat([b.labels_B for b in batches])
+
+
+@contextmanager
+def _named_failures() -> Iterator[None]:
+    """Turn the many ways in which memory runs out into one named failure."""
+    try:
+        yield
+    except (MemoryError, torch.OutOfMemoryError) as error:
+        raise FitError("out of memory") from error
+    except RuntimeError as error:
+        if "can't allocate memory" in str(error):
+            raise FitError("out of memory") from error
+        raise

@@ -1,0 +1,237 @@
+"""The fine-tuned classifier as a transformers model: assemble, save, load, predict.
+
+Shapes: B texts, T tokens of the longest one, C classes.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoModelForSequenceClassification,
+    PretrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+from transformers.modeling_outputs import SequenceClassifierOutput
+
+from trainers.batching import sorted_batches
+from trainers.config import TrainConfig
+from trainers.data import encode
+from trainers.encoder import Encoder, cut, load_checked, load_tokenizer, pool
+from trainers.errors import InputError
+from trainers.fit import FitResult, Network
+from trainers.head import Head
+
+BATCH_SIZE = 64
+
+
+class FrostlineConfig(PretrainedConfig):
+    """Configuration of a fine-tuned classifier.
+
+    Attributes:
+        encoder: Configuration of the encoder, with its ``model_type``.
+        pooling: ``mean`` or ``cls``.
+        head_width: Units of the head's hidden layer.
+        dropout: Rate before and after it.
+        max_length: Tokens kept of a text.
+        head_tokens: Of these, from the text's start; None takes all from there.
+    """
+
+    model_type = "frostline"
+
+    def __init__(
+        self,
+        *,
+        encoder: dict[str, Any] | None = None,
+        pooling: str = "mean",
+        head_width: int = 64,
+        dropout: float = 0.0,
+        max_length: int = 128,
+        head_tokens: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        self.encoder = encoder or {}
+        self.pooling = pooling
+        self.head_width = head_width
+        self.dropout = dropout
+        self.max_length = max_length
+        self.head_tokens = head_tokens
+        super().__init__(**kwargs)
+
+
+class FrostlineForSequenceClassification(PreTrainedModel):
+    """Encoder, pooling and head in one transformers model."""
+
+    config_class = FrostlineConfig
+    base_model_prefix = "encoder"
+    _supports_sdpa = True
+
+    def __init__(self, config: FrostlineConfig) -> None:
+        super().__init__(config)
+        inner = AutoConfig.for_model(**config.encoder)
+        self.encoder = AutoModel.from_config(inner, attn_implementation="sdpa")
+        self.head = Head(
+            hidden_size=inner.hidden_size,
+            width=config.head_width,
+            num_classes=len(config.id2label or {}),
+            dropout=config.dropout,
+        )
+        self.post_init()  # type: ignore[no-untyped-call]
+
+    def forward(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor | None = None,
+        labels: Tensor | None = None,
+        **_: Any,
+    ) -> SequenceClassifierOutput:
+        """Classify padded texts.
+
+        Args:
+            input_ids: ids_BT.
+            attention_mask: 1 where there is a token; None if nothing is padded.
+            labels: Class indices; adds the mean cross-entropy as ``loss``.
+        """
+        hidden_BTD = self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+        mask_BT = None if attention_mask is None else attention_mask.bool()
+        logits_BC = self.head(pool(hidden_BTD, mask_BT, pooling=self.config.pooling))
+        loss = None if labels is None else torch.nn.functional.cross_entropy(logits_BC, labels)
+        return SequenceClassifierOutput(loss=loss, logits=logits_BC)
+
+
+AutoConfig.register(FrostlineConfig.model_type, FrostlineConfig)
+AutoModelForSequenceClassification.register(FrostlineConfig, FrostlineForSequenceClassification)
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What the model says of one text.
+
+    Attributes:
+        label: Name of the most probable class.
+        probability: Of that class.
+    """
+
+    label: str
+    probability: float
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """A fine-tuned model and its tokenizer: texts in, labels out."""
+
+    model: FrostlineForSequenceClassification
+    tokenizer: PreTrainedTokenizerBase
+
+    def predict(self, texts: Sequence[str]) -> list[Prediction]:
+        """Return the most probable class of each text."""
+        probabilities_NC = self.predict_proba(texts)
+        best_N = probabilities_NC.argmax(axis=1)
+        names = class_names(self.model)
+        return [Prediction(names[i], float(row[i])) for i, row in zip(best_N, probabilities_NC, strict=True)]
+
+    def predict_proba(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
+        """Return probabilities_NC, the columns in the order of ``model.config.id2label``."""
+        config = self.model.config
+        rows = encode(texts, self.tokenizer, max_length=config.max_length, head_tokens=config.head_tokens)
+        probabilities_NC = np.empty((len(rows), len(class_names(self.model))), dtype=np.float32)
+        lengths_N = np.array([len(r) for r in rows], dtype=np.int64)
+        for batch in sorted_batches(lengths_N, batch_size=BATCH_SIZE):
+            padded = self.tokenizer.pad({"input_ids": [rows[i] for i in batch]}, return_tensors="pt")
+            with torch.inference_mode():
+                logits_BC = self.model(padded["input_ids"], padded["attention_mask"]).logits
+            probabilities_NC[batch] = logits_BC.softmax(dim=1).numpy()
+        return probabilities_NC
+
+
+def class_names(model: FrostlineForSequenceClassification) -> tuple[str, ...]:
+    """Return the classes in the order of the logits."""
+    return tuple(str(name) for _, name in sorted((model.config.id2label or {}).items()))
+
+
+def assemble(encoder: Encoder, config: TrainConfig, result: FitResult, *, names: Sequence[str]) -> Classifier:
+    """Put the frozen part of the encoder and what a fit trained together into one whole model."""
+    inner = copy.deepcopy(encoder.model)
+    embeddings, layers = cut(inner, encoder.name)
+    network = result.network
+    if network.embeddings is not None:
+        embeddings.load_state_dict(network.embeddings.state_dict())
+    for layer, trained in zip(layers[config.freeze_depth :], network.layers, strict=True):
+        layer.load_state_dict(trained.state_dict())
+    described = inner.config.to_dict()
+    model = FrostlineForSequenceClassification(
+        FrostlineConfig(
+            encoder={**described, "model_type": inner.config.model_type},
+            pooling=config.encoder.pooling,
+            head_width=config.head_width,
+            dropout=config.dropout,
+            max_length=config.data.max_length,
+            head_tokens=config.data.head_tokens,
+            id2label=dict(enumerate(names)),
+            label2id={name: i for i, name in enumerate(names)},
+        )
+    )
+    model.encoder.load_state_dict(inner.state_dict())
+    model.head.load_state_dict(network.head.state_dict())
+    model.train(mode=False)
+    return Classifier(model=model, tokenizer=encoder.tokenizer)
+
+
+def save(classifier: Classifier, folder: Path) -> None:
+    """Write model and tokenizer so that ``folder`` is at every moment whole: the old one, or the new one.
+
+    Raises:
+        InputError: The folder cannot be written, or holds something that is no model.
+    """
+    if folder.exists() and not (folder / "config.json").is_file() and any(folder.iterdir()):
+        raise InputError(f"{folder} is neither empty nor a model directory; give another folder")
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as scratch:
+            fresh = Path(scratch) / "new"
+            classifier.model.save_pretrained(fresh)
+            classifier.tokenizer.save_pretrained(fresh)
+            if folder.exists():
+                folder.rename(Path(scratch) / "old")
+            fresh.rename(folder)
+    except OSError as error:
+        raise InputError(
+            f"the model directory {folder} must be writable with room for it, got: {error.strerror or error}; "
+            "free space or give another folder"
+        ) from error
+
+
+def load(folder: str | Path) -> Classifier:
+    """Load a saved classifier, checking that nothing of it is missing or damaged.
+
+    Raises:
+        InputError: It is missing or damaged.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise InputError(f"no model directory {folder}; export one with: python -m search.export")
+    what = "the fine-tuned model"
+    model = load_checked(FrostlineForSequenceClassification, folder, what=what)
+    return Classifier(model=model, tokenizer=load_tokenizer(folder, what=what))
+
+
+def weights_sha256(network: Network) -> str:
+    """Return a fingerprint of all trained weights: equal bits, equal fingerprint."""
+    total = hashlib.sha256()
+    for name, tensor in sorted(network.state_dict().items()):
+        total.update(name.encode())
+        total.update(tensor.contiguous().numpy().tobytes())
+    return total.hexdigest()

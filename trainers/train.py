@@ -1,0 +1,114 @@
+"""Fit one fixed configuration: python -m trainers.train winner.toml."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+from trainers.cli import launch
+from trainers.config import TrainConfig, load_config
+
+if TYPE_CHECKING:
+    from trainers.features import Progress
+    from trainers.fit import Evaluation, FitResult
+    from trainers.model import Classifier
+
+CACHE_BYTES = 8 * 2**30
+
+
+def train(
+    config: TrainConfig,
+    *,
+    cache_directory: Path | None = None,
+    on_progress: Progress = lambda done, total: None,  # noqa: ARG005
+    on_evaluation: Callable[[Evaluation], None] = lambda _: None,
+) -> tuple[FitResult, Classifier]:
+    """Load, fit and assemble; the same configuration gives the same bits on one machine.
+
+    Args:
+        config: Everything that decides the fit.
+        cache_directory: Of stored features; None takes the user's cache.
+        on_progress: Called with texts done and texts in all while features are computed.
+        on_evaluation: Called after each full evaluation.
+
+    Raises:
+        InputError: Encoder, data or cache cannot be used.
+        FitError: The fit diverged or ran out of memory.
+    """
+    from trainers.data import load_splits
+    from trainers.encoder import load_encoder
+    from trainers.features import build_features, default_cache_directory
+    from trainers.fit import fit
+    from trainers.model import assemble
+
+    encoder = load_encoder(config.encoder)
+    splits = load_splits(config.data, encoder.tokenizer)
+    features = build_features(
+        encoder,
+        splits,
+        config,
+        depths=[config.freeze_depth],
+        directory=cache_directory or default_cache_directory(),
+        disk_bytes=CACHE_BYTES,
+        on_progress=on_progress,
+    )
+    result = fit(config, features, on_evaluation=on_evaluation)
+    return result, assemble(encoder, config, result, names=splits.class_names)
+
+
+def describe_evaluation(evaluation: Evaluation) -> str:
+    """Say in a line what an evaluation found."""
+    return (
+        f"epoch {evaluation.epoch:5.2f}  validation loss {evaluation.validation_loss:.4f}  "
+        f"accuracy {evaluation.validation_accuracy:.2%}  training {evaluation.training_accuracy:.2%}"
+        f"{'' if evaluation.exact else ' (sample)'}  {evaluation.seconds:.0f} s"
+    )
+
+
+def describe_result(result: FitResult) -> str:
+    """Say in two lines what a fit achieved, with the fingerprint of its weights."""
+    from trainers.model import weights_sha256
+
+    return (
+        f"validation accuracy {result.validation_accuracy:.2%}, training accuracy {result.training_accuracy:.2%}, "
+        f"epoch {result.best_epoch:g} of {result.epochs:g} (stopped by: {result.stopped})\n"
+        f"weights sha256 {weights_sha256(result.network)}"
+    )
+
+
+def _command(
+    config: Path,
+    /,
+    *,
+    out: Annotated[
+        Path | None, Parameter(help="Save the model in this directory. [default: not saved]")
+    ] = None,
+) -> int:
+    """Fit the configuration of a TOML file, such as an exported winner.toml.
+
+    Args:
+        config: The TOML file.
+        out: Where to save the model.
+    """
+    settings = load_config(config)
+    result, classifier = train(settings, on_evaluation=lambda e: print(describe_evaluation(e), flush=True))  # noqa: T201
+    print(describe_result(result))  # noqa: T201
+    if out is not None:
+        from trainers.model import save
+
+        save(classifier, out)
+        print(f"saved {out}; try: python -m trainers.predict {out} 'a text'")  # noqa: T201
+    return 0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line."""
+    return launch(_command, name="trainers.train", argv=argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""The study: everything that knows Optuna, the terminal or the web."""

@@ -1,0 +1,72 @@
+"""What the trials of a study say: who finished, who is feasible, who is on the Pareto front."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from optuna.study import Study
+from optuna.trial import FrozenTrial, TrialState
+
+SCORED = (TrialState.COMPLETE, TrialState.PRUNED)
+
+
+def finished(trials: Iterable[FrozenTrial]) -> list[FrozenTrial]:
+    """Return the trials that count against the budget: ended, and not repeated by a later trial."""
+    trials = list(trials)
+    retried = {t.user_attrs["retry_of"] for t in trials if "retry_of" in t.user_attrs}
+    return [t for t in trials if t.state.is_finished() and t.number not in retried]
+
+
+def complete(trials: Iterable[FrozenTrial]) -> list[FrozenTrial]:
+    """Return the trials that ran to their own end, whose training accuracy is exact."""
+    return [t for t in trials if t.state == TrialState.COMPLETE]
+
+
+def excess(trial: FrozenTrial) -> float:
+    """Return training accuracy - ceiling; feasible is <= 0, and a trial that has none is not feasible."""
+    values = trial.constraints.values()
+    return max(values) if values else float("inf")
+
+
+def is_feasible(trial: FrozenTrial) -> bool:
+    """Tell whether a trial's training accuracy is known and not above the ceiling."""
+    return excess(trial) <= 0
+
+
+def best_feasible(trials: Iterable[FrozenTrial]) -> FrozenTrial | None:
+    """Return the complete feasible trial of the highest value; the earliest one on a tie; None if none is."""
+    candidates = [t for t in complete(trials) if is_feasible(t)]
+    return max(candidates, key=lambda t: (t.value or 0.0, -t.number), default=None)
+
+
+def nearest_to_feasible(trials: Iterable[FrozenTrial]) -> FrozenTrial | None:
+    """Return the complete trial that exceeds the ceiling least, higher value first on a tie."""
+    return min(
+        complete(trials), key=lambda t: (max(0.0, excess(t)), -(t.value or 0.0), t.number), default=None
+    )
+
+
+def pareto_front(trials: Iterable[FrozenTrial]) -> list[FrozenTrial]:
+    """Return the complete trials that no other beats: validation accuracy up, training accuracy down.
+
+    Equal points all stay; sorted by validation accuracy, highest first.
+    """
+    ranked = sorted(
+        complete(trials),
+        key=lambda t: (-t.user_attrs["validation_accuracy"], t.user_attrs["training_accuracy"], t.number),
+    )
+    front: list[FrozenTrial] = []
+    for trial in ranked:
+        point = _point(trial)
+        if not front or point[1] < _point(front[-1])[1] or point == _point(front[-1]):
+            front.append(trial)
+    return front
+
+
+def recipe_trials(study: Study) -> dict[str, FrozenTrial]:
+    """Return the latest finished trial of each recipe, by name."""
+    return {t.user_attrs["recipe"]: t for t in finished(study.trials) if "recipe" in t.user_attrs}
+
+
+def _point(trial: FrozenTrial) -> tuple[float, float]:
+    return trial.user_attrs["validation_accuracy"], trial.user_attrs["training_accuracy"]

@@ -1,0 +1,183 @@
+"""The main job: python -m search.run --trials 50."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from cyclopts import Parameter
+
+from trainers.cli import launch
+from trainers.errors import InputError
+
+if TYPE_CHECKING:
+    import optuna
+
+    from search.live import Live
+    from search.spec import StudySpec
+    from trainers.features import Features
+
+EXIT_INTERRUPTED = 130
+"""Exit code after Ctrl-C or SIGTERM: the report is written, the same command continues."""
+
+
+def run(
+    *,
+    trials: Annotated[int, Parameter(help="Finished trials the study shall have in all.")] = 50,
+    study: Annotated[str, Parameter(help="Name in studies/, or path of a TOML file.")] = "imdb",
+    timeout: Annotated[
+        float | None, Parameter(help="Begin no trial after so many seconds. [default: none]")
+    ] = None,
+    seed: Annotated[int | None, Parameter(help="Seed of a new study. [default: the TOML file's]")] = None,
+    storage: Annotated[
+        str | None, Parameter(help="Database URL. [default: study.db in the study's folder]")
+    ] = None,
+    recipes: Annotated[
+        Literal["study", "all", "none"],
+        Parameter(help="Known recipes to run first: the TOML file's, all, or none."),
+    ] = "study",
+) -> int:
+    """Search a study until it has so many finished trials; the same command continues it."""
+    from search.report import command_options, make_report
+    from search.results import finished
+    from search.spec import find_study, load_spec
+    from search.storage import begun_with, open_study, results_dir
+
+    _check(trials=trials, timeout=timeout, seed=seed)
+    path = find_study(study)
+    spec = load_spec(path)
+    opened = open_study(spec, path, storage_url=storage, create=True)
+    spec = begun_with(opened, spec, seed=seed)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    interrupted = False
+    if len(finished(opened.get_trials(deepcopy=False))) < trials:  # else spare the heavy imports
+        try:
+            _search(opened, spec, path, num_trials=trials, timeout=timeout, recipes=recipes)
+        except KeyboardInterrupt:
+            interrupted = True
+    make_report(opened, spec, results_dir(path, spec), command_options(study, storage))
+    return EXIT_INTERRUPTED if interrupted else 0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line."""
+    return launch(run, name="search.run", argv=argv)
+
+
+def _check(*, trials: int, timeout: float | None, seed: int | None) -> None:
+    if trials < 1:
+        raise InputError(f"--trials must be at least 1, got {trials}; raise it")
+    if timeout is not None and not timeout > 0:
+        raise InputError(f"--timeout must be above 0 seconds, got {timeout}; raise it or leave it out")
+    if seed is not None and seed < 0:
+        raise InputError(f"--seed must be 0 or more, got {seed}; raise it")
+
+
+def _recipe_names(spec: StudySpec, recipes: str) -> tuple[str, ...]:
+    from search.recipes import RECIPES
+
+    return {"study": spec.recipes.enqueue, "all": tuple(RECIPES), "none": ()}[recipes]
+
+
+def _search(
+    study: optuna.Study,
+    spec: StudySpec,
+    path: Path,
+    *,
+    num_trials: int,
+    timeout: float | None,
+    recipes: str,
+) -> None:
+    """Prepare data and features, then run trials."""
+    from filelock import FileLock, Timeout
+    from rich.console import Console
+
+    from search.live import Live
+    from search.storage import recover, results_dir
+    from search.workers import run_trials
+
+    deadline = None if timeout is None else time.monotonic() + timeout
+    lock = FileLock(results_dir(path, spec) / "search.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise InputError(
+            f"study {spec.name!r} is being searched by another process ({lock.lock_file} is held); wait for it, "
+            "or watch it with python -m search.dashboard"
+        ) from None
+    with (
+        lock,
+        Live(Console(), total_trials=num_trials, ceiling=spec.score.ceiling, trials=study.trials) as live,
+    ):
+        found = recover(study)
+        if found:
+            live.message(f"{found} trial(s) of a killed search were found and enqueued again")
+        features = _prepare(study, spec, live)
+        _enqueue(study, spec, _recipe_names(spec, recipes), num_layers=features.encoder.num_layers)
+        run_trials(study, spec, features, live, num_trials=num_trials, deadline=deadline)
+
+
+def _prepare(study: optuna.Study, spec: StudySpec, live: Live) -> Features:
+    """Load encoder and texts and store the features of every depth that a trial can ask for."""
+    from search.recipes import RECIPES
+    from trainers.data import load_splits
+    from trainers.encoder import load_encoder
+    from trainers.features import build_features, default_cache_directory
+
+    live.stage(f"loading encoder {spec.encoder.name}")
+    encoder = load_encoder(spec.encoder)
+    deepest = max(spec.depths())
+    if deepest > encoder.num_layers:
+        raise InputError(
+            f"fit.freeze_depth must be at most {encoder.num_layers}, the layers of encoder {spec.encoder.name!r}, "
+            f"got {deepest}; lower it"
+        )
+    live.stage(f"reading and tokenising {spec.data.source}")
+    splits = load_splits(spec.data, encoder.tokenizer)
+    recipe_depths = {
+        RECIPES[name].resolve(num_layers=encoder.num_layers)["freeze_depth"] for name in spec.recipes.enqueue
+    }
+    live.stage("computing what the frozen layers give (once, then kept)")
+    features = build_features(
+        encoder,
+        splits,
+        spec.any_config(),
+        depths=sorted({*spec.depths(), *recipe_depths}),
+        directory=spec.cache.directory or default_cache_directory(),
+        disk_bytes=int(spec.cache.disk_gib * 2**30),
+        on_progress=lambda done, total: live.progress("frozen layers, texts", done, total),
+    )
+    study.set_user_attr("num_layers", encoder.num_layers)
+    study.set_user_attr("encoder_sha256", encoder.fingerprint)
+    study.set_user_attr("cache_bytes", features.num_bytes())
+    study.set_user_attr(
+        "data",
+        {
+            "train": len(splits.train),
+            "validation": len(splits.validation),
+            "test": len(splits.test),
+            "class_names": list(splits.class_names),
+            "duplicates": splits.duplicates,
+            "contradictions": splits.contradictions,
+            "mended": splits.mended,
+        },
+    )
+    return features
+
+
+def _enqueue(study: optuna.Study, spec: StudySpec, names: Sequence[str], *, num_layers: int) -> None:
+    """Put recipes that the study has not seen yet before the search."""
+    from search.space import recipe_params
+
+    seen = {t.user_attrs.get("recipe") for t in study.get_trials(deepcopy=False)}
+    for name in names:
+        if name not in seen:
+            study.enqueue_trial(recipe_params(name, spec, num_layers=num_layers), user_attrs={"recipe": name})
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,90 @@
+"""suggest(trial, spec) -> TrainConfig; and how a recipe enters the same space."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+import optuna
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+
+from search.recipes import RECIPES
+from search.spec import Range, StudySpec
+from trainers.config import TrainConfig
+
+
+def distributions(spec: StudySpec) -> dict[str, BaseDistribution]:
+    """Return the distribution of every searched or opened setting, in the order of the TOML file.
+
+    The five main dimensions are there even when fixed, so that every trial shows them.
+    """
+    return {
+        name: _distribution(name, setting)
+        for name, setting in spec.fit.items()
+        if isinstance(setting, Range | list)
+    }
+
+
+def suggest(trial: optuna.Trial, spec: StudySpec, *, num_layers: int) -> TrainConfig:
+    """Choose the configuration of one trial.
+
+    A recipe's own settings win over the space; its parameters may lie outside the space's ranges.
+
+    Args:
+        trial: May carry the user attribute ``recipe``.
+        spec: Whose space is searched.
+        num_layers: Of the encoder; recipes count layers from the top.
+    """
+    settings: dict[str, Any] = {k: v for k, v in spec.fit.items() if not isinstance(v, Range | list)}
+    recipe = trial.user_attrs.get("recipe")
+    with warnings.catch_warnings():
+        if recipe:
+            warnings.filterwarnings("ignore", message="Fixed parameter .* is out of range")
+        for name, distribution in distributions(spec).items():
+            settings[name] = trial._suggest(name, distribution)
+    if recipe:
+        settings = recipe_settings(recipe, spec, num_layers=num_layers)
+    return spec.train_config(settings, seed=trial_seed(spec.seed, trial.number))
+
+
+def recipe_settings(name: str, spec: StudySpec, *, num_layers: int) -> dict[str, Any]:
+    """Return a recipe's settings, its epochs capped where the study says so."""
+    settings = RECIPES[name].resolve(num_layers=num_layers)
+    cap = spec.recipes.epochs.get(name)
+    return settings if cap is None else {**settings, "epochs": min(cap, settings["epochs"])}
+
+
+def recipe_params(name: str, spec: StudySpec, *, num_layers: int) -> dict[str, Any]:
+    """Return the part of a recipe that the space has a place for, to be enqueued.
+
+    A value that is absent, or not among the choices of a list, is left to the sampler; the trial runs with
+    the recipe's own value all the same.
+    """
+    settings = recipe_settings(name, spec, num_layers=num_layers)
+    return {
+        key: settings[key]
+        for key, distribution in distributions(spec).items()
+        if settings.get(key) is not None
+        and not (
+            isinstance(distribution, CategoricalDistribution) and settings[key] not in distribution.choices
+        )
+    }
+
+
+def trial_seed(study_seed: int, trial_number: int) -> int:
+    """Derive a trial's own seed, the same whoever runs it."""
+    return int(np.random.SeedSequence([study_seed, trial_number]).generate_state(1)[0])
+
+
+def _distribution(name: str, setting: Range | list[Any]) -> BaseDistribution:
+    if isinstance(setting, list):
+        return CategoricalDistribution(setting)
+    if TrainConfig.model_fields[name].annotation in (int, int | None):
+        return IntDistribution(int(setting.low), int(setting.high), log=setting.log)
+    return FloatDistribution(float(setting.low), float(setting.high), log=setting.log)

@@ -1,0 +1,240 @@
+"""A study's TOML file -> StudySpec; every mistake in it is reported here, all at once."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, Self
+
+from pydantic import Field, ValidationError, field_validator, model_validator
+
+from search.recipes import RECIPES
+from trainers.config import DataConfig, EncoderConfig, Table, TrainConfig, read_toml, table_keys
+from trainers.errors import InputError, describe, nearest
+
+SEARCHED = ("freeze_depth", "dropout", "head_width", "learning_rate", "patience")
+"""The five dimensions that every study searches; any other fit setting may be opened the same way."""
+
+FIT_KEYS = tuple(k for k in TrainConfig.model_fields if k not in {"data", "encoder", "ceiling", "seed"})
+
+Scalar = bool | int | float | str
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
+
+
+class Range(Table):
+    """A range of numbers, both ends included."""
+
+    low: int | float
+    high: int | float
+    log: bool = False
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.low > self.high:
+            raise ValueError(f"low must not exceed high, got low = {self.low}, high = {self.high}; swap them")
+        if self.log and self.low <= 0:
+            raise ValueError(f"a log range must start above 0, got low = {self.low}; raise it")
+        return self
+
+
+class Goal(Table):
+    """What the user wants: at least this validation accuracy, under the ceiling."""
+
+    validation_accuracy: float = Field(default=0.85, ge=0, le=1)
+
+
+class Score(Table):
+    """value = validation accuracy - penalty * max(0, training accuracy - ceiling)."""
+
+    ceiling: float = Field(default=0.92, gt=0, le=1)
+    penalty: float = Field(default=1.0, ge=0)
+
+
+class Pruning(Table):
+    """Rungs at which a trial must keep up with its feasible peers.
+
+    Attributes:
+        rungs: Ages in epochs, fractions allowed; empty turns pruning off. Where no full evaluation is
+            due, a cheap peek is taken.
+        keep: A trial goes on if it ranks in this share of the feasible trials seen at the rung.
+        peers: Feasible peers a rung must have seen before it prunes.
+    """
+
+    rungs: tuple[float, ...] = (0.25, 0.5, 1.0)
+    keep: float = Field(default=0.34, gt=0, le=1)
+    peers: int = Field(default=2, ge=1)
+
+    @field_validator("rungs")
+    @classmethod
+    def _ascending(cls, rungs: tuple[float, ...]) -> tuple[float, ...]:
+        if any(r <= 0 for r in rungs) or list(rungs) != sorted(set(rungs)):
+            raise ValueError("rungs must be positive and ascending; sort them and drop repeats")
+        return rungs
+
+
+class Cache(Table):
+    """Where features are stored and how much disk they may take; results do not depend on it."""
+
+    directory: Path | None = None
+    disk_gib: float = Field(default=8.0, gt=0)
+
+
+class Recipes(Table):
+    """Known recipes that run before the search, and how many epochs each is given at most."""
+
+    enqueue: tuple[str, ...] = ("frozen-head", "thaw-top")
+    epochs: dict[str, int] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _known(self) -> Self:
+        for name in (*self.enqueue, *self.epochs):
+            if name not in RECIPES:
+                hint = nearest(name, RECIPES)
+                raise ValueError(f"recipes are {', '.join(RECIPES)}; got {name!r}{hint}")
+        return self
+
+
+class StudySpec(Table):
+    """One study: data, encoder, search space, score, pruning.
+
+    Attributes:
+        name: Of the Optuna study and of the folder with its results.
+        seed: The sampler's; each trial's own seed is derived from it and the trial's number.
+        fit: Settings of the fit: a scalar is fixed, a list gives choices, a ``Range`` is a range.
+    """
+
+    name: str
+    seed: int = Field(default=0, ge=0)
+    goal: Goal = Goal()
+    score: Score = Score()
+    data: DataConfig
+    encoder: EncoderConfig = EncoderConfig()
+    fit: dict[str, Scalar | list[Scalar] | Range]
+    pruning: Pruning = Pruning()
+    recipes: Recipes = Recipes()
+    cache: Cache = Cache()
+
+    @field_validator("name")
+    @classmethod
+    def _plain_name(cls, name: str) -> str:
+        return checked_name(name)
+
+    @field_validator("fit", mode="before")
+    @classmethod
+    def _tables_are_ranges(cls, fit: Any) -> Any:
+        if not isinstance(fit, dict):
+            return fit
+        return {k: Range.model_validate(v) if isinstance(v, dict) else v for k, v in fit.items()}
+
+    @model_validator(mode="after")
+    def _fit_is_valid(self) -> Self:
+        mistakes = list(_unknown_or_missing(self.fit))
+        if not mistakes:
+            for corner in _corners(self.fit):
+                mistakes += _mistakes_in(self, corner)
+        if mistakes:
+            raise ValueError("; ".join(dict.fromkeys(mistakes)))
+        return self
+
+    def train_config(self, settings: dict[str, Any], *, seed: int) -> TrainConfig:
+        """Build the configuration of one fit from chosen fit settings."""
+        fit = {"ceiling": self.score.ceiling, **settings, "seed": seed}
+        return TrainConfig.model_validate({"data": self.data, "encoder": self.encoder, **fit})
+
+    def any_config(self) -> TrainConfig:
+        """Return the configuration of one point of the space, to read what is the same at all of them."""
+        return self.train_config(next(_corners(self.fit)), seed=self.seed)
+
+    def depths(self) -> tuple[int, ...]:
+        """List every freeze depth that the space asks for, ascending."""
+        chosen = self.fit["freeze_depth"]
+        if isinstance(chosen, Range):
+            own = set(range(int(chosen.low), int(chosen.high) + 1))
+        else:
+            own = {int(c) for c in (chosen if isinstance(chosen, list) else [chosen])}
+        return tuple(sorted(own))
+
+
+def checked_name(name: str) -> str:
+    """Return ``name`` if it is a plain study name, which cannot leave the folder of studies.
+
+    Raises:
+        ValueError: It is not.
+    """
+    if not _NAME.fullmatch(name):
+        raise ValueError(
+            f"a study's name has 1 to 64 characters of a-z, 0-9, '-' and '_', and starts with a letter or "
+            f"digit, got {name!r}; rename it"
+        )
+    return name
+
+
+def load_spec(path: Path) -> StudySpec:
+    """Read a study; its name is the file's unless the file says otherwise.
+
+    Raises:
+        InputError: Every mistake in the file, in one message.
+    """
+    table = {"name": path.stem, **read_toml(path)}
+    try:
+        return StudySpec.model_validate(table)
+    except ValidationError as error:
+        raise InputError(f"{path}: {describe(error, valid_keys=_keys_of_table)}") from error
+
+
+def find_study(study: str) -> Path:
+    """Turn what ``--study`` was given, a TOML file or a name in ``studies/``, into the path of a TOML file.
+
+    Raises:
+        InputError: There is no such study.
+    """
+    path = Path(study)
+    if path.suffix == ".toml":
+        if not path.is_file():
+            raise InputError(f"no study file {path}; give an existing TOML file or a name from studies/")
+        return path
+    try:
+        named = Path("studies") / f"{checked_name(study)}.toml"
+    except ValueError as error:
+        raise InputError(f"--study: {error}, or give the path of a TOML file") from None
+    if not named.is_file():
+        present = sorted(p.stem for p in Path("studies").glob("*.toml"))
+        known = f"one of {', '.join(present)}" if present else "the path of a TOML file"
+        raise InputError(f"no study {study!r} in studies/{nearest(study, present)}; give {known}")
+    return named
+
+
+def _unknown_or_missing(fit: dict[str, Any]) -> Iterator[str]:
+    for key in fit:
+        if key not in FIT_KEYS:
+            yield f"unknown key 'fit.{key}'{nearest(key, FIT_KEYS) or '; remove it'}"
+    for key in SEARCHED:
+        if key not in fit:
+            yield f"'fit.{key}' is missing; give a value, a list or a range"
+    for key, setting in fit.items():
+        if isinstance(setting, list) and not setting:
+            yield f"'fit.{key}' must list at least one choice, got []; add one"
+
+
+def _corners(fit: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield settings in which every scalar, choice and end of a range occurs at least once."""
+    ends = {
+        k: v if isinstance(v, list) else [v.low, v.high] if isinstance(v, Range) else [v]
+        for k, v in fit.items()
+    }
+    for turn in range(max(len(e) for e in ends.values())):
+        yield {k: e[min(turn, len(e) - 1)] for k, e in ends.items()}
+
+
+def _mistakes_in(spec: StudySpec, settings: dict[str, Any]) -> list[str]:
+    try:
+        spec.train_config(settings, seed=spec.seed)
+    except ValidationError as error:
+        return [f"fit.{describe(error, valid_keys=_keys_of_table)}"]
+    return []
+
+
+def _keys_of_table(path: tuple[str, ...]) -> Iterable[str]:
+    return table_keys(StudySpec, path)

@@ -1,0 +1,242 @@
+"""Where a study lives: opened, checked against its TOML file, mended after a killed search."""
+
+from __future__ import annotations
+
+import os
+import platform
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.storages import RDBStorage
+from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+
+from search.spec import StudySpec
+from trainers.errors import InputError
+
+SQLITE_TIMEOUT_SECONDS = 60
+"""How long a writer waits for another one; 0.05 s strands trials as soon as six processes write."""
+
+MAX_RETRIES = 2
+"""A setup whose trial was killed so often again is not tried any more."""
+
+FREE_TO_CHANGE = ("seed", "goal", "cache", "recipes")
+"""Parts of a study's TOML file that may change: results do not depend on them, or, as for the seed, what the
+study was begun with stays in force."""
+
+
+def results_dir(path: Path, spec: StudySpec) -> Path:
+    """Return the folder of a study's results: beside its TOML file, under the study's name."""
+    return path.parent / spec.name
+
+
+def open_study(
+    spec: StudySpec, path: Path, *, storage_url: str | None = None, create: bool = False
+) -> optuna.Study:
+    """Open the study of a TOML file, or create it.
+
+    Args:
+        spec: What the TOML file says now; it must agree with what the study was begun with.
+        path: Of the TOML file.
+        storage_url: Database; None takes SQLite in the study's folder.
+        create: Whether to create a study that does not exist.
+
+    Raises:
+        InputError: The storage cannot be used, the study does not exist, or it has another space.
+    """
+    folder = results_dir(path, spec)
+    command = f"python -m search.run --study {path}"
+    if storage_url is None:
+        database = folder / "study.db"
+        if not create and not database.is_file():
+            raise InputError(f"study {spec.name!r} has no trials yet ({database} is missing); run: {command}")
+        _make_folder(folder)
+        storage_url = f"sqlite:///{database}"
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    try:
+        storage = _connect(storage_url)
+        if create:
+            study = optuna.create_study(
+                storage=storage, study_name=spec.name, direction="maximize", load_if_exists=True
+            )
+        else:
+            study = optuna.load_study(storage=storage, study_name=spec.name)
+        _check_same_spec(study, spec, path)
+    except KeyError:
+        raise InputError(
+            f"no study {spec.name!r} in {_redacted(storage_url)}; run: {command} --storage URL"
+        ) from None
+    except SQLAlchemyError as error:
+        # The driver's own words only: what SQLAlchemy adds may hold the statement or the URL.
+        origin = getattr(error, "orig", None) or type(error).__name__
+        raise InputError(
+            f"the study's database must be readable and writable, got {_redacted(storage_url)}: "
+            f"{str(origin).splitlines()[0]}; check that it is up, its disk and permissions, or give another "
+            "--storage"
+        ) from error
+    return study
+
+
+def begun_with(study: optuna.Study, spec: StudySpec, *, seed: int | None = None) -> StudySpec:
+    """Return ``spec`` with the seed that the study was begun with.
+
+    Args:
+        study: New or not; a new one takes ``seed``.
+        spec: From the TOML file.
+        seed: What the user asked for; None asks for nothing.
+
+    Raises:
+        InputError: The user asked for another seed than the study's.
+    """
+    begun: int = study.user_attrs["spec"]["seed"]
+    if seed is not None and seed != begun:
+        if study.get_trials(deepcopy=False):
+            raise InputError(
+                f"study {spec.name!r} was begun with seed {begun}, got --seed {seed}; leave --seed out, or set "
+                "another name in the TOML file to begin a new study"
+            )
+        begun = seed
+        study.set_user_attr("spec", {**study.user_attrs["spec"], "seed": seed})
+    return spec.model_copy(update={"seed": begun})
+
+
+def recover(study: optuna.Study) -> int:
+    """Fail the trials that a killed search of this machine left running, and enqueue them again.
+
+    Only to be called by the one process that searches; trials of other machines are left alone.
+
+    Returns:
+        How many were found.
+    """
+    here = platform.node()
+    orphans = [
+        t
+        for t in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+        if t.user_attrs.get("host", here) == here
+    ]
+    for orphan in orphans:
+        retry(study, orphan, reason="killed")
+    return len(orphans)
+
+
+def retry(study: optuna.Study, trial: FrozenTrial, *, reason: str) -> None:
+    """Fail a running trial for ``reason`` and enqueue its parameters again, a bounded number of times.
+
+    The new trial is enqueued first: a crash in between leaves a trial that is found and failed later, and
+    not enqueued twice.
+    """
+    trials = study.get_trials(deepcopy=False)
+    already = any(t.user_attrs.get("retry_of") == trial.number for t in trials)
+    if not already and _num_retries(trial, trials) < MAX_RETRIES:
+        attrs = {"retry_of": trial.number}
+        if "recipe" in trial.user_attrs:
+            attrs["recipe"] = trial.user_attrs["recipe"]
+        params = {**trial.system_attrs.get("fixed_params", {}), **trial.params}
+        study.enqueue_trial(params, user_attrs=attrs)
+    fail(study, trial, reason=reason)
+
+
+def fail(study: optuna.Study, trial: FrozenTrial, *, reason: str) -> None:
+    """End a running trial as failed, for a reason in words."""
+    study._storage.set_trial_user_attr(trial._trial_id, "reason", reason)
+    study.tell(trial.number, state=TrialState.FAIL)
+
+
+def claim(trial: optuna.Trial) -> None:
+    """Note which process of which machine runs a trial."""
+    trial.set_user_attr("host", platform.node())
+    trial.set_user_attr("pid", os.getpid())
+
+
+def _num_retries(trial: FrozenTrial, trials: list[FrozenTrial]) -> int:
+    count = 0
+    while "retry_of" in trial.user_attrs:
+        trial = trials[trial.user_attrs["retry_of"]]
+        count += 1
+    return count
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / ".writable"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise InputError(
+            f"the study's folder {folder} must be writable, got: {error.strerror}; change its permissions, free "
+            "space, or put the study's TOML file elsewhere"
+        ) from error
+
+
+def _connect(storage_url: str) -> RDBStorage:
+    if "{" in storage_url or "}" in storage_url:
+        raise InputError(
+            "--storage must not hold { or }, which Optuna takes for a placeholder; percent-encode them: %7B, %7D"
+        )
+    try:
+        backend = make_url(storage_url).get_backend_name()
+    except ArgumentError:
+        raise InputError(
+            "--storage must be a database URL such as sqlite:///study.db or "
+            "postgresql+psycopg://user@host/name; mend it"
+        ) from None
+    options: dict[str, Any] = {}
+    if backend == "sqlite":
+        options["connect_args"] = {"timeout": SQLITE_TIMEOUT_SECONDS}
+    try:
+        return RDBStorage(storage_url, engine_kwargs=options)
+    except ImportError as error:
+        raise InputError(
+            f"--storage: the driver for {backend!r} is not installed ({error.name or error}); install it with pip"
+        ) from None
+
+
+def _redacted(storage_url: str) -> str:
+    return make_url(storage_url).render_as_string(hide_password=True)
+
+
+def _check_same_spec(study: optuna.Study, spec: StudySpec, path: Path) -> None:
+    """Compare with the spec that the study was begun with; a new study takes this one."""
+    now = spec.model_dump(mode="json")
+    before = study.user_attrs.get("spec")
+    if before is None:
+        if len(study.get_trials(deepcopy=False)):
+            raise InputError(
+                f"study {spec.name!r} in this database was not made by this project; give {path} another name"
+            )
+        study.set_user_attr("spec", now)
+        return
+    different = [
+        key
+        for key in _leaves(before, now)
+        if key[0] not in FREE_TO_CHANGE and _at(before, key) != _at(now, key)
+    ]
+    if different:
+        key = different[0]
+        raise InputError(
+            f"study {spec.name!r} was begun with {'.'.join(key)} = {_at(before, key)}, now it is {_at(now, key)}"
+            f"{f' (and {len(different) - 1} more)' if len(different) > 1 else ''}; restore it, or set another "
+            f"name in {path} to begin a new study"
+        )
+    study.set_user_attr("spec", {**now, "seed": before["seed"]})
+
+
+def _leaves(*tables: dict[str, Any]) -> list[tuple[str, ...]]:
+    """List the settings of specs: top-level scalars, and the entries of their tables."""
+    keys = {
+        (outer, inner) if isinstance(value, dict) else (outer,)
+        for table in tables
+        for outer, value in table.items()
+        for inner in (value if isinstance(value, dict) else [""])
+    }
+    return sorted(keys)
+
+
+def _at(table: dict[str, Any], key: tuple[str, ...]) -> Any:
+    value: Any = table
+    for part in key:
+        value = value.get(part) if isinstance(value, dict) else None
+    return value

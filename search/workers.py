@@ -1,0 +1,85 @@
+"""Who runs trials: for now, this process."""
+
+from __future__ import annotations
+
+import time
+
+import optuna
+from optuna.samplers import TPESampler
+from optuna.trial import TrialState
+
+from search.live import Live
+from search.objective import objective
+from search.pruning import FeasiblePruner
+from search.results import finished
+from search.space import trial_seed
+from search.spec import StudySpec
+from search.storage import claim, fail, retry
+from trainers.errors import FitError
+from trainers.features import Features
+
+
+def run_trials(
+    study: optuna.Study,
+    spec: StudySpec,
+    features: Features,
+    live: Live,
+    *,
+    num_trials: int,
+    deadline: float | None,
+) -> None:
+    """Run trials until the study has ``num_trials`` finished ones in all, or the deadline has passed.
+
+    A trial under way at the deadline is finished.
+
+    Args:
+        study: To be filled up.
+        spec: Of the study.
+        features: What fits read.
+        live: What the terminal shows.
+        num_trials: Finished trials the study shall have, whoever ran them.
+        deadline: ``time.monotonic()`` seconds after which no trial begins; None means never.
+
+    Raises:
+        KeyboardInterrupt: The user interrupted; the trial under way is enqueued again.
+    """
+    study.pruner = FeasiblePruner(spec.pruning.rungs, keep=spec.pruning.keep, peers=spec.pruning.peers)
+    earlier = study.user_attrs.get("wall_seconds", 0.0)
+    started = time.monotonic()
+    while len(finished(study.get_trials(deepcopy=False))) < num_trials:
+        if deadline is not None and time.monotonic() > deadline:
+            return
+        try:
+            _run_one(study, spec, features, live)
+        finally:
+            study.set_user_attr("wall_seconds", earlier + time.monotonic() - started)
+
+
+def _run_one(study: optuna.Study, spec: StudySpec, features: Features, live: Live) -> None:
+    # A fresh sampler a trial, seeded by its number: a search that was cut off and continued draws what an
+    # uninterrupted one would have drawn.
+    study.sampler = TPESampler(seed=trial_seed(spec.seed + 1, len(study.get_trials(deepcopy=False))))
+    trial = study.ask()
+    claim(trial)
+    try:
+        value = objective(trial, spec, features, live)
+        study.tell(trial, value)
+    except optuna.TrialPruned:
+        study.tell(trial, state=TrialState.PRUNED)
+    except FitError as error:
+        fail(study, _frozen(study, trial), reason=str(error))
+    except BaseException as error:
+        interrupted = isinstance(error, KeyboardInterrupt)
+        if interrupted:
+            retry(study, _frozen(study, trial), reason="interrupted")
+        else:
+            fail(study, _frozen(study, trial), reason=f"bug: {type(error).__name__}: {error}")
+        raise
+    finally:
+        frozen = _frozen(study, trial)
+        if frozen.state.is_finished():
+            live.trial_ended(frozen, study.get_trials(deepcopy=False))
+
+
+def _frozen(study: optuna.Study, trial: optuna.Trial) -> optuna.trial.FrozenTrial:
+    return study._storage.get_trial(trial._trial_id)

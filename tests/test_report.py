@@ -1,0 +1,334 @@
+import json
+import subprocess
+import sys
+from io import StringIO
+from pathlib import Path
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+from rich.console import Console
+
+from search.picture import write_pareto_picture
+from search.report import (
+    command_options,
+    count,
+    describe_counts,
+    duration,
+    main,
+    percent,
+    print_report,
+    rate,
+    summarise,
+    write_report,
+)
+from search.spec import StudySpec, load_spec
+from search.storage import open_study
+from trainers.errors import InputError
+
+DISTRIBUTIONS = {
+    "freeze_depth": optuna.distributions.IntDistribution(0, 6),
+    "dropout": optuna.distributions.FloatDistribution(0.0, 0.9),
+    "head_width": optuna.distributions.IntDistribution(1, 65536),
+    "learning_rate": optuna.distributions.FloatDistribution(1e-7, 1.0, log=True),
+    "patience": optuna.distributions.IntDistribution(1, 20),
+}
+
+
+def make_spec(**changes):
+    table = {
+        "name": "toy",
+        "seed": 3,
+        "data": {"source": "imdb", "validation": 100, "test": 100},
+        "fit": {
+            "freeze_depth": {"low": 2, "high": 6},
+            "dropout": {"low": 0.0, "high": 0.6},
+            "head_width": [32, 64, 128],
+            "learning_rate": {"low": 1e-5, "high": 1e-3, "log": True},
+            "patience": {"low": 1, "high": 5},
+        },
+    }
+    return StudySpec.model_validate(table | changes)
+
+
+def add(study, training=None, validation=None, *, state=TrialState.COMPLETE, reason="patience", **attrs):
+    params = {"freeze_depth": 4, "dropout": 0.312, "head_width": 128, "learning_rate": 4.12e-5, "patience": 3}
+    attributes = {"reason": reason, "config": params, **attrs}
+    constraints = {}
+    if training is not None:
+        attributes |= {
+            "training_accuracy": training,
+            "validation_accuracy": validation,
+            "gap": training - validation,
+            "training_exact": state == TrialState.COMPLETE,
+            "best_epoch": 2.0,
+            "epochs": 2.5,
+            "seconds": 64.4,
+            "tokens": 1000,
+        }
+        constraints = {"training_accuracy_over_ceiling": training - 0.92}
+    if state in (TrialState.RUNNING, TrialState.WAITING) or training is None:
+        value = None
+    else:
+        value = validation - max(0.0, training - 0.92)
+    study.add_trial(
+        optuna.trial.create_trial(
+            state=state,
+            value=value,
+            params={} if state == TrialState.WAITING else params,
+            distributions={} if state == TrialState.WAITING else DISTRIBUTIONS,
+            user_attrs=attributes,
+            constraints=constraints,
+        )
+    )
+
+
+def make_study():
+    return optuna.create_study(direction="maximize", study_name="toy")
+
+
+@pytest.fixture
+def study():
+    study = make_study()
+    study.set_user_attr("wall_seconds", 2472.0)
+    study.set_user_attr("cache_bytes", 3 * 2**20)
+    add(study, 0.80, 0.78, recipe="frozen-head", reason="epochs")
+    add(study, 0.91, 0.86)
+    add(study, 0.9312, 0.8733, reason="ceiling")
+    add(
+        study,
+        0.90,
+        0.70,
+        state=TrialState.PRUNED,
+        reason="rung 0.5 epochs: score 0.700 ranks 5 of 5 feasible, 3 go on",
+    )
+    add(study, state=TrialState.FAIL, reason="diverged: loss is nan at step 12")
+    add(study, state=TrialState.FAIL, reason="out of memory")
+    add(study, 0.85, 0.84, retry_of=5)
+    add(study, state=TrialState.RUNNING)
+    return study
+
+
+def text_of(study, spec=None, *, width=80, terminal=False, options=None):
+    output = StringIO()
+    console = Console(
+        file=output, width=width, force_terminal=terminal, color_system="standard" if terminal else None
+    )
+    print_report(study, spec or make_spec(), console, options=options)
+    return output.getvalue()
+
+
+def flat(text):
+    return " ".join(text.split())
+
+
+def test_met_goal_names_trial_and_figures(study):
+    expected = "validation >= 85 %, training < 92 %: met by trial 1: validation 86.00 %, training 91.00 %."
+    assert expected in flat(text_of(study))
+
+
+def test_unmet_goal_names_the_nearest_and_the_best_feasible_trial(study):
+    text = flat(text_of(study, make_spec(goal={"validation_accuracy": 0.9})))
+    assert (
+        "not met; nearest is trial 2: validation 87.33 %, training 93.12 % (2.67 points short and 1.12 points "
+        "over the ceiling); best under the ceiling is trial 1: validation 86.00 %, training 91.00 %." in text
+    )
+
+
+def test_training_accuracy_equal_to_the_ceiling_does_not_meet_the_goal():
+    study = make_study()
+    add(study, 0.92, 0.88)
+    summary = summarise(study, make_spec())
+    assert summary["best"]["number"] == 0
+    assert summary["goal"]["met"] is False
+
+
+def test_without_a_feasible_trial_the_nearest_is_shown_with_advice():
+    study = make_study()
+    add(study, 0.97, 0.88)
+    add(study, 0.931, 0.86)
+    text = flat(text_of(study))
+    assert (
+        "No trial stayed under the ceiling. Nearest is trial 1: validation 86.00 %, training 93.10 % "
+        "(1.10 points over the ceiling)." in text
+    )
+    assert "raise dropout, freeze more layers, lower the learning rate or the patience" in text
+    assert "Trial 1 had dropout 0.312, freeze depth 4, learning rate 4.1e-5." in text
+    assert "search.export" not in text
+
+
+def test_a_study_without_a_complete_trial_says_so():
+    text = flat(text_of(make_study()))
+    assert "No trial has completed yet." in text
+    assert "Pareto-best" not in text
+
+
+def test_counts_leave_out_a_repeated_failure(study):
+    counts = count(study.trials)
+    assert (counts["finished"], counts["failed"], counts["repeated"]) == (6, 1, 1)
+
+
+def test_counts_group_reasons(study):
+    assert describe_counts(count(study.trials)) == (
+        "4 complete (3 under the ceiling), 1 pruned (1 at rung 0.5), 1 failed (1 diverged), 1 running, "
+        "1 failed and repeated"
+    )
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_pareto_rows_hold_every_figure(study, width):
+    lines = [" ".join(line.split()) for line in text_of(study, width=width).splitlines()]
+    assert "2 87.33 93.12 +5.79 no 4 0.312 128 4.1e-5 3 2.5 64" in lines
+    assert "1 86.00 91.00 +5.00 yes 4 0.312 128 4.1e-5 3 2.5 64" in lines
+
+
+@pytest.mark.parametrize("width", [40, 80, 120])
+def test_nothing_is_cut_or_escaped_off_the_terminal(study, width):
+    text = text_of(study, width=width)
+    assert "\x1b" not in text
+    assert "…" not in text
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_tables_fit_the_width(study, width):
+    text = text_of(study, width=width)
+    assert max(len(line) for line in text.split("Next:")[0].splitlines()) <= width
+
+
+def test_infeasible_rows_are_dim_on_a_terminal(study):
+    line = next(line for line in text_of(study, terminal=True).splitlines() if "93.12" in line)
+    assert "\x1b[2m" in line
+
+
+def test_recipes_show_reported_beside_measured(study):
+    lines = [" ".join(line.split()) for line in text_of(study, width=120).splitlines()]
+    assert "frozen-head 90.00 87.00 80.00 78.00 2.5 64 trial 0" in lines
+    assert "overfit 98.00 70.00 - - - - not run" in lines
+    assert "thaw-top - - - - - - not run" in lines
+
+
+def test_a_recipe_cut_short_says_so():
+    study = make_study()
+    add(study, 0.7, 0.6, recipe="frozen-head", config={"epochs": 3, "dropout": 0.3, "learning_rate": 1e-5})
+    assert "trial 0, cut at 3 epochs" in flat(text_of(study, width=120))
+
+
+def test_a_recipe_shows_what_ran_and_not_what_was_suggested():
+    study = make_study()
+    add(study, 0.7, 0.6, recipe="thaw-top", config={"freeze_depth": 5, "dropout": 0.3, "learning_rate": 1e-6})
+    settings = summarise(study, make_spec())["trials"][0]["settings"]
+    assert (settings["freeze_depth"], settings["learning_rate"], settings["patience"]) == (5, 1e-6, None)
+
+
+def test_a_waiting_recipe_says_so():
+    study = make_study()
+    add(study, state=TrialState.WAITING, recipe="thaw-top")
+    assert "trial 0 waiting" in flat(text_of(study))
+
+
+def test_next_commands_carry_the_options(study):
+    assert text_of(study, options="--study a.toml").partition("Next:\n")[2].splitlines() == [
+        "  look at it      python -m search.dashboard --study a.toml",
+        "  keep the winner python -m search.export --study a.toml",
+        "  search on       python -m search.run --study a.toml --trials 25",
+        "  add overfit     python -m search.run --study a.toml --trials 25 --recipes all",
+    ]
+
+
+def test_cost_is_shown(study):
+    assert "Wall time 41 min 12 s, feature cache 3 MiB." in text_of(study)
+
+
+def test_unrecorded_cost_is_said():
+    assert "Wall time not recorded, feature cache not recorded." in text_of(make_study())
+
+
+def test_options_hide_a_password():
+    options = command_options("imdb", "postgresql://me:secret@host/db")
+    assert options == "--study imdb --storage 'postgresql://me:***@host/db'"
+
+
+def test_report_json_holds_the_summary(study, tmp_path):
+    write_report(study, make_spec(), tmp_path / "new" / "report.json")
+    report = json.loads((tmp_path / "new" / "report.json").read_text())
+    assert report == summarise(study, make_spec())
+    assert report["seed"] == 3
+    assert report["best"]["config"]["head_width"] == 128
+    assert [row["number"] for row in report["trials"]] == list(range(8))
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["report.json"]
+
+
+def test_an_unwritable_report_states_rule_value_and_remedy(study, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError) as caught:
+        write_report(study, make_spec(), tmp_path / "file" / "report.json")
+    assert str(caught.value) == (
+        f"{tmp_path}/file/report.json must be writable, got: File exists; free space or change the "
+        f"permissions of {tmp_path}/file"
+    )
+
+
+@pytest.mark.parametrize("filled", [True, False])
+def test_picture_is_a_png(study, filled, tmp_path):
+    summary = summarise(study if filled else make_study(), make_spec())
+    write_pareto_picture(summary, tmp_path / "pareto.png")
+    assert (tmp_path / "pareto.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(None, "not recorded"), (59.7, "1 min 0 s"), (9, "9 s"), (7260, "2 h 1 min")]
+)
+def test_duration(seconds, text):
+    assert duration(seconds) == text
+
+
+def test_percent_keeps_what_parts_it_from_the_ceiling():
+    assert percent(0.9197) == "91.97 %"
+
+
+def test_rate_is_short():
+    assert rate(4.12e-5) == "4.1e-5"
+
+
+TOML = """
+[data]
+source = "imdb"
+validation = 100
+test = 100
+
+[fit]
+freeze_depth = 4
+dropout = 0.3
+head_width = 64
+learning_rate = 1e-4
+patience = 2
+"""
+
+
+def test_the_command_prints_a_study_and_renews_its_files(study, tmp_path, capsys):
+    path = tmp_path / "toy.toml"
+    path.write_text(TOML)
+    stored = open_study(load_spec(path), path, create=True)
+    for trial in study.trials:
+        stored.add_trial(trial)
+    assert main(["--study", str(path)]) == 0
+    output = capsys.readouterr().out
+    assert "met by trial 1: validation 86.00 %" in flat(output)
+    assert f"python -m search.dashboard --study {path}" in output
+    assert {"report.json", "pareto.png"} < {file.name for file in (tmp_path / "toy").iterdir()}
+
+
+def test_the_command_says_that_a_study_has_no_trials(tmp_path, capsys):
+    path = tmp_path / "toy.toml"
+    path.write_text(TOML)
+    assert main(["--study", str(path)]) == 2
+    assert capsys.readouterr().err.startswith("error: study 'toy' has no trials yet (")
+
+
+def test_importing_the_report_loads_nothing_heavy():
+    code = "import sys, search.report, search.live; print([m for m in ('optuna', 'torch', 'matplotlib') if m in sys.modules])"
+    root = Path(__file__).parent.parent
+    answer = subprocess.run(
+        [sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True
+    )
+    assert answer.stdout == "[]\n"

@@ -74,14 +74,15 @@ def choose(study: optuna.Study, number: int | None) -> FrozenTrial:
     Raises:
         InputError: There is no such trial, or none is feasible.
     """
-    from search.results import best_feasible, excess, nearest_to_feasible
+    from search.results import SCORED, best_feasible, excess, nearest_to_feasible
 
     trials = study.get_trials(deepcopy=False)
     if number is not None:
-        chosen = next((t for t in trials if t.number == number and "config" in t.user_attrs), None)
+        chosen = next((t for t in trials if t.number == number and t.state in SCORED), None)
         if chosen is None:
             raise InputError(
-                f"--trial must be a trial that was run, got {number} of {len(trials)}; see search.report"
+                f"--trial must be the number of a complete or pruned trial, got {number} of {len(trials)} trials; "
+                "see python -m search.report"
             )
         return chosen
     best = best_feasible(trials)
@@ -126,7 +127,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _toml(table: dict[str, Any]) -> str:
     """Write scalars, then tables of scalars; their JSON forms are valid TOML."""
-    scalars = [f"{k} = {json.dumps(v)}\n" for k, v in table.items() if not isinstance(v, dict)]
+    scalars = [
+        f"{k} = {json.dumps(v, ensure_ascii=False)}\n" for k, v in table.items() if not isinstance(v, dict)
+    ]
     tables = [f"\n[{k}]\n{_toml(v)}" for k, v in table.items() if isinstance(v, dict)]
     return "".join([*scalars, *tables])
 

@@ -13,7 +13,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from search.report import count, describe_counts, duration, percent, rate
+from search.summary import count, describe_counts, duration, percent, rate
 from trainers.config import TrainConfig
 
 if TYPE_CHECKING:

@@ -79,7 +79,7 @@ def _reason_to_prune(trial: optuna.Trial) -> str | None:
     pruner = trial.study.pruner
     if "recipe" in trial.user_attrs or not isinstance(pruner, FeasiblePruner):
         return None
-    return pruner.reason(trial.study, trial.study._storage.get_trial(trial._trial_id))
+    return pruner.reason(trial.study, trial.storage.get_trial(trial._trial_id))
 
 
 def _record(trial: optuna.Trial, spec: StudySpec, **figures: Any) -> None:

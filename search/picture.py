@@ -6,7 +6,7 @@ import io
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from search.report import bound, figures
+from search.summary import bound, figures
 from trainers.files import write_atomically
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ def write_pareto_picture(summary: dict[str, Any], path: Path) -> None:
     """Write a PNG of validation over training accuracy: trials, recipes, ceiling, goal and Pareto front.
 
     Args:
-        summary: What ``search.report.summarise`` says of the study.
+        summary: What ``search.summary.summarise`` says of the study.
         path: Of the PNG.
 
     Raises:

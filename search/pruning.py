@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from optuna.pruners import BasePruner
 from optuna.study import Study
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState
 
 STEPS_PER_EPOCH = 100
 """Optuna wants whole steps: a trial reports at hundredths of an epoch."""
@@ -25,8 +25,8 @@ def step_of(epoch: float) -> int:
 class FeasiblePruner(BasePruner):
     """Prunes a trial whose latest score does not rank among the feasible ones seen at its rung.
 
-    A peer is any other trial that reported at the rung and is not known to break a constraint. A tie ranks
-    with the better one; steps that are no rung never prune.
+    A peer is any other trial that reported at the rung, did not fail and is not known to break a constraint.
+    A tie ranks with the better one; steps that are no rung never prune.
 
     Args:
         rungs: Ages in epochs.
@@ -52,6 +52,7 @@ class FeasiblePruner(BasePruner):
             t.intermediate_values[step]
             for t in study.get_trials(deepcopy=False)
             if t.number != trial.number
+            and t.state != TrialState.FAIL
             and step in t.intermediate_values
             and all(v <= 0 for v in t.constraints.values())
         ]

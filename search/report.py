@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import json
-import platform
 import shlex
 import sys
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,128 +16,14 @@ from rich.console import Console
 from rich.segment import Segments
 from rich.table import Table
 
-from search.recipes import RECIPES
+from search.summary import bound, describe_counts, duration, figures, percent, rate, shortfall, summarise
 from trainers.cli import launch
 from trainers.files import write_atomically
 
 if TYPE_CHECKING:
     from optuna.study import Study
-    from optuna.trial import FrozenTrial
 
     from search.spec import StudySpec
-
-NOTED = (
-    *("recipe", "retry_of", "reason", "validation_accuracy", "training_accuracy", "training_exact", "gap"),
-    *("best_epoch", "epochs", "seconds", "tokens"),
-)
-VERSIONS = ("frostline", "optuna", "torch", "transformers", "datasets", "scikit-learn")
-
-
-def summarise(study: Study, spec: StudySpec) -> dict[str, Any]:
-    """Collect all that a report says about a study; what ``report.json`` holds.
-
-    Returns:
-        study, seed: The study's name and its sampler's seed.
-        goal: ``validation_accuracy`` (at least), ``training_accuracy`` (below), ``met``, ``trial`` (its number).
-        best: Row of the best feasible complete trial, with its whole ``config``; null if there is none.
-        nearest: Likewise, of the complete trial that misses the goal by the fewest points in all.
-        pareto: Rows of the complete trials that none beats in both accuracies, best validation first.
-        recipes: One each: ``recipe``, ``story``, ``reported``, ``trial`` (its row, or null if it never ran) and
-            ``capped_at``, the epochs that the study allowed it, if fewer than its own.
-        counts: ``finished`` = ``complete`` + ``pruned`` + ``failed``; ``feasible`` of the complete ones;
-            ``repeated`` failures; ``running``, ``waiting``; ``pruned_by_reason``, ``failed_by_reason``.
-        cost: ``wall_seconds`` over all starts, ``cache_bytes``; ``trial_seconds``, ``tokens`` of all trials.
-        data: What was found in the data.
-        versions: Of the software that wrote the report.
-        trials: A row for every trial: ``number``, ``state``, ``feasible``, ``value``, ``settings`` and what is
-            listed in ``NOTED``; null is what the study does not know. Accuracies are shares of one; ``gap`` is
-            training - validation accuracy.
-    """
-    from search import results
-
-    trials = study.get_trials(deepcopy=False)
-    complete = [_row(t) for t in results.complete(trials)]
-    goal = {"validation_accuracy": spec.goal.validation_accuracy, "training_accuracy": spec.score.ceiling}
-    met = [r for r in complete if r["feasible"] and max(_missing(r, goal)) <= 0 and _missing(r, goal)[1] < 0]
-    winner = max(met, key=lambda r: (r["value"], -r["number"]), default=None)
-    best = results.best_feasible(trials)
-    nearest = min(complete, key=lambda r: sum(max(0.0, m) for m in _missing(r, goal)), default=None)
-    rows = [_row(t) for t in trials]
-    attributes = study.user_attrs
-    return {
-        "study": spec.name,
-        "seed": spec.seed,
-        "goal": goal | {"met": winner is not None, "trial": winner and winner["number"]},
-        "best": best and _row(best) | {"config": best.user_attrs.get("config")},
-        "nearest": nearest and nearest | {"config": trials[nearest["number"]].user_attrs.get("config")},
-        "pareto": [_row(t) for t in results.pareto_front(trials)],
-        "recipes": _recipes(study, trials),
-        "counts": count(trials),
-        "cost": {
-            "wall_seconds": attributes.get("wall_seconds"),
-            "cache_bytes": attributes.get("cache_bytes"),
-            "trial_seconds": sum(r["seconds"] or 0.0 for r in rows),
-            "tokens": sum(r["tokens"] or 0 for r in rows),
-        },
-        "data": attributes.get("data"),
-        "versions": {"python": platform.python_version()} | {name: version(name) for name in VERSIONS},
-        "trials": rows,
-    }
-
-
-def count(trials: Iterable[FrozenTrial]) -> dict[str, Any]:
-    """Count trials by what became of them; see ``counts`` in ``summarise``."""
-    from search import results
-
-    trials = list(trials)
-    ended = results.finished(trials)
-    complete = results.complete(ended)
-    pruned, failed = ([t for t in ended if t.state.name == state] for state in ("PRUNED", "FAIL"))
-    return {
-        "finished": len(ended),
-        "complete": len(complete),
-        "feasible": sum(map(results.is_feasible, complete)),
-        "pruned": len(pruned),
-        "failed": len(failed),
-        "repeated": sum(t.state.is_finished() for t in trials) - len(ended),
-        "running": sum(t.state.name == "RUNNING" for t in trials),
-        "waiting": sum(t.state.name == "WAITING" for t in trials),
-        "pruned_by_reason": dict(Counter(map(_kind, pruned)).most_common()),
-        "failed_by_reason": dict(Counter(map(_kind, failed)).most_common()),
-    }
-
-
-def describe_counts(counts: dict[str, Any]) -> str:
-    """Say in words what became of the trials, reasons included."""
-    parts = [f"{counts['complete']} complete ({counts['feasible']} under the ceiling)"]
-    for state in ("pruned", "failed"):
-        reasons = ", ".join(f"{number} {reason}" for reason, number in counts[f"{state}_by_reason"].items())
-        reasons = reasons.replace(" rung ", " at rung ")
-        parts.append(f"{counts[state]} {state}" + (f" ({reasons})" if reasons else ""))
-    parts += [f"{counts[k]} {k}" for k in ("running", "waiting") if counts[k]]
-    return ", ".join(parts + ([f"{counts['repeated']} failed and repeated"] if counts["repeated"] else []))
-
-
-def percent(share: float | None, *, unit: str = " %") -> str:
-    """Write a share as percent, two decimals, so that 91.97 % does not look like 92 %; None is a dash."""
-    return "-" if share is None else f"{100 * share:.2f}{unit}"
-
-
-def rate(value: float) -> str:
-    """Write a learning rate shortly: 4.1e-5."""
-    mantissa, exponent = f"{value:.1e}".split("e")
-    return f"{mantissa}e{int(exponent)}"
-
-
-def duration(seconds: float | None) -> str:
-    """Write a time with the two units that matter; None is "not recorded"."""
-    if seconds is None:
-        return "not recorded"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {minutes} min"
-    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
 def print_report(study: Study, spec: StudySpec, console: Console, *, options: str | None = None) -> None:
@@ -235,62 +118,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     return launch(report, name="search.report", argv=argv)
 
 
-def _row(trial: FrozenTrial) -> dict[str, Any]:
-    from search import results
-    from search.spec import SEARCHED
-
-    # A recipe's own settings win over what was suggested: the configuration says what ran.
-    chosen = trial.user_attrs.get("config", trial.params)
-    return {
-        "number": trial.number,
-        "state": trial.state.name.lower(),
-        "feasible": results.is_feasible(trial) if trial.constraints else None,
-        "value": trial.value,
-        "settings": {k: chosen.get(k) for k in dict.fromkeys((*SEARCHED, *trial.params))},
-        **{k: trial.user_attrs.get(k) for k in NOTED},
-    }
-
-
-def _missing(row: dict[str, Any], goal: dict[str, Any]) -> tuple[float, float]:
-    """Return how far validation accuracy is below its goal, and training accuracy above the ceiling."""
-    short = goal["validation_accuracy"] - row["validation_accuracy"]
-    return short, row["training_accuracy"] - goal["training_accuracy"]
-
-
-def _recipes(study: Study, trials: list[FrozenTrial]) -> list[dict[str, Any]]:
-    from search import results
-
-    present = {t.user_attrs["recipe"]: t for t in trials if "recipe" in t.user_attrs}
-    present |= results.recipe_trials(study)
-    entries = []
-    for name, recipe in RECIPES.items():
-        trial = present.get(name)
-        epochs = trial.user_attrs.get("config", {}).get("epochs") if trial else None
-        reported = {"training_accuracy": recipe.reported_training}
-        reported["validation_accuracy"] = recipe.reported_validation
-        capped_at = epochs if epochs and epochs < recipe.settings["epochs"] else None
-        entry = {"recipe": name, "story": recipe.story, "reported": reported, "capped_at": capped_at}
-        entries.append(entry | {"trial": _row(trial) if trial else None})
-    return entries
-
-
-def _kind(trial: FrozenTrial) -> str:
-    """Shorten why a trial ended to what it shares with others: "rung 0.5", "diverged"."""
-    reason = str(trial.user_attrs.get("reason", "reason unknown")).partition(":")[0]
-    return " ".join(reason.split()[:2]) if reason.startswith("rung ") else reason
-
-
-def figures(row: dict[str, Any]) -> str:
-    """Name a trial and its two accuracies."""
-    validation, training = percent(row["validation_accuracy"]), percent(row["training_accuracy"])
-    return f"trial {row['number']}: validation {validation}, training {training}"
-
-
-def bound(share: float) -> str:
-    """Write a limit as percent, with no more decimals than it has."""
-    return f"{100 * share:g} %"
-
-
 def _verdict(summary: dict[str, Any]) -> str:
     goal, best, nearest = (summary[k] for k in ("goal", "best", "nearest"))
     wanted, ceiling = bound(goal["validation_accuracy"]), bound(goal["training_accuracy"])
@@ -299,7 +126,7 @@ def _verdict(summary: dict[str, Any]) -> str:
         return f"{text}met by {figures(summary['trials'][goal['trial']])}."
     if not nearest:
         return f"{text}not met. No trial has completed yet."
-    short, above = _missing(nearest, goal)
+    short, above = shortfall(nearest, goal)
     missing = [f"{percent(short, unit='')} points short"] if short > 0 else []
     missing += [f"{percent(above, unit='')} points over the ceiling"] if above >= 0 else []
     text += "not met; nearest is " if best else "not met. No trial stayed under the ceiling. Nearest is "
@@ -315,7 +142,7 @@ def _advice(summary: dict[str, Any]) -> str:
     if not nearest:
         return "What to do: let the search go on; a report needs a trial that ran to its end."
     remedy = "freeze fewer layers, raise the learning rate or the patience, lower dropout"
-    if _missing(nearest, summary["goal"])[1] >= 0:
+    if shortfall(nearest, summary["goal"])[1] >= 0:
         remedy = "raise dropout, freeze more layers, lower the learning rate or the patience"
     s = nearest["settings"]
     return (

@@ -100,7 +100,7 @@ def _search(
     from search.storage import recover, results_dir
     from search.workers import run_trials
 
-    deadline = None if timeout is None else time.monotonic() + timeout
+    started = time.monotonic()
     lock = FileLock(results_dir(path, spec) / "search.lock")
     try:
         lock.acquire(timeout=0)
@@ -118,7 +118,8 @@ def _search(
             live.message(f"{found} trial(s) of a killed search were found and enqueued again")
         features = _prepare(study, spec, live)
         _enqueue(study, spec, _recipe_names(spec, recipes), num_layers=features.encoder.num_layers)
-        run_trials(study, spec, features, live, num_trials=num_trials, deadline=deadline)
+        deadline = None if timeout is None else started + timeout
+        run_trials(study, spec, features, live, num_trials=num_trials, started=started, deadline=deadline)
 
 
 def _prepare(study: optuna.Study, spec: StudySpec, live: Live) -> Features:

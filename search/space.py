@@ -20,10 +20,7 @@ from trainers.config import TrainConfig
 
 
 def distributions(spec: StudySpec) -> dict[str, BaseDistribution]:
-    """Return the distribution of every searched or opened setting, in the order of the TOML file.
-
-    The five main dimensions are there even when fixed, so that every trial shows them.
-    """
+    """Return the distribution of every setting that is not fixed, in the order of the TOML file."""
     return {
         name: _distribution(name, setting)
         for name, setting in spec.fit.items()
@@ -47,7 +44,7 @@ def suggest(trial: optuna.Trial, spec: StudySpec, *, num_layers: int) -> TrainCo
         if recipe:
             warnings.filterwarnings("ignore", message="Fixed parameter .* is out of range")
         for name, distribution in distributions(spec).items():
-            settings[name] = trial._suggest(name, distribution)
+            settings[name] = _suggest(trial, name, distribution)
     if recipe:
         settings = recipe_settings(recipe, spec, num_layers=num_layers)
     return spec.train_config(settings, seed=trial_seed(spec.seed, trial.number))
@@ -80,6 +77,15 @@ def recipe_params(name: str, spec: StudySpec, *, num_layers: int) -> dict[str, A
 def trial_seed(study_seed: int, trial_number: int) -> int:
     """Derive a trial's own seed, the same whoever runs it."""
     return int(np.random.SeedSequence([study_seed, trial_number]).generate_state(1)[0])
+
+
+def _suggest(trial: optuna.Trial, name: str, distribution: BaseDistribution) -> Any:
+    if isinstance(distribution, IntDistribution):
+        return trial.suggest_int(name, distribution.low, distribution.high, log=distribution.log)
+    if isinstance(distribution, FloatDistribution):
+        return trial.suggest_float(name, distribution.low, distribution.high, log=distribution.log)
+    assert isinstance(distribution, CategoricalDistribution)  # noqa: S101
+    return trial.suggest_categorical(name, distribution.choices)
 
 
 def _distribution(name: str, setting: Range | list[Any]) -> BaseDistribution:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, cast
 
 from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from search.recipes import RECIPES
 from trainers.config import DataConfig, EncoderConfig, Table, TrainConfig, read_toml, table_keys
@@ -123,20 +124,21 @@ class StudySpec(Table):
 
     @field_validator("fit", mode="before")
     @classmethod
-    def _tables_are_ranges(cls, fit: Any) -> Any:
+    def _checked_fit(cls, fit: Any) -> Any:
         if not isinstance(fit, dict):
             return fit
-        return {k: Range.model_validate(v) if isinstance(v, dict) else v for k, v in fit.items()}
-
-    @model_validator(mode="after")
-    def _fit_is_valid(self) -> Self:
-        mistakes = list(_unknown_or_missing(self.fit))
-        if not mistakes:
-            for corner in _corners(self.fit):
-                mistakes += _mistakes_in(self, corner)
+        settings: dict[str, Any] = {}
+        mistakes = list(_unknown_or_missing(fit))
+        for key in [k for k in fit if k in FIT_KEYS]:
+            try:
+                settings[key] = _checked_setting(key, fit[key])
+            except ValidationError as error:
+                mistakes += [
+                    _line(m["type"], (key, *m["loc"][m["loc"][:1] == (key,) :]), m) for m in error.errors()
+                ]
         if mistakes:
-            raise ValueError("; ".join(dict.fromkeys(mistakes)))
-        return self
+            raise ValidationError.from_exception_data("fit", mistakes)
+        return settings
 
     def train_config(self, settings: dict[str, Any], *, seed: int) -> TrainConfig:
         """Build the configuration of one fit from chosen fit settings."""
@@ -206,16 +208,38 @@ def find_study(study: str) -> Path:
     return named
 
 
-def _unknown_or_missing(fit: dict[str, Any]) -> Iterator[str]:
+def _unknown_or_missing(fit: dict[str, Any]) -> Iterator[InitErrorDetails]:
     for key in fit:
         if key not in FIT_KEYS:
-            yield f"unknown key 'fit.{key}'{nearest(key, FIT_KEYS) or '; remove it'}"
+            yield InitErrorDetails(type="extra_forbidden", loc=(key,), input=None)
     for key in SEARCHED:
         if key not in fit:
-            yield f"'fit.{key}' is missing; give a value, a list or a range"
-    for key, setting in fit.items():
-        if isinstance(setting, list) and not setting:
-            yield f"'fit.{key}' must list at least one choice, got []; add one"
+            yield InitErrorDetails(type="missing", loc=(key,), input=None)
+
+
+def _checked_setting(key: str, setting: Any) -> Scalar | list[Scalar] | Range:
+    """Turn a table into a range, and check whatever the setting may take in a fit.
+
+    Raises:
+        ValidationError: The setting is none, or its values cannot be used.
+    """
+    checked = Range.model_validate(setting) if isinstance(setting, dict) else setting
+    values = [checked.low, checked.high] if isinstance(checked, Range) else checked
+    if values == []:
+        empty = PydanticCustomError("empty", "must list at least one choice; add one")
+        raise ValidationError.from_exception_data(key, [InitErrorDetails(type=empty, input=setting)])
+    blank = cast(Any, TrainConfig).model_construct()
+    for value in values if isinstance(values, list) else [values]:
+        TrainConfig.__pydantic_validator__.validate_assignment(blank, key, value)
+    return checked
+
+
+def _line(kind: str, place: tuple[int | str, ...], mistake: Any) -> InitErrorDetails:
+    """Repeat a mistake of a setting at its place in the study."""
+    if kind in {"extra_forbidden", "missing"}:
+        return InitErrorDetails(type=kind, loc=place, input=mistake["input"])
+    words = PydanticCustomError("setting", "{words}", {"words": mistake["msg"].removeprefix("Value error, ")})
+    return InitErrorDetails(type=words, loc=place, input=mistake["input"])
 
 
 def _corners(fit: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -228,13 +252,7 @@ def _corners(fit: dict[str, Any]) -> Iterator[dict[str, Any]]:
         yield {k: e[min(turn, len(e) - 1)] for k, e in ends.items()}
 
 
-def _mistakes_in(spec: StudySpec, settings: dict[str, Any]) -> list[str]:
-    try:
-        spec.train_config(settings, seed=spec.seed)
-    except ValidationError as error:
-        return [f"fit.{describe(error, valid_keys=_keys_of_table)}"]
-    return []
-
-
 def _keys_of_table(path: tuple[str, ...]) -> Iterable[str]:
+    if path[:1] == ("fit",):
+        return Range.model_fields if path[1:] else FIT_KEYS
     return table_keys(StudySpec, path)

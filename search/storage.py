@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+from optuna.exceptions import StorageInternalError
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
 from search.spec import StudySpec
 from trainers.errors import InputError
@@ -68,9 +69,10 @@ def open_study(
         raise InputError(
             f"no study {spec.name!r} in {_redacted(storage_url)}; run: {command} --storage URL"
         ) from None
-    except SQLAlchemyError as error:
+    except (SQLAlchemyError, StorageInternalError) as error:
         # The driver's own words only: what SQLAlchemy adds may hold the statement or the URL.
-        origin = getattr(error, "orig", None) or type(error).__name__
+        cause = error.__cause__ if isinstance(error, StorageInternalError) else error
+        origin = getattr(cause, "orig", None) or type(cause).__name__
         raise InputError(
             f"the study's database must be readable and writable, got {_redacted(storage_url)}: "
             f"{str(origin).splitlines()[0]}; check that it is up, its disk and permissions, or give another "
@@ -121,24 +123,28 @@ def recover(study: optuna.Study) -> int:
     return len(orphans)
 
 
-def retry(study: optuna.Study, trial: FrozenTrial, *, reason: str) -> None:
-    """Fail a running trial for ``reason`` and enqueue its parameters again, a bounded number of times.
+def retry(study: optuna.Study, trial: FrozenTrial | optuna.Trial, *, reason: str) -> None:
+    """Fail a running trial for ``reason`` and enqueue its parameters again, if killed a bounded number of times.
 
     The new trial is enqueued first: a crash in between leaves a trial that is found and failed later, and
-    not enqueued twice.
+    not enqueued twice. A trial that has ended after all is left as it is.
     """
     trials = study.get_trials(deepcopy=False)
-    already = any(t.user_attrs.get("retry_of") == trial.number for t in trials)
-    if not already and _num_retries(trial, trials) < MAX_RETRIES:
-        attrs = {"retry_of": trial.number}
-        if "recipe" in trial.user_attrs:
-            attrs["recipe"] = trial.user_attrs["recipe"]
-        params = {**trial.system_attrs.get("fixed_params", {}), **trial.params}
+    now = trials[trial.number]
+    if now.state.is_finished():
+        return
+    already = any(t.user_attrs.get("retry_of") == now.number for t in trials)
+    times_killed = _times_killed(now, trials) + (reason == "killed")
+    if not already and times_killed <= MAX_RETRIES:
+        attrs = {"retry_of": now.number}
+        if "recipe" in now.user_attrs:
+            attrs["recipe"] = now.user_attrs["recipe"]
+        params = {**now.system_attrs.get("fixed_params", {}), **now.params}
         study.enqueue_trial(params, user_attrs=attrs)
     fail(study, trial, reason=reason)
 
 
-def fail(study: optuna.Study, trial: FrozenTrial, *, reason: str) -> None:
+def fail(study: optuna.Study, trial: FrozenTrial | optuna.Trial, *, reason: str) -> None:
     """End a running trial as failed, for a reason in words."""
     study._storage.set_trial_user_attr(trial._trial_id, "reason", reason)
     study.tell(trial.number, state=TrialState.FAIL)
@@ -150,11 +156,12 @@ def claim(trial: optuna.Trial) -> None:
     trial.set_user_attr("pid", os.getpid())
 
 
-def _num_retries(trial: FrozenTrial, trials: list[FrozenTrial]) -> int:
+def _times_killed(trial: FrozenTrial, trials: list[FrozenTrial]) -> int:
+    """Count how often a trial's setup was killed before; the user's own interruptions are not its fault."""
     count = 0
     while "retry_of" in trial.user_attrs:
         trial = trials[trial.user_attrs["retry_of"]]
-        count += 1
+        count += trial.user_attrs.get("reason") == "killed"
     return count
 
 
@@ -178,7 +185,7 @@ def _connect(storage_url: str) -> RDBStorage:
         )
     try:
         backend = make_url(storage_url).get_backend_name()
-    except ArgumentError:
+    except (ArgumentError, ValueError):  # a port that is no number is a plain ValueError
         raise InputError(
             "--storage must be a database URL such as sqlite:///study.db or "
             "postgresql+psycopg://user@host/name; mend it"
@@ -188,22 +195,30 @@ def _connect(storage_url: str) -> RDBStorage:
         options["connect_args"] = {"timeout": SQLITE_TIMEOUT_SECONDS}
     try:
         return RDBStorage(storage_url, engine_kwargs=options)
-    except ImportError as error:
+    except NoSuchModuleError:
         raise InputError(
-            f"--storage: the driver for {backend!r} is not installed ({error.name or error}); install it with pip"
+            f"--storage: no database {make_url(storage_url).drivername!r} is known; use sqlite, or an installed "
+            "driver such as postgresql+psycopg"
+        ) from None
+    except ImportError as error:
+        missing = getattr(error.__cause__, "name", None) or error
+        raise InputError(
+            f"--storage: the driver for {backend!r} is not installed ({missing}); install it with pip"
         ) from None
 
 
 def _redacted(storage_url: str) -> str:
-    return make_url(storage_url).render_as_string(hide_password=True)
+    # The query may hold a password too.
+    return make_url(storage_url).set(query={}).render_as_string(hide_password=True)
 
 
 def _check_same_spec(study: optuna.Study, spec: StudySpec, path: Path) -> None:
     """Compare with the spec that the study was begun with; a new study takes this one."""
     now = spec.model_dump(mode="json")
     before = study.user_attrs.get("spec")
-    if before is None:
-        if len(study.get_trials(deepcopy=False)):
+    trials = study.get_trials(deepcopy=False)
+    if before is None or not trials:
+        if trials:
             raise InputError(
                 f"study {spec.name!r} in this database was not made by this project; give {path} another name"
             )

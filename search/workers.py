@@ -26,6 +26,7 @@ def run_trials(
     live: Live,
     *,
     num_trials: int,
+    started: float,
     deadline: float | None,
 ) -> None:
     """Run trials until the study has ``num_trials`` finished ones in all, or the deadline has passed.
@@ -38,6 +39,7 @@ def run_trials(
         features: What fits read.
         live: What the terminal shows.
         num_trials: Finished trials the study shall have, whoever ran them.
+        started: When this search began, preparations included, in ``time.monotonic()`` seconds.
         deadline: ``time.monotonic()`` seconds after which no trial begins; None means never.
 
     Raises:
@@ -45,7 +47,6 @@ def run_trials(
     """
     study.pruner = FeasiblePruner(spec.pruning.rungs, keep=spec.pruning.keep, peers=spec.pruning.peers)
     earlier = study.user_attrs.get("wall_seconds", 0.0)
-    started = time.monotonic()
     while len(finished(study.get_trials(deepcopy=False))) < num_trials:
         if deadline is not None and time.monotonic() > deadline:
             return
@@ -56,30 +57,23 @@ def run_trials(
 
 
 def _run_one(study: optuna.Study, spec: StudySpec, features: Features, live: Live) -> None:
-    # A fresh sampler a trial, seeded by its number: a search that was cut off and continued draws what an
-    # uninterrupted one would have drawn.
-    study.sampler = TPESampler(seed=trial_seed(spec.seed + 1, len(study.get_trials(deepcopy=False))))
+    # A fresh sampler a trial, seeded by its number, repeats not counted: a search that was cut off and
+    # continued draws what an uninterrupted one would have drawn.
+    originals = [t for t in study.get_trials(deepcopy=False) if "retry_of" not in t.user_attrs]
+    study.sampler = TPESampler(seed=trial_seed(spec.seed + 1, len(originals)))
     trial = study.ask()
-    claim(trial)
     try:
+        claim(trial)
         value = objective(trial, spec, features, live)
         study.tell(trial, value)
     except optuna.TrialPruned:
         study.tell(trial, state=TrialState.PRUNED)
     except FitError as error:
-        fail(study, _frozen(study, trial), reason=str(error))
-    except BaseException as error:
-        interrupted = isinstance(error, KeyboardInterrupt)
-        if interrupted:
-            retry(study, _frozen(study, trial), reason="interrupted")
-        else:
-            fail(study, _frozen(study, trial), reason=f"bug: {type(error).__name__}: {error}")
+        fail(study, trial, reason=str(error))
+    except KeyboardInterrupt:
+        retry(study, trial, reason="interrupted")
         raise
-    finally:
-        frozen = _frozen(study, trial)
-        if frozen.state.is_finished():
-            live.trial_ended(frozen, study.get_trials(deepcopy=False))
-
-
-def _frozen(study: optuna.Study, trial: optuna.Trial) -> optuna.trial.FrozenTrial:
-    return study._storage.get_trial(trial._trial_id)
+    except BaseException as error:
+        fail(study, trial, reason=f"bug: {type(error).__name__}: {error}")
+        raise
+    live.trial_ended(trial.storage.get_trial(trial._trial_id), study.get_trials(deepcopy=False))

@@ -10,20 +10,10 @@ from optuna.trial import TrialState
 from rich.console import Console
 
 from search.picture import write_pareto_picture
-from search.report import (
-    command_options,
-    count,
-    describe_counts,
-    duration,
-    main,
-    percent,
-    print_report,
-    rate,
-    summarise,
-    write_report,
-)
+from search.report import command_options, main, print_report, write_report
 from search.spec import StudySpec, load_spec
 from search.storage import open_study
+from search.summary import count, describe_counts, duration, percent, rate, summarise
 from trainers.errors import InputError
 
 DISTRIBUTIONS = {

@@ -8,16 +8,17 @@ from typing import Annotated, Any
 
 from cyclopts import App, CycloptsError, Parameter
 
-from trainers.errors import InputError
+from trainers.errors import FitError, InputError
 
 EXIT_INPUT = 2
-"""Exit code when something that the user gave cannot be used."""
+"""Exit code when something that the user gave cannot be used, or makes a fit fail."""
 
 
 def launch(command: Callable[..., int], *, name: str, argv: Sequence[str] | None) -> int:
     """Parse the command line, run ``command`` and return its exit code.
 
-    An ``InputError`` ends as one line on standard error and exit code 2; ``--debug`` shows its traceback.
+    An ``InputError``, or a fit that failed, ends as one line on standard error and exit code 2; ``--debug``
+    shows its traceback.
 
     Args:
         command: Its keyword-only parameters become flags, its docstring the help.
@@ -37,7 +38,7 @@ def launch(command: Callable[..., int], *, name: str, argv: Sequence[str] | None
     ) -> Any:
         try:
             return app(tokens, exit_on_error=False, print_error=False)
-        except (InputError, CycloptsError) as error:
+        except (InputError, FitError, CycloptsError) as error:
             if debug:
                 raise
             print("error:", " ".join(str(error).split()), file=sys.stderr)  # noqa: T201

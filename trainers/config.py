@@ -83,7 +83,7 @@ class TrainConfig(Table):
         learning_rate: Peak rate of AdamW for the encoder's trainable layers.
         head_learning_rate_ratio: The head's rate, as a multiple of ``learning_rate``.
         patience: Evaluations without a lower validation loss before the fit stops; absent means no early
-            stopping, and the last weights are kept.
+            stopping, and, if there is no ceiling either, that the last weights are kept.
         epochs: At most so many passes over the training split.
         evaluations_per_epoch: Evenly spaced evaluations in each epoch.
         batch_size: Texts in one optimiser step.

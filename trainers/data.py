@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from trainers.config import DataConfig
+from trainers.config import SMALLEST_SPLIT, DataConfig
 from trainers.errors import InputError
 
 if TYPE_CHECKING:
@@ -76,8 +76,8 @@ class Splits:
 
 
 def clean(text: str) -> str:
-    """Strip markup such as ``<br />``, resolve entities and reduce white space to single blanks."""
-    return _SPACE.sub(" ", html.unescape(_TAG.sub(" ", text))).strip()
+    """Resolve entities, strip markup such as ``<br />`` and reduce white space to single blanks."""
+    return _SPACE.sub(" ", _TAG.sub(" ", html.unescape(text))).strip()
 
 
 def load_splits(config: DataConfig, tokenizer: PreTrainedTokenizerBase) -> Splits:
@@ -173,7 +173,7 @@ def _stratified(
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     from sklearn.model_selection import train_test_split
 
-    needed = config.validation + config.test + (config.train or 1)
+    needed = config.validation + config.test + (config.train or SMALLEST_SPLIT)
     if needed > len(labels_N):
         raise InputError(
             f"data.train + data.validation + data.test must not exceed the {len(labels_N)} distinct texts of "
@@ -186,8 +186,10 @@ def _stratified(
     rest, validation = train_test_split(
         rest, test_size=config.validation, stratify=labels_N[rest], random_state=config.seed
     )
-    if config.train is None or config.train == len(rest):
+    if config.train is None:
         return rest, validation, test
+    if len(rest) - config.train < len(CLASS_NAMES):  # too few are left out for a stratified choice
+        return rest[: config.train], validation, test
     train, _ = train_test_split(
         rest, train_size=config.train, stratify=labels_N[rest], random_state=config.seed
     )

@@ -57,6 +57,13 @@ class Encoder:
         """Width D of the hidden vectors."""
         return int(self.model.config.hidden_size)
 
+    @property
+    def max_length(self) -> int:
+        """Tokens that its position embeddings reach."""
+        padding_index = getattr(self.embeddings, "padding_idx", None)  # RoBERTa counts from behind it
+        reserved = 0 if padding_index is None else padding_index + 1
+        return int(self.model.config.max_position_embeddings) - reserved
+
 
 def load_encoder(config: EncoderConfig) -> Encoder:
     """Load and check a pre-trained encoder.
@@ -220,6 +227,11 @@ def load_tokenizer(folder: Path, *, what: str) -> PreTrainedTokenizerBase:
             f"{what}: no usable tokenizer in {folder}: {type(error).__name__}: {_first_line(error)}; save the "
             "tokenizer beside the model"
         ) from error
+    # Without its files transformers hands out a tokenizer that knows special tokens alone.
+    if not set(tokenizer.get_vocab()) - set(tokenizer.all_special_tokens):
+        raise InputError(
+            f"{what}: no usable tokenizer in {folder}: no vocabulary; save the tokenizer beside the model"
+        )
     return tokenizer
 
 
@@ -249,7 +261,10 @@ def cut(model: PreTrainedModel, name: str) -> tuple[nn.Module, nn.ModuleList]:
     """
     embeddings = getattr(model, "embeddings", None)
     layers = getattr(getattr(model, "encoder", None), "layer", None)
-    if not isinstance(embeddings, nn.Module) or not isinstance(layers, nn.ModuleList):
+    projected = hasattr(
+        model, "embeddings_project"
+    )  # small ELECTRA: more than embeddings stand below layer 1
+    if not isinstance(embeddings, nn.Module) or not isinstance(layers, nn.ModuleList) or projected:
         raise InputError(
             f"encoder {name!r} is a {type(model).__name__}, whose layers cannot be cut; use a BERT-like "
             "encoder with .embeddings and .encoder.layer"

@@ -42,7 +42,9 @@ def describe(error: ValidationError, *, valid_keys: Callable[[tuple[str, ...]], 
             lines.append(f"{key!r} is missing; add it")
         else:
             message = mistake["msg"].removeprefix("Value error, ")
-            given = "" if isinstance(mistake["input"], Mapping) else f", got {_short(mistake['input'])}"
+            own = mistake["type"] == "value_error" and ", got " in message
+            said = own or isinstance(mistake["input"], Mapping)
+            given = "" if said else f", got {_short(mistake['input'])}"
             lines.append(f"{key}: {message}{given}" if key else message)
     return "; ".join(lines)
 

@@ -169,8 +169,13 @@ def build_features(
         on_progress: Called with texts done and texts in all.
 
     Raises:
-        InputError: The cache cannot be written.
+        InputError: The cache cannot be written, or texts are longer than the encoder reads.
     """
+    if config.data.max_length > encoder.max_length:
+        raise InputError(
+            f"data.max_length must be at most {encoder.max_length}, the positions of {encoder.name!r}, "
+            f"got {config.data.max_length}; lower it"
+        )
     dtype = np.dtype(config.cache)
     pooling = config.encoder.pooling
     named: dict[SplitName, Split] = {"train": splits.train, "validation": splits.validation}

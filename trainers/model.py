@@ -32,8 +32,9 @@ from trainers.config import TrainConfig
 from trainers.data import encode
 from trainers.encoder import Encoder, cut, load_checked, load_tokenizer, pool
 from trainers.errors import InputError
-from trainers.fit import FitResult, Network
+from trainers.fit import FitResult
 from trainers.head import Head
+from trainers.network import Network
 
 BATCH_SIZE = 64
 
@@ -46,7 +47,7 @@ class FrostlineConfig(PretrainedConfig):
         pooling: ``mean`` or ``cls``.
         head_width: Units of the head's hidden layer.
         dropout: Rate before and after it.
-        max_length: Tokens kept of a text.
+        max_tokens: Tokens kept of a text; transformers takes ``max_length`` for itself.
         head_tokens: Of these, from the text's start; None takes all from there.
     """
 
@@ -59,7 +60,7 @@ class FrostlineConfig(PretrainedConfig):
         pooling: str = "mean",
         head_width: int = 64,
         dropout: float = 0.0,
-        max_length: int = 128,
+        max_tokens: int = 128,
         head_tokens: int | None = None,
         **kwargs: Any,
     ) -> None:
@@ -67,7 +68,7 @@ class FrostlineConfig(PretrainedConfig):
         self.pooling = pooling
         self.head_width = head_width
         self.dropout = dropout
-        self.max_length = max_length
+        self.max_tokens = max_tokens
         self.head_tokens = head_tokens
         super().__init__(**kwargs)
 
@@ -146,7 +147,7 @@ class Classifier:
     def predict_proba(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
         """Return probabilities_NC, the columns in the order of ``model.config.id2label``."""
         config = self.model.config
-        rows = encode(texts, self.tokenizer, max_length=config.max_length, head_tokens=config.head_tokens)
+        rows = encode(texts, self.tokenizer, max_length=config.max_tokens, head_tokens=config.head_tokens)
         probabilities_NC = np.empty((len(rows), len(class_names(self.model))), dtype=np.float32)
         lengths_N = np.array([len(r) for r in rows], dtype=np.int64)
         for batch in sorted_batches(lengths_N, batch_size=BATCH_SIZE):
@@ -172,18 +173,19 @@ def assemble(encoder: Encoder, config: TrainConfig, result: FitResult, *, names:
     for layer, trained in zip(layers[config.freeze_depth :], network.layers, strict=True):
         layer.load_state_dict(trained.state_dict())
     described = inner.config.to_dict()
-    model = FrostlineForSequenceClassification(
-        FrostlineConfig(
-            encoder={**described, "model_type": inner.config.model_type},
-            pooling=config.encoder.pooling,
-            head_width=config.head_width,
-            dropout=config.dropout,
-            max_length=config.data.max_length,
-            head_tokens=config.data.head_tokens,
-            id2label=dict(enumerate(names)),
-            label2id={name: i for i, name in enumerate(names)},
+    with torch.random.fork_rng(devices=[]):  # its first weights are random, and replaced at once
+        model = FrostlineForSequenceClassification(
+            FrostlineConfig(
+                encoder={**described, "model_type": inner.config.model_type},
+                pooling=config.encoder.pooling,
+                head_width=config.head_width,
+                dropout=config.dropout,
+                max_tokens=config.data.max_length,
+                head_tokens=config.data.head_tokens,
+                id2label=dict(enumerate(names)),
+                label2id={name: i for i, name in enumerate(names)},
+            )
         )
-    )
     model.encoder.load_state_dict(inner.state_dict())
     model.head.load_state_dict(network.head.state_dict())
     model.train(mode=False)
@@ -196,7 +198,9 @@ def save(classifier: Classifier, folder: Path) -> None:
     Raises:
         InputError: The folder cannot be written, or holds something that is no model.
     """
-    if folder.exists() and not (folder / "config.json").is_file() and any(folder.iterdir()):
+    if folder.is_file() or (
+        folder.is_dir() and not (folder / "config.json").is_file() and any(folder.iterdir())
+    ):
         raise InputError(f"{folder} is neither empty nor a model directory; give another folder")
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)

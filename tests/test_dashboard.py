@@ -1,0 +1,511 @@
+import http.client
+import json
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from contextlib import contextmanager
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+from sqlalchemy.exc import OperationalError
+
+from search import dashboard
+from search.dashboard import bring_in_step, follow, guard, make_server
+from search.notes import OWN_NOTE, pareto_figure, study_note, trial_note
+from search.spec import load_spec
+from search.storage import open_study
+from trainers.errors import InputError
+
+TOML = """
+[data]
+source = "imdb"
+validation = 100
+test = 100
+
+[fit]
+freeze_depth = { low = 2, high = 6 }
+dropout = { low = 0.0, high = 0.5 }
+head_width = [32, 64]
+learning_rate = { low = 3e-5, high = 3e-4, log = true }
+patience = { low = 1, high = 4 }
+"""
+
+
+def add(study, validation=None, training=None, *, state=TrialState.COMPLETE, reason="patience", **attrs):
+    trial = study.ask()
+    trial.suggest_int("freeze_depth", 2, 6)
+    trial.suggest_float("dropout", 0.0, 0.5)
+    trial.suggest_categorical("head_width", [32, 64])
+    trial.suggest_float("learning_rate", 3e-5, 3e-4, log=True)
+    trial.suggest_int("patience", 1, 4)
+    trial.report(0.6, 50)
+    for key, value in attrs.items():
+        trial.set_user_attr(key, value)
+    if state == TrialState.RUNNING:
+        return
+    trial.set_user_attr("reason", reason)
+    value = None
+    if training is not None:
+        figures = {
+            "validation_accuracy": validation,
+            "training_accuracy": training,
+            "gap": training - validation,
+        }
+        figures |= {"training_exact": state == TrialState.COMPLETE, "best_epoch": 1.5, "epochs": 2.0}
+        for key, figure in figures.items():
+            trial.set_user_attr(key, figure)
+        over = training - 0.92
+        value = validation - max(0.0, over)
+        trial.report(value, 100)
+        trial.set_constraint("training_accuracy_over_ceiling", over)
+        trial.storage.set_trial_system_attr(trial._trial_id, "constraints", [over])
+    study.tell(trial, value if state == TrialState.COMPLETE else None, state=state)
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory):
+    """A folder with a study in every state, made once and only read."""
+    folder = tmp_path_factory.mktemp("studies")
+    path = folder / "toy.toml"
+    path.write_text(TOML)
+    study = open_study(load_spec(path), path, create=True)
+    add(study, 0.78, 0.80, recipe="frozen-head", reason="epochs")
+    add(study, 0.86, 0.91)
+    add(study, 0.90, 0.9325, reason="ceiling")
+    add(study, 0.70, 0.75, state=TrialState.PRUNED, reason="rung 0.5 epochs: ranks 5 of 5, 3 go on")
+    add(study, state=TrialState.FAIL, reason="diverged: loss is <b>nan</b> at *step* [1](x)")
+    add(study, state=TrialState.RUNNING)
+    return path
+
+
+@pytest.fixture(scope="module")
+def spec(original):
+    return load_spec(original)
+
+
+@pytest.fixture(scope="module")
+def seen(original, spec):
+    """The study, for tests that write nothing."""
+    return open_study(spec, original)
+
+
+@pytest.fixture(scope="module")
+def port(seen):
+    """Of a read-only dashboard of the study."""
+    with serving(seen) as port:
+        yield port
+
+
+@pytest.fixture
+def path(original, tmp_path):
+    """A copy of the study's folder, to write to."""
+    shutil.copytree(original.parent, tmp_path, dirs_exist_ok=True)
+    return tmp_path / original.name
+
+
+@pytest.fixture
+def study(spec, path):
+    return open_study(spec, path)
+
+
+@pytest.fixture
+def empty_study():
+    return optuna.create_study(direction="maximize")
+
+
+@contextmanager
+def serving(study, *, writable=False):
+    with make_server(study, host="127.0.0.1", port=0, writable=writable) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            yield server.server_port
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def ask(port, method="GET", path="/api/studies", **headers):
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    connection.request(method, path, headers={"Host": f"127.0.0.1:{port}", **headers})
+    answer = connection.getresponse()
+    body = answer.read().decode()
+    connection.close()
+    return answer.status, body
+
+
+def detail(port, study_id=1):
+    status, body = ask(port, path=f"/api/studies/{study_id}")
+    assert status == 200
+    return json.loads(body)
+
+
+def knock(environ, **options):
+    """Send one request to a guard that has nothing behind it; return the status."""
+    statuses = []
+
+    def app(_, start_response):
+        start_response("200 OK", [])
+        return []
+
+    guarded = guard(app, **{"host": "127.0.0.1", "port": 8080, "writable": False, **options})
+    request = {"REQUEST_METHOD": "GET", "PATH_INFO": "/", **environ}
+    list(guarded(request, lambda status, _: statuses.append(status)))
+    return statuses[0]
+
+
+def note_of(study, spec, number):
+    return trial_note(study.get_trials()[number], spec)
+
+
+@pytest.mark.parametrize(
+    "host", ["evil.example:{}", "127.0.0.1.evil.example:{}", "127.0.0.1:1", "a@127.0.0.1:{}"]
+)
+def test_a_foreign_host_is_refused(port, host):
+    status, body = ask(port, Host=host.format(port))
+    assert status == 403
+    assert json.loads(body)["reason"] == (
+        f"Host must be this server's own, such as localhost:{port}, got '{host.format(port)}'; open that address"
+    )
+
+
+def test_a_page_is_refused_in_plain_text(port):
+    status, body = ask(port, path="/dashboard", Host="evil.example")
+    assert status == 403
+    assert body.startswith("Host must be this server's own")
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "LOCALHOST", "[::1]"])
+def test_loopback_names_are_served(port, host):
+    assert ask(port, Host=f"{host}:{port}")[0] == 200
+
+
+@pytest.mark.parametrize(
+    "origin", ["http://evil.example", "null", "https://127.0.0.1:{}", "http://localhost:1"]
+)
+def test_a_foreign_origin_is_refused(port, origin):
+    status, body = ask(port, Origin=origin.format(port))
+    assert status == 403
+    assert json.loads(body)["reason"].startswith("Origin must be this server's own")
+
+
+def test_a_foreign_origin_cannot_delete_where_writing_is_allowed(study):
+    with serving(study, writable=True) as port:
+        assert ask(port, "DELETE", "/api/studies/1", Origin="http://evil.example")[0] == 403
+        assert len(json.loads(ask(port)[1])["study_summaries"]) == 1
+
+
+def test_the_pages_own_origin_is_served(port):
+    assert ask(port, Origin=f"http://localhost:{port}")[0] == 200
+
+
+def test_deleting_is_refused_unless_writable(port):
+    status, body = ask(port, "DELETE", "/api/studies/1")
+    assert len(json.loads(ask(port)[1])["study_summaries"]) == 1
+    assert status == 405
+    assert json.loads(body)["reason"] == (
+        "only GET, HEAD are answered, got DELETE; start search.dashboard with --writable to change studies"
+    )
+
+
+def test_deleting_passes_when_writable(study):
+    with serving(study, writable=True) as port:
+        assert ask(port, "DELETE", "/api/studies/1", **{"Content-Type": "application/json"})[0] == 204
+        assert json.loads(ask(port)[1])["study_summaries"] == []
+
+
+@pytest.mark.parametrize("writable", [False, True])
+def test_options_is_always_refused(writable):
+    request = {"REQUEST_METHOD": "OPTIONS", "HTTP_HOST": "localhost:8080"}
+    assert knock(request, writable=writable) == "405 Method Not Allowed"
+
+
+def test_port_80_is_left_out_of_the_host():
+    assert knock({"HTTP_HOST": "localhost"}, port=80) == "200 OK"
+
+
+def test_a_request_without_host_is_refused():
+    assert knock({}) == "403 Forbidden"
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("192.168.1.5:8080", "200 OK"),
+        ("[fe80::1]:8080", "200 OK"),
+        ("evil.example:8080", "403 Forbidden"),
+        ("192.168.1.5:1", "403 Forbidden"),
+    ],
+)
+def test_on_all_addresses_each_address_is_served_and_no_name(host, status):
+    assert knock({"HTTP_HOST": host}, host="0.0.0.0") == status
+
+
+def test_another_machines_address_is_refused_on_loopback():
+    assert knock({"HTTP_HOST": "192.168.1.5:8080"}) == "403 Forbidden"
+
+
+def test_the_study_is_listed(port):
+    summaries = json.loads(ask(port)[1])["study_summaries"]
+    assert [s["study_name"] for s in summaries] == ["toy"]
+
+
+def test_trials_come_with_state_and_learning_curve(port):
+    found = detail(port)
+    states = [t["state"] for t in found["trials"]]
+    assert states == ["Complete", "Complete", "Complete", "Pruned", "Fail", "Running"]
+    assert found["has_intermediate_values"]
+    assert found["trials"][1]["intermediate_values"] == [
+        {"step": 50, "value": 0.6},
+        {"step": 100, "value": 0.86},
+    ]
+
+
+def test_infeasible_trials_are_flagged(port):
+    constraints = [t["constraints"] for t in detail(port)["trials"]]
+    assert [any(c > 0 for c in cs) for cs in constraints] == [False, False, True, False, False, False]
+
+
+def test_the_best_trial_is_the_best_feasible_one(port):
+    best = detail(port)["best_trials"]
+    assert [t["number"] for t in best] == [1]
+
+
+def test_the_best_trial_is_an_infeasible_one_where_no_other_is(empty_study):
+    add(empty_study, 0.9, 0.95)
+    with serving(empty_study) as port:
+        assert [t["number"] for t in detail(port, study_id=0)["best_trials"]] == [0]
+
+
+def test_parameter_importances_are_answered(port):
+    status, body = ask(port, path="/api/studies/1/param_importances")
+    assert status == 200
+    (importances,) = json.loads(body)["param_importances"]
+    assert {i["name"] for i in importances} >= {"dropout", "learning_rate"}
+
+
+def test_notes_and_metric_name_and_picture_are_served(study, spec):
+    bring_in_step(study, spec)
+    with serving(study) as port:
+        found = detail(port)
+    assert found["note"]["body"] == study_note(study, spec)
+    assert [t["note"]["body"] for t in found["trials"][:5]] == [note_of(study, spec, n) for n in range(5)]
+    assert found["trials"][5]["note"]["body"] == ""
+    assert found["objective_names"] == ["score"]
+    (picture,) = found["plotly_graph_objects"]
+    assert picture["id"] == "pareto-front"
+    assert (
+        json.loads(picture["graph_object"])["layout"]["title"]["text"] == "Validation over training accuracy"
+    )
+
+
+def test_a_second_look_renews_the_study_note_and_adds_trial_notes(study, spec):
+    bring_in_step(study, spec)
+    add(study, 0.88, 0.915)
+    bring_in_step(study, spec)
+    with serving(study) as port:
+        found = detail(port)
+    assert "Trial 6: " in found["note"]["body"]
+    assert found["trials"][6]["note"]["body"] == note_of(study, spec, 6)
+    assert found["trials"][0]["note"]["version"] == 1
+
+
+def test_a_note_of_the_users_own_stays(study, spec):
+    import optuna_dashboard
+
+    optuna_dashboard.save_note(study, "look at the long reviews")
+    bring_in_step(study, spec)
+    assert optuna_dashboard.get_note(study) == "look at the long reviews"
+
+
+def test_the_study_note_says_goal_space_best_counts_and_commands(seen, spec):
+    note = study_note(seen, spec, options="--study my.toml")
+    assert "**Goal** (met): validation accuracy of 85 % or more" in note
+    assert "training accuracy under the ceiling of 92 %" in note
+    assert (
+        "freeze depth 2 to 6; dropout 0 to 0.5; head width 32, 64; learning rate 3.0e-5 to 3.0e-4 (log); "
+        "patience 1 to 4." in note
+    )
+    assert f"**Best feasible trial**\n\n{note_of(seen, spec, 1)}" in note
+    assert "5 finished: 3 complete (2 under the ceiling), 1 pruned" in note
+    assert "    python -m search.run --study my.toml --trials 25\n" in note
+    assert "    python -m search.export --study my.toml" in note
+    assert note.endswith(OWN_NOTE)
+
+
+def test_the_study_note_shows_the_nearest_where_none_is_feasible(empty_study, spec):
+    add(empty_study, 0.9, 0.95)
+    note = study_note(empty_study, spec)
+    assert "**No trial is feasible yet; nearest to it**\n\nTrial 0: " in note
+    assert "search.export" not in note
+
+
+def test_the_study_note_of_an_empty_study_says_so(empty_study, spec):
+    note = study_note(empty_study, spec)
+    assert "**No trial has run to its end yet**" in note
+
+
+def test_a_trial_note_says_what_it_was_and_reached_and_why_it_ended(spec):
+    trial = optuna.trial.create_trial(
+        value=0.86,
+        user_attrs={
+            "validation_accuracy": 0.86,
+            "training_accuracy": 0.91,
+            "training_exact": True,
+            "reason": "patience",
+            "config": {
+                "freeze_depth": 4,
+                "dropout": 0.25,
+                "head_width": 64,
+                "learning_rate": 1e-4,
+                "patience": 3,
+            },
+        },
+        constraints={"training_accuracy_over_ceiling": 0.91 - 0.92},
+    )
+    trial.number = 7
+    assert trial_note(trial, spec) == (
+        "Trial 7: freeze depth 4, dropout 0.25, head width 64, learning rate 1.0e-4, patience 3.\n\n"
+        "It reached 86.00 % validation at 91.00 % training accuracy: **feasible**, 1.00 points under the ceiling "
+        "of 92 %.\n\n"
+        "It ended because validation loss had not fallen for as long as its patience allows."
+    )
+
+
+def test_a_trial_note_says_by_how_much_the_ceiling_was_exceeded(seen, spec):
+    assert "**infeasible**, 1.25 points over the ceiling of 92 %" in note_of(seen, spec, 2)
+
+
+def test_a_pruned_trials_training_accuracy_is_called_approximate(seen, spec):
+    note = note_of(seen, spec, 3)
+    assert "at about 75.00 % training accuracy" in note
+    assert note.endswith("It was pruned: rung 0.5 epochs: ranks 5 of 5, 3 go on.")
+
+
+def test_a_trial_note_names_its_recipe(seen, spec):
+    assert note_of(seen, spec, 0).startswith("Trial 0 (recipe frozen-head): freeze depth ")
+
+
+def test_a_trial_note_names_the_trial_it_repeats(empty_study, spec):
+    add(empty_study, state=TrialState.FAIL)
+    add(empty_study, 0.8, 0.85, retry_of=0)
+    assert note_of(empty_study, spec, 1).startswith("Trial 1 repeats trial 0: ")
+
+
+def test_markup_in_a_reason_is_shown_and_not_obeyed(seen, spec):
+    assert note_of(seen, spec, 4).endswith(
+        r"It failed: diverged: loss is &lt;b&gt;nan&lt;/b&gt; at \*step\* \[1\](x)."
+    )
+
+
+def test_a_reason_of_many_lines_stays_in_its_paragraph(empty_study, spec):
+    add(empty_study, state=TrialState.FAIL, reason="bug: one\n\n# two")
+    assert note_of(empty_study, spec, 0).endswith("It failed: bug: one \\# two.")
+
+
+def test_the_picture_tells_feasible_from_infeasible_by_word_and_symbol(seen, spec):
+    front, infeasible, feasible, ceiling = pareto_figure(seen, spec).data
+    assert (feasible.name, feasible.marker.symbol, feasible.x) == ("feasible (2)", "circle", (0.80, 0.91))
+    assert (infeasible.name, infeasible.marker.symbol, infeasible.x) == ("infeasible (1)", "x", (0.9325,))
+    assert (front.name, front.mode, front.x) == ("Pareto front (3)", "lines", (0.9325, 0.91, 0.80))
+    assert (ceiling.name, ceiling.x) == ("ceiling 92 %", (0.92, 0.92))
+
+
+def test_the_picture_labels_recipes_and_tells_parameters(seen, spec):
+    feasible = pareto_figure(seen, spec).data[2]
+    assert feasible.text == ("frozen-head", "")
+    assert feasible.hovertext[1].startswith("trial 1<br>freeze depth ")
+
+
+def test_the_picture_of_an_empty_study_shows_the_ceiling(empty_study, spec):
+    assert pareto_figure(empty_study, spec).data[3].x == (0.92, 0.92)
+
+
+def test_following_outlives_a_database_error(empty_study, spec, monkeypatch, caplog):
+    monkeypatch.setattr(dashboard, "REFRESH_SECONDS", 0.01)
+    written = threading.Event()
+    answers = [OperationalError("SELECT 1", {}, Exception("gone")), None]
+
+    def step(*_, **__):
+        error = answers.pop(0)
+        if error is not None:
+            raise error
+        written.set()
+
+    monkeypatch.setattr(dashboard, "bring_in_step", step)
+    stop = threading.Event()
+    thread = threading.Thread(target=follow, args=(empty_study, spec, stop))
+    thread.start()
+    assert written.wait(10)
+    stop.set()
+    thread.join()
+    assert answers == []
+    assert caplog.messages == ["notes and picture wait for the database: OperationalError"]
+
+
+def test_nothing_is_written_while_no_trial_begins_or_ends(empty_study, spec, monkeypatch):
+    monkeypatch.setattr(dashboard, "REFRESH_SECONDS", 0.0)
+    steps = []
+    monkeypatch.setattr(dashboard, "bring_in_step", lambda *_, **__: steps.append(1))
+    looks = []
+
+    class Stop:
+        def wait(self, _):
+            looks.append(1)
+            return len(looks) == 3
+
+    follow(empty_study, spec, Stop())
+    assert len(steps) == 1
+
+
+def test_a_port_in_use_is_an_input_error(seen):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(InputError) as caught:
+            make_server(seen, host="127.0.0.1", port=port, writable=False)
+    assert str(caught.value) == (
+        f"--host and --port must be an address of this machine and a free port, got 127.0.0.1 and {port} "
+        "(Address already in use); give another, such as --port 0 for any free one"
+    )
+
+
+def test_a_port_out_of_range_is_an_input_error(seen):
+    with pytest.raises(InputError, match=r"got 127\.0\.0\.1 and 65536"):
+        make_server(seen, host="127.0.0.1", port=65536, writable=False)
+
+
+@pytest.mark.parametrize(
+    ("ending", "host", "first"),
+    [
+        (signal.SIGTERM, "127.0.0.1", "Study toy: http://127.0.0.1:"),
+        (signal.SIGINT, "0.0.0.0", "Warning: there is no password, and 0.0.0.0 may be within reach of other"),
+    ],
+)
+def test_the_command_warns_beyond_loopback_and_exits_with_0_on_a_signal(path, ending, host, first):
+    command = [sys.executable, "-m", "search.dashboard", "--study", path, "--host", host, "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        lines = [process.stdout.readline()]
+        if lines[0].startswith("Warning"):
+            lines.append(process.stdout.readline())
+        process.send_signal(ending)
+        out, err = process.communicate(timeout=60)
+    assert lines[0].startswith(first)
+    assert lines[-1].startswith("Study toy: http://127.0.0.1:")
+    assert (process.returncode, out, err) == (0, "Stopped.\n", "")
+
+
+def test_a_study_without_trials_ends_with_exit_code_2(tmp_path, capsys):
+    (tmp_path / "new.toml").write_text(TOML)
+    assert dashboard.main(["--study", str(tmp_path / "new.toml")]) == 2
+    assert capsys.readouterr().err.startswith("error: study 'new' has no trials yet")
+
+
+def test_help_imports_nothing_heavy():
+    code = "import sys, search.dashboard; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    heavy = {"optuna", "optuna_dashboard", "plotly", "torch", "sqlalchemy"}
+    assert not heavy & set(done.stdout.split())

@@ -1,0 +1,240 @@
+import json
+import shutil
+
+import huggingface_hub.constants
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+from transformers import DistilBertConfig, DistilBertModel, ElectraConfig, ElectraModel
+
+from trainers.config import EncoderConfig
+from trainers.encoder import attention_mask, load_encoder, pool, set_dropout
+from trainers.errors import InputError
+
+
+@pytest.fixture
+def folder(tiny_encoder_dir, tmp_path):
+    """A copy of the tiny encoder that a test may damage."""
+    return shutil.copytree(tiny_encoder_dir, tmp_path / "encoder")
+
+
+def failure(name, **options):
+    with pytest.raises(InputError) as caught:
+        load_encoder(EncoderConfig(name=str(name), **options))
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+def change_weights(folder, change):
+    path = folder / "model.safetensors"
+    weights = load_file(path)
+    change(weights)
+    save_file(weights, path, metadata={"format": "pt"})
+
+
+def test_an_encoder_knows_its_layers_and_width(tiny_encoder):
+    assert (tiny_encoder.num_layers, tiny_encoder.hidden_size, tiny_encoder.max_length) == (3, 16, 64)
+
+
+def test_an_encoder_is_loaded_in_eval_mode_and_frozen(tiny_encoder):
+    assert not tiny_encoder.model.training
+    assert not any(parameter.requires_grad for parameter in tiny_encoder.model.parameters())
+
+
+def test_a_local_encoder_has_no_revision(tiny_encoder):
+    assert tiny_encoder.revision is None
+
+
+def test_embeddings_and_layers_make_up_the_whole_model(tiny_encoder):
+    ids_BT = torch.tensor([[2, 7, 8, 9, 3], [2, 10, 3, 0, 0]])
+    mask_BT = ids_BT != 0
+    with torch.no_grad():
+        expected_BTD = tiny_encoder.model(input_ids=ids_BT, attention_mask=mask_BT.long()).last_hidden_state
+        hidden_BTD = tiny_encoder.embeddings(input_ids=ids_BT)
+        for layer in tiny_encoder.layers:
+            hidden_BTD = layer(hidden_BTD, attention_mask=attention_mask(mask_BT))
+    torch.testing.assert_close(hidden_BTD[mask_BT], expected_BTD[mask_BT])
+
+
+def test_a_missing_directory_is_an_error(tmp_path):
+    name = tmp_path / "none"
+    assert failure(name) == f"encoder.name must be an existing directory, got '{name}'; mend the path"
+
+
+def test_a_wrong_hub_name_is_an_error_offline(monkeypatch, tmp_path):
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    message = failure("nobody/no-such-model")
+    assert message.startswith(
+        "encoder.name = 'nobody/no-such-model' is no directory and cannot be fetched from the hub (LocalEntryNotFound"
+    )
+    assert message.endswith("mend the name, go online, or use a local directory or 'minilm'")
+
+
+def test_a_name_that_no_hub_id_can_have_is_an_error():
+    assert failure("mini lm!") == (
+        "encoder.name must be 'minilm', a directory or a hub id such as 'owner/model', got 'mini lm!'; mend the name"
+    )
+
+
+@pytest.mark.parametrize("required", ["config.json", "model.safetensors"])
+def test_a_missing_file_is_named(folder, required):
+    (folder / required).unlink()
+    assert failure(folder) == (
+        f"encoder '{folder}' must hold {required}, but {folder} has none; save the model there with "
+        "save_pretrained (safetensors; pickled weights are not read)"
+    )
+
+
+def test_pickled_weights_are_not_read(folder):
+    torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")
+    (folder / "model.safetensors").unlink()
+    assert "must hold model.safetensors" in failure(folder)
+
+
+def test_truncated_weights_are_an_error(folder):
+    path = folder / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-100])
+    message = failure(folder)
+    assert message.startswith(
+        f"encoder '{folder}' in {folder} is damaged or not supported: SafetensorError: "
+    )
+    assert message.endswith("; fetch or save it again")
+
+
+def test_a_broken_config_is_an_error(folder):
+    (folder / "config.json").write_text("{")
+    assert f"encoder '{folder}' in {folder} is damaged or not supported: " in failure(folder)
+
+
+def test_a_missing_layer_is_an_error(folder):
+    def drop_layer(weights):
+        for key in [k for k in weights if k.startswith("encoder.layer.2.")]:
+            del weights[key]
+
+    change_weights(folder, drop_layer)
+    assert failure(folder) == (
+        f"encoder '{folder}': {folder / 'model.safetensors'} lacks 16 tensors, the first of them "
+        "'encoder.layer.2.attention.output.LayerNorm.bias'; fetch or save it again"
+    )
+
+
+def test_a_missing_pooler_is_none(folder):
+    def drop_pooler(weights):
+        for key in [k for k in weights if k.startswith("pooler.")]:
+            del weights[key]
+
+    change_weights(folder, drop_pooler)
+    assert load_encoder(EncoderConfig(name=str(folder))).num_layers == 3
+
+
+def test_weights_that_are_not_finite_are_an_error(folder):
+    def spoil(weights):
+        weights["encoder.layer.1.output.dense.weight"][3, 3] = float("nan")
+
+    change_weights(folder, spoil)
+    assert failure(folder) == (
+        f"encoder '{folder}': {folder / 'model.safetensors'} holds values that are not finite in 1 tensors, the "
+        "first of them 'encoder.layer.1.output.dense.weight'; fetch or save it again"
+    )
+
+
+def test_weights_of_another_shape_are_an_error(folder):
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"intermediate_size": 48}))
+    assert f"encoder '{folder}' in {folder} is damaged or not supported: " in failure(folder)
+
+
+def test_a_missing_tokenizer_is_an_error(folder):
+    for path in folder.glob("*token*"):
+        path.unlink()
+    (folder / "vocab.txt").unlink(missing_ok=True)
+    assert failure(folder) == (
+        f"encoder '{folder}': no usable tokenizer in {folder}: no vocabulary; save the tokenizer beside the model"
+    )
+
+
+def test_a_damaged_tokenizer_is_an_error(folder):
+    (folder / "tokenizer.json").write_text("{")
+    assert f"encoder '{folder}': no usable tokenizer in {folder}: " in failure(folder)
+
+
+def small(config_class, **options):
+    common = {
+        "vocab_size": 60,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "max_position_embeddings": 32,
+    }
+    return config_class(**common, **options)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        DistilBertModel(DistilBertConfig(vocab_size=60, dim=16, hidden_dim=16, n_layers=1, n_heads=2)),
+        ElectraModel(small(ElectraConfig, embedding_size=8, hidden_size=16, intermediate_size=16)),
+    ],
+    ids=["distilbert", "projected electra"],
+)
+def test_a_family_that_cannot_be_cut_is_an_error(folder, model):
+    model.save_pretrained(folder)
+    assert failure(folder) == (
+        f"encoder '{folder}' is a {type(model).__name__}, whose layers cannot be cut; use a BERT-like encoder "
+        "with .embeddings and .encoder.layer"
+    )
+
+
+def test_the_fingerprint_does_not_depend_on_the_place(folder, tiny_encoder):
+    assert load_encoder(EncoderConfig(name=str(folder))).fingerprint == tiny_encoder.fingerprint
+
+
+def test_one_changed_weight_changes_the_fingerprint(folder, tiny_encoder):
+    def nudge(weights):
+        weights["encoder.layer.1.output.dense.weight"][3, 3] += 1e-3
+
+    change_weights(folder, nudge)
+    assert load_encoder(EncoderConfig(name=str(folder))).fingerprint != tiny_encoder.fingerprint
+
+
+def test_another_tokenizer_changes_the_fingerprint(folder, tiny_encoder):
+    path = folder / "tokenizer_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"note": "changed"}))
+    assert load_encoder(EncoderConfig(name=str(folder))).fingerprint != tiny_encoder.fingerprint
+
+
+def test_mean_pooling_leaves_padding_out():
+    hidden_BTD = torch.tensor([[[1.0], [3.0], [100.0]], [[1.0], [2.0], [6.0]]])
+    mask_BT = torch.tensor([[True, True, False], [True, True, True]])
+    assert pool(hidden_BTD, mask_BT, pooling="mean").tolist() == [[2.0], [3.0]]
+
+
+def test_mean_pooling_without_padding_is_the_mean():
+    hidden_BTD = torch.randn(2, 3, 4, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(pool(hidden_BTD, None, pooling="mean"), hidden_BTD.mean(dim=1))
+
+
+def test_cls_pooling_takes_the_first_token():
+    hidden_BTD = torch.randn(2, 3, 4, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(pool(hidden_BTD, None, pooling="cls"), hidden_BTD[:, 0])
+
+
+def test_dropout_is_set_everywhere_but_in_attention(tiny_encoder_dir):
+    layers = load_encoder(EncoderConfig(name=str(tiny_encoder_dir))).layers
+    set_dropout(layers, 0.25)
+    rates = {path: part.p for path, part in layers.named_modules() if isinstance(part, nn.Dropout)}
+    assert {rate for path, rate in rates.items() if path.endswith("attention.self.dropout")} == {0.0}
+    assert {rate for path, rate in rates.items() if not path.endswith("attention.self.dropout")} == {0.25}
+
+
+@pytest.mark.slow
+def test_the_packaged_encoder_is_minilm():
+    encoder = load_encoder(EncoderConfig())
+    assert (encoder.num_layers, encoder.hidden_size, encoder.max_length, encoder.revision) == (
+        6,
+        384,
+        512,
+        None,
+    )

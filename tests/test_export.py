@@ -1,0 +1,176 @@
+import contextlib
+import io
+import shutil
+import tomllib
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+
+from search.export import choose, main
+from search.results import best_feasible
+from search.spec import load_spec
+from search.storage import open_study
+from trainers.config import load_config
+from trainers.errors import InputError
+from trainers.predict import main as predict
+
+
+def make_study(*trials):
+    study = optuna.create_study(direction="maximize")
+    for training, validation, state in trials:
+        attrs = {"config": {}}
+        if training is not None:
+            attrs |= {"training_accuracy": training, "validation_accuracy": validation}
+        study.add_trial(
+            optuna.trial.create_trial(
+                state=state,
+                value=validation if state == TrialState.COMPLETE else None,
+                user_attrs=attrs,
+                constraints={} if training is None else {"over": training - 0.92},
+            )
+        )
+    return study
+
+
+def refusal(study, number=None):
+    with pytest.raises(InputError) as caught:
+        choose(study, number)
+    return str(caught.value)
+
+
+@pytest.fixture(scope="module")
+def exported(finished_study, reviews_dir, tmp_path_factory):
+    """Folder and output of the winner's export."""
+    folder = tmp_path_factory.mktemp("exported")
+    output = io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(output):
+        patch.syspath_prepend(reviews_dir)
+        assert main(["--study", str(finished_study[0]), "--to", str(folder)]) == 0
+    return folder, output.getvalue()
+
+
+@pytest.fixture(scope="module")
+def winner(finished_study):
+    path, _ = finished_study
+    return best_feasible(open_study(load_spec(path), path).trials)
+
+
+def test_best_feasible_trial_is_chosen():
+    study = make_study((0.99, 0.95, TrialState.COMPLETE), (0.9, 0.8, TrialState.COMPLETE))
+    assert choose(study, None).number == 1
+
+
+def test_trial_asked_for_is_chosen_feasible_or_not():
+    study = make_study((0.99, 0.95, TrialState.COMPLETE), (0.9, 0.8, TrialState.PRUNED))
+    assert [choose(study, n).number for n in (0, 1)] == [0, 1]
+
+
+def test_without_a_feasible_trial_the_nearest_and_the_flag_are_named():
+    study = make_study((0.99, 0.95, TrialState.COMPLETE), (0.935, 0.8, TrialState.COMPLETE))
+    assert refusal(study) == (
+        "no trial keeps training accuracy under the ceiling; trial 1 comes nearest, 1.50% above it; search on, or "
+        "export it all the same with --trial 1"
+    )
+
+
+def test_without_a_complete_trial_the_search_is_named():
+    assert refusal(make_study((0.9, 0.8, TrialState.PRUNED))) == (
+        "no trial is complete yet; search first: python -m search.run"
+    )
+
+
+@pytest.mark.parametrize("number", [-1, 1, 2, 3])
+def test_trial_that_has_no_figures_is_refused(number):
+    study = make_study(
+        (0.9, 0.8, TrialState.COMPLETE), (None, None, TrialState.FAIL), (None, None, TrialState.RUNNING)
+    )
+    assert refusal(study, number) == (
+        f"--trial must be the number of a complete or pruned trial, got {number} of 3 trials; see python -m "
+        "search.report"
+    )
+
+
+def test_study_without_trials_is_an_input_error(write_tiny_study, tmp_path, capsys):
+    path = write_tiny_study(tmp_path)
+    assert main(["--study", str(path)]) == 2
+    assert "error: study 'tiny' has no trials yet" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_winner_toml_is_the_complete_configuration_of_the_winner(exported, winner):
+    config = load_config(exported[0] / "winner.toml")
+    assert config.model_dump(mode="json", exclude_none=True) == winner.user_attrs["config"]
+
+
+@pytest.mark.slow
+def test_winner_toml_tells_the_measured_figures(exported, winner):
+    text = (exported[0] / "winner.toml").read_text()
+    figures = winner.user_attrs
+    for name in ("validation", "training"):
+        share = f"{figures[f'{name}_accuracy']:.4f}"
+        assert f"{share} in the search, {share} when fitted again" in text
+    assert f"# Trial {winner.number} of study 'tiny', seed 0." in text
+
+
+@pytest.mark.slow
+def test_exported_model_has_the_figures_of_the_trial(exported, winner):
+    assert f"the same figures as trial {winner.number}'s" in exported[1]
+
+
+@pytest.mark.slow
+def test_fitting_winner_toml_again_gives_the_same_weights_to_the_bit(exported, command, tmp_path):
+    folder, output = exported
+    done = command("-m", "trainers.train", folder / "winner.toml", "--out", tmp_path / "again")
+    assert done.returncode == 0, done.stderr
+    fingerprint = next(line for line in output.splitlines() if line.startswith("weights sha256 "))
+    assert len(fingerprint.split()[-1]) == 64
+    assert fingerprint in done.stdout.splitlines()
+    assert fingerprint in (folder / "winner.toml").read_text()
+    first, second = ((f / "model.safetensors").read_bytes() for f in (folder / "model", tmp_path / "again"))
+    assert first == second
+
+
+@pytest.mark.slow
+def test_exported_model_predicts(exported, capsys):
+    assert predict([str(exported[0] / "model"), "a warm, moving story", "dull"]) == 0
+    rows = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
+    assert [row[2] for row in rows] == ["a warm, moving story", "dull"]
+    assert {row[0] for row in rows} <= {"negative", "positive"}
+    assert all(0.5 <= float(row[1]) <= 1 for row in rows)
+
+
+@pytest.mark.usefixtures("tiny_reviews")
+def test_export_over_an_earlier_one_replaces_it(finished_study, tmp_path, capsys):
+    path, _ = finished_study
+    line = ["--study", str(path), "--to", str(tmp_path / "out")]
+    assert main([*line, "--trial", "0"]) == 0
+    assert main([*line, "--trial", "2"]) == 0
+    assert "# Trial 2 of study" in (tmp_path / "out" / "winner.toml").read_text()
+    assert "wrote" in capsys.readouterr().out
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["model", "winner.toml"]
+
+
+@pytest.mark.usefixtures("tiny_reviews")
+def test_folder_that_holds_something_else_is_left_as_it_is(finished_study, tmp_path, capsys):
+    path, _ = finished_study
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "letter.txt").write_text("keep me")
+    assert main(["--study", str(path), "--to", str(tmp_path)]) == 2
+    assert "is neither empty nor a model directory; give another folder" in capsys.readouterr().err
+    assert (tmp_path / "model" / "letter.txt").read_text() == "keep me"
+
+
+@pytest.mark.usefixtures("tiny_reviews")
+def test_names_with_quotes_and_any_letters_survive_in_winner_toml(
+    write_tiny_study, tiny_encoder_dir, tmp_path, capsys
+):
+    from search.run import main as search
+
+    odd = tmp_path / 'odd "müll" 🙂'
+    shutil.copytree(tiny_encoder_dir, odd)
+    path = write_tiny_study(tmp_path, (str(tiny_encoder_dir), str(odd)))
+    assert search(["--trials", "1", "--recipes", "none", "--study", str(path)]) == 0
+    assert main(["--study", str(path)]) == 0
+    assert tomllib.loads((tmp_path / "tiny" / "winner.toml").read_text())["encoder"]["name"] == str(odd)
+    capsys.readouterr()

@@ -1,0 +1,400 @@
+import dataclasses
+import errno
+import os
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+import torch
+import transformers
+
+import trainers.features
+from trainers.config import EncoderConfig
+from trainers.encoder import load_encoder, pool
+from trainers.errors import InputError
+from trainers.features import Features, build_features, default_cache_directory, padding_mask
+
+DEPTHS = (1, 2, 3)
+PLENTY = 2**30
+
+
+@pytest.fixture
+def build(tiny_encoder, tiny_splits, make_config, tmp_path):
+    """A function: build the features of the tiny encoder, with changes."""
+
+    def build(depths=DEPTHS, *, directory=tmp_path, disk_bytes=PLENTY, splits=tiny_splits, **changes):
+        texts_done = []
+        features = build_features(
+            tiny_encoder,
+            splits,
+            make_config(**changes),
+            depths=depths,
+            directory=directory,
+            disk_bytes=disk_bytes,
+            on_progress=lambda done, _total: texts_done.append(done),
+        )
+        return features, texts_done
+
+    return build
+
+
+def files(directory, pattern="depth-*.bin"):
+    return sorted(directory.rglob(pattern))
+
+
+def contents(directory):
+    return {path.relative_to(directory): path.read_bytes() for path in files(directory)}
+
+
+def text_by_text(encoder, split):
+    """Run transformers' own forward over single texts; yields the hidden states at all depths."""
+    for start, end in zip(split.offsets_N1[:-1], split.offsets_N1[1:], strict=True):
+        ids_1T = torch.from_numpy(split.ids_S[start:end].astype(np.int64))[None]
+        with torch.no_grad():
+            yield encoder.model(input_ids=ids_1T, output_hidden_states=True).hidden_states
+
+
+@pytest.mark.parametrize("name", ["train", "validation"])
+@pytest.mark.parametrize(
+    ("cache", "tolerance"),
+    [
+        ("float32", 1e-5),  # padding and batching re-order sums; measured: 2.0e-6
+        ("float16", 2e-3),  # half a unit in the last place below 4 is 2 ** -10; measured: 9.8e-4
+    ],
+)
+def test_stored_features_are_the_hidden_states_of_the_whole_model(
+    build, tiny_encoder, name, cache, tolerance
+):
+    features, _ = build(cache=cache)
+    split = getattr(features.splits, name)
+    for row, hidden in enumerate(text_by_text(tiny_encoder, split)):
+        for depth in (1, 2):
+            stored_1TD = features.source(name, depth).batch(np.array([row])).inputs
+            torch.testing.assert_close(stored_1TD, hidden[depth], rtol=0, atol=tolerance)
+
+
+@pytest.mark.parametrize("pooling", ["mean", "cls"])
+def test_at_full_depth_pooled_vectors_are_stored(build, tiny_encoder, pooling):
+    features, _ = build(encoder={"pooling": pooling})
+    source = features.source("validation", 3)
+    pooled_ND = source.batch(np.arange(len(source))).inputs
+    expected_ND = torch.cat(
+        [
+            pool(hidden[3], None, pooling=pooling)
+            for hidden in text_by_text(tiny_encoder, features.splits.validation)
+        ]
+    )
+    torch.testing.assert_close(pooled_ND, expected_ND, rtol=0, atol=1e-5)
+
+
+def test_depths_built_together_and_alone_are_equal_to_the_bit(build, tmp_path):
+    build((1, 2, 3), directory=tmp_path / "together")
+    for depth in DEPTHS:
+        build((depth,), directory=tmp_path / "alone")
+    assert contents(tmp_path / "together") == contents(tmp_path / "alone")
+
+
+def test_a_second_build_computes_nothing(build, tmp_path):
+    build()
+    before = {path: path.stat().st_mtime_ns for path in files(tmp_path, "depth-*")}
+    _, texts_done = build()
+    assert texts_done == []
+    assert {path: path.stat().st_mtime_ns for path in files(tmp_path, "depth-*")} == before
+
+
+def test_progress_ends_at_all_texts(build):
+    _, texts_done = build()
+    assert texts_done[-1] == 96 + 48
+    assert texts_done == sorted(texts_done)
+
+
+def test_only_missing_depths_are_computed(build, tmp_path):
+    build((1, 2))
+    old = {path: path.stat().st_mtime_ns for path in files(tmp_path)}
+    build((1, 2, 3))
+    assert {path: path.stat().st_mtime_ns for path in old} == old
+    assert len(files(tmp_path)) == 6
+
+
+def tear(path):
+    path.write_bytes(path.read_bytes()[:-7])
+
+
+def flip_a_bit(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def forget_description(path):
+    path.with_suffix(".json").unlink()
+
+
+def spoil_description(path):
+    path.with_suffix(".json").write_text('{"bytes": ')
+
+
+def empty_description(path):
+    path.with_suffix(".json").write_text("{}")
+
+
+def list_description(path):
+    path.with_suffix(".json").write_text("[]")
+
+
+DAMAGES = [
+    tear,
+    flip_a_bit,
+    forget_description,
+    spoil_description,
+    empty_description,
+    list_description,
+    os.unlink,
+]
+
+
+@pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.__name__)
+def test_a_damaged_file_is_built_again(build, tmp_path, damage):
+    build()
+    whole = contents(tmp_path)
+    damage(files(tmp_path)[1])
+    _, texts_done = build()
+    assert texts_done[-1] in {96, 48}  # the split of the damaged file alone
+    assert contents(tmp_path) == whole
+
+
+def test_a_build_that_was_cut_off_leaves_nothing_that_counts(build, tmp_path, monkeypatch):
+    calls = []
+
+    def fail_later(self, values):
+        calls.append(values)
+        if len(calls) > 50:
+            raise KeyboardInterrupt
+        self._file.write(np.ascontiguousarray(values).data)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(trainers.features._Writer, "write", fail_later)
+        with pytest.raises(KeyboardInterrupt):
+            build()
+    assert files(tmp_path, "depth-*") == []
+
+
+def test_what_a_killed_builder_left_is_built_again(build, tmp_path):
+    build()
+    whole = contents(tmp_path)
+    victim = files(tmp_path)[0]
+    victim.with_suffix(".json").unlink()
+    victim.with_suffix(".part").write_bytes(b"half of it")
+    build()
+    assert contents(tmp_path) == whole
+    assert files(tmp_path, "*.part") == []
+
+
+def test_of_two_builders_one_builds_and_one_waits(build):
+    with ThreadPoolExecutor(2) as pool_of_two:
+        outcomes = list(pool_of_two.map(lambda _: build()[1], range(2)))
+    assert sorted(len(texts_done) > 0 for texts_done in outcomes) == [False, True]
+
+
+def change_fingerprint(key, encoder, split, _patch):
+    return key(dataclasses.replace(encoder, fingerprint="other"), split)
+
+
+def change_dtype(key, encoder, split, _patch):
+    return key(encoder, split, dtype=np.dtype("float32"))
+
+
+def change_pooling(key, encoder, split, _patch):
+    return key(encoder, split, pooling="cls")
+
+
+def change_torch(key, encoder, split, patch):
+    patch.setattr(torch, "__version__", "0.0")
+    return key(encoder, split)
+
+
+def change_transformers(key, encoder, split, patch):
+    patch.setattr(transformers, "__version__", "0.0")
+    return key(encoder, split)
+
+
+def change_format(key, encoder, split, patch):
+    patch.setattr(trainers.features, "FORMAT", 0)
+    return key(encoder, split)
+
+
+def change_a_token(key, encoder, split, _patch):
+    ids_S = split.ids_S.copy()
+    ids_S[5] += 1
+    return key(encoder, dataclasses.replace(split, ids_S=ids_S))
+
+
+def change_a_boundary(key, encoder, split, _patch):
+    offsets_N1 = split.offsets_N1.copy()
+    offsets_N1[1] += 1
+    return key(encoder, dataclasses.replace(split, offsets_N1=offsets_N1))
+
+
+INGREDIENTS = [
+    change_fingerprint,
+    change_dtype,
+    change_pooling,
+    change_torch,
+    change_transformers,
+    change_format,
+    change_a_token,
+    change_a_boundary,
+]
+
+
+HALF = np.dtype("float16")
+
+
+def cache_key(encoder, split, *, dtype=HALF, pooling="mean"):
+    return trainers.features._key(encoder, split, dtype=dtype, pooling=pooling)
+
+
+@pytest.mark.parametrize("change", INGREDIENTS, ids=lambda change: change.__name__)
+def test_the_key_changes_with_every_ingredient(tiny_encoder, tiny_splits, monkeypatch, change):
+    before = cache_key(tiny_encoder, tiny_splits.train)
+    assert change(cache_key, tiny_encoder, tiny_splits.train, monkeypatch) != before
+
+
+def test_the_key_does_not_change_with_labels(tiny_encoder, tiny_splits):
+    other = dataclasses.replace(tiny_splits.train, labels_N=1 - tiny_splits.train.labels_N)
+    assert cache_key(tiny_encoder, other) == cache_key(tiny_encoder, tiny_splits.train)
+
+
+def test_another_encoder_does_not_find_the_features_of_the_first(
+    build, tiny_encoder_dir, tmp_path, tiny_splits, make_config
+):
+    build()
+    folder = shutil.copytree(tiny_encoder_dir, tmp_path / "other")
+    (folder / "note.txt").write_text("an encoder with one more file")
+    build_features(
+        load_encoder(EncoderConfig(name=str(folder))),
+        tiny_splits,
+        make_config(),
+        depths=(3,),
+        directory=tmp_path,
+        disk_bytes=PLENTY,
+    )
+    assert len({path.parent for path in files(tmp_path)}) == 4
+
+
+def test_depths_that_need_no_storing_are_left_out(build):
+    features, _ = build((0, 2, 7))
+    assert features.kept == (2,)
+
+
+def test_the_disk_budget_keeps_the_deepest_depths(build):
+    full, _ = build((1, 2, 3), cache="float32")
+    one_depth = build((2,), cache="float32")[0].num_bytes()
+    pooled = build((3,), cache="float32")[0].num_bytes()
+    assert full.num_bytes() == 2 * one_depth + pooled
+    kept = [
+        build((1, 2, 3), cache="float32", disk_bytes=budget)[0].kept
+        for budget in (full.num_bytes(), full.num_bytes() - 1, one_depth + pooled - 1, pooled, pooled - 1)
+    ]
+    assert kept == [(1, 2, 3), (2, 3), (3,), (3,), ()]
+
+
+def test_half_precision_takes_half_the_space_between_layers(build):
+    sizes = {cache: build((2,), cache=cache)[0].num_bytes() for cache in ("float16", "float32")}
+    assert sizes["float32"] == 2 * sizes["float16"]
+
+
+def test_without_disk_nothing_is_written(build, tmp_path):
+    features, texts_done = build(disk_bytes=0)
+    assert (features.kept, features.num_bytes(), texts_done) == ((), 0, [])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_depth_that_is_not_stored_starts_from_token_ids(build):
+    features, _ = build((3,))
+    assert (features.source("train", 2).depth, features.source("train", 3).depth) == (None, 3)
+
+
+def test_features_need_no_cache(tiny_encoder, tiny_splits):
+    assert Features(tiny_encoder, tiny_splits).source("train", 3).depth is None
+
+
+def age(folder, seconds):
+    os.utime(folder, (1e9 - seconds, 1e9 - seconds))
+
+
+def test_the_longest_unused_features_make_room(build, tmp_path):
+    size = build((2,), cache="float32")[0].num_bytes()
+    old = {path.parent for path in files(tmp_path)}
+    build((2,), cache="float16")
+    newer = {path.parent for path in files(tmp_path)} - old
+    for folder in old:
+        age(folder, 200)
+    for folder in newer:
+        age(folder, 100)
+    pooled = build((3,), encoder={"pooling": "cls"})[0].num_bytes()
+    latest = {path.parent for path in files(tmp_path)} - old - newer
+    slack = 4096  # descriptions
+    build((3,), encoder={"pooling": "cls"}, disk_bytes=size // 2 + pooled + slack)
+    assert {path.parent for path in files(tmp_path)} == newer | latest
+
+
+def test_features_in_use_are_never_evicted(build, tmp_path):
+    features, _ = build((2,))
+    build((2,), disk_bytes=features.num_bytes())
+    assert len(files(tmp_path)) == 2
+
+
+def test_a_cache_that_cannot_be_written_is_an_error(build, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError) as caught:
+        build(directory=tmp_path / "file")
+    assert str(caught.value) == (
+        f"the feature cache {tmp_path / 'file'} must be writable with room for it, got: Not a directory; "
+        "free space, lower cache.disk_gib or set cache.directory"
+    )
+
+
+def test_a_full_disk_is_an_error(build, tmp_path, monkeypatch):
+    def no_space(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(trainers.features._Writer, "write", no_space)
+    with pytest.raises(InputError, match="with room for it, got: No space left on device; free space"):
+        build()
+    assert files(tmp_path, "depth-*") == []
+
+
+def test_texts_longer_than_the_encoder_reads_are_an_error(build, tiny_encoder_dir):
+    with pytest.raises(InputError) as caught:
+        build(data={"max_length": 65})
+    assert str(caught.value) == (
+        f"data.max_length must be at most 64, the positions of '{tiny_encoder_dir}', got 65; lower it"
+    )
+
+
+def test_a_fit_cannot_alter_the_stored_file(build, tmp_path):
+    features, _ = build((2,))
+    before = contents(tmp_path)
+    features.source("train", 2)._values.zero_()
+    assert contents(tmp_path) == before
+
+
+def test_the_padding_mask_marks_tokens():
+    assert padding_mask(torch.tensor([1, 3])).tolist() == [[True, False, False], [True, True, True]]
+
+
+def test_equal_lengths_need_no_padding_mask():
+    assert padding_mask(torch.tensor([3, 3])) is None
+
+
+def test_the_cache_stands_where_xdg_says(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert default_cache_directory() == tmp_path / "frostline"
+
+
+def test_without_xdg_the_cache_stands_in_the_home_directory(monkeypatch, tmp_path):
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert default_cache_directory() == tmp_path / ".cache" / "frostline"

@@ -1,0 +1,247 @@
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch.nn import functional as F
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+from trainers.data import encode
+from trainers.errors import InputError
+from trainers.features import Features
+from trainers.fit import fit
+from trainers.model import Classifier, assemble, class_names, load, save, weights_sha256
+
+TEXTS = ["the film was good and warm", "a dull story", "", "it was a very very very boring plot of the actor"]
+NAMES = ("negative", "positive")
+
+
+@pytest.fixture(scope="module")
+def fitted(tiny_encoder, tiny_splits, make_config):
+    """A function: fit at a freeze depth and assemble; returns features, result and classifier."""
+
+    def fitted(depth, **changes):
+        config = make_config(freeze_depth=depth, epochs=1, **changes)
+        features = Features(tiny_encoder, tiny_splits)
+        result = fit(config, features)
+        return features, result, assemble(tiny_encoder, config, result, names=NAMES)
+
+    return fitted
+
+
+@pytest.fixture(scope="module")
+def classifier(fitted):
+    return fitted(2)[2]
+
+
+@pytest.fixture
+def saved(classifier, tmp_path):
+    save(classifier, tmp_path / "model")
+    return tmp_path / "model"
+
+
+def failure(folder):
+    with pytest.raises(InputError) as caught:
+        load(folder)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("pooling", ["mean", "cls"])
+@pytest.mark.parametrize("depth", [0, 1, 2, 3])
+def test_the_assembled_model_gives_the_logits_of_the_fits_network(fitted, depth, pooling):
+    features, result, classifier = fitted(depth, cache="float32", encoder={"pooling": pooling})
+    source = features.source("validation", depth)
+    batch = source.batch(np.arange(len(source)))
+    with torch.no_grad():
+        expected_BC = result.network(batch)
+        logits_BC = classifier.model(batch.inputs, batch.mask_BT.long()).logits
+    torch.testing.assert_close(logits_BC, expected_BC, rtol=0, atol=1e-5)
+
+
+def test_assembling_leaves_the_encoder_as_it_was(fitted, tiny_encoder):
+    before = {key: value.clone() for key, value in tiny_encoder.model.state_dict().items()}
+    _, _, classifier = fitted(0)
+    assert all(torch.equal(value, before[key]) for key, value in tiny_encoder.model.state_dict().items())
+    trained = classifier.model.encoder.embeddings.word_embeddings.weight
+    assert not torch.equal(trained, before["embeddings.word_embeddings.weight"])
+
+
+def test_a_saved_model_predicts_the_same_to_the_bit(classifier, saved):
+    assert np.array_equal(load(saved).predict_proba(TEXTS), classifier.predict_proba(TEXTS))
+    assert load(saved).predict(TEXTS) == classifier.predict(TEXTS)
+
+
+def test_a_saved_model_keeps_its_settings(saved, classifier):
+    config = load(saved).model.config
+    for key in ("pooling", "head_width", "dropout", "max_tokens", "head_tokens", "id2label"):
+        assert getattr(config, key) == getattr(classifier.model.config, key)
+    assert (config.max_tokens, config.head_tokens, config.id2label) == (24, 6, {0: "negative", 1: "positive"})
+
+
+def test_transformers_loads_a_saved_model(saved, classifier):
+    model = AutoModelForSequenceClassification.from_pretrained(saved)
+    tokenizer = AutoTokenizer.from_pretrained(saved)
+    inputs = tokenizer("the film was good", return_tensors="pt")
+    with torch.no_grad():
+        probabilities_1C = model(inputs["input_ids"], inputs["attention_mask"]).logits.softmax(dim=1)
+    expected = classifier.predict_proba(["the film was good"])
+    assert probabilities_1C.numpy() == pytest.approx(expected, abs=1e-6)
+
+
+def test_weights_are_saved_as_safetensors_alone(saved):
+    assert (saved / "model.safetensors").is_file()
+    assert not [path for path in saved.iterdir() if path.suffix in {".bin", ".pt", ".pkl", ".py"}]
+
+
+def test_probabilities_sum_to_one_and_keep_the_order_of_the_texts(classifier):
+    together = classifier.predict_proba(TEXTS)
+    alone = np.concatenate([classifier.predict_proba([text]) for text in TEXTS])
+    assert together.sum(axis=1) == pytest.approx(1.0)
+    assert together == pytest.approx(alone, abs=1e-6)
+
+
+def test_a_prediction_names_the_most_probable_class(classifier):
+    probabilities = classifier.predict_proba(TEXTS)
+    for row, prediction in zip(probabilities, classifier.predict(TEXTS), strict=True):
+        assert prediction.label == NAMES[int(row.argmax())]
+        assert prediction.probability == row.max()
+
+
+def test_no_text_gives_no_prediction(classifier):
+    assert classifier.predict([]) == []
+    assert classifier.predict_proba([]).shape == (0, 2)
+
+
+def test_a_long_text_is_cut_as_in_training(classifier, tiny_encoder):
+    text = "the film was good and " * 30
+    kept = encode([text], tiny_encoder.tokenizer, max_length=24, head_tokens=6)[0]
+    with torch.no_grad():
+        expected = classifier.model(torch.tensor([kept])).logits.softmax(dim=1).numpy()
+    assert classifier.predict_proba([text]) == pytest.approx(expected, abs=1e-6)
+
+
+def test_labels_give_the_loss(classifier):
+    ids_BT, labels_B = torch.tensor([[2, 7, 8, 3]]), torch.tensor([1])
+    output = classifier.model(ids_BT, labels=labels_B)
+    assert output.loss.item() == pytest.approx(F.cross_entropy(output.logits, labels_B).item())
+
+
+def test_class_names_follow_the_order_of_the_logits(classifier):
+    assert class_names(classifier.model) == NAMES
+
+
+def test_saving_replaces_an_older_model(saved, fitted):
+    newer = fitted(0, seed=9)[2]
+    save(newer, saved)
+    assert np.array_equal(load(saved).predict_proba(TEXTS), newer.predict_proba(TEXTS))
+    assert [path.name for path in saved.parent.iterdir()] == [saved.name]
+
+
+def test_saving_fills_an_empty_folder(classifier, tmp_path):
+    save(classifier, tmp_path)
+    assert load(tmp_path).predict(["good"]) == classifier.predict(["good"])
+
+
+def test_a_saved_model_has_the_permissions_of_any_new_folder(saved):
+    (saved.parent / "new").mkdir()
+    assert saved.stat().st_mode == (saved.parent / "new").stat().st_mode
+
+
+def test_saving_spares_a_folder_of_other_things(classifier, tmp_path):
+    (tmp_path / "thesis.txt").write_text("years of work")
+    with pytest.raises(InputError) as caught:
+        save(classifier, tmp_path)
+    assert str(caught.value) == f"{tmp_path} is neither empty nor a model directory; give another folder"
+    assert (tmp_path / "thesis.txt").read_text() == "years of work"
+
+
+def test_saving_spares_a_file(classifier, tmp_path):
+    path = tmp_path / "thesis.txt"
+    path.write_text("years of work")
+    with pytest.raises(
+        InputError, match=r"thesis\.txt is neither empty nor a model directory; give another folder"
+    ):
+        save(classifier, path)
+
+
+def test_a_folder_that_cannot_be_written_is_an_error(classifier, tmp_path):
+    (tmp_path / "file").write_text("")
+    folder = tmp_path / "file" / "model"
+    with pytest.raises(InputError) as caught:
+        save(classifier, folder)
+    assert str(caught.value) == (
+        f"the model directory {folder} must be writable with room for it, got: File exists; "
+        "free space or give another folder"
+    )
+
+
+def test_saving_that_fails_keeps_the_older_model(saved, classifier, monkeypatch):
+    before = (saved / "model.safetensors").read_bytes()
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(type(classifier.tokenizer), "save_pretrained", full)
+    with pytest.raises(InputError, match="got: No space left on device"):
+        save(classifier, saved)
+    assert (saved / "model.safetensors").read_bytes() == before
+    assert [path.name for path in saved.parent.iterdir()] == [saved.name]
+
+
+def test_a_missing_model_is_an_error(tmp_path):
+    assert failure(tmp_path / "none") == (
+        f"no model directory {tmp_path / 'none'}; export one with: python -m search.export"
+    )
+
+
+@pytest.mark.parametrize("required", ["config.json", "model.safetensors"])
+def test_a_model_without_a_file_is_an_error(saved, required):
+    (saved / required).unlink()
+    assert f"the fine-tuned model must hold {required}, but {saved} has none" in failure(saved)
+
+
+def test_a_model_with_truncated_weights_is_an_error(saved):
+    path = saved / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-100])
+    assert f"the fine-tuned model in {saved} is damaged or not supported: SafetensorError: " in failure(saved)
+
+
+def test_a_model_without_its_head_is_an_error(saved):
+    path = saved / "model.safetensors"
+    weights = {key: value for key, value in load_file(path).items() if not key.startswith("head.")}
+    save_file(weights, path, metadata={"format": "pt"})
+    assert "lacks 4 tensors, the first of them 'head.hidden.bias'; fetch or save it again" in failure(saved)
+
+
+def test_a_model_with_weights_that_are_not_finite_is_an_error(saved):
+    path = saved / "model.safetensors"
+    weights = load_file(path)
+    weights["head.output.bias"][0] = float("inf")
+    save_file(weights, path, metadata={"format": "pt"})
+    assert "not finite in 1 tensors, the first of them 'head.output.bias'" in failure(saved)
+
+
+def test_an_encoder_is_no_fine_tuned_model(tiny_encoder_dir, tmp_path):
+    folder = shutil.copytree(tiny_encoder_dir, tmp_path / "encoder")
+    message = failure(folder)
+    assert message.startswith("the fine-tuned model")
+    assert message.endswith("fetch or save it again")
+
+
+def test_equal_weights_have_equal_fingerprints(fitted):
+    first, second = (fitted(2)[1] for _ in range(2))
+    assert weights_sha256(first.network) == weights_sha256(second.network)
+
+
+def test_one_changed_weight_changes_the_fingerprint(fitted):
+    network = fitted(3)[1].network
+    before = weights_sha256(network)
+    with torch.no_grad():
+        network.head.output.bias[0] += 1e-6
+    assert weights_sha256(network) != before
+
+
+def test_a_classifier_is_model_and_tokenizer(classifier):
+    assert isinstance(classifier, Classifier)
+    assert classifier.tokenizer.tokenize("good film") == ["good", "film"]

@@ -1,0 +1,109 @@
+import math
+
+import optuna
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from optuna.trial import TrialState
+
+from search.pruning import FeasiblePruner, step_of
+
+
+def peer(scores, *, excess=-0.1, state=TrialState.COMPLETE):
+    """A trial with a score at each epoch; ``excess`` None is not known yet."""
+    return optuna.trial.create_trial(
+        state=state,
+        value=0.5 if state == TrialState.COMPLETE else None,
+        intermediate_values={step_of(epoch): score for epoch, score in scores.items()},
+        constraints={} if excess is None else {"over": excess},
+    )
+
+
+def reason(peers, scores, *, rungs=(0.5, 1.0), keep=0.34, least=2):
+    study = optuna.create_study(direction="maximize")
+    for other in (*peers, peer(scores, excess=None, state=TrialState.RUNNING)):
+        study.add_trial(other)
+    pruner = FeasiblePruner(rungs, keep=keep, peers=least)
+    own = study.trials[-1]
+    told = pruner.reason(study, own)
+    assert pruner.prune(study, own) is (told is not None)
+    return told
+
+
+GOOD = [peer({0.5: 0.80}), peer({0.5: 0.82}), peer({0.5: 0.84})]
+
+
+def test_trial_below_its_peers_is_pruned_in_words():
+    assert reason(GOOD, {0.5: 0.7}) == "rung 0.5 epochs: score 0.700 ranks 4 of 4 feasible, 2 go on"
+
+
+def test_best_trial_at_a_rung_goes_on():
+    assert reason(GOOD, {0.5: 0.9}) is None
+
+
+def test_infeasible_peers_do_not_raise_the_bar():
+    over_fitted = [peer({0.5: 0.95}, excess=0.05) for _ in range(5)]
+    assert reason(over_fitted, {0.5: 0.7}) is None
+
+
+def test_pruned_feasible_peers_count():
+    assert reason([peer({0.5: 0.8}, state=TrialState.PRUNED)] * 3, {0.5: 0.7}) is not None
+
+
+def test_failed_peers_do_not_count():
+    assert reason([peer({0.5: 0.8}, state=TrialState.FAIL, excess=None)] * 3, {0.5: 0.7}) is None
+
+
+def test_training_accuracy_alone_never_prunes():
+    study = optuna.create_study(direction="maximize")
+    for other in GOOD:
+        study.add_trial(other)
+    # Its score equals the best one's; its training accuracy is far above the ceiling.
+    study.add_trial(peer({0.5: 0.84}, excess=0.08, state=TrialState.RUNNING))
+    assert FeasiblePruner((0.5,), keep=0.01, peers=1).reason(study, study.trials[-1]) is None
+
+
+def test_tie_survives():
+    assert reason([peer({0.5: 0.8})] * 5, {0.5: 0.8}, keep=0.01) is None
+
+
+def test_too_few_peers_never_prune():
+    assert reason(GOOD[:1], {0.5: 0.1}, least=2) is None
+    assert reason(GOOD[:2], {0.5: 0.1}, least=2) is not None
+
+
+def test_step_that_is_no_rung_never_prunes():
+    peers = [peer({0.75: 0.9})] * 5
+    assert reason(peers, {0.75: 0.1}) is None
+
+
+def test_trial_is_judged_at_its_latest_report_only():
+    assert reason(GOOD, {0.5: 0.1, 0.75: 0.1}) is None
+
+
+def test_trial_without_a_report_goes_on():
+    assert reason(GOOD, {}) is None
+
+
+def test_without_rungs_nothing_is_pruned():
+    assert reason(GOOD, {0.5: 0.1}, rungs=()) is None
+
+
+def test_fractions_of_an_epoch_are_whole_steps():
+    assert [step_of(e) for e in (0.25, 1 / 3, 0.5, 1.0)] == [25, 33, 50, 100]
+
+
+scores = st.integers(min_value=-8, max_value=8).map(lambda eighths: eighths / 8)
+
+
+@given(st.lists(scores, max_size=8), scores, st.sampled_from([0.1, 0.34, 0.5, 1.0]), st.integers(1, 4))
+def test_rank_equals_that_of_a_sorted_list(others, own, keep, least):
+    told = reason([peer({1.0: s}) for s in others], {1.0: own}, keep=keep, least=least)
+    rank = sorted([*others, own], reverse=True).index(own) + 1
+    places = max(1, math.ceil(keep * (len(others) + 1)))
+    assert (told is None) == (len(others) < least or rank <= places)
+
+
+@pytest.mark.parametrize("keep", [0.01, 0.34, 1.0])
+def test_at_least_one_trial_goes_on(keep):
+    assert reason(GOOD, {0.5: 0.99}, keep=keep) is None

@@ -1,0 +1,101 @@
+import optuna
+from hypothesis import given
+from hypothesis import strategies as st
+from optuna.trial import TrialState
+
+from search.results import (
+    best_feasible,
+    finished,
+    is_feasible,
+    nearest_to_feasible,
+    pareto_front,
+    recipe_trials,
+)
+
+
+def trial(number, training=None, validation=None, *, state=TrialState.COMPLETE, value=None, **attrs):
+    constraints = {}
+    if training is not None:
+        attrs |= {"training_accuracy": training, "validation_accuracy": validation}
+        constraints = {"training_accuracy_over_ceiling": training - 0.92}
+    made = optuna.trial.create_trial(
+        state=state, value=validation if value is None else value, user_attrs=attrs, constraints=constraints
+    )
+    made.number = number
+    return made
+
+
+def numbers(trials):
+    return [t.number for t in trials]
+
+
+def test_running_waiting_and_retried_trials_are_not_finished():
+    trials = [
+        trial(0, 0.9, 0.8),
+        trial(1, 0.9, 0.8, state=TrialState.PRUNED),
+        trial(2, state=TrialState.FAIL),
+        trial(3, state=TrialState.FAIL),
+        trial(4, state=TrialState.RUNNING, retry_of=3),
+        trial(5, state=TrialState.WAITING),
+    ]
+    assert numbers(finished(trials)) == [0, 1, 2]
+
+
+def test_trial_on_the_ceiling_is_feasible():
+    assert is_feasible(trial(0, 0.92, 0.8))
+    assert not is_feasible(trial(0, 0.9200001, 0.8))
+
+
+def test_trial_without_a_training_accuracy_is_not_feasible():
+    assert not is_feasible(trial(0, value=0.99))
+
+
+def test_best_feasible_ignores_pruned_and_over_fitted_trials():
+    trials = [trial(0, 0.99, 0.95), trial(1, 0.9, 0.94, state=TrialState.PRUNED), trial(2, 0.9, 0.8)]
+    assert best_feasible(trials).number == 2
+
+
+def test_best_feasible_of_equals_is_the_earliest():
+    assert best_feasible([trial(0, 0.9, 0.8), trial(1, 0.8, 0.8)]).number == 0
+
+
+def test_best_feasible_is_none_where_none_is():
+    assert best_feasible([trial(0, 0.99, 0.95)]) is None
+    assert best_feasible([]) is None
+
+
+def test_negative_scores_are_ranked_too():
+    assert best_feasible([trial(0, 0.9, 0.1, value=-0.5), trial(1, 0.9, 0.1, value=-0.1)]).number == 1
+
+
+def test_nearest_to_feasible_exceeds_the_ceiling_least():
+    assert nearest_to_feasible([trial(0, 0.99, 0.95), trial(1, 0.93, 0.7), trial(2, 0.93, 0.8)]).number == 2
+
+
+def test_recipe_trial_is_the_latest_finished_one():
+    study = optuna.create_study(direction="maximize")
+    study.add_trial(trial(0, state=TrialState.FAIL, recipe="frozen-head"))
+    study.add_trial(trial(1, 0.9, 0.8, recipe="frozen-head", retry_of=0))
+    study.add_trial(trial(2, 0.9, 0.8))
+    assert {name: t.number for name, t in recipe_trials(study).items()} == {"frozen-head": 1}
+
+
+def test_pareto_front_leaves_pruned_trials_out():
+    assert numbers(pareto_front([trial(0, 0.9, 0.8), trial(1, 0.5, 0.99, state=TrialState.PRUNED)])) == [0]
+
+
+shares = st.integers(min_value=0, max_value=8).map(lambda eighths: eighths / 8)
+
+
+@given(st.lists(st.tuples(shares, shares), max_size=12))
+def test_pareto_front_equals_that_of_brute_force(points):
+    trials = [trial(i, training, validation) for i, (training, validation) in enumerate(points)]
+
+    def beaten(i):
+        training, validation = points[i]
+        return any(t <= training and v >= validation and (t, v) != (training, validation) for t, v in points)
+
+    front = pareto_front(trials)
+    assert sorted(numbers(front)) == [i for i in range(len(points)) if not beaten(i)]
+    accuracies = [t.user_attrs["validation_accuracy"] for t in front]
+    assert accuracies == sorted(accuracies, reverse=True)

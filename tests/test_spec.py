@@ -1,0 +1,228 @@
+from pathlib import Path
+
+import pytest
+
+from search.spec import Range, find_study, load_spec
+from trainers.errors import InputError
+
+STUDY = """
+[data]
+source = "imdb"
+train = 40
+validation = 20
+test = 20
+
+[fit]
+freeze_depth = { low = 0, high = 2 }
+dropout = { low = 0.0, high = 0.5 }
+head_width = [8, 16]
+learning_rate = { low = 1e-4, high = 1e-2, log = true }
+patience = 2
+"""
+
+
+def load(folder, text, name="toy.toml"):
+    path = folder / name
+    path.write_text(text)
+    return load_spec(path)
+
+
+def mistake(folder, text, name="toy.toml"):
+    with pytest.raises(InputError) as caught:
+        load(folder, text, name)
+    message = str(caught.value)
+    assert "\n" not in message
+    return message.removeprefix(f"{folder / name}: ")
+
+
+def changed(old, new):
+    assert old in STUDY
+    return STUDY.replace(old, new)
+
+
+def test_scalar_is_fixed_list_is_choices_table_is_range(tmp_path):
+    fit = load(tmp_path, STUDY).fit
+    assert fit["patience"] == 2
+    assert fit["head_width"] == [8, 16]
+    assert fit["learning_rate"] == Range(low=1e-4, high=1e-2, log=True)
+
+
+def test_name_is_the_files_unless_the_file_says_otherwise(tmp_path):
+    assert load(tmp_path, STUDY).name == "toy"
+    assert load(tmp_path, 'name = "other"\n' + STUDY).name == "other"
+
+
+def test_every_mistake_is_listed_at_once_with_key_and_nearest_valid_key(tmp_path):
+    text = (
+        STUDY.replace('source = "imdb"', 'sourc = "imdb"')
+        .replace("dropout =", "dropuot =")
+        .replace("[8, 16]", "[]")
+        .replace("high = 1e-2", "hihg = 1e-2")
+        .replace("patience = 2", "patience = 0")
+    )
+    assert mistake(tmp_path, text + "[goal]\nvalidation_acuracy = 0.8\n[score]\nceiling = 2\n").split(
+        "; "
+    ) == [
+        "unknown key 'goal.validation_acuracy'",
+        "did you mean 'validation_accuracy'?",
+        "score.ceiling: Input should be less than or equal to 1, got 2",
+        "'data.source' is missing",
+        "add it",
+        "unknown key 'data.sourc'",
+        "did you mean 'source'?",
+        "unknown key 'fit.dropuot'",
+        "did you mean 'dropout'?",
+        "'fit.dropout' is missing",
+        "add it",
+        "fit.head_width: must list at least one choice",
+        "add one, got []",
+        "'fit.learning_rate.high' is missing",
+        "add it",
+        "unknown key 'fit.learning_rate.hihg'",
+        "did you mean 'high'?",
+        "fit.patience: Input should be greater than or equal to 1, got 0",
+    ]
+
+
+def test_unknown_key_without_a_near_one_is_to_be_removed(tmp_path):
+    assert mistake(tmp_path, STUDY + "zzz = 1\n") == "unknown key 'fit.zzz'; remove it"
+
+
+def test_range_upside_down_is_named_with_both_ends(tmp_path):
+    text = changed("low = 0.0, high = 0.5", "low = 0.5, high = 0.1")
+    assert (
+        mistake(tmp_path, text)
+        == "fit.dropout: low must not exceed high, got low = 0.5, high = 0.1; swap them"
+    )
+
+
+def test_log_range_from_zero_is_refused(tmp_path):
+    text = changed("low = 1e-4", "low = 0")
+    assert (
+        mistake(tmp_path, text) == "fit.learning_rate: a log range must start above 0, got low = 0; raise it"
+    )
+
+
+def test_range_of_one_point_is_valid(tmp_path):
+    assert load(tmp_path, changed("low = 0, high = 2", "low = 2, high = 2")).depths() == (2,)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("high = 0.5", "high = 1.5", "fit.dropout: Input should be less than 1, got 1.5"),
+        ("[8, 16]", "[8, 0]", "fit.head_width: Input should be greater than or equal to 1, got 0"),
+        ("[8, 16]", "[8, [16]]", "fit.head_width: Input should be a valid integer, got [16]"),
+        (
+            "low = 0, high = 2",
+            "low = 0.5, high = 2",
+            "fit.freeze_depth: Input should be a valid integer, got a number with a fractional part, got 0.5",
+        ),
+        (
+            "patience = 2",
+            'patience = 2\nschedule = "cosine"',
+            "fit.schedule: Input should be 'constant' or 'linear', got 'cosine'",
+        ),
+    ],
+)
+def test_each_end_and_each_choice_must_suit_the_fit(tmp_path, old, new, message):
+    assert mistake(tmp_path, changed(old, new)) == message
+
+
+def test_value_that_is_not_finite_is_refused(tmp_path):
+    assert "Input should be a finite number, got nan" in mistake(tmp_path, changed("low = 0.0", "low = nan"))
+
+
+@pytest.mark.parametrize("key", ["freeze_depth", "dropout", "head_width", "learning_rate", "patience"])
+def test_missing_dimension_is_named(tmp_path, key):
+    text = "\n".join(line for line in STUDY.splitlines() if not line.startswith(key))
+    assert mistake(tmp_path, text) == f"'fit.{key}' is missing; add it"
+
+
+@pytest.mark.parametrize(
+    "name", ["../escape", "a/b", "..", "", "Upper", "-dash", "a" * 65, "a b", "a\\u0000b"]
+)
+def test_name_that_could_leave_the_folder_is_refused(tmp_path, name):
+    assert mistake(tmp_path, f'name = "{name}"\n' + STUDY).startswith(
+        "name: a study's name has 1 to 64 characters of a-z, 0-9, '-' and '_', and starts with a letter or digit, got "
+    )
+
+
+def test_file_name_that_is_no_study_name_is_refused(tmp_path):
+    assert mistake(tmp_path, STUDY, "My Study.toml").endswith("got 'My Study'; rename it")
+
+
+@pytest.mark.parametrize("rungs", ["[1.0, 0.5]", "[0.5, 0.5]", "[0.0]"])
+def test_rungs_must_ascend_from_above_zero(tmp_path, rungs):
+    message = mistake(tmp_path, STUDY + f"[pruning]\nrungs = {rungs}\n")
+    assert message.startswith(
+        "pruning.rungs: rungs must be positive and ascending; sort them and drop repeats, got ["
+    )
+
+
+def test_unknown_recipe_is_met_with_the_nearest_known_one(tmp_path):
+    assert mistake(tmp_path, STUDY + '[recipes]\nenqueue = ["frozen-hed"]\n') == (
+        "recipes: recipes are overfit, frozen-head, thaw-top; got 'frozen-hed'; did you mean 'frozen-head'?"
+    )
+
+
+def test_head_tokens_beyond_the_kept_length_are_refused(tmp_path):
+    text = changed("test = 20", "test = 20\nmax_length = 16\nhead_tokens = 15")
+    assert "at most max_length - 2 = 14, got 15" in mistake(tmp_path, text)
+
+
+def test_broken_toml_names_the_line(tmp_path):
+    message = mistake(tmp_path, "[data\n")
+    assert "is not valid TOML" in message
+    assert "line 1" in message
+
+
+def test_depths_are_every_depth_that_the_space_asks_for(tmp_path):
+    assert load(tmp_path, STUDY).depths() == (0, 1, 2)
+    assert load(tmp_path, changed("{ low = 0, high = 2 }", "[3, 1]")).depths() == (1, 3)
+    assert load(tmp_path, changed("{ low = 0, high = 2 }", "2")).depths() == (2,)
+
+
+def test_ceiling_of_the_score_reaches_the_fit(tmp_path):
+    spec = load(tmp_path, STUDY + "[score]\nceiling = 0.8\n")
+    assert spec.any_config().ceiling == 0.8
+
+
+def test_study_is_found_by_name_and_by_path(tmp_path, monkeypatch):
+    (tmp_path / "studies").mkdir()
+    (tmp_path / "studies" / "toy.toml").write_text(STUDY)
+    monkeypatch.chdir(tmp_path)
+    assert find_study("toy") == Path("studies/toy.toml")
+    assert find_study("studies/toy.toml") == Path("studies/toy.toml")
+
+
+def test_study_not_found_is_met_with_the_nearest_name(tmp_path, monkeypatch):
+    (tmp_path / "studies").mkdir()
+    for name in ("imdb", "quick"):
+        (tmp_path / "studies" / f"{name}.toml").write_text(STUDY)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError) as caught:
+        find_study("quik")
+    assert str(caught.value) == "no study 'quik' in studies/; did you mean 'quick'?; give one of imdb, quick"
+
+
+def test_missing_study_file_is_named(tmp_path):
+    with pytest.raises(
+        InputError, match=r"no study file .*absent\.toml; give an existing TOML file or a name"
+    ):
+        find_study(str(tmp_path / "absent.toml"))
+
+
+@pytest.mark.parametrize("study", ["../imdb", "/etc/passwd", "studies/imdb"])
+def test_study_name_cannot_leave_the_folder_of_studies(study):
+    with pytest.raises(InputError) as caught:
+        find_study(study)
+    assert str(caught.value).startswith("--study: a study's name has 1 to 64 characters")
+    assert str(caught.value).endswith("or give the path of a TOML file")
+
+
+@pytest.mark.parametrize(
+    "path", sorted((Path(__file__).parent.parent / "studies").glob("*.toml")), ids=lambda p: p.stem
+)
+def test_shipped_study_is_valid(path):
+    assert load_spec(path).name == path.stem

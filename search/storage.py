@@ -104,8 +104,8 @@ def begun_with(study: optuna.Study, spec: StudySpec, *, seed: int | None = None)
     return spec.model_copy(update={"seed": begun})
 
 
-def recover(study: optuna.Study) -> int:
-    """Fail the trials that a killed search of this machine left running, and enqueue them again.
+def recover(study: optuna.Study, *, reason: str = "killed") -> int:
+    """Fail the trials that a search of this machine left running, and enqueue them again.
 
     Only to be called by the one process that searches; trials of other machines are left alone.
 
@@ -119,7 +119,7 @@ def recover(study: optuna.Study) -> int:
         if t.user_attrs.get("host", here) == here
     ]
     for orphan in orphans:
-        retry(study, orphan, reason="killed")
+        retry(study, orphan, reason=reason)
     return len(orphans)
 
 

@@ -14,7 +14,7 @@ from search.pruning import FeasiblePruner
 from search.results import finished
 from search.space import trial_seed
 from search.spec import StudySpec
-from search.storage import claim, fail, retry
+from search.storage import claim, fail, recover
 from trainers.errors import FitError
 from trainers.features import Features
 
@@ -52,6 +52,10 @@ def run_trials(
             return
         try:
             _run_one(study, spec, features, live)
+        except KeyboardInterrupt:
+            # Whatever is running, even if Ctrl-C came before the trial was handed out or while it ended.
+            recover(study, reason="interrupted")
+            raise
         finally:
             study.set_user_attr("wall_seconds", earlier + time.monotonic() - started)
 
@@ -70,10 +74,7 @@ def _run_one(study: optuna.Study, spec: StudySpec, features: Features, live: Liv
         study.tell(trial, state=TrialState.PRUNED)
     except FitError as error:
         fail(study, trial, reason=str(error))
-    except KeyboardInterrupt:
-        retry(study, trial, reason="interrupted")
-        raise
-    except BaseException as error:
+    except Exception as error:
         fail(study, trial, reason=f"bug: {type(error).__name__}: {error}")
         raise
     live.trial_ended(trial.storage.get_trial(trial._trial_id), study.get_trials(deepcopy=False))

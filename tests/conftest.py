@@ -228,7 +228,7 @@ def command(reviews_dir):
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "env": environment}
         if start:
             return subprocess.Popen(line, cwd=ROOT, **pipes)
-        return subprocess.run(line, cwd=ROOT, timeout=120, **pipes, **options)
+        return subprocess.run(line, cwd=ROOT, timeout=600, **pipes, **options)
 
     return run
 

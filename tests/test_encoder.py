@@ -68,7 +68,7 @@ def test_a_wrong_hub_name_is_an_error_offline(monkeypatch, tmp_path):
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
     message = failure("nobody/no-such-model")
     assert message.startswith(
-        "encoder.name = 'nobody/no-such-model' is no directory and cannot be fetched from the hub (LocalEntryNotFound"
+        "encoder.name = 'nobody/no-such-model' is no directory and cannot be fetched from the hub (OfflineModeIsEnabled"
     )
     assert message.endswith("mend the name, go online, or use a local directory or 'minilm'")
 

@@ -128,6 +128,34 @@ def test_interrupted_trial_is_repeated_with_its_parameters(search_on):
     assert states(study) == ["COMPLETE", "COMPLETE", "FAIL", *["COMPLETE"] * 3]
 
 
+def test_interruption_while_a_trial_is_handed_out_leaves_nothing_running(search_on, monkeypatch):
+    study = make_study()
+    ask = study.ask
+
+    def interrupted_ask():
+        ask()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(study, "ask", interrupted_ask)
+    with pytest.raises(KeyboardInterrupt):
+        search_on(study, 2)
+    assert states(study) == ["FAIL", "WAITING"]
+
+
+def test_interruption_after_a_trial_has_ended_leaves_its_result(search_on, monkeypatch):
+    study = make_study()
+    tell = study.tell
+
+    def interrupted_tell(*arguments, **options):
+        tell(*arguments, **options)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(study, "tell", interrupted_tell)
+    with pytest.raises(KeyboardInterrupt):
+        search_on(study, 2)
+    assert states(study) == ["COMPLETE"]
+
+
 def test_interruption_of_a_recipe_keeps_the_recipe(search_on):
     study = make_study()
     study.enqueue_trial({}, user_attrs={"recipe": "frozen-head"})
@@ -159,7 +187,7 @@ def test_killed_and_continued_study_samples_what_an_uninterrupted_one_does(searc
     whole, cut = make_study(), make_study()
     search_on(whole, 14)
     with monkeypatch.context() as patch:
-        patch.setattr(search.workers, "retry", lambda *_, **__: None)  # a killed process mends nothing
+        patch.setattr(search.workers, "recover", lambda *_, **__: None)  # a killed process mends nothing
         with pytest.raises(KeyboardInterrupt):
             search_on(cut, 14, plan={11: KeyboardInterrupt()})
     assert states(cut)[-1] == "RUNNING"

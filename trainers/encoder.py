@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 WEIGHTS = "model.safetensors"
+HUB_TIMEOUT_SECONDS = 10
 
 
 @dataclass(frozen=True)
@@ -147,21 +148,38 @@ def _locate(config: EncoderConfig) -> Path:
 
 
 def _fetch(config: EncoderConfig) -> Path:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HFValidationError
+    """Return the folder of a hub model: fetched, or as fetched earlier where the hub is out of reach."""
+    from huggingface_hub import HfApi, snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
     patterns = [WEIGHTS, "*.json", "*.txt", "*.model"]
+    out_of_reach: Exception | None = None
     try:
-        return Path(snapshot_download(config.name, revision=config.revision, allow_patterns=patterns))
+        try:
+            # Asked first, since snapshot_download tries again for minutes where there is no network.
+            HfApi().model_info(config.name, revision=config.revision, timeout=HUB_TIMEOUT_SECONDS)
+        except (HFValidationError, HfHubHTTPError):
+            raise
+        except Exception as error:  # a name that is not resolved, a time-out, offline mode
+            out_of_reach = error
+        return Path(
+            snapshot_download(
+                config.name,
+                revision=config.revision,
+                allow_patterns=patterns,
+                local_files_only=out_of_reach is not None,
+            )
+        )
     except HFValidationError:
         raise InputError(
             f"encoder.name must be {PACKAGED_ENCODER!r}, a directory or a hub id such as 'owner/model', "
             f"got {config.name!r}; mend the name"
         ) from None
     except Exception as error:  # the hub client raises some twenty kinds, its transports more
+        cause = out_of_reach or error
         raise InputError(
             f"encoder.name = {config.name!r} is no directory and cannot be fetched from the hub "
-            f"({type(error).__name__}: {_first_line(error)}); mend the name, go online, or "
+            f"({type(cause).__name__}: {_first_line(cause)}); mend the name, go online, or "
             f"use a local directory or {PACKAGED_ENCODER!r}"
         ) from error
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import optuna
 
+from search.interrupts import held_back
 from search.live import Live
 from search.pruning import FeasiblePruner, step_of
 from search.space import suggest
@@ -31,11 +32,13 @@ def objective(trial: optuna.Trial, spec: StudySpec, features: Features, live: Li
         optuna.TrialPruned: The trial does not keep up with its feasible peers.
         FitError: The fit failed for a named reason.
     """
-    config = suggest(trial, spec, num_layers=features.encoder.num_layers)
-    trial.set_user_attr("config", config.model_dump(mode="json", exclude_none=True))
+    with held_back():
+        config = suggest(trial, spec, num_layers=features.encoder.num_layers)
+        trial.set_user_attr("config", config.model_dump(mode="json", exclude_none=True))
     live.trial_started(trial.number, config)
     history: list[dict[str, Any]] = []
 
+    @held_back()
     def on_evaluation(evaluation: Evaluation) -> None:
         value = score(evaluation.validation_accuracy, evaluation.training_accuracy, spec.score)
         history.append({**asdict(evaluation), "score": value})
@@ -82,6 +85,7 @@ def _reason_to_prune(trial: optuna.Trial) -> str | None:
     return pruner.reason(trial.study, trial.storage.get_trial(trial._trial_id))
 
 
+@held_back()
 def _record(trial: optuna.Trial, spec: StudySpec, **figures: Any) -> None:
     """Leave a trial's figures and its constraint, before it ends."""
     excess = figures["training_accuracy"] - spec.score.ceiling

@@ -96,6 +96,7 @@ def _search(
     from filelock import FileLock, Timeout
     from rich.console import Console
 
+    from search.interrupts import held_back
     from search.live import Live
     from search.storage import recover, results_dir
     from search.workers import run_trials
@@ -113,17 +114,20 @@ def _search(
         lock,
         Live(Console(), total_trials=num_trials, ceiling=spec.score.ceiling, trials=study.trials) as live,
     ):
-        found = recover(study)
+        with held_back():
+            found = recover(study)
         if found:
             live.message(f"{found} trial(s) of a killed search were found and enqueued again")
         features = _prepare(study, spec, live)
-        _enqueue(study, spec, _recipe_names(spec, recipes), num_layers=features.encoder.num_layers)
+        with held_back():
+            _enqueue(study, spec, _recipe_names(spec, recipes), num_layers=features.encoder.num_layers)
         deadline = None if timeout is None else started + timeout
         run_trials(study, spec, features, live, num_trials=num_trials, started=started, deadline=deadline)
 
 
 def _prepare(study: optuna.Study, spec: StudySpec, live: Live) -> Features:
     """Load encoder and texts and store the features of every depth that a trial can ask for."""
+    from search.interrupts import held_back
     from search.recipes import RECIPES
     from trainers.data import load_splits
     from trainers.encoder import load_encoder
@@ -152,12 +156,11 @@ def _prepare(study: optuna.Study, spec: StudySpec, live: Live) -> Features:
         disk_bytes=int(spec.cache.disk_gib * 2**30),
         on_progress=lambda done, total: live.progress("frozen layers, texts", done, total),
     )
-    study.set_user_attr("num_layers", encoder.num_layers)
-    study.set_user_attr("encoder_sha256", encoder.fingerprint)
-    study.set_user_attr("cache_bytes", features.num_bytes())
-    study.set_user_attr(
-        "data",
-        {
+    known = {
+        "num_layers": encoder.num_layers,
+        "encoder_sha256": encoder.fingerprint,
+        "cache_bytes": features.num_bytes(),
+        "data": {
             "train": len(splits.train),
             "validation": len(splits.validation),
             "test": len(splits.test),
@@ -166,7 +169,10 @@ def _prepare(study: optuna.Study, spec: StudySpec, live: Live) -> Features:
             "contradictions": splits.contradictions,
             "mended": splits.mended,
         },
-    )
+    }
+    with held_back():
+        for key, value in known.items():
+            study.set_user_attr(key, value)
     return features
 
 

@@ -6,8 +6,9 @@ import time
 
 import optuna
 from optuna.samplers import TPESampler
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
+from search.interrupts import held_back
 from search.live import Live
 from search.objective import objective
 from search.pruning import FeasiblePruner
@@ -47,34 +48,64 @@ def run_trials(
     """
     study.pruner = FeasiblePruner(spec.pruning.rungs, keep=spec.pruning.keep, peers=spec.pruning.peers)
     earlier = study.user_attrs.get("wall_seconds", 0.0)
-    while len(finished(study.get_trials(deepcopy=False))) < num_trials:
+    while len(_finished(study)) < num_trials:
         if deadline is not None and time.monotonic() > deadline:
             return
         try:
             _run_one(study, spec, features, live)
         except KeyboardInterrupt:
-            # Whatever is running, even if Ctrl-C came before the trial was handed out or while it ended.
-            recover(study, reason="interrupted")
+            with held_back():
+                recover(study, reason="interrupted")
             raise
         finally:
-            study.set_user_attr("wall_seconds", earlier + time.monotonic() - started)
+            with held_back():
+                study.set_user_attr("wall_seconds", earlier + time.monotonic() - started)
+
+
+@held_back()
+def _finished(study: optuna.Study) -> list[FrozenTrial]:
+    return finished(study.get_trials(deepcopy=False))
 
 
 def _run_one(study: optuna.Study, spec: StudySpec, features: Features, live: Live) -> None:
+    trial = _begin(study, spec)
+    try:
+        value = objective(trial, spec, features, live)
+        _end(study, trial, live, value=value)
+    except optuna.TrialPruned:
+        _end(study, trial, live)
+    except FitError as error:
+        _end(study, trial, live, failure=str(error))
+    except Exception as error:
+        _end(study, trial, live, failure=f"bug: {type(error).__name__}: {error}")
+        raise
+
+
+@held_back()
+def _begin(study: optuna.Study, spec: StudySpec) -> optuna.Trial:
     # A fresh sampler a trial, seeded by its number, repeats not counted: a search that was cut off and
     # continued draws what an uninterrupted one would have drawn.
     originals = [t for t in study.get_trials(deepcopy=False) if "retry_of" not in t.user_attrs]
     study.sampler = TPESampler(seed=trial_seed(spec.seed + 1, len(originals)))
     trial = study.ask()
-    try:
-        claim(trial)
-        value = objective(trial, spec, features, live)
+    claim(trial)
+    return trial
+
+
+@held_back()
+def _end(
+    study: optuna.Study,
+    trial: optuna.Trial,
+    live: Live,
+    *,
+    value: float | None = None,
+    failure: str | None = None,
+) -> None:
+    """Tell the study a trial's value, or why it failed; neither of them means pruned."""
+    if failure is not None:
+        fail(study, trial, reason=failure)
+    elif value is not None:
         study.tell(trial, value)
-    except optuna.TrialPruned:
+    else:
         study.tell(trial, state=TrialState.PRUNED)
-    except FitError as error:
-        fail(study, trial, reason=str(error))
-    except Exception as error:
-        fail(study, trial, reason=f"bug: {type(error).__name__}: {error}")
-        raise
     live.trial_ended(trial.storage.get_trial(trial._trial_id), study.get_trials(deepcopy=False))

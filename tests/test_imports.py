@@ -24,7 +24,7 @@ LAYERS = {
         "train predict",
     ),
     "search": (
-        "recipes",
+        "recipes interrupts",
         "spec",
         "space pruning results storage",
         "summary",

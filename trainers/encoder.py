@@ -204,7 +204,7 @@ def load_checked(model_class: Any, folder: Path, *, what: str, unused: str = "",
                 "save_pretrained (safetensors; pickled weights are not read)"
             )
     try:
-        with _quiet_transformers():
+        with quiet_transformers():
             model, loading = model_class.from_pretrained(
                 folder, use_safetensors=True, local_files_only=True, output_loading_info=True, **options
             )
@@ -254,7 +254,8 @@ def load_tokenizer(folder: Path, *, what: str) -> PreTrainedTokenizerBase:
 
 
 @contextmanager
-def _quiet_transformers() -> Iterator[None]:
+def quiet_transformers() -> Iterator[None]:
+    """Keep progress bars and warnings of transformers off the terminal."""
     from transformers.utils import logging
 
     verbosity = logging.get_verbosity()

@@ -30,7 +30,7 @@ from transformers.modeling_outputs import SequenceClassifierOutput
 from trainers.batching import sorted_batches
 from trainers.config import TrainConfig
 from trainers.data import encode
-from trainers.encoder import Encoder, cut, load_checked, load_tokenizer, pool
+from trainers.encoder import Encoder, cut, load_checked, load_tokenizer, pool, quiet_transformers
 from trainers.errors import InputError
 from trainers.fit import FitResult
 from trainers.head import Head
@@ -206,8 +206,9 @@ def save(classifier: Classifier, folder: Path) -> None:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as scratch:
             fresh = Path(scratch) / "new"
-            classifier.model.save_pretrained(fresh)
-            classifier.tokenizer.save_pretrained(fresh)
+            with quiet_transformers():
+                classifier.model.save_pretrained(fresh)
+                classifier.tokenizer.save_pretrained(fresh)
             if folder.exists():
                 folder.rename(Path(scratch) / "old")
             fresh.rename(folder)

@@ -83,8 +83,8 @@ def _run_one(study: optuna.Study, spec: StudySpec, features: Features, live: Liv
 
 @held_back()
 def _begin(study: optuna.Study, spec: StudySpec) -> optuna.Trial:
-    # A fresh sampler a trial, seeded by its number, repeats not counted: a search that was cut off and
-    # continued draws what an uninterrupted one would have drawn.
+    # A fresh sampler a trial, seeded by its number, repeats not counted: given the same results, a search that
+    # was cut off and continued draws what an uninterrupted one would have drawn.
     originals = [t for t in study.get_trials(deepcopy=False) if "retry_of" not in t.user_attrs]
     study.sampler = TPESampler(seed=trial_seed(spec.seed + 1, len(originals)))
     trial = study.ask()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -30,8 +31,17 @@ def seconds_left(seconds_of_trials: Sequence[float], *, num_left: int) -> float 
     return sum(seconds_of_trials) / len(seconds_of_trials) * num_left
 
 
+@dataclass
+class _Running:
+    """A trial under way: its settings in words, when it began in monotonic seconds, its latest evaluation."""
+
+    settings: str
+    started: float
+    evaluation: dict[str, Any] = field(default_factory=dict)
+
+
 class Live:
-    """Stage, progress, the running trial, the best one and the counts.
+    """Stage, progress, the running trials, the best one and the counts.
 
     On a terminal they stand in a few lines that are redrawn and vanish at the end. Elsewhere each stage and
     each trial's end is a line of its own, without control codes.
@@ -49,10 +59,9 @@ class Live:
         self._console = console
         self._ceiling = ceiling
         self._total = total_trials
-        self._stage = self._trial = ""
+        self._stage = ""
         self._progress: tuple[str, int, int] | None = None
-        self._trial_started = 0.0
-        self._evaluation: dict[str, Any] = {}
+        self._running: dict[int, _Running] = {}
         self._started = time.monotonic()
         self._take_stock(list(trials))
         self._screen: Screen | None = None
@@ -91,18 +100,18 @@ class Live:
                 self.message(f"{description}: {done:,} of {total:,}")
 
     def trial_started(self, trial_number: int, config: TrainConfig) -> None:
-        """Show the settings of the trial that runs now."""
-        self._stage, self._progress, self._evaluation = "", None, {}
-        self._trial_started = time.monotonic()
-        self._trial = (
+        """Show the settings of a trial that runs now."""
+        self._stage, self._progress = "", None
+        settings = (
             f"trial {trial_number}: freeze depth {config.freeze_depth}, dropout {config.dropout:.2f}, "
             f"width {config.head_width}, learning rate {rate(config.learning_rate)}, "
             f"patience {'none' if config.patience is None else config.patience}"
         )
+        self._running[trial_number] = _Running(settings, time.monotonic())
 
-    def evaluated(self, evaluation: dict[str, Any]) -> None:
-        """Show the running trial's latest figures."""
-        self._evaluation = evaluation
+    def evaluated(self, trial_number: int, evaluation: dict[str, Any]) -> None:
+        """Show a running trial's latest figures."""
+        self._running[trial_number].evaluation = evaluation
 
     def trial_ended(self, trial: FrozenTrial, trials: Iterable[FrozenTrial]) -> None:
         """Count a trial that ended, and say so.
@@ -111,7 +120,7 @@ class Live:
             trial: The one that ended.
             trials: All of the study's.
         """
-        self._trial, self._evaluation = "", {}
+        self._running.pop(trial.number, None)
         self._take_stock(list(trials))
         if not self._screen:
             best = "; best so far" if self._best and self._best.number == trial.number else ""
@@ -135,12 +144,11 @@ class Live:
         lines = Table.grid(padding=(0, 1))
         lines.add_column(style="bold", no_wrap=True)
         lines.add_column(overflow="fold")
-        for name, text in (
-            ("running", self._trial or self._stage),
-            ("so far", self._describe_evaluation()),
-            ("best", _figures(self._best) if self._best else ""),
-            ("ended", self._counts),
-        ):
+        rows = [("preparing", self._stage)]
+        for running in tuple(self._running.values()):
+            rows += [("running", running.settings), ("so far", self._describe(running.evaluation))]
+        rows += [("best", _figures(self._best) if self._best else ""), ("ended", self._counts)]
+        for name, text in rows:
             if text:
                 lines.add_row(name, Text(text))
         if self._progress:
@@ -154,13 +162,12 @@ class Live:
         left = seconds_left(self._seconds, num_left=max(0, self._total - self._num_finished))
         if left is None:
             return text
-        if self._trial:
-            mean = sum(self._seconds) / len(self._seconds)
-            left -= min(now - self._trial_started, mean)
-        return f"{text}, about {duration(max(0.0, left))} left"
+        mean = sum(self._seconds) / len(self._seconds)
+        running = tuple(self._running.values())
+        left -= sum(min(now - r.started, mean) for r in running)
+        return f"{text}, about {duration(max(0.0, left / max(1, len(running))))} left"
 
-    def _describe_evaluation(self) -> str:
-        e = self._evaluation
+    def _describe(self, e: dict[str, Any]) -> str:
         if not e:
             return ""
         over = " (over the ceiling)" if e["training_accuracy"] > self._ceiling else ""

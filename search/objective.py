@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import Any
 
 import optuna
@@ -13,9 +13,18 @@ from search.pruning import FeasiblePruner, step_of
 from search.space import suggest
 from search.spec import Score, StudySpec
 from trainers.features import Features
-from trainers.fit import Evaluation, fit
+from trainers.fit import Cost, Evaluation, fit
 
 CONSTRAINT = "training_accuracy_over_ceiling"
+
+RECORDED = (
+    "validation_accuracy",
+    "training_accuracy",
+    "best_epoch",
+    "epochs",
+    *(f.name for f in fields(Cost)),
+)
+"""Figures of a fit that become user attributes of its trial."""
 
 
 def score(validation_accuracy: float, training_accuracy: float, rule: Score) -> float:
@@ -23,58 +32,83 @@ def score(validation_accuracy: float, training_accuracy: float, rule: Score) -> 
     return validation_accuracy - rule.penalty * max(0.0, training_accuracy - rule.ceiling)
 
 
-def objective(trial: optuna.Trial, spec: StudySpec, features: Features, live: Live) -> float:
-    """Run one trial to its end and return its score.
+class Attempt:
+    """One trial under way: what it is to fit, and what becomes of the news, wherever the fit runs.
 
     Everything worth knowing is left in the trial's user attributes, on every path.
+
+    Args:
+        trial: Just asked for.
+        spec: Of the study.
+        live: What the terminal shows.
+        num_layers: Of the encoder.
+
+    Attributes:
+        config: What is to be fitted.
+    """
+
+    @held_back()
+    def __init__(self, trial: optuna.Trial, spec: StudySpec, live: Live, *, num_layers: int) -> None:
+        self.config = suggest(trial, spec, num_layers=num_layers)
+        self._trial = trial
+        self._spec = spec
+        self._live = live
+        self._history: list[dict[str, Any]] = []
+        trial.set_user_attr("config", self.config.model_dump(mode="json", exclude_none=True))
+        live.trial_started(trial.number, self.config)
+
+    @held_back()
+    def evaluated(self, evaluation: Evaluation) -> None:
+        """Take note of an evaluation.
+
+        Raises:
+            optuna.TrialPruned: The trial does not keep up with its feasible peers.
+        """
+        trial = self._trial
+        value = score(evaluation.validation_accuracy, evaluation.training_accuracy, self._spec.score)
+        self._history.append({**asdict(evaluation), "score": value})
+        trial.set_user_attr("evaluations", self._history)
+        trial.report(value, step_of(evaluation.epoch))
+        self._live.evaluated(trial.number, self._history[-1])
+        reason = _reason_to_prune(trial)
+        if reason is not None:
+            figures = asdict(evaluation)
+            exact = figures.pop("exact")
+            self._record(
+                reason, exact, {**figures, "best_epoch": evaluation.epoch, "epochs": evaluation.epoch}
+            )
+            raise optuna.TrialPruned(reason)
+
+    @held_back()
+    def fitted(self, figures: dict[str, Any]) -> float:
+        """Take note of the end of the fit, ``FitResult.figures``, and return the trial's score."""
+        self._record(figures["stopped"], True, figures)
+        return score(figures["validation_accuracy"], figures["training_accuracy"], self._spec.score)
+
+    def _record(self, reason: str, exact: bool, figures: dict[str, Any]) -> None:
+        """Leave a trial's figures and its constraint, before it ends."""
+        trial = self._trial
+        training = figures["training_accuracy"]
+        notes = {k: figures[k] for k in RECORDED}
+        gap = training - figures["validation_accuracy"]
+        for key, value in {**notes, "reason": reason, "training_exact": exact, "gap": gap}.items():
+            trial.set_user_attr(key, value)
+        excess = training - self._spec.score.ceiling
+        trial.set_constraint(CONSTRAINT, excess)
+        # optuna-dashboard 0.21 reads this attribute and is blind to Optuna 5 constraints.
+        trial.storage.set_trial_system_attr(trial._trial_id, "constraints", [excess])
+
+
+def objective(trial: optuna.Trial, spec: StudySpec, features: Features, live: Live) -> float:
+    """Run one trial in this process to its end and return its score.
 
     Raises:
         optuna.TrialPruned: The trial does not keep up with its feasible peers.
         FitError: The fit failed for a named reason.
     """
-    with held_back():
-        config = suggest(trial, spec, num_layers=features.encoder.num_layers)
-        trial.set_user_attr("config", config.model_dump(mode="json", exclude_none=True))
-    live.trial_started(trial.number, config)
-    history: list[dict[str, Any]] = []
-
-    @held_back()
-    def on_evaluation(evaluation: Evaluation) -> None:
-        value = score(evaluation.validation_accuracy, evaluation.training_accuracy, spec.score)
-        history.append({**asdict(evaluation), "score": value})
-        trial.set_user_attr("evaluations", history)
-        trial.report(value, step_of(evaluation.epoch))
-        live.evaluated(history[-1])
-        reason = _reason_to_prune(trial)
-        if reason is not None:
-            _record(
-                trial,
-                spec,
-                reason=reason,
-                validation_accuracy=evaluation.validation_accuracy,
-                training_accuracy=evaluation.training_accuracy,
-                training_exact=evaluation.exact,
-                best_epoch=evaluation.epoch,
-                epochs=evaluation.epoch,
-                seconds=evaluation.seconds,
-                tokens=evaluation.tokens,
-            )
-            raise optuna.TrialPruned(reason)
-
-    result = fit(config, features, peeks=spec.pruning.rungs, on_evaluation=on_evaluation)
-    _record(
-        trial,
-        spec,
-        reason=result.stopped,
-        validation_accuracy=result.validation_accuracy,
-        training_accuracy=result.training_accuracy,
-        training_exact=True,
-        best_epoch=result.best_epoch,
-        epochs=result.epochs,
-        seconds=result.seconds,
-        tokens=result.tokens,
-    )
-    return score(result.validation_accuracy, result.training_accuracy, spec.score)
+    attempt = Attempt(trial, spec, live, num_layers=features.encoder.num_layers)
+    result = fit(attempt.config, features, peeks=spec.pruning.rungs, on_evaluation=attempt.evaluated)
+    return attempt.fitted(result.figures())
 
 
 def _reason_to_prune(trial: optuna.Trial) -> str | None:
@@ -83,17 +117,3 @@ def _reason_to_prune(trial: optuna.Trial) -> str | None:
     if "recipe" in trial.user_attrs or not isinstance(pruner, FeasiblePruner):
         return None
     return pruner.reason(trial.study, trial.storage.get_trial(trial._trial_id))
-
-
-@held_back()
-def _record(trial: optuna.Trial, spec: StudySpec, **figures: Any) -> None:
-    """Leave a trial's figures and its constraint, before it ends."""
-    excess = figures["training_accuracy"] - spec.score.ceiling
-    for key, value in {
-        **figures,
-        "gap": figures["training_accuracy"] - figures["validation_accuracy"],
-    }.items():
-        trial.set_user_attr(key, value)
-    trial.set_constraint(CONSTRAINT, excess)
-    # optuna-dashboard 0.21 reads this attribute and is blind to Optuna 5 constraints.
-    trial.storage.set_trial_system_attr(trial._trial_id, "constraints", [excess])

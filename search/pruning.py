@@ -13,8 +13,8 @@ from optuna.pruners import BasePruner
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-STEPS_PER_EPOCH = 100
-"""Optuna wants whole steps: a trial reports at hundredths of an epoch."""
+STEPS_PER_EPOCH = 1000
+"""Optuna wants whole steps: a trial reports at thousandths of an epoch."""
 
 
 def step_of(epoch: float) -> int:

@@ -57,7 +57,10 @@ def print_report(study: Study, spec: StudySpec, console: Console, *, options: st
             say()
             say(Segments(segment for line in lines for segment in line), soft_wrap=True, end="")
     size = "not recorded" if cost["cache_bytes"] is None else f"{cost['cache_bytes'] / 2**20:,.0f} MiB"
-    say(f"\nWall time {duration(cost['wall_seconds'])}, feature cache {size}.\n")
+    say(f"\nWall time {duration(cost['wall_seconds'])}, feature cache {size}.")
+    if cost["account"]:
+        say(_describe_account(cost["account"]))
+    say()
     say("Next:", style="bold")
     for purpose, command in _next_commands(summary, options or shlex.join(["--study", spec.name])):
         say(f"  {purpose:<16}{command}", soft_wrap=True)
@@ -193,6 +196,20 @@ def _recipe_table(summary: dict[str, Any]) -> Table:
         cells = [percent(a, unit="") for a in accuracies]
         table.add_row(entry["recipe"], *cells, *_spent(row), _remark(row, capped_at=entry["capped_at"]))
     return table
+
+
+def _describe_account(account: dict[str, Any]) -> str:
+    """Say where the time of the workers went, the largest share first."""
+    total = sum(account["seconds"].values())
+    parts = sorted(account["seconds"].items(), key=lambda item: -item[1])
+    shares = ", ".join(f"{name} {100 * seconds / total:.1f} %" for name, seconds in parts)
+    text = f"Time of {account['workers']} worker(s): {shares}."
+    if account["useful_mfu"] is not None:
+        text += (
+            f" Arithmetic of fits with trainable layers: {bound(round(account['useful_mfu'], 2))} of the "
+            f"{account['peak_flops'] / 1e9:.0f} GFLOP/s that a product of matrices reaches here."
+        )
+    return text
 
 
 def _spent(row: dict[str, Any]) -> tuple[str, str]:

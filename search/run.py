@@ -40,6 +40,9 @@ def run(
         Literal["study", "all", "none"],
         Parameter(help="Known recipes to run first: the TOML file's, all, or none."),
     ] = "study",
+    workers: Annotated[
+        Literal["auto"] | int, Parameter(help="Trials under way at once; auto keeps every core busy.")
+    ] = "auto",
 ) -> int:
     """Search a study until it has so many finished trials; the same command continues it."""
     from search.report import command_options, make_report
@@ -47,7 +50,7 @@ def run(
     from search.spec import find_study, load_spec
     from search.storage import begun_with, open_study, results_dir
 
-    _check(trials=trials, timeout=timeout, seed=seed)
+    _check(trials=trials, timeout=timeout, seed=seed, workers=workers)
     path = find_study(study)
     spec = load_spec(path)
     opened = open_study(spec, path, storage_url=storage, create=True)
@@ -56,7 +59,7 @@ def run(
     interrupted = False
     if len(finished(opened.get_trials(deepcopy=False))) < trials:  # else spare the heavy imports
         try:
-            _search(opened, spec, path, num_trials=trials, timeout=timeout, recipes=recipes)
+            _search(opened, spec, path, num_trials=trials, timeout=timeout, recipes=recipes, workers=workers)
         except KeyboardInterrupt:
             interrupted = True
     make_report(opened, spec, results_dir(path, spec), command_options(study, storage))
@@ -68,13 +71,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     return launch(run, name="search.run", argv=argv)
 
 
-def _check(*, trials: int, timeout: float | None, seed: int | None) -> None:
+def _check(*, trials: int, timeout: float | None, seed: int | None, workers: int | Literal["auto"]) -> None:
     if trials < 1:
         raise InputError(f"--trials must be at least 1, got {trials}; raise it")
     if timeout is not None and not timeout > 0:
         raise InputError(f"--timeout must be above 0 seconds, got {timeout}; raise it or leave it out")
     if seed is not None and seed < 0:
         raise InputError(f"--seed must be 0 or more, got {seed}; raise it")
+    if workers != "auto" and workers < 1:
+        raise InputError(f"--workers must be auto or at least 1, got {workers}; raise it")
 
 
 def _recipe_names(spec: StudySpec, recipes: str) -> tuple[str, ...]:
@@ -91,6 +96,7 @@ def _search(
     num_trials: int,
     timeout: float | None,
     recipes: str,
+    workers: int | Literal["auto"],
 ) -> None:
     """Prepare data and features, then run trials."""
     from filelock import FileLock, Timeout
@@ -98,8 +104,9 @@ def _search(
 
     from search.interrupts import held_back
     from search.live import Live
+    from search.results import finished
     from search.storage import recover, results_dir
-    from search.workers import run_trials
+    from search.workers import number_of_workers, run_trials
 
     started = time.monotonic()
     lock = FileLock(results_dir(path, spec) / "search.lock")
@@ -122,17 +129,34 @@ def _search(
         with held_back():
             _enqueue(study, spec, _recipe_names(spec, recipes), num_layers=features.encoder.num_layers)
         deadline = None if timeout is None else started + timeout
-        run_trials(study, spec, features, live, num_trials=num_trials, started=started, deadline=deadline)
+        run_trials(
+            study,
+            spec,
+            features,
+            live,
+            num_trials=num_trials,
+            started=started,
+            deadline=deadline,
+            num_workers=number_of_workers(
+                workers,
+                threads=spec.any_config().threads,
+                trials_left=num_trials - len(finished(study.get_trials(deepcopy=False))),
+            ),
+        )
 
 
 def _prepare(study: optuna.Study, spec: StudySpec, live: Live) -> Features:
     """Load encoder and texts and store the features of every depth that a trial can ask for."""
+    from search.account import measure_peak_flops
     from search.interrupts import held_back
     from search.recipes import RECIPES
     from trainers.data import load_splits
     from trainers.encoder import load_encoder
     from trainers.features import build_features, default_cache_directory
 
+    began = time.monotonic()
+    live.stage("measuring what the processor can do")
+    peak_flops = measure_peak_flops()
     live.stage(f"loading encoder {spec.encoder.name}")
     encoder = load_encoder(spec.encoder)
     deepest = max(spec.depths())
@@ -160,6 +184,8 @@ def _prepare(study: optuna.Study, spec: StudySpec, live: Live) -> Features:
         "num_layers": encoder.num_layers,
         "encoder_sha256": encoder.fingerprint,
         "cache_bytes": features.num_bytes(),
+        "peak_flops": peak_flops,
+        "preparation_seconds": study.user_attrs.get("preparation_seconds", 0.0) + time.monotonic() - began,
         "data": {
             "train": len(splits.train),
             "validation": len(splits.validation),

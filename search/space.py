@@ -47,12 +47,12 @@ def suggest(trial: optuna.Trial, spec: StudySpec, *, num_layers: int) -> TrainCo
             settings[name] = _suggest(trial, name, distribution)
     if recipe:
         settings = recipe_settings(recipe, spec, num_layers=num_layers)
-    return spec.train_config(settings, seed=trial_seed(spec.seed, trial.number))
+    return spec.train_config(settings, seed=trial_seed(spec.seed, _place(trial)))
 
 
 def recipe_settings(name: str, spec: StudySpec, *, num_layers: int) -> dict[str, Any]:
     """Return a recipe's settings, its epochs capped where the study says so."""
-    settings = RECIPES[name].resolve(num_layers=num_layers)
+    settings = {**RECIPES[name].resolve(num_layers=num_layers), "threads": spec.any_config().threads}
     cap = spec.recipes.epochs.get(name)
     return settings if cap is None else {**settings, "epochs": min(cap, settings["epochs"])}
 
@@ -77,6 +77,15 @@ def recipe_params(name: str, spec: StudySpec, *, num_layers: int) -> dict[str, A
 def trial_seed(study_seed: int, trial_number: int) -> int:
     """Derive a trial's own seed, the same whoever runs it."""
     return int(np.random.SeedSequence([study_seed, trial_number]).generate_state(1)[0])
+
+
+def _place(trial: optuna.Trial) -> int:
+    """Return which trial of the study this is, repeats not counted; a repeat stands in its original's place."""
+    trials = trial.study.get_trials(deepcopy=False)
+    number = trial.number
+    while "retry_of" in trials[number].user_attrs:
+        number = trials[number].user_attrs["retry_of"]
+    return sum("retry_of" not in t.user_attrs for t in trials[:number])
 
 
 def _suggest(trial: optuna.Trial, name: str, distribution: BaseDistribution) -> Any:

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
+from search.account import account
 from search.recipes import RECIPES
 
 if TYPE_CHECKING:
@@ -36,7 +37,8 @@ def summarise(study: Study, spec: StudySpec) -> dict[str, Any]:
             ``capped_at``, the epochs that the study allowed it, if fewer than its own.
         counts: ``finished`` = ``complete`` + ``pruned`` + ``failed``; ``feasible`` of the complete ones;
             ``repeated`` failures; ``running``, ``waiting``; ``pruned_by_reason``, ``failed_by_reason``.
-        cost: ``wall_seconds`` over all starts, ``cache_bytes``; ``trial_seconds``, ``tokens`` of all trials.
+        cost: ``wall_seconds`` over all starts, ``cache_bytes``; ``trial_seconds``, ``tokens`` of all trials;
+            ``account``, see there.
         data: What was found in the data.
         versions: Of the software that wrote the report.
         trials: A row for every trial: ``number``, ``state``, ``feasible``, ``value``, ``settings`` and what is
@@ -70,6 +72,7 @@ def summarise(study: Study, spec: StudySpec) -> dict[str, Any]:
             "cache_bytes": attributes.get("cache_bytes"),
             "trial_seconds": sum(r["seconds"] or 0.0 for r in rows),
             "tokens": sum(r["tokens"] or 0 for r in rows),
+            "account": account(attributes, trials),
         },
         "data": attributes.get("data"),
         "versions": {"python": platform.python_version()} | {name: version(name) for name in VERSIONS},

@@ -1,21 +1,24 @@
-"""Who runs trials: for now, this process."""
+"""Who runs trials: this process, or local processes; one process alone asks for trials and tells of them."""
 
 from __future__ import annotations
 
 import time
+from typing import Any, Literal
 
+import joblib
 import optuna
 from optuna.samplers import TPESampler
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import TrialState
 
 from search.interrupts import held_back
 from search.live import Live
-from search.objective import objective
+from search.objective import Attempt, objective
+from search.processes import Crew, Death, Failure
 from search.pruning import FeasiblePruner
 from search.results import finished
 from search.space import trial_seed
 from search.spec import StudySpec
-from search.storage import claim, fail, recover
+from search.storage import claim, fail, recover, retry
 from trainers.errors import FitError
 from trainers.features import Features
 
@@ -29,6 +32,7 @@ def run_trials(
     num_trials: int,
     started: float,
     deadline: float | None,
+    num_workers: int = 1,
 ) -> None:
     """Run trials until the study has ``num_trials`` finished ones in all, or the deadline has passed.
 
@@ -42,70 +46,156 @@ def run_trials(
         num_trials: Finished trials the study shall have, whoever ran them.
         started: When this search began, preparations included, in ``time.monotonic()`` seconds.
         deadline: ``time.monotonic()`` seconds after which no trial begins; None means never.
+        num_workers: Trials under way at once; one runs in this process, several in processes of their own.
 
     Raises:
-        KeyboardInterrupt: The user interrupted; the trial under way is enqueued again.
+        KeyboardInterrupt: The user interrupted; the trials under way are enqueued again.
     """
+    study.set_user_attr("workers", num_workers)
     study.pruner = FeasiblePruner(spec.pruning.rungs, keep=spec.pruning.keep, peers=spec.pruning.peers)
-    earlier = study.user_attrs.get("wall_seconds", 0.0)
-    while len(_finished(study)) < num_trials:
-        if deadline is not None and time.monotonic() > deadline:
-            return
-        try:
-            _run_one(study, spec, features, live)
-        except KeyboardInterrupt:
-            with held_back():
-                recover(study, reason="interrupted")
-            raise
-        finally:
-            with held_back():
-                study.set_user_attr("wall_seconds", earlier + time.monotonic() - started)
-
-
-@held_back()
-def _finished(study: optuna.Study) -> list[FrozenTrial]:
-    return finished(study.get_trials(deepcopy=False))
-
-
-def _run_one(study: optuna.Study, spec: StudySpec, features: Features, live: Live) -> None:
-    trial = _begin(study, spec)
+    search = _Search(study, spec, live, num_trials=num_trials, started=started, deadline=deadline)
     try:
-        value = objective(trial, spec, features, live)
-        _end(study, trial, live, value=value)
-    except optuna.TrialPruned:
-        _end(study, trial, live)
-    except FitError as error:
-        _end(study, trial, live, failure=str(error))
-    except Exception as error:
-        _end(study, trial, live, failure=f"bug: {type(error).__name__}: {error}")
+        if num_workers == 1:
+            _run_here(search, features)
+        else:
+            _run_in_processes(search, features, num_workers)
+    except BaseException:
+        with held_back():
+            recover(study, reason="interrupted")
         raise
+    finally:
+        with held_back():
+            search.note_wall_time()
 
 
-@held_back()
-def _begin(study: optuna.Study, spec: StudySpec) -> optuna.Trial:
-    # A fresh sampler a trial, seeded by its number, repeats not counted: given the same results, a search that
-    # was cut off and continued draws what an uninterrupted one would have drawn.
-    originals = [t for t in study.get_trials(deepcopy=False) if "retry_of" not in t.user_attrs]
-    study.sampler = TPESampler(seed=trial_seed(spec.seed + 1, len(originals)))
-    trial = study.ask()
-    claim(trial)
-    return trial
+def number_of_workers(wanted: int | Literal["auto"], *, threads: int, trials_left: int) -> int:
+    """Return how many trials shall be under way at once.
+
+    Args:
+        wanted: By the user; ``auto`` is a worker for as many threads as the machine has cores for it: two
+            fits of one thread are half as fast again as one fit of two after the other.
+        threads: Of a fit.
+        trials_left: More workers than these would have nothing to do.
+    """
+    number = max(1, joblib.cpu_count(only_physical_cores=True) // threads) if wanted == "auto" else wanted
+    return max(1, min(number, trials_left))
 
 
-@held_back()
-def _end(
-    study: optuna.Study,
-    trial: optuna.Trial,
-    live: Live,
-    *,
-    value: float | None = None,
-    failure: str | None = None,
-) -> None:
-    """Tell the study a trial's value, or why it failed; neither of them means pruned."""
-    if failure is not None:
-        fail(study, trial, reason=failure)
-    elif value is not None:
-        study.tell(trial, value)
-    else:
-        study.tell(trial, state=TrialState.PRUNED)
-    live.trial_ended(trial.storage.get_trial(trial._trial_id), study.get_trials(deepcopy=False))
+class _Search:
+    """One start of a search: what is still wanted of it, and how its trials begin and end."""
+
+    def __init__(
+        self,
+        study: optuna.Study,
+        spec: StudySpec,
+        live: Live,
+        *,
+        num_trials: int,
+        started: float,
+        deadline: float | None,
+    ) -> None:
+        self.study = study
+        self.spec = spec
+        self.live = live
+        self._num_trials = num_trials
+        self._started = started
+        self._deadline = deadline
+        self._earlier = study.user_attrs.get("wall_seconds", 0.0)
+
+    @held_back()
+    def wants_another(self, num_under_way: int = 0) -> bool:
+        """Tell whether a trial is to begin beside those under way: never more than the budget asks for."""
+        if self._deadline is not None and time.monotonic() > self._deadline:
+            return False
+        return len(finished(self.study.get_trials(deepcopy=False))) + num_under_way < self._num_trials
+
+    @held_back()
+    def begin(self) -> optuna.Trial:
+        # A fresh sampler a trial, seeded by its number, repeats not counted: given the same results, a search
+        # that was cut off and continued draws what an uninterrupted one would have drawn.
+        originals = [t for t in self.study.get_trials(deepcopy=False) if "retry_of" not in t.user_attrs]
+        self.study.sampler = TPESampler(seed=trial_seed(self.spec.seed + 1, len(originals)))
+        trial = self.study.ask()
+        claim(trial)
+        return trial
+
+    @held_back()
+    def end(self, trial: optuna.Trial, *, value: float | None = None, failure: str | None = None) -> None:
+        """Tell the study a trial's value, or why it failed; neither of them means pruned."""
+        if failure is not None:
+            fail(self.study, trial, reason=failure)
+        elif value is not None:
+            self.study.tell(trial, value)
+        else:
+            self.study.tell(trial, state=TrialState.PRUNED)
+        self._show_end(trial)
+
+    @held_back()
+    def killed(self, trial: optuna.Trial) -> None:
+        """Fail a trial whose process died, and enqueue it again."""
+        retry(self.study, trial, reason="killed")
+        self._show_end(trial)
+
+    def note_wall_time(self) -> None:
+        self.study.set_user_attr("wall_seconds", self._earlier + time.monotonic() - self._started)
+
+    def _show_end(self, trial: optuna.Trial) -> None:
+        self.note_wall_time()
+        self.live.trial_ended(trial.storage.get_trial(trial._trial_id), self.study.get_trials(deepcopy=False))
+
+
+def _run_here(search: _Search, features: Features) -> None:
+    """Run one trial after the other in this process."""
+    while search.wants_another():
+        trial = search.begin()
+        try:
+            value = objective(trial, search.spec, features, search.live)
+            search.end(trial, value=value)
+        except optuna.TrialPruned:
+            search.end(trial)
+        except FitError as error:
+            search.end(trial, failure=str(error))
+        except Exception as error:
+            search.end(trial, failure=f"bug: {type(error).__name__}: {error}")
+            raise
+
+
+def _run_in_processes(search: _Search, features: Features, num_workers: int) -> None:
+    """Run trials in local processes, which fit, while this one alone uses the database."""
+    under_way: dict[int, tuple[optuna.Trial, Attempt]] = {}
+    with Crew(features, size=num_workers, peeks=search.spec.pruning.rungs) as crew:
+        while True:
+            while crew.has_room and search.wants_another(len(under_way)):
+                trial = search.begin()
+                attempt = Attempt(trial, search.spec, search.live, num_layers=features.encoder.num_layers)
+                under_way[trial.number] = trial, attempt
+                crew.begin(trial.number, attempt.config)
+            if not under_way:
+                return
+            for number, news in crew.news():
+                go_on = _take(search, *under_way[number], news)
+                if not go_on:
+                    del under_way[number]
+                if not isinstance(news, dict | Failure | Death):
+                    crew.answer(number, go_on=go_on)
+
+
+def _take(search: _Search, trial: optuna.Trial, attempt: Attempt, news: Any) -> bool:
+    """Take the news of a trial's process; returns whether the trial goes on."""
+    match news:
+        case dict():
+            search.end(trial, value=attempt.fitted(news))
+        case Failure():
+            search.end(trial, failure=news.reason)
+            if news.trace:
+                raise RuntimeError(f"a worker met a bug:\n{news.trace}")
+        case Death():
+            search.killed(trial)
+        case evaluation:
+            try:
+                attempt.evaluated(evaluation)
+            except optuna.TrialPruned:
+                search.end(trial)
+            else:
+                return True
+    return False

@@ -245,5 +245,5 @@ def finished_study(write_tiny_study, reviews_dir, tmp_path_factory):
     output = io.StringIO()
     with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(output):
         patch.syspath_prepend(reviews_dir)
-        assert main(["--trials", "4", "--study", str(path)]) == 0
+        assert main(["--trials", "4", "--workers", "1", "--study", str(path)]) == 0
     return path, output.getvalue()

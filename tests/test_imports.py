@@ -24,8 +24,8 @@ LAYERS = {
         "train predict",
     ),
     "search": (
-        "recipes interrupts",
-        "spec",
+        "recipes interrupts account",
+        "spec processes",
         "space pruning results storage",
         "summary",
         "picture live notes",

@@ -88,7 +88,7 @@ def test_drawing_shows_running_trial_best_and_counts():
     live = make_live(terminal=True)
     live.trial_ended(TRIALS[-1], TRIALS)
     live.trial_started(4, CONFIG)
-    live.evaluated(EVALUATION)
+    live.evaluated(4, EVALUATION)
     text = flat(drawn(live))
     assert "4 of 50 trials, 0 s, about 46 min 0 s left" in text
     assert (
@@ -116,20 +116,34 @@ def test_estimated_time_left_falls_while_a_trial_runs(monkeypatch):
     assert "about 45 min 30 s left" in flat(drawn(live))
 
 
+def test_trials_side_by_side_are_all_drawn_and_share_the_time_left():
+    live = make_live(terminal=True, trials=TRIALS)
+    for number in (4, 5):
+        live.trial_started(number, CONFIG)
+    live.evaluated(5, EVALUATION)
+    text = flat(drawn(live))
+    assert "running trial 4: freeze" in text
+    assert "running trial 5: freeze" in text
+    assert text.count("so far epoch") == 1
+    assert "about 23 min 0 s left" in text
+    live.trial_ended(TRIALS[-1], TRIALS)
+    assert "running trial 5: freeze" in flat(drawn(live))
+
+
 def test_preparation_is_drawn_with_its_progress():
     live = make_live(terminal=True)
     live.stage("reading reviews")
     live.progress("frozen layers, texts", 1500, 4500)
     text = flat(drawn(live))
     assert "frozen layers, texts: 1,500 of 4,500" in text
-    assert "running reading reviews" in text
+    assert "preparing reading reviews" in text
 
 
 @pytest.mark.parametrize("width", [1, 10, 40, 80, 200])
 def test_every_width_can_be_drawn(width):
     live = make_live(terminal=True, trials=TRIALS)
     live.trial_started(4, CONFIG)
-    live.evaluated(EVALUATION)
+    live.evaluated(4, EVALUATION)
     lines = drawn(live, width=width).splitlines()
     assert max(len(line) for line in lines) <= width
 
@@ -161,7 +175,7 @@ def test_off_the_terminal_every_event_that_matters_is_one_plain_line():
             live.progress("frozen layers, texts", done, 100)
         for last, trial in enumerate(TRIALS, start=1):
             live.trial_started(trial.number, CONFIG)
-            live.evaluated(EVALUATION)
+            live.evaluated(trial.number, EVALUATION)
             live.trial_ended(trial, TRIALS[:last])
     assert console.file.getvalue().splitlines() == [
         "reading reviews",

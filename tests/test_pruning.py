@@ -90,7 +90,7 @@ def test_without_rungs_nothing_is_pruned():
 
 
 def test_fractions_of_an_epoch_are_whole_steps():
-    assert [step_of(e) for e in (0.25, 1 / 3, 0.5, 1.0)] == [25, 33, 50, 100]
+    assert [step_of(e) for e in (0.25, 1 / 3, 0.5, 1.0)] == [250, 333, 500, 1000]
 
 
 scores = st.integers(min_value=-8, max_value=8).map(lambda eighths: eighths / 8)

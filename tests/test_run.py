@@ -21,7 +21,7 @@ from search.live import Live
 from search.run import main
 evaluated = Live.evaluated
 Live.evaluated = lambda *arguments: (evaluated(*arguments), time.sleep(0.7))
-sys.exit(main(sys.argv[1:]))
+sys.exit(main(["--workers", "1", *sys.argv[1:]]))
 """
 
 
@@ -160,7 +160,7 @@ def test_another_process_with_the_same_seed_gives_the_same_study(
     finished_study, write_tiny_study, command, tmp_path
 ):
     path = write_tiny_study(tmp_path)
-    done = command("-m", "search.run", "--trials", "4", "--study", path)
+    done = command("-m", "search.run", "--trials", "4", "--workers", "1", "--study", path)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     first, second = (
@@ -211,6 +211,7 @@ def test_killed_and_interrupted_search_continues_to_exactly_the_trials_asked_for
         ("--timeout", "-1", "error: --timeout must be above 0 seconds, got -1.0; raise it or leave it out"),
         ("--timeout", "nan", "error: --timeout must be above 0 seconds, got nan; raise it or leave it out"),
         ("--seed", "-1", "error: --seed must be 0 or more, got -1; raise it"),
+        ("--workers", "0", "error: --workers must be auto or at least 1, got 0; raise it"),
     ],
 )
 def test_number_out_of_bounds_is_an_input_error(write_tiny_study, tmp_path, capsys, flag, value, message):

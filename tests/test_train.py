@@ -126,7 +126,11 @@ def test_an_evaluation_is_described_in_a_line():
         training_accuracy=0.9,
         exact=False,
         seconds=12.4,
+        training_seconds=8.0,
+        evaluation_seconds=3.0,
+        batching_seconds=1.0,
         tokens=1000,
+        flops=1e12,
     )
     assert describe_evaluation(evaluation) == (
         "epoch  1.50  validation loss 0.3457  accuracy 87.50%  training 90.00% (sample)  12 s"

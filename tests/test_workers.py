@@ -8,7 +8,7 @@ from search.results import finished
 from search.space import recipe_params, suggest
 from search.spec import StudySpec
 from search.storage import recover
-from search.workers import run_trials
+from search.workers import number_of_workers, run_trials
 from trainers.errors import FitError
 
 SPEC = StudySpec.model_validate(
@@ -49,6 +49,7 @@ class FakeObjective:
             raise self.plan[self.calls - 1]
         # Some are over the ceiling, so that the sampler has feasible and other trials to tell apart.
         trial.set_constraint("over", config.dropout - 0.4)
+        trial.set_user_attr("seed", config.seed)
         return 1 - abs(config.dropout - 0.3) - abs(config.freeze_depth - 1) / 10
 
 
@@ -78,6 +79,10 @@ def sampled(study):
     return [t.params for t in finished(study.trials)]
 
 
+def seeds(study):
+    return [t.user_attrs["seed"] for t in finished(study.trials)]
+
+
 def test_study_gets_exactly_the_trials_asked_for(search_on):
     study = make_study()
     assert search_on(study, 5).calls == 5
@@ -91,6 +96,22 @@ def test_continued_study_gets_only_what_is_missing(search_on):
     assert search_on(study, 5).calls == 0
     assert search_on(study, 2).calls == 0
     assert len(study.trials) == 5
+
+
+@pytest.mark.parametrize(
+    ("wanted", "cores", "threads", "left", "number"),
+    [
+        ("auto", 8, 1, 50, 8),
+        ("auto", 8, 3, 50, 2),
+        ("auto", 2, 4, 50, 1),
+        ("auto", 8, 1, 3, 3),
+        (5, 2, 1, 50, 5),
+        (5, 2, 1, 2, 2),
+    ],
+)
+def test_number_of_workers(monkeypatch, wanted, cores, threads, left, number):
+    monkeypatch.setattr("search.workers.joblib.cpu_count", lambda **_: cores)
+    assert number_of_workers(wanted, threads=threads, trials_left=left) == number
 
 
 def test_pruned_trials_count(search_on):
@@ -181,6 +202,7 @@ def test_interrupted_and_continued_study_samples_what_an_uninterrupted_one_does(
         search_on(cut, 20, plan={cut_at: KeyboardInterrupt()})
     search_on(cut, 20)
     assert sampled(cut) == sampled(whole)
+    assert seeds(cut) == seeds(whole)
 
 
 def test_killed_and_continued_study_samples_what_an_uninterrupted_one_does(search_on, monkeypatch):
@@ -194,6 +216,7 @@ def test_killed_and_continued_study_samples_what_an_uninterrupted_one_does(searc
     assert recover(cut) == 1
     search_on(cut, 14)
     assert sampled(cut) == sampled(whole)
+    assert seeds(cut) == seeds(whole)
 
 
 def test_study_continued_between_trials_samples_what_an_uninterrupted_one_does(search_on):

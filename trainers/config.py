@@ -94,6 +94,8 @@ class TrainConfig(Table):
         encoder_dropout: Hidden dropout inside the trainable layers; attention dropout is always 0.
         ceiling: Training accuracy above which weights count as over-fitted; absent means no such rule.
         cache: Number format of the stored features.
+        threads: Processor threads that compute the fit; another number rounds differently. Several fits of
+            one thread beside one another are faster than one fit of several.
         seed: Of the head's first weights, the order of the batches and dropout.
     """
 
@@ -115,6 +117,7 @@ class TrainConfig(Table):
     encoder_dropout: float = Field(default=0.1, ge=0, lt=1)
     ceiling: float | None = Field(default=None, gt=0, le=1)
     cache: Literal["float16", "float32"] = "float16"
+    threads: int = Field(default=1, ge=1, le=1024)
     seed: int = Field(default=0, ge=0)
 
 

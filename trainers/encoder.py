@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
@@ -64,6 +66,13 @@ class Encoder:
         padding_index = getattr(self.embeddings, "padding_idx", None)  # RoBERTa counts from behind it
         reserved = 0 if padding_index is None else padding_index + 1
         return int(self.model.config.max_position_embeddings) - reserved
+
+    def layer_flops(self, lengths_N: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+        """Return the operations of one layer's forward pass over each text: products of matrices alone."""
+        hidden = self.hidden_size
+        inner = getattr(self.model.config, "intermediate_size", 4 * hidden)
+        length_N = lengths_N.astype(np.float64)
+        return length_N * (8 * hidden**2 + 4 * hidden * inner + 4 * hidden * length_N)
 
 
 def load_encoder(config: EncoderConfig) -> Encoder:

@@ -14,11 +14,14 @@ import hashlib
 import json
 import os
 import shutil
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, TypeVar
 
+import joblib
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -36,6 +39,7 @@ from trainers.errors import InputError
 FORMAT = 1
 BATCH_SIZE = 64
 
+_Result = TypeVar("_Result")
 SplitName = Literal["train", "validation"]
 Progress = Callable[[int, int], None]
 
@@ -121,7 +125,11 @@ class Features:
         self.splits = splits
         self.kept = tuple(kept)
         self._folders = folders or {}
-        self._sources: dict[tuple[SplitName, int | None], Source] = {}
+        self._sources: dict[SplitName, Source] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what is mapped: another process maps it again."""
+        return {**self.__dict__, "_sources": {}}
 
     def source(self, name: SplitName, freeze_depth: int) -> Source:
         """Return the split's inputs at the deepest stored point that ``freeze_depth`` leaves frozen.
@@ -129,13 +137,14 @@ class Features:
         That is ``freeze_depth`` itself where it is stored, and otherwise the token ids.
         """
         depth = freeze_depth if freeze_depth in self.kept else None
-        key = (name, depth)
-        if key not in self._sources:
+        latest = self._sources.get(name)
+        if latest is None or latest.depth != depth:
             split: Split = getattr(self.splits, name)
             values = None if depth is None else _open(self._folders[name], depth, self.encoder.hidden_size)
             pad_id = self.encoder.tokenizer.pad_token_id
-            self._sources[key] = Source(split, depth=depth, values=values, pad_id=pad_id)
-        return self._sources[key]
+            # One depth a split stays mapped: what was read of it counts as this process's memory.
+            self._sources[name] = Source(split, depth=depth, values=values, pad_id=pad_id)
+        return self._sources[name]
 
     def num_bytes(self) -> int:
         """Return the disk space that the stored features take."""
@@ -286,19 +295,42 @@ def _build(
             d: stack.enter_context(_Writer(folder, d, hidden_size=encoder.hidden_size, dtype=dtype))
             for d in depths
         }
-        for rows in batches:
+
+        def compute(rows: Rows) -> tuple[Rows, dict[int, npt.NDArray[np.floating]]]:
+            torch.set_num_threads(1)
             batch = source.batch(rows)
+            values = {}
             with torch.inference_mode():
                 for depth, hidden_BTD in _prefix(encoder, batch, max(depths)):
                     if depth == encoder.num_layers and depth in writers:
-                        pooled_ND[rows] = pool(hidden_BTD, batch.mask_BT, pooling=pooling).numpy()
+                        values[depth] = pool(hidden_BTD, batch.mask_BT, pooling=pooling).numpy()
                     elif depth in writers:
-                        values_BTD = hidden_BTD.numpy().astype(dtype)
-                        for values_TD, length in zip(values_BTD, split.lengths_N[rows], strict=True):
-                            writers[depth].write(values_TD[:length])
+                        tokens_SD = hidden_BTD if batch.mask_BT is None else hidden_BTD[batch.mask_BT]
+                        values[depth] = tokens_SD.reshape(-1, encoder.hidden_size).numpy().astype(dtype)
+            return rows, values
+
+        for rows, values in _side_by_side(compute, batches):
+            for depth, array in values.items():
+                if depth == encoder.num_layers:
+                    pooled_ND[rows] = array
+                else:
+                    writers[depth].write(array)
             yield len(rows)
         if encoder.num_layers in writers:
             writers[encoder.num_layers].write(pooled_ND)
+
+
+def _side_by_side(compute: Callable[[Rows], _Result], batches: Sequence[Rows]) -> Iterator[_Result]:
+    """Compute batches in order, one thread a core: faster than one batch after the other on all of them."""
+    num_threads = joblib.cpu_count(only_physical_cores=True)
+    with ThreadPoolExecutor(num_threads) as executor:
+        ahead: deque[Future[_Result]] = deque()
+        for rows in batches:
+            ahead.append(executor.submit(compute, rows))
+            if len(ahead) > 2 * num_threads:  # what waits to be written takes memory
+                yield ahead.popleft().result()
+        while ahead:
+            yield ahead.popleft().result()
 
 
 def _prefix(encoder: Encoder, batch: Batch, max_depth: int) -> Iterator[tuple[int, Tensor]]:

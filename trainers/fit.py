@@ -9,10 +9,11 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, fields
+from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -25,7 +26,7 @@ from trainers.metrics import accuracy, cross_entropy, standard_error
 from trainers.network import Network
 from trainers.stopping import EarlyStopping, StopReason
 
-PEEK_TEXTS = 500
+PEEK_TEXTS = 300
 """Validation texts that a peek between evaluations looks at."""
 
 FIRST_SAMPLE = 300
@@ -37,8 +38,30 @@ KEPT_CHECKPOINTS = 3
 EVALUATION_BATCH = 64
 
 
-@dataclass(frozen=True)
-class Evaluation:
+@dataclass(frozen=True, kw_only=True)
+class Cost:
+    """What a fit has taken since it began.
+
+    Attributes:
+        seconds: Wall time of it all.
+        training_seconds: Of forward and backward passes and the optimiser.
+        evaluation_seconds: Of forward passes in eval mode.
+        batching_seconds: Of gathering and padding batches, for both.
+        tokens: Tokens trained on.
+        flops: Fewest floating-point operations that those passes need above the freeze depth, without
+            padding; a backward pass counts as two forward passes.
+    """
+
+    seconds: float
+    training_seconds: float
+    evaluation_seconds: float
+    batching_seconds: float
+    tokens: int
+    flops: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation(Cost):
     """One look at a fit under way.
 
     A full evaluation decides on stopping and may be restored. A peek is cheap, and serves pruning alone:
@@ -53,8 +76,6 @@ class Evaluation:
             the ceiling lies within two standard errors. Of a peek, that of the batches trained on since
             the last look, in train mode: free, and a little low.
         exact: Whether the training accuracy is in eval mode over the whole split.
-        seconds: Wall time since the fit began.
-        tokens: Tokens trained on since the fit began.
     """
 
     epoch: float
@@ -63,12 +84,10 @@ class Evaluation:
     validation_accuracy: float
     training_accuracy: float
     exact: bool
-    seconds: float
-    tokens: int
 
 
-@dataclass(frozen=True)
-class FitResult:
+@dataclass(frozen=True, kw_only=True)
+class FitResult(Cost):
     """What a fit achieved with the weights it restored.
 
     Attributes:
@@ -80,8 +99,6 @@ class FitResult:
         epochs: How far the fit got.
         stopped: What ended it; ``epochs`` is the planned end.
         evaluations: The full ones, in order of age.
-        seconds: Wall time of it all.
-        tokens: Tokens trained on.
     """
 
     network: Network
@@ -92,8 +109,12 @@ class FitResult:
     epochs: float
     stopped: StopReason | Literal["epochs"]
     evaluations: tuple[Evaluation, ...]
-    seconds: float
-    tokens: int
+
+    def figures(self) -> dict[str, Any]:
+        """Return all but the weights and the evaluations, by name."""
+        return {
+            f.name: getattr(self, f.name) for f in fields(self) if f.name not in {"network", "evaluations"}
+        }
 
 
 def fit(
@@ -105,8 +126,8 @@ def fit(
 ) -> FitResult:
     """Fine-tune the encoder of ``features`` as ``config`` says.
 
-    The result depends on ``config`` and the machine alone: random numbers come from ``config.seed``, and the
-    caller's generators are left as they were.
+    The result depends on ``config`` and the machine alone: random numbers come from ``config.seed``, sums are
+    split over ``config.threads``, and the caller's generators and threads are left as they were.
 
     Args:
         config: Everything that decides the fit.
@@ -123,7 +144,7 @@ def fit(
             f"freeze_depth must be at most {features.encoder.num_layers}, the layers of "
             f"{features.encoder.name!r}, got {config.freeze_depth}; lower it"
         )
-    with torch.random.fork_rng(devices=[]), _named_failures():
+    with torch.random.fork_rng(devices=[]), _threads(config.threads), _named_failures():
         torch.manual_seed(config.seed)
         return _Fit(config, features, peeks, on_evaluation).run()
 
@@ -155,7 +176,11 @@ class _Fit:
         self.sample = np.random.default_rng(config.data.seed).permutation(len(self.train))
         self.evaluations: list[Evaluation] = []
         self.checkpoints: dict[int, dict[str, Tensor]] = {}
+        self.train_flops_N = self._flops(features, self.train)
+        self.validation_flops_N = self._flops(features, self.validation)
+        self.training_seconds = self.evaluation_seconds = self.batching_seconds = 0.0
         self.tokens = 0
+        self.flops = 0.0
         self.right = self.seen = 0
 
     def run(self) -> FitResult:
@@ -195,7 +220,9 @@ class _Fit:
 
     def _step(self, rows: Rows, optimizer: torch.optim.Optimizer) -> None:
         self.network.train()
+        began = time.perf_counter()
         batch = self.train.batch(rows)
+        batched = time.perf_counter()
         logits_BC = self.network(batch)
         loss = F.cross_entropy(logits_BC, batch.labels_B, label_smoothing=self.config.label_smoothing)
         if not math.isfinite(loss.item()):
@@ -205,6 +232,9 @@ class _Fit:
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
+        self.batching_seconds += batched - began
+        self.training_seconds += time.perf_counter() - batched
+        self.flops += 3 * float(self.train_flops_N[rows].sum())
         self.tokens += int(self.train.lengths_N[rows].sum())
         self.right += int((logits_BC.argmax(dim=1) == batch.labels_B).sum())
         self.seen += len(rows)
@@ -247,7 +277,8 @@ class _Fit:
     def _look(
         self, epoch: float, rows: Rows | None, training_accuracy: Callable[[], tuple[float, bool]]
     ) -> Evaluation:
-        logits_NC, labels_N = _predict(self.network, self.validation, rows)
+        logits_NC, labels_N = self._predict(self.validation, rows)
+        self.flops += float(self.validation_flops_N[slice(None) if rows is None else rows].sum())
         loss = cross_entropy(logits_NC, labels_N)
         if not math.isfinite(loss):
             raise FitError(f"diverged: validation loss {loss} at learning rate {self.config.learning_rate:g}")
@@ -260,9 +291,18 @@ class _Fit:
             validation_accuracy=accuracy(logits_NC, labels_N),
             training_accuracy=accuracy_in_training,
             exact=exact,
-            seconds=time.perf_counter() - self.started,
-            tokens=self.tokens,
+            **self._cost(),
         )
+
+    def _cost(self) -> dict[str, Any]:
+        return {
+            "seconds": time.perf_counter() - self.started,
+            "training_seconds": self.training_seconds,
+            "evaluation_seconds": self.evaluation_seconds,
+            "batching_seconds": self.batching_seconds,
+            "tokens": self.tokens,
+            "flops": self.flops,
+        }
 
     def _training_accuracy(self, *, exact: bool = False) -> tuple[float, bool]:
         """Return the training accuracy in eval mode, and whether it is over the whole split.
@@ -273,7 +313,8 @@ class _Fit:
         size = len(self.train) if exact else min(FIRST_SAMPLE, len(self.train))
         while True:
             rows = self.sample[seen:size]
-            logits_NC, labels_N = _predict(self.network, self.train, rows)
+            logits_NC, labels_N = self._predict(self.train, rows)
+            self.flops += float(self.train_flops_N[rows].sum())
             right += int((logits_NC.argmax(dim=1) == labels_N).sum())
             seen = size
             share = right / seen
@@ -322,8 +363,7 @@ class _Fit:
             epochs=self.evaluations[-1].epoch,
             stopped=stopped,
             evaluations=tuple(self.evaluations),
-            seconds=time.perf_counter() - self.started,
-            tokens=self.tokens,
+            **self._cost(),
         )
 
     def _exact_training_accuracy(self, index: int) -> float:
@@ -334,15 +374,36 @@ class _Fit:
         self.network.eval()
         return self._training_accuracy(exact=True)[0]
 
+    @torch.inference_mode()
+    def _predict(self, source: Source, rows: Rows | None = None) -> tuple[Tensor, Tensor]:
+        """Return logits_NC and labels_N of the texts ``rows`` (None: all), in batches by length."""
+        rows = np.arange(len(source)) if rows is None else rows
+        logits, labels = [], []
+        for part in sorted_batches(source.lengths_N[rows], batch_size=EVALUATION_BATCH):
+            began = time.perf_counter()
+            batch = source.batch(rows[part])
+            batched = time.perf_counter()
+            logits.append(self.network(batch))
+            labels.append(batch.labels_B)
+            self.batching_seconds += batched - began
+            self.evaluation_seconds += time.perf_counter() - batched
+        return torch.cat(logits), torch.cat(labels)
 
-@torch.inference_mode()
-def _predict(network: Network, source: Source, rows: Rows | None = None) -> tuple[Tensor, Tensor]:
-    """Return logits_NC and labels_N of the texts ``rows`` (None: all), in batches by length."""
-    rows = np.arange(len(source)) if rows is None else rows
-    batches = [
-        source.batch(rows[b]) for b in sorted_batches(source.lengths_N[rows], batch_size=EVALUATION_BATCH)
-    ]
-    return torch.cat([network(b) for b in batches]), torch.cat([b.labels_B for b in batches])
+    def _flops(self, features: Features, source: Source) -> npt.NDArray[np.float64]:
+        """Return what a forward pass of each text needs above the freeze depth, flops_N."""
+        layers = features.encoder.num_layers - self.config.freeze_depth
+        return layers * features.encoder.layer_flops(source.lengths_N)
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    """Compute with so many threads for a while."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 @contextmanager

@@ -1,0 +1,72 @@
+"""Where the time of a search went, and how close its arithmetic came to what the machine can do."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from optuna.trial import FrozenTrial
+
+PEAK_SECONDS = 1.0
+PEAK_SIZE = 2048
+
+
+def measure_peak_flops() -> float:
+    """Return the best float32 rate of a large product of matrices on all cores, FLOP/s.
+
+    Takes about a second; what else runs on the machine lowers it.
+    """
+    import torch
+
+    left = torch.randn(PEAK_SIZE, PEAK_SIZE)
+    right = torch.randn(PEAK_SIZE, PEAK_SIZE)
+    best = float("inf")
+    until = time.perf_counter() + PEAK_SECONDS
+    while time.perf_counter() < until:
+        began = time.perf_counter()
+        left @ right
+        best = min(best, time.perf_counter() - began)
+    return 2 * PEAK_SIZE**3 / best
+
+
+def account(attributes: Mapping[str, Any], trials: Sequence[FrozenTrial]) -> dict[str, Any] | None:
+    """Account for the time of a search.
+
+    Args:
+        attributes: User attributes of the study.
+        trials: All of it.
+
+    Returns:
+        ``workers`` of the latest start; ``peak_flops``, FLOP/s of the machine; ``useful_mfu``, operations that
+        fits with trainable layers needed, as a share of what the peak allows in their time; ``utilisation``,
+        the operations of all fits as a share of what it allows in the whole wall time; ``seconds``, where the
+        time of all workers went, by name. Null where the study was not measured.
+    """
+    wall, peak = attributes.get("wall_seconds"), attributes.get("peak_flops")
+    if wall is None or peak is None:
+        return None
+    workers = attributes["workers"]
+    fits = [t.user_attrs for t in trials if "flops" in t.user_attrs]
+    trained = [f for f in fits if f["config"]["freeze_depth"] < attributes["num_layers"]]
+
+    def total(name: str, of: Sequence[Mapping[str, Any]] = fits) -> float:
+        return float(sum(f[name] for f in of))
+
+    seconds = {
+        "training": total("training_seconds"),
+        "evaluation": total("evaluation_seconds"),
+        "batching and loading": total("batching_seconds"),
+        "preparation": attributes["preparation_seconds"] * workers,
+    }
+    seconds["Python and storage"] = total("seconds") - sum(list(seconds.values())[:3])
+    seconds["waiting, and trials that failed"] = max(0.0, wall * workers - sum(seconds.values()))
+    share = peak / workers
+    return {
+        "workers": workers,
+        "peak_flops": peak,
+        "useful_mfu": total("flops", trained) / (total("seconds", trained) * share) if trained else None,
+        "utilisation": total("flops") / (wall * peak),
+        "seconds": seconds,
+    }

@@ -1,0 +1,191 @@
+"""Local processes that fit. They know nothing of the study, and end with the process that started them."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import pickle
+import signal
+import threading
+import traceback
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from typing import TYPE_CHECKING, Any, Self
+
+from search.interrupts import HELD_BACK
+from trainers.config import TrainConfig
+from trainers.errors import FitError
+
+if TYPE_CHECKING:
+    from trainers.features import Features
+    from trainers.fit import Evaluation
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A fit that ended without a result.
+
+    Attributes:
+        reason: In words.
+        trace: Where a bug was met; empty if the failure is of a known kind.
+    """
+
+    reason: str
+    trace: str = ""
+
+
+@dataclass(frozen=True)
+class Death:
+    """A process that ended in the midst of a fit."""
+
+    exit_code: int | None
+
+
+News = "Evaluation | dict[str, Any] | Failure | Death"
+"""What a process says: an evaluation, ``FitResult.figures``, or why there are none."""
+
+
+@dataclass
+class _Member:
+    process: BaseProcess
+    link: Connection
+    job: int | None = None
+    has_spoken: bool = False
+
+
+class Crew:
+    """Processes with one fit each, at most.
+
+    Spawned, not forked: threads of torch do not survive a fork. Each gets a copy of encoder and tokens;
+    the stored features are mapped, hence in memory once.
+
+    Args:
+        features: What fits read.
+        size: Number of processes.
+        peeks: As for ``fit``.
+    """
+
+    def __init__(self, features: Features, *, size: int, peeks: Sequence[float]) -> None:
+        self._payload = pickle.dumps((features, tuple(peeks)))
+        self._size = size
+        self._members: list[_Member] = []
+
+    def __enter__(self) -> Self:
+        """Start the processes."""
+        try:
+            for _ in range(self._size):
+                self._members.append(self._start())
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End them, whatever they do."""
+        for member in self._members:
+            member.process.kill()
+        for member in self._members:
+            member.process.join()
+            member.link.close()
+
+    @property
+    def has_room(self) -> bool:
+        """Whether a process is free."""
+        return any(m.job is None for m in self._members)
+
+    def begin(self, job: int, config: TrainConfig) -> None:
+        """Give a free process a fit; ``job`` is what its news are marked with."""
+        member = next(m for m in self._members if m.job is None)
+        member.job = job
+        _send(member.link, config)
+
+    def news(self) -> Iterator[tuple[int, Any]]:
+        """Wait for news; yields job and ``News``. An evaluation must be answered."""
+        for link in wait([m.link for m in self._members if m.job is not None]):
+            member = next(m for m in self._members if m.link is link)
+            job = member.job
+            assert job is not None  # noqa: S101
+            try:
+                said = member.link.recv()
+                member.has_spoken = True
+            except (EOFError, ConnectionResetError):
+                said = Death(self._replace(member))
+            if isinstance(said, dict | Failure | Death):
+                member.job = None
+            yield job, said
+
+    def answer(self, job: int, *, go_on: bool) -> None:
+        """Tell a process that reported an evaluation whether the fit goes on; if not, it is free again."""
+        member = next(m for m in self._members if m.job == job)
+        _send(member.link, go_on)
+        if not go_on:
+            member.job = None
+
+    def _start(self) -> _Member:
+        context = multiprocessing.get_context("spawn")
+        ours, theirs = context.Pipe()
+        process = context.Process(target=_serve, args=(theirs,), daemon=True)
+        # Inherited: what a signal to all of them means is the parent's to decide.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, HELD_BACK)
+        try:
+            process.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        theirs.close()  # so that the end of the process is the end of the pipe
+        _send(ours, self._payload)
+        return _Member(process, ours)
+
+    def _replace(self, member: _Member) -> int | None:
+        """Put a new process in the place of one that ended, and return the exit code of that."""
+        member.process.join()
+        member.link.close()
+        exit_code = member.process.exitcode
+        if not member.has_spoken:
+            raise RuntimeError(f"a worker process ended before its first news, exit code {exit_code}")
+        self._members[self._members.index(member)] = self._start()
+        return exit_code
+
+
+def _send(link: Connection, thing: object) -> None:
+    """Send; that nobody is there to hear it shows when news are awaited."""
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+        link.send(thing)
+
+
+class _UnwantedError(Exception):
+    """The study has no use for the rest of a fit."""
+
+
+def _serve(link: Connection) -> None:
+    """Fit what is asked for, until the process is killed."""
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    from trainers.fit import fit
+
+    # From the parent, through its own pipe.
+    features, peeks = pickle.loads(link.recv())  # noqa: S301
+
+    def on_evaluation(evaluation: Evaluation) -> None:
+        link.send(evaluation)
+        if not link.recv():
+            raise _UnwantedError
+
+    while True:
+        config = link.recv()
+        try:
+            link.send(fit(config, features, peeks=peeks, on_evaluation=on_evaluation).figures())
+        except _UnwantedError:
+            pass
+        except FitError as error:
+            link.send(Failure(str(error)))
+        except Exception as error:
+            link.send(Failure(f"bug: {type(error).__name__}: {error}", traceback.format_exc()))
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None  # noqa: S101
+    parent.join()
+    os._exit(1)

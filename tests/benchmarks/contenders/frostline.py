@@ -1,0 +1,90 @@
+"""This project: a list of trials without pruning, or a search as its users run it."""
+
+import datetime
+import io
+import sys
+import time
+from pathlib import Path
+
+import optuna
+from common import main
+from rich.console import Console
+
+import trainers.fit
+from search.live import Live
+from search.results import complete
+from search.spec import StudySpec
+from search.workers import number_of_workers, run_trials
+from trainers.data import load_splits
+from trainers.encoder import load_encoder
+from trainers.features import build_features
+
+MANY = 10_000
+
+
+def make_spec(task):
+    if not task.trials:
+        return StudySpec.model_validate(
+            {"name": "benchmark", "seed": task.seed, "data": task.data, **task.study}
+        )
+    # Every setup to its end, and the training accuracy exact at every evaluation, as the others have it.
+    trainers.fit.FIRST_SAMPLE = sys.maxsize
+    depths = [t["freeze_depth"] for t in task.trials]
+    fit = {
+        "freeze_depth": {"low": min(depths), "high": max(depths)},
+        "dropout": {"low": 0.0, "high": 0.5},
+        "head_width": [32, 64, 128, 256],
+        "learning_rate": {"low": 1e-5, "high": 1e-3, "log": True},
+        "patience": 1000,
+        "epochs": task.epochs,
+    }
+    return StudySpec.model_validate(
+        {
+            "name": "benchmark",
+            "score": {"ceiling": 1.0},
+            "data": task.data,
+            "fit": fit,
+            "pruning": {"rungs": []},
+        }
+    )
+
+
+def run(task):
+    began, started = datetime.datetime.now(), time.monotonic()
+    spec = make_spec(task)
+    encoder = load_encoder(spec.encoder)
+    features = build_features(
+        encoder,
+        load_splits(spec.data, encoder.tokenizer),
+        spec.any_config(),
+        depths=spec.depths(),
+        directory=Path(task.cache),
+        disk_bytes=2**34,
+    )
+    study = optuna.create_study(direction="maximize", storage=f"sqlite:///{task.database}")
+    for trial in task.trials:
+        study.enqueue_trial({k: trial[k] for k in spec.fit if k in trial})
+    num_trials = len(task.trials) or MANY
+    wanted = int(sys.argv[3]) if sys.argv[3:] else "auto"
+    run_trials(
+        study,
+        spec,
+        features,
+        Live(Console(file=io.StringIO()), total_trials=num_trials, ceiling=spec.score.ceiling),
+        num_trials=num_trials,
+        started=started,
+        deadline=None if task.trials else started + task.seconds,
+        num_workers=number_of_workers(wanted, threads=1, trials_left=num_trials),
+    )
+    return [
+        {
+            "train": t.user_attrs["training_accuracy"],
+            "validation": t.user_attrs["validation_accuracy"],
+            "at": (t.datetime_complete - began).total_seconds(),
+        }
+        for t in complete(study.trials)
+    ]
+
+
+if __name__ == "__main__":
+    main(run)

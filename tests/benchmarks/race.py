@@ -1,0 +1,110 @@
+"""Search against search: each contender with its own sampler and pruning, for the same time and over the same space.
+
+    python tests/benchmarks/race.py --out race.json
+
+Shown for every seed: after how many seconds a trial first met the goal, and the best validation accuracy under the
+ceiling when the time was over. Everything but imports is charged; this project starts with an empty cache.
+"""
+
+import argparse
+import json
+import statistics
+import tempfile
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+from side_by_side import environment, make_task, run
+
+CONTENDERS = ("trainer", "trainer, tuned", "hand-written", "ray tune", "frostline, cold")
+GOAL, CEILING = 0.78, 0.92
+DATA = {"source": "rotten_tomatoes", "train": 1500, "validation": 750, "test": 10, "max_length": 64}
+SPACE = {
+    "freeze_depth": [2, 6],
+    "dropout": [0.0, 0.5],
+    "head_width": [32, 64, 128, 256],
+    "learning_rate": [3e-5, 3e-4],
+}
+EPOCHS = 2
+STUDY = {
+    "fit": {
+        "freeze_depth": {"low": 2, "high": 6},
+        "dropout": {"low": 0.0, "high": 0.5},
+        "head_width": SPACE["head_width"],
+        "learning_rate": {"low": 3e-5, "high": 3e-4, "log": True},
+        "patience": {"low": 1, "high": 4},
+        "head_learning_rate_ratio": 10.0,
+        "epochs": EPOCHS,
+        "evaluations_per_epoch": 2,
+        "warmup": 0.1,
+        "schedule": "linear",
+        "encoder_dropout": 0.0,
+    },
+    "pruning": {"rungs": [0.25, 0.5, 1.0], "keep": 0.3},
+}
+
+
+def outcome(result, seconds):
+    """Return when the goal was first met, the best feasible validation accuracy in time, and the trials in time."""
+    in_time = [t for t in result["trials"] if t["at"] <= seconds]
+    feasible = [t for t in in_time if t["train"] <= CEILING]
+    return {
+        "goal_met_at": min((t["at"] for t in feasible if t["validation"] >= GOAL), default=None),
+        "best": max((t["validation"] for t in feasible), default=None),
+        "trials": len(in_time),
+    }
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=150.0)
+    parser.add_argument("--contender", nargs="+", choices=CONTENDERS, default=list(CONTENDERS))
+    parser.add_argument("--out", type=Path, default=Path("race.json"))
+    options = parser.parse_args()
+    console = Console()
+    report = {**environment(), "goal": GOAL, "ceiling": CEILING, "seconds": options.seconds, "runs": []}
+    for seed in range(options.seeds):
+        for contender in options.contender:
+            with tempfile.TemporaryDirectory() as name:
+                task = make_task(
+                    DATA,
+                    Path(name),
+                    seed=seed,
+                    epochs=EPOCHS,
+                    space=SPACE,
+                    study=STUDY,
+                    seconds=options.seconds,
+                )
+                result = run(contender, task, Path(name))
+            entry = {"contender": contender, "seed": seed, **result}
+            if "error" not in result:
+                entry |= outcome(result, options.seconds)
+            report["runs"].append(entry)
+            options.out.write_text(json.dumps(report, indent=2))
+            shown = {k: entry.get(k) for k in ("goal_met_at", "best", "trials")}
+            console.print(f"seed {seed}, {contender}: {shown}", highlight=False)
+    console.print(table(report))
+
+
+def table(report):
+    """Return a row a contender: times to the goal and best accuracies of all seeds, and their medians."""
+    rows = Table(title=f"validation >= {GOAL:.0%}, training <= {CEILING:.0%}", title_justify="left")
+    for head in ("contender", "goal met after (s)", "median", "best after the time", "median"):
+        rows.add_column(head, justify="left" if head == "contender" else "right")
+    for contender in dict.fromkeys(r["contender"] for r in report["runs"]):
+        runs = [r for r in report["runs"] if r["contender"] == contender and "error" not in r]
+        times = [float("inf") if r["goal_met_at"] is None else r["goal_met_at"] for r in runs]
+        bests = [r["best"] or 0.0 for r in runs]
+        rows.add_row(
+            contender,
+            ", ".join(f"{t:.0f}" for t in times),
+            f"{statistics.median(times):.0f}" if times else "failed",
+            ", ".join(f"{b:.3f}" for b in bests),
+            f"{statistics.median(bests):.3f}" if bests else "failed",
+        )
+    return rows
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,184 @@
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from search.processes import Crew, Death, Failure
+from search.run import main
+from search.spec import load_spec
+from search.storage import open_study
+from trainers.encoder import load_encoder
+from trainers.features import build_features
+from trainers.fit import Evaluation, fit
+
+PEEKS = (0.5,)
+PATIENCE_SECONDS = 120
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def features(tiny_splits, make_config, tmp_path_factory):
+    return build_features(
+        # Not the shared one: other tests run it whole, and transformers then hangs hooks into it that no pickle takes.
+        load_encoder(make_config().encoder),
+        tiny_splits,
+        make_config(),
+        depths=[1, 2, 3],
+        directory=tmp_path_factory.mktemp("cache"),
+        disk_bytes=2**30,
+    )
+
+
+@pytest.fixture(scope="module")
+def crew(features):
+    with Crew(features, size=2, peeks=PEEKS) as crew:
+        yield crew
+
+
+def follow(crew, job):
+    """Take the news of one job to its end, always going on."""
+    heard = []
+    while True:
+        for number, news in crew.news():
+            assert number == job
+            heard.append(news)
+            if not isinstance(news, Evaluation):
+                return heard
+            crew.answer(job, go_on=True)
+
+
+def workers_of(pid):
+    """Child processes that were spawned to work; multiprocessing keeps one more that tracks resources."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [int(c) for c in children if b"spawn_main" in Path(f"/proc/{c}/cmdline").read_bytes()]
+
+
+def is_alive(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+@pytest.mark.parametrize("depth", [0, 2, 3])
+def test_fit_in_another_process_gives_the_same_bits(crew, features, make_config, depth):
+    config = make_config(freeze_depth=depth, ceiling=0.95)
+    here = []
+    expected = fit(config, features, peeks=PEEKS, on_evaluation=here.append).figures()
+    crew.begin(7, config)
+    *evaluations, figures = follow(crew, 7)
+    exact = ("validation_loss", "validation_accuracy", "training_accuracy", "best_epoch", "stopped", "tokens")
+    assert {k: figures[k] for k in exact} == {k: expected[k] for k in exact}
+    assert [e.validation_loss for e in evaluations] == [e.validation_loss for e in here]
+    assert [e.peek for e in evaluations] == [e.peek for e in here]
+
+
+def test_two_fits_run_at_once_and_a_third_has_no_room(crew, make_config):
+    crew.begin(1, make_config())
+    crew.begin(2, make_config(seed=2))
+    assert not crew.has_room
+    done = set()
+    while len(done) < 2:
+        for number, news in crew.news():
+            if isinstance(news, dict):
+                done.add(number)
+            else:
+                crew.answer(number, go_on=True)
+    assert crew.has_room
+
+
+def test_unwanted_fit_ends_and_its_process_takes_the_next(crew, make_config):
+    for job in (1, 2, 3):
+        crew.begin(job, make_config())
+        for number, news in crew.news():
+            assert isinstance(news, Evaluation)
+            crew.answer(number, go_on=False)
+    crew.begin(4, make_config())
+    assert isinstance(follow(crew, 4)[-1], dict)
+
+
+def test_known_failure_comes_with_its_reason_and_no_trace(crew, make_config):
+    crew.begin(1, make_config(learning_rate=1.0, head_learning_rate_ratio=1e30, epochs=5))
+    failure = follow(crew, 1)[-1]
+    assert failure.reason.startswith("diverged: ")
+    assert failure.trace == ""
+
+
+def test_bug_comes_with_its_trace(crew, make_config):
+    crew.begin(1, make_config(freeze_depth=9))
+    failure = follow(crew, 1)[-1]
+    assert isinstance(failure, Failure)
+    assert failure.reason.startswith("bug: InputError: freeze_depth must be at most 3")
+    assert "Traceback" in failure.trace
+
+
+def test_killed_process_is_noticed_and_replaced(features, make_config):
+    with Crew(features, size=1, peeks=PEEKS) as crew:
+        crew.begin(1, make_config())
+        for job, _ in crew.news():
+            os.kill(crew._members[0].process.pid, signal.SIGKILL)
+            crew.answer(job, go_on=True)
+        assert follow(crew, 1) == [Death(-signal.SIGKILL)]
+        crew.begin(2, make_config())
+        assert isinstance(follow(crew, 2)[-1], dict)
+
+
+def test_process_that_dies_before_its_first_news_stops_the_search(features, make_config):
+    with Crew(features, size=1, peeks=PEEKS) as crew:
+        os.kill(crew._members[0].process.pid, signal.SIGKILL)
+        crew.begin(1, make_config())
+        with pytest.raises(RuntimeError, match="ended before its first news, exit code -9"):
+            list(crew.news())
+
+
+@pytest.mark.usefixtures("tiny_reviews")
+def test_workers_spend_exactly_the_budget_and_leave_no_process_behind(write_tiny_study, tmp_path):
+    path = write_tiny_study(tmp_path)
+    before = workers_of(os.getpid())
+    assert main(["--trials", "7", "--workers", "2", "--study", str(path)]) == 0
+    trials = open_study(load_spec(path), path).trials
+    assert [t.number for t in trials] == list(range(7))
+    assert all(t.state.name in {"COMPLETE", "PRUNED"} for t in trials)
+    assert [c for c in workers_of(os.getpid()) if c not in before and is_alive(c)] == []
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGKILL, -9), (signal.SIGINT, 130)])
+def test_workers_end_with_the_search(write_tiny_study, command, tmp_path, number, code):
+    path = write_tiny_study(
+        tmp_path, ("epochs = 2", "epochs = 2000"), ("[cache]", "[pruning]\nrungs = []\n\n[cache]")
+    )
+    with command(
+        "-m",
+        "search.run",
+        "--trials",
+        "9",
+        "--workers",
+        "2",
+        "--recipes",
+        "none",
+        "--study",
+        path,
+        start=True,
+    ) as process:
+        try:
+            deadline = time.monotonic() + PATIENCE_SECONDS
+            workers = []
+            while len(workers) < 2:
+                assert process.poll() is None, process.communicate()
+                assert time.monotonic() < deadline
+                time.sleep(0.1)
+                workers = workers_of(process.pid)
+            time.sleep(3)
+            process.send_signal(number)
+            assert process.wait(timeout=PATIENCE_SECONDS) == code
+        finally:
+            process.kill()
+    deadline = time.monotonic() + 10
+    while any(map(is_alive, workers)) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert [w for w in workers if is_alive(w)] == []
+    states = [t.state.name for t in open_study(load_spec(path), path).trials]
+    assert ("RUNNING" in states) == (number == signal.SIGKILL)

@@ -72,20 +72,17 @@ class Attempt:
         self._live.evaluated(trial.number, self._history[-1])
         reason = _reason_to_prune(trial)
         if reason is not None:
-            figures = asdict(evaluation)
-            exact = figures.pop("exact")
-            self._record(
-                reason, exact, {**figures, "best_epoch": evaluation.epoch, "epochs": evaluation.epoch}
-            )
+            age = {"best_epoch": evaluation.epoch, "epochs": evaluation.epoch}
+            self._record({**asdict(evaluation), **age}, reason=reason, exact=evaluation.exact)
             raise optuna.TrialPruned(reason)
 
     @held_back()
     def fitted(self, figures: dict[str, Any]) -> float:
         """Take note of the end of the fit, ``FitResult.figures``, and return the trial's score."""
-        self._record(figures["stopped"], True, figures)
+        self._record(figures, reason=figures["stopped"], exact=True)
         return score(figures["validation_accuracy"], figures["training_accuracy"], self._spec.score)
 
-    def _record(self, reason: str, exact: bool, figures: dict[str, Any]) -> None:
+    def _record(self, figures: dict[str, Any], *, reason: str, exact: bool) -> None:
         """Leave a trial's figures and its constraint, before it ends."""
         trial = self._trial
         training = figures["training_accuracy"]

@@ -46,11 +46,11 @@ def print_report(study: Study, spec: StudySpec, console: Console, *, options: st
     say(_verdict(summary), style="bold green" if summary["goal"]["met"] else "bold yellow")
     if not summary["goal"]["met"]:
         say(_advice(summary))
-    for table in (_pareto_table(summary), _recipe_table(summary)):
+    for table in (_pareto_table(summary), _recipe_table(summary), _account_table(cost["account"])):
         if table.rows:
             # At least 80 columns wide: a narrower terminal wraps lines itself, and no figure is ever cut.
             width = max(80, console.width)
-            table.padding = (0, 1 if width >= 100 else 0)
+            table.padding = (0, 1 if width >= 110 else 0)
             lines = console.render_lines(
                 table, console.options.update(width=width), pad=False, new_lines=True
             )
@@ -58,8 +58,6 @@ def print_report(study: Study, spec: StudySpec, console: Console, *, options: st
             say(Segments(segment for line in lines for segment in line), soft_wrap=True, end="")
     size = "not recorded" if cost["cache_bytes"] is None else f"{cost['cache_bytes'] / 2**20:,.0f} MiB"
     say(f"\nWall time {duration(cost['wall_seconds'])}, feature cache {size}.")
-    if cost["account"]:
-        say(_describe_account(cost["account"]))
     say()
     say("Next:", style="bold")
     for purpose, command in _next_commands(summary, options or shlex.join(["--study", spec.name])):
@@ -198,18 +196,24 @@ def _recipe_table(summary: dict[str, Any]) -> Table:
     return table
 
 
-def _describe_account(account: dict[str, Any]) -> str:
+def _account_table(account: dict[str, Any] | None) -> Table:
     """Say where the time of the workers went, the largest share first."""
+    if account is None:
+        return _table("")
+    workers, peak = account["workers"], account["peak_flops"] / 1e9
+    table = _table(
+        f"Where the time of {workers} worker{'s' * (workers > 1)} went", "", "time\n(s)", "share\n%"
+    )
+    table.columns[0].justify = "left"
     total = sum(account["seconds"].values())
-    parts = sorted(account["seconds"].items(), key=lambda item: -item[1])
-    shares = ", ".join(f"{name} {100 * seconds / total:.1f} %" for name, seconds in parts)
-    text = f"Time of {account['workers']} worker(s): {shares}."
+    for name, seconds in sorted(account["seconds"].items(), key=lambda item: -item[1]):
+        table.add_row(name, f"{seconds:.0f}", percent(seconds / total, unit=""))
+    table.caption = f"Of the {peak:.0f} GFLOP/s that a product of matrices reached here, "
     if account["useful_mfu"] is not None:
-        text += (
-            f" Arithmetic of fits with trainable layers: {bound(round(account['useful_mfu'], 2))} of the "
-            f"{account['peak_flops'] / 1e9:.0f} GFLOP/s that a product of matrices reaches here."
-        )
-    return text
+        table.caption += f"fits with trainable layers used {percent(account['useful_mfu'])}, "
+    table.caption += f"the whole search {percent(account['utilisation'])}."
+    table.caption_justify = "left"
+    return table
 
 
 def _spent(row: dict[str, Any]) -> tuple[str, str]:

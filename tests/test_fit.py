@@ -378,10 +378,8 @@ def scripted_accuracies(monkeypatch, *, estimates, exact):
     """Let the training accuracy be estimated and measured as written down, in order."""
     estimated, measured = iter(estimates), iter(exact)
 
-    def training_accuracy(_self, *, exact=False):
-        return (next(measured), True) if exact else (next(estimated), False)
-
-    monkeypatch.setattr(trainers.fit._Fit, "_training_accuracy", training_accuracy)
+    monkeypatch.setattr(trainers.fit._Fit, "_training_accuracy", lambda _: (next(estimated), False))
+    monkeypatch.setattr(trainers.fit._Fit, "_exact_training_accuracy", lambda *_: next(measured))
 
 
 def test_weights_that_the_exact_accuracy_rules_out_are_not_restored(make_config, features, monkeypatch):
@@ -415,6 +413,22 @@ def test_near_the_ceiling_the_sample_grows_to_the_whole_split(make_config, featu
     result = fit(make_config(epochs=1, ceiling=0.9), features)
     assert result.evaluations[0].exact
     assert result.evaluations[0].training_accuracy == exact_figures(result, features, 2)[0]
+
+
+def test_exact_training_accuracy_looks_only_at_texts_not_yet_seen_with_the_same_weights(
+    make_config, features, monkeypatch
+):
+    monkeypatch.setattr(trainers.fit, "FIRST_SAMPLE", 24)
+    counted, count = [], trainers.fit._Fit._right_in_sample
+
+    def right_in_sample(self, start, end):
+        counted.append((start, end))
+        return count(self, start, end)
+
+    monkeypatch.setattr(trainers.fit._Fit, "_right_in_sample", right_in_sample)
+    result = fit(make_config(epochs=1, ceiling=1.0), features)
+    assert counted == [(0, 24), (24, len(features.splits.train.labels_N))]
+    assert result.training_accuracy == exact_figures(result, features, 2)[0]
 
 
 def rates(config, features, *, steps):

@@ -43,7 +43,7 @@ def make_spec(**changes):
 
 def add(study, training=None, validation=None, *, state=TrialState.COMPLETE, reason="patience", **attrs):
     params = {"freeze_depth": 4, "dropout": 0.312, "head_width": 128, "learning_rate": 4.12e-5, "patience": 3}
-    attributes = {"reason": reason, "config": params, **attrs}
+    attributes = {"reason": reason, "config": params}
     constraints = {}
     if training is not None:
         attributes |= {
@@ -57,6 +57,7 @@ def add(study, training=None, validation=None, *, state=TrialState.COMPLETE, rea
             "tokens": 1000,
         }
         constraints = {"training_accuracy_over_ceiling": training - 0.92}
+    attributes |= attrs
     if state in (TrialState.RUNNING, TrialState.WAITING) or training is None:
         value = None
     else:
@@ -115,6 +116,32 @@ def flat(text):
 def test_met_goal_names_trial_and_figures(study):
     expected = "validation >= 85 %, training < 92 %: met by trial 1: validation 86.00 %, training 91.00 %."
     assert expected in flat(text_of(study))
+
+
+def test_table_tells_where_the_time_went():
+    study = make_study()
+    for name, value in {
+        "wall_seconds": 50.0,
+        "peak_flops": 1e11,
+        "workers": 2,
+        "preparation_seconds": 10.0,
+    }.items():
+        study.set_user_attr(name, value)
+    study.set_user_attr("num_layers", 6)
+    spent = {"training_seconds": 45.0, "evaluation_seconds": 24.0, "batching_seconds": 1.0}
+    add(study, 0.91, 0.86, seconds=70.0, flops=3e12, **spent)
+    text = text_of(study)
+    lines = text.partition("Where the time of 2 workers went")[2].splitlines()
+    shares = [line.split() for line in lines if line.startswith(("training", "evaluation", "preparation"))]
+    assert shares == [
+        ["training", "45", "45.00"],
+        ["evaluation", "24", "24.00"],
+        ["preparation", "20", "20.00"],
+    ]
+    expected = (
+        "Of the 100 GFLOP/s that a product of matrices reached here, fits with trainable layers used 85.71 %,"
+    )
+    assert f"{expected} the whole search 60.00 %." in flat(text)
 
 
 def test_unmet_goal_names_the_nearest_and_the_best_feasible_trial(study):

@@ -175,6 +175,7 @@ class _Fit:
         self.generator = np.random.default_rng(config.seed)
         self.sample = np.random.default_rng(config.data.seed).permutation(len(self.train))
         self.evaluations: list[Evaluation] = []
+        self.samples: list[tuple[int, int]] = []  # of each evaluation: texts right, texts seen
         self.checkpoints: dict[int, dict[str, Tensor]] = {}
         self.train_flops_N = self._flops(features, self.train)
         self.validation_flops_N = self._flops(features, self.validation)
@@ -304,25 +305,31 @@ class _Fit:
             "flops": self.flops,
         }
 
-    def _training_accuracy(self, *, exact: bool = False) -> tuple[float, bool]:
+    def _training_accuracy(self) -> tuple[float, bool]:
         """Return the training accuracy in eval mode, and whether it is over the whole split.
 
         A sequential look: the sample doubles while the ceiling lies within two standard errors.
         """
         right = seen = 0
-        size = len(self.train) if exact else min(FIRST_SAMPLE, len(self.train))
+        size = FIRST_SAMPLE
         while True:
-            rows = self.sample[seen:size]
-            logits_NC, labels_N = self._predict(self.train, rows)
-            self.flops += float(self.train_flops_N[rows].sum())
-            right += int((logits_NC.argmax(dim=1) == labels_N).sum())
+            size = min(size, len(self.train))
+            right += self._right_in_sample(seen, size)
             seen = size
             share = right / seen
             ceiling = self.config.ceiling
             decided = ceiling is None or abs(share - ceiling) > 2 * standard_error(ceiling, seen)
             if decided or seen == len(self.train):
+                self.samples.append((right, seen))
                 return share, seen == len(self.train)
-            size = min(2 * seen, len(self.train))
+            size = 2 * seen
+
+    def _right_in_sample(self, start: int, end: int) -> int:
+        """Count the training texts from ``start`` to ``end``, in the sample's order, that are classified rightly."""
+        rows = self.sample[start:end]
+        logits_NC, labels_N = self._predict(self.train, rows)
+        self.flops += float(self.train_flops_N[rows].sum())
+        return int((logits_NC.argmax(dim=1) == labels_N).sum())
 
     def _history(self) -> tuple[list[float], list[float]]:
         return (
@@ -367,12 +374,13 @@ class _Fit:
         )
 
     def _exact_training_accuracy(self, index: int) -> float:
-        evaluation = self.evaluations[index]
-        if evaluation.exact:
-            return evaluation.training_accuracy
-        self.network.load_state_dict(self.checkpoints[index])
-        self.network.eval()
-        return self._training_accuracy(exact=True)[0]
+        """Return what an evaluation's sample and the rest of the split, with its weights, come to."""
+        right, seen = self.samples[index]
+        if seen < len(self.train):
+            self.network.load_state_dict(self.checkpoints[index])
+            self.network.eval()
+            right += self._right_in_sample(seen, len(self.train))
+        return right / len(self.train)
 
     @torch.inference_mode()
     def _predict(self, source: Source, rows: Rows | None = None) -> tuple[Tensor, Tensor]:

@@ -55,7 +55,7 @@ DATA = {
     },
 }
 PACKAGES = ("torch", "transformers", "optuna", "ray", "accelerate", "frostline")
-EPOCHS = 2
+EPOCHS = 1
 
 
 def make_trials(lowest_depth, count):

@@ -1,8 +1,11 @@
 import dataclasses
 import errno
 import os
+import re
 import shutil
+import sys
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -379,6 +382,15 @@ def test_a_fit_cannot_alter_the_stored_file(build, tmp_path):
     before = contents(tmp_path)
     features.source("train", 2)._values.zero_()
     assert contents(tmp_path) == before
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_what_a_batch_read_leaves_the_memory_of_the_process(build, tmp_path):
+    features, _ = build(depths=[2])
+    source = features.source("train", 2)
+    source.batch(np.arange(len(source)))
+    mapped = Path("/proc/self/smaps").read_text().partition(str(files(tmp_path)[0].parent.parent))[2]
+    assert re.search(r"^Rss: +(\d+) kB$", mapped, flags=re.MULTILINE)[1] == "0"
 
 
 def test_the_padding_mask_marks_tokens():

@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import mmap
 import os
 import shutil
 from collections import deque
@@ -77,6 +78,7 @@ class Source:
         self._labels_N = torch.from_numpy(split.labels_N)
         self._pad_id = pad_id
         self._pooled = values is not None and len(values) == len(split)
+        self._mapped: mmap.mmap | None = getattr(values, "_mmap", None)
         if values is None:
             self._values = torch.from_numpy(split.ids_S)
             self._starts_N = split.offsets_N1[:-1]
@@ -99,6 +101,9 @@ class Source:
         ]
         fill = self._pad_id if self.depth is None else 0
         padded = pad_sequence(parts, batch_first=True, padding_value=fill)
+        if self._mapped is not None and hasattr(mmap, "MADV_DONTNEED"):
+            # What was read stays in the system's cache, for every worker, and leaves this process's memory.
+            self._mapped.madvise(mmap.MADV_DONTNEED)
         mask_BT = padding_mask(torch.from_numpy(lengths_B))
         return Batch(padded.long() if self.depth is None else padded.float(), mask_BT, labels_B)
 

@@ -58,13 +58,17 @@ def run(task, *, tuned):
     seen = {}
     setups = {}
 
+    def setup_of(trial):
+        if trial.number not in setups:
+            setups[trial.number] = task.setup(trial)
+        return setups[trial.number]
+
     def hp_space(trial):
-        setups[trial.number] = task.setup(trial)
-        return {k: setups[trial.number][k] for k in ("learning_rate", "seed")}
+        return {k: setup_of(trial)[k] for k in ("learning_rate", "seed")}
 
     def model_init(trial=None):
         # Called once more, without a trial, to look at the model.
-        setup = setups[trial.number] if trial else {"freeze_depth": 0, "dropout": 0.1, "head_width": 64}
+        setup = setup_of(trial) if trial else {"freeze_depth": 0, "dropout": 0.1, "head_width": 64}
         return Classifier(task, setup, **options)
 
     def objective(metrics):

@@ -11,7 +11,9 @@ import threading
 import traceback
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
+from multiprocessing.context import ForkServerContext, SpawnContext
 from multiprocessing.process import BaseProcess
 from typing import TYPE_CHECKING, Any, Self
 
@@ -56,11 +58,20 @@ class _Member:
     has_spoken: bool = False
 
 
+def warm_up() -> None:
+    """Let a process of its own import what fits need, from now on and while this one does something else."""
+    context = _context()
+    if isinstance(context, ForkServerContext):
+        with _signals_blocked():
+            forkserver.ensure_running()
+
+
 class Crew:
     """Processes with one fit each, at most.
 
-    Spawned, not forked: threads of torch do not survive a fork. Each gets a copy of encoder and tokens;
-    the stored features are mapped, hence in memory once.
+    Not forked from this process, whose threads of torch would not survive it, but from one that has
+    imported torch and no more. Each gets a copy of encoder and tokens; the stored features are mapped,
+    hence in memory once.
 
     Args:
         features: What fits read.
@@ -125,15 +136,11 @@ class Crew:
             member.job = None
 
     def _start(self) -> _Member:
-        context = multiprocessing.get_context("spawn")
+        context = _context()
         ours, theirs = context.Pipe()
         process = context.Process(target=_serve, args=(theirs,), daemon=True)
-        # Inherited: what a signal to all of them means is the parent's to decide.
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, HELD_BACK)
-        try:
+        with _signals_blocked():
             process.start()
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
         theirs.close()  # so that the end of the process is the end of the pipe
         _send(ours, self._payload)
         return _Member(process, ours)
@@ -147,6 +154,24 @@ class Crew:
             raise RuntimeError(f"a worker process ended before its first news, exit code {exit_code}")
         self._members[self._members.index(member)] = self._start()
         return exit_code
+
+
+def _context() -> ForkServerContext | SpawnContext:
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["trainers.fit"])
+    return context
+
+
+@contextlib.contextmanager
+def _signals_blocked() -> Iterator[None]:
+    """What starts in the block inherits it: what a signal to all of them means is the parent's to decide."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, HELD_BACK)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _send(link: Connection, thing: object) -> None:

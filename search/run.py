@@ -104,11 +104,15 @@ def _search(
 
     from search.interrupts import held_back
     from search.live import Live
+    from search.processes import warm_up
     from search.results import finished
     from search.storage import recover, results_dir
-    from search.workers import number_of_workers, run_trials
 
     started = time.monotonic()
+    if workers != 1:
+        warm_up()
+    from search.workers import number_of_workers, run_trials  # heavy: both processes import at once
+
     lock = FileLock(results_dir(path, spec) / "search.lock")
     try:
         lock.acquire(timeout=0)

@@ -50,10 +50,14 @@ def follow(crew, job):
             crew.answer(job, go_on=True)
 
 
+def children_of(pid):
+    return [int(c) for c in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
 def workers_of(pid):
-    """Child processes that were spawned to work; multiprocessing keeps one more that tracks resources."""
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return [int(c) for c in children if b"spawn_main" in Path(f"/proc/{c}/cmdline").read_bytes()]
+    """Processes that were forked to work, by the process that multiprocessing keeps for that."""
+    servers = [c for c in children_of(pid) if b"forkserver" in Path(f"/proc/{c}/cmdline").read_bytes()]
+    return [worker for server in servers for worker in children_of(server)]
 
 
 def is_alive(pid):

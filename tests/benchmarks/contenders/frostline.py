@@ -12,6 +12,7 @@ from rich.console import Console
 
 import trainers.fit
 from search.live import Live
+from search.processes import warm_up
 from search.results import complete
 from search.spec import StudySpec
 from search.workers import number_of_workers, run_trials
@@ -51,6 +52,8 @@ def make_spec(task):
 
 def run(task):
     began, started = datetime.datetime.now(), time.monotonic()
+    if sys.argv[3:] != ["1"]:
+        warm_up()
     spec = make_spec(task)
     encoder = load_encoder(spec.encoder)
     features = build_features(

@@ -70,7 +70,7 @@ class Crew:
     """Processes with one fit each, at most.
 
     Not forked from this process, whose threads of torch would not survive it, but from one that has
-    imported torch and no more. Each gets a copy of encoder and tokens; the stored features are mapped,
+    imported torch and transformers and no more. Each gets a copy of encoder and tokens; the stored features are mapped,
     hence in memory once.
 
     Args:
@@ -160,7 +160,7 @@ def _context() -> ForkServerContext | SpawnContext:
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["trainers.fit"])
+    context.set_forkserver_preload(["trainers.model"])
     return context
 
 

@@ -70,8 +70,8 @@ class Crew:
     """Processes with one fit each, at most.
 
     Not forked from this process, whose threads of torch would not survive it, but from one that has
-    imported torch and transformers and no more. Each gets a copy of encoder and tokens; the stored features are mapped,
-    hence in memory once.
+    imported torch and transformers and no more. Each gets a copy of encoder and tokens; the stored
+    features are mapped, hence in memory once.
 
     Args:
         features: What fits read.
@@ -202,7 +202,7 @@ def _serve(link: Connection) -> None:
         try:
             link.send(fit(config, features, peeks=peeks, on_evaluation=on_evaluation).figures())
         except _UnwantedError:
-            pass
+            pass  # pruned: the parent knows, and has marked this process as free
         except FitError as error:
             link.send(Failure(str(error)))
         except Exception as error:

@@ -40,16 +40,16 @@ CONTENDERS = {
 DATA = {
     "imdb": {
         "source": "imdb",
-        "train": 160,
-        "validation": 80,
+        "train": 320,
+        "validation": 160,
         "test": 10,
         "max_length": 128,
         "head_tokens": 30,
     },
     "rotten_tomatoes": {
         "source": "rotten_tomatoes",
-        "train": 640,
-        "validation": 320,
+        "train": 1280,
+        "validation": 640,
         "test": 10,
         "max_length": 64,
     },

@@ -57,14 +57,14 @@ def outcome(result, seconds):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=150.0)
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    parser.add_argument("--seconds", type=float, default=90.0)
     parser.add_argument("--contender", nargs="+", choices=CONTENDERS, default=list(CONTENDERS))
     parser.add_argument("--out", type=Path, default=Path("race.json"))
     options = parser.parse_args()
     console = Console()
     report = {**environment(), "goal": GOAL, "ceiling": CEILING, "seconds": options.seconds, "runs": []}
-    for seed in range(options.seeds):
+    for seed in options.seeds:
         for contender in options.contender:
             with tempfile.TemporaryDirectory() as name:
                 task = make_task(

@@ -40,16 +40,16 @@ CONTENDERS = {
 DATA = {
     "imdb": {
         "source": "imdb",
-        "train": 320,
-        "validation": 160,
+        "train": 160,
+        "validation": 80,
         "test": 10,
         "max_length": 128,
         "head_tokens": 30,
     },
     "rotten_tomatoes": {
         "source": "rotten_tomatoes",
-        "train": 1280,
-        "validation": 640,
+        "train": 640,
+        "validation": 320,
         "test": 10,
         "max_length": 64,
     },

@@ -260,9 +260,13 @@ def test_unrecorded_cost_is_said():
     assert "Wall time not recorded, feature cache not recorded." in text_of(make_study())
 
 
-def test_options_hide_a_password():
-    options = command_options("imdb", "postgresql://me:secret@host/db")
-    assert options == "--study imdb --storage 'postgresql://me:***@host/db'"
+def test_options_name_the_storage_that_was_given():
+    options = command_options("imdb", "postgresql://me@host/db?a=1&b=2")
+    assert options == "--study imdb --storage 'postgresql://me@host/db?a=1&b=2'"
+
+
+def test_options_leave_out_a_storage_that_the_environment_gives():
+    assert command_options("imdb", None) == "--study imdb"
 
 
 def test_report_json_holds_the_summary(study, tmp_path):

@@ -178,25 +178,27 @@ def test_study_of_another_program_is_refused(path):
 
 def test_url_that_is_none_is_refused(path):
     message = refusal(make_spec(), path, storage_url="nonsense", create=True)
-    assert message.startswith("--storage must be a database URL such as sqlite:///study.db or ")
+    assert message.startswith(
+        "--storage or FROSTLINE_STORAGE must be a database URL such as sqlite:///study.db or "
+    )
 
 
 def test_braces_in_a_url_are_to_be_percent_encoded(path):
     assert refusal(make_spec(), path, storage_url="postgresql://u:se{cret@h/db", create=True) == (
-        "--storage must not hold { or }, which Optuna takes for a placeholder; percent-encode them: %7B, %7D"
+        "--storage or FROSTLINE_STORAGE must not hold { or }, which Optuna takes for a placeholder; percent-encode them: %7B, %7D"
     )
 
 
 def test_unknown_database_is_named(path):
     assert refusal(make_spec(), path, storage_url="foo://u:secret@h/db", create=True) == (
-        "--storage: no database 'foo' is known; use sqlite, or an installed driver such as postgresql+psycopg"
+        "--storage or FROSTLINE_STORAGE: no database 'foo' is known; use sqlite, or an installed driver such as postgresql+psycopg"
     )
 
 
 def test_missing_driver_is_named(path, monkeypatch):
     monkeypatch.setitem(sys.modules, "MySQLdb", None)
     assert refusal(make_spec(), path, storage_url="mysql://u:secret@h/db", create=True) == (
-        "--storage: the driver for 'mysql' is not installed (MySQLdb); install it with pip"
+        "--storage or FROSTLINE_STORAGE: the driver for 'mysql' is not installed (MySQLdb); install it with pip"
     )
 
 

@@ -82,6 +82,15 @@ def _label(axes: Axes, row: dict[str, Any], text: str, color: str, *, lift: int)
     place: dict[str, Any] = {"ha": "right" if at_right else "left", "va": "bottom" if lift > 0 else "top"}
     box = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1}
     offset = (-4 if at_right else 4, lift)
+    # A name may hold $, which is no formula.
     axes.annotate(
-        text, (x, y), offset, textcoords="offset points", color=color, zorder=2.5, bbox=box, **place
+        text,
+        (x, y),
+        offset,
+        textcoords="offset points",
+        color=color,
+        zorder=2.5,
+        bbox=box,
+        parse_math=False,
+        **place,
     )

@@ -125,7 +125,7 @@ def test_the_fingerprint_covers_names_and_contents(folder):
 def test_code_is_found_however_it_is_written(folder, text):
     (folder / "config.json").write_text(text)
     with pytest.raises(
-        InputError, match="the model must bring no code of its own, but .*config.json has auto_map"
+        InputError, match=r"the model must bring no code of its own, but .*config\.json has auto_map"
     ):
         check_files(folder, what=WHAT)
 

@@ -14,7 +14,7 @@ from search.report import command_options, main, print_report, write_report
 from search.spec import StudySpec, load_spec
 from search.storage import open_study
 from search.summary import count, describe_counts, duration, percent, rate, summarise
-from trainers.errors import InputError
+from trainers.errors import CONTROL, InputError
 
 DISTRIBUTIONS = {
     "freeze_depth": optuna.distributions.IntDistribution(0, 6),
@@ -353,3 +353,18 @@ def test_importing_the_report_loads_nothing_heavy():
         [sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True
     )
     assert answer.stdout == "[]\n"
+
+
+HOSTILE = "\x1b[2J\x1b]0;title\x07 [bold red]x[/] $\\frac \u202e\nsecond line"
+
+
+def test_a_terminal_finds_nothing_to_obey_in_a_studys_texts(tmp_path):
+    study = make_study()
+    add(study, 0.80, 0.78, recipe="frozen-head", reason=HOSTILE, state=TrialState.FAIL)
+    add(study, 0.90, 0.70, reason=HOSTILE, state=TrialState.PRUNED)
+    add(study, 0.90, 0.70, recipe="$\\frac{\x1b")
+    text = text_of(study, width=400, options=f"--study '{HOSTILE}.toml'")
+    assert "\\x1b[2J\\x1b]0;title\\x07 [bold red]x[/] $\\frac \\u202e second line" in text
+    assert CONTROL.search(text.replace("\n", "")) is None
+    write_pareto_picture(summarise(study, make_spec()), tmp_path / "pareto.png")
+    assert (tmp_path / "pareto.png").read_bytes().startswith(b"\x89PNG")

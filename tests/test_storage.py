@@ -8,7 +8,15 @@ from optuna.trial import TrialState
 
 from search.results import finished
 from search.spec import StudySpec
-from search.storage import MAX_RETRIES, begun_with, claim, open_study, recover, results_dir
+from search.storage import (
+    MAX_RETRIES,
+    begun_with,
+    check_same_encoder,
+    claim,
+    open_study,
+    recover,
+    results_dir,
+)
 from trainers.errors import InputError
 
 TABLE = {
@@ -316,3 +324,46 @@ def test_claim_names_machine_and_process(study):
     assert study.trials[0].user_attrs["host"] == platform.node()
     assert study.trials[0].user_attrs["pid"] > 0
     assert study.trials[0].state == TrialState.RUNNING
+
+
+@pytest.mark.parametrize("url", [None, "sqlite://"])
+def test_results_folder_that_is_a_link_is_refused(path, tmp_path_factory, url):
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    (path.parent / "toy").symlink_to(elsewhere)
+    assert refusal(make_spec(), path, storage_url=url, create=True) == (
+        f"the study's folder must lie beside its TOML file, but {path.parent / 'toy'} is a link to {elsewhere}; remove "
+        "the link, or put the TOML file where the results shall be"
+    )
+    assert list(elsewhere.iterdir()) == []
+
+
+def test_database_that_is_a_link_is_refused(path, tmp_path_factory):
+    elsewhere = tmp_path_factory.mktemp("elsewhere") / "file"
+    (path.parent / "toy").mkdir()
+    (path.parent / "toy" / "study.db").symlink_to(elsewhere)
+    assert f"{path.parent / 'toy' / 'study.db'} is a link to {elsewhere};" in refusal(
+        make_spec(), path, create=True
+    )
+    assert not elsewhere.exists()
+
+
+def test_encoder_may_change_until_the_first_trial(stored):
+    stored.set_user_attr("encoder_sha256", "a" * 64)
+    check_same_encoder(stored, make_spec(), "b" * 64)
+
+
+def test_other_encoder_than_the_trials_is_refused(stored):
+    stored.set_user_attr("encoder_sha256", "a" * 64)
+    start(stored)
+    check_same_encoder(stored, make_spec(), "a" * 64)
+    with pytest.raises(InputError) as caught:
+        check_same_encoder(stored, make_spec(), "b" * 64)
+    assert str(caught.value) == (
+        f"study 'toy' was begun with an encoder 'minilm' of SHA-256 {'a' * 64}, now it is {'b' * 64}: its files have "
+        "been changed or damaged; restore them, or set another name in the TOML file to begin a new study"
+    )
+
+
+def test_study_that_recorded_no_encoder_takes_any(stored):
+    start(stored)
+    check_same_encoder(stored, make_spec(), "b" * 64)

@@ -165,5 +165,5 @@ def _words(key: str) -> str:
 
 def _plain(text: object) -> str:
     """Write a text on one line in which neither Markdown nor HTML finds anything to obey."""
-    one_line = html.escape(" ".join(str(text).split()), quote=False)
+    one_line = html.escape(printable(text), quote=False)
     return re.sub(r"([\\`*_\[\]#|~])", r"\\\1", one_line)

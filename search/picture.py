@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from search.summary import bound, figures
+from trainers.errors import printable
 from trainers.files import write_atomically
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ def _draw(axes: Axes, summary: dict[str, Any]) -> None:
         if not star or row["number"] != star["number"]:
             _label(axes, row, row["recipe"], "#a86200", lift=6 if place else -6)
     if star:
-        name = f" ({star['recipe']})" if star["recipe"] else ""
+        name = f" ({printable(star['recipe'])})" if star["recipe"] else ""
         _label(axes, star, f"{kind}{name} is {figures(star)}", "#0c5c2d", lift=9)
 
 

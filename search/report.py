@@ -15,6 +15,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.segment import Segments
 from rich.table import Table
+from rich.text import Text
 
 from search.credentials import StorageOption, chosen_url
 from search.summary import bound, describe_counts, duration, figures, percent, rate, shortfall, summarise
@@ -192,7 +193,8 @@ def _recipe_table(summary: dict[str, Any]) -> Table:
         sources = (entry["reported"], row)
         accuracies = [s.get(k) for s in sources for k in ("training_accuracy", "validation_accuracy")]
         cells = [percent(a, unit="") for a in accuracies]
-        table.add_row(entry["recipe"], *cells, *_spent(row), _remark(row, capped_at=entry["capped_at"]))
+        remark = Text(_remark(row, capped_at=entry["capped_at"]))  # a str would be read as markup
+        table.add_row(entry["recipe"], *cells, *_spent(row), remark)
     return table
 
 

@@ -526,11 +526,11 @@ def test_hostile_texts_of_a_study_are_words_in_notes_and_picture(empty_study, sp
     for note in notes[:2]:
         assert "&lt;script&gt;alert(1)&lt;/script&gt;" in note
         assert r"\[x\](javascript:alert(1)) !\[x\](http://h/p)" in note
-        assert not re.search(r"<|(?<!\\)[`|\[]|^\s|^#|\x1b", note, flags=re.MULTILINE)
+        assert not re.search(r"<|(?<!\\)[`|\[]|^[ \t]|^#|\x1b", note, flags=re.MULTILINE)
     commands = [line for line in notes[2].splitlines() if line.startswith("    ")]
     assert [line.split()[2] for line in commands] == ["search.run", "search.export"]
     rest = "\n".join(line for line in notes[2].splitlines() if line not in commands)
-    assert not re.search(r"<|(?<!\\)[`|\[]|^\s+\S|^#|\x1b", rest, flags=re.MULTILINE)
+    assert not re.search(r"<|(?<!\\)[`|\[]|^[ \t]|^#|\x1b", rest, flags=re.MULTILINE)
     figure = pareto_figure(empty_study, spec).to_json()
     assert "script>" not in figure.replace("script&gt;", "")
     assert "<img" not in figure

@@ -360,7 +360,7 @@ HOSTILE = "\x1b[2J\x1b]0;title\x07 [bold red]x[/] $\\frac \u202e\nsecond line"
 
 def test_a_terminal_finds_nothing_to_obey_in_a_studys_texts(tmp_path):
     study = make_study()
-    add(study, 0.80, 0.78, recipe="frozen-head", reason=HOSTILE, state=TrialState.FAIL)
+    add(study, recipe="frozen-head", reason=HOSTILE, state=TrialState.FAIL)
     add(study, 0.90, 0.70, reason=HOSTILE, state=TrialState.PRUNED)
     add(study, 0.90, 0.70, recipe="$\\frac{\x1b")
     text = text_of(study, width=400, options=f"--study '{HOSTILE}.toml'")

@@ -139,9 +139,7 @@ def test_missing_dimension_is_named(tmp_path, key):
     assert mistake(tmp_path, text) == f"'fit.{key}' is missing; add it"
 
 
-@pytest.mark.parametrize(
-    "name", ["../escape", "a/b", "..", "", "Upper", "-dash", "a" * 65, "a b", "a\\u0000b"]
-)
+@pytest.mark.parametrize("name", ["../escape", "a/b", "..", "", "Upper", "-dash", "a" * 65, "a b"])
 def test_name_that_could_leave_the_folder_is_refused(tmp_path, name):
     assert mistake(tmp_path, f'name = "{name}"\n' + STUDY).startswith(
         "name: a study's name has 1 to 64 characters of a-z, 0-9, '-' and '_', and starts with a letter or digit, got "

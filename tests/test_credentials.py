@@ -114,7 +114,10 @@ FAILING = {
         f"postgresql+psycopg://me@127.0.0.1:1/db?secret={CANARY}",
         'invalid connection option "secret"',
     ),
-    "missing folder": (f"sqlite:////nonexistent/x.db?password={CANARY}", "unable to open database file"),
+    "missing folder": (
+        f"sqlite:///file:/nonexistent/x.db?uri=true&password={CANARY}",
+        "unable to open database file",
+    ),
     "bad value": (f"sqlite:////nonexistent/x.db?timeout={CANARY}", "must be options of the 'sqlite' driver"),
 }
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
+from search.credentials import StorageOption, chosen_url
 from search.notes import OWN_NOTE, pareto_figure, study_note, trial_note
 from trainers.cli import launch
 from trainers.errors import InputError
@@ -37,9 +38,7 @@ _logger = logging.getLogger(__name__)
 def dashboard(
     *,
     study: Annotated[str, Parameter(help="Name in studies/, or path of a TOML file.")] = "imdb",
-    storage: Annotated[
-        str | None, Parameter(help="Database URL. [default: study.db in the study's folder]")
-    ] = None,
+    storage: StorageOption = None,
     host: Annotated[str, Parameter(help="Address to listen on; there is no password.")] = "127.0.0.1",
     port: Annotated[int, Parameter(help="Port to listen on; 0 takes any free one.")] = 8080,
     writable: Annotated[bool, Parameter(negative=(), help="Let the page change and delete studies.")] = False,
@@ -51,7 +50,7 @@ def dashboard(
 
     path = find_study(study)
     spec = load_spec(path)
-    opened = open_study(spec, path, storage_url=storage, create=False)
+    opened = open_study(spec, path, storage_url=chosen_url(storage), create=False)
     stop = threading.Event()
     arguments = (opened, spec, stop, command_options(study, storage))
     follower = threading.Thread(target=follow, args=arguments, daemon=True)

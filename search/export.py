@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
+from search.credentials import StorageOption, chosen_url
 from trainers.cli import launch
 from trainers.errors import InputError
 from trainers.files import write_atomically
@@ -26,9 +27,7 @@ if TYPE_CHECKING:
 def export(
     *,
     study: Annotated[str, Parameter(help="Name in studies/, or path of a TOML file.")] = "imdb",
-    storage: Annotated[
-        str | None, Parameter(help="Database URL. [default: study.db in the study's folder]")
-    ] = None,
+    storage: StorageOption = None,
     trial: Annotated[
         int | None, Parameter(help="Number of the trial. [default: the best feasible one]")
     ] = None,
@@ -38,17 +37,19 @@ def export(
 ) -> int:
     """Write the winner's configuration, fit it again and save the model."""
     from search.spec import find_study, load_spec
-    from search.storage import begun_with, open_study, results_dir
+    from search.storage import begun_with, check_same_encoder, open_study, results_dir
     from trainers.config import TrainConfig
+    from trainers.encoder import encoder_fingerprint
     from trainers.model import save
     from trainers.train import describe_evaluation, describe_result, train
 
     path = find_study(study)
     spec = load_spec(path)
-    opened = open_study(spec, path, storage_url=storage)
+    opened = open_study(spec, path, storage_url=chosen_url(storage))
     spec = begun_with(opened, spec)
     chosen = choose(opened, trial)
     config = TrainConfig.model_validate(chosen.user_attrs["config"])
+    check_same_encoder(opened, spec, encoder_fingerprint(config.encoder))
     folder = to or results_dir(path, spec)
     print(f"trial {chosen.number}: validation accuracy {_percent(chosen)}; fitting it again", flush=True)  # noqa: T201
     result, classifier = train(

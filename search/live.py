@@ -16,6 +16,7 @@ from rich.text import Text
 
 from search.summary import count, describe_counts, duration, percent, rate
 from trainers.config import TrainConfig
+from trainers.errors import printable
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -128,7 +129,7 @@ class Live:
 
     def message(self, text: str) -> None:
         """Print a line that stays."""
-        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+        self._console.print(printable(text), markup=False, highlight=False, soft_wrap=True)
 
     def _take_stock(self, trials: list[FrozenTrial]) -> None:
         from search import results

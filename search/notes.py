@@ -6,6 +6,8 @@ import html
 import re
 from typing import TYPE_CHECKING, Any
 
+from trainers.errors import printable
+
 if TYPE_CHECKING:
     import plotly.graph_objects as go
     from optuna.study import Study
@@ -42,7 +44,7 @@ def study_note(study: Study, spec: StudySpec, *, options: str | None = None) -> 
     searched = [
         f"{_words(k)} {_choices(v)}" for k, v in spec.fit.items() if not isinstance(v, int | float | str)
     ]
-    options = options or f"--study {spec.name}"
+    options = printable(options or f"--study {spec.name}")
     commands = [f"search.run {options} --trials {(counts['finished'] // 25 + 1) * 25}"]
     commands += [f"search.export {options}"] if best else []
     paragraphs = [
@@ -163,5 +165,5 @@ def _words(key: str) -> str:
 
 def _plain(text: object) -> str:
     """Write a text on one line in which neither Markdown nor HTML finds anything to obey."""
-    one_line = html.escape(" ".join(str(text).split()), quote=False)
+    one_line = html.escape(printable(text), quote=False)
     return re.sub(r"([\\`*_\[\]#|~])", r"\\\1", one_line)

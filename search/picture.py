@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from search.summary import bound, figures
+from trainers.errors import printable
 from trainers.files import write_atomically
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ def _draw(axes: Axes, summary: dict[str, Any]) -> None:
         if not star or row["number"] != star["number"]:
             _label(axes, row, row["recipe"], "#a86200", lift=6 if place else -6)
     if star:
-        name = f" ({star['recipe']})" if star["recipe"] else ""
+        name = f" ({printable(star['recipe'])})" if star["recipe"] else ""
         _label(axes, star, f"{kind}{name} is {figures(star)}", "#0c5c2d", lift=9)
 
 
@@ -82,6 +83,15 @@ def _label(axes: Axes, row: dict[str, Any], text: str, color: str, *, lift: int)
     place: dict[str, Any] = {"ha": "right" if at_right else "left", "va": "bottom" if lift > 0 else "top"}
     box = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1}
     offset = (-4 if at_right else 4, lift)
+    # A name may hold $, which is no formula.
     axes.annotate(
-        text, (x, y), offset, textcoords="offset points", color=color, zorder=2.5, bbox=box, **place
+        text,
+        (x, y),
+        offset,
+        textcoords="offset points",
+        color=color,
+        zorder=2.5,
+        bbox=box,
+        parse_math=False,
+        **place,
     )

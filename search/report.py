@@ -15,9 +15,12 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.segment import Segments
 from rich.table import Table
+from rich.text import Text
 
+from search.credentials import StorageOption, chosen_url
 from search.summary import bound, describe_counts, duration, figures, percent, rate, shortfall, summarise
 from trainers.cli import launch
+from trainers.errors import printable
 from trainers.files import write_atomically
 
 if TYPE_CHECKING:
@@ -60,7 +63,7 @@ def print_report(study: Study, spec: StudySpec, console: Console, *, options: st
     say(f"\nWall time {duration(cost['wall_seconds'])}, feature cache {size}.")
     say()
     say("Next:", style="bold")
-    for purpose, command in _next_commands(summary, options or shlex.join(["--study", spec.name])):
+    for purpose, command in _next_commands(summary, printable(options or f"--study {spec.name}")):
         say(f"  {purpose:<16}{command}", soft_wrap=True)
 
 
@@ -74,21 +77,19 @@ def write_report(study: Study, spec: StudySpec, path: Path) -> None:
 
 
 def command_options(study: str, storage: str | None) -> str:
-    """Write the options with which another command finds the same study; a password shows as ``***``."""
-    words = ["--study", study]
-    if storage is not None:
-        from sqlalchemy.engine import make_url
+    """Write the options with which another command finds the same study.
 
-        words += ["--storage", make_url(storage).render_as_string(hide_password=True)]
-    return shlex.join(words)
+    Args:
+        study: As the user gave it.
+        storage: Likewise; None where the environment gives the URL, as it will to the next command.
+    """
+    return shlex.join(["--study", study, *([] if storage is None else ["--storage", storage])])
 
 
 def report(
     *,
     study: Annotated[str, Parameter(help="Name in studies/, or path of a TOML file.")] = "imdb",
-    storage: Annotated[
-        str | None, Parameter(help="Database URL. [default: study.db in the study's folder]")
-    ] = None,
+    storage: StorageOption = None,
 ) -> int:
     """Print the report of a study, finished or still running, and renew its report.json and pareto.png."""
     from search.spec import find_study, load_spec
@@ -96,7 +97,7 @@ def report(
 
     path = find_study(study)
     spec = load_spec(path)
-    opened = open_study(spec, path, storage_url=storage, create=False)
+    opened = open_study(spec, path, storage_url=chosen_url(storage), create=False)
     make_report(opened, begun_with(opened, spec), results_dir(path, spec), command_options(study, storage))
     return 0
 
@@ -192,7 +193,8 @@ def _recipe_table(summary: dict[str, Any]) -> Table:
         sources = (entry["reported"], row)
         accuracies = [s.get(k) for s in sources for k in ("training_accuracy", "validation_accuracy")]
         cells = [percent(a, unit="") for a in accuracies]
-        table.add_row(entry["recipe"], *cells, *_spent(row), _remark(row, capped_at=entry["capped_at"]))
+        remark = Text(_remark(row, capped_at=entry["capped_at"]))  # a str would be read as markup
+        table.add_row(entry["recipe"], *cells, *_spent(row), remark)
     return table
 
 
@@ -225,7 +227,8 @@ def _remark(row: dict[str, Any], *, capped_at: int | None) -> str:
     if not row:
         return "not run"
     if row["state"] != "complete":
-        return f"trial {row['number']} {row['state']}" + (f": {row['reason']}" if row["reason"] else "")
+        reason = f": {printable(row['reason'])}" if row["reason"] else ""
+        return f"trial {row['number']} {row['state']}{reason}"
     over = "" if row["feasible"] else ", over the ceiling"
     return f"trial {row['number']}{over}" + (f", cut at {capped_at} epochs" if capped_at else "")
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
+from search.credentials import StorageOption, chosen_url
 from trainers.cli import launch
 from trainers.errors import InputError
 
@@ -33,9 +34,7 @@ def run(
         float | None, Parameter(help="Begin no trial after so many seconds. [default: none]")
     ] = None,
     seed: Annotated[int | None, Parameter(help="Seed of a new study. [default: the TOML file's]")] = None,
-    storage: Annotated[
-        str | None, Parameter(help="Database URL. [default: study.db in the study's folder]")
-    ] = None,
+    storage: StorageOption = None,
     recipes: Annotated[
         Literal["study", "all", "none"],
         Parameter(help="Known recipes to run first: the TOML file's, all, or none."),
@@ -53,7 +52,7 @@ def run(
     _check(trials=trials, timeout=timeout, seed=seed, workers=workers)
     path = find_study(study)
     spec = load_spec(path)
-    opened = open_study(spec, path, storage_url=storage, create=True)
+    opened = open_study(spec, path, storage_url=chosen_url(storage), create=True)
     spec = begun_with(opened, spec, seed=seed)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     interrupted = False
@@ -162,6 +161,7 @@ def _prepare(study: optuna.Study, spec: StudySpec, live: Live) -> Features:
     """Load encoder and texts and store the features of every depth that a trial can ask for."""
     from search.interrupts import held_back
     from search.recipes import RECIPES
+    from search.storage import check_same_encoder
     from trainers.data import load_splits
     from trainers.encoder import load_encoder
     from trainers.features import build_features, default_cache_directory
@@ -172,6 +172,7 @@ def _prepare(study: optuna.Study, spec: StudySpec, live: Live) -> Features:
         _note_peak(study)
     live.stage(f"loading encoder {spec.encoder.name}")
     encoder = load_encoder(spec.encoder)
+    check_same_encoder(study, spec, encoder.fingerprint)
     deepest = max(spec.depths())
     if deepest > encoder.num_layers:
         raise InputError(

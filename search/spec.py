@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -194,7 +195,7 @@ def find_study(study: str) -> Path:
     """
     path = Path(study)
     if path.suffix == ".toml":
-        if not path.is_file():
+        if not os.path.isfile(path):  # noqa: PTH113 - pathlib raises where a name is too long
             raise InputError(f"no study file {path}; give an existing TOML file or a name from studies/")
         return path
     try:

@@ -14,6 +14,7 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
+from search.credentials import STORAGE_VARIABLE, check_at_signs, redacted
 from search.spec import StudySpec
 from trainers.errors import InputError
 
@@ -22,6 +23,8 @@ SQLITE_TIMEOUT_SECONDS = 60
 
 MAX_RETRIES = 2
 """A setup whose trial was killed so often again is not tried any more."""
+
+GIVEN_BY = f"--storage or {STORAGE_VARIABLE}"
 
 FREE_TO_CHANGE = ("seed", "goal", "cache", "recipes")
 """Parts of a study's TOML file that may change: results do not depend on them, or, as for the seed, what the
@@ -48,6 +51,7 @@ def open_study(
         InputError: The storage cannot be used, the study does not exist, or it has another space.
     """
     folder = results_dir(path, spec)
+    _refuse_links(folder)
     command = f"python -m search.run --study {path}"
     if storage_url is None:
         database = folder / "study.db"
@@ -67,18 +71,33 @@ def open_study(
         _check_same_spec(study, spec, path)
     except KeyError:
         raise InputError(
-            f"no study {spec.name!r} in {_redacted(storage_url)}; run: {command} --storage URL"
+            f"no study {spec.name!r} in {redacted(storage_url)}; run: {command} --storage URL"
         ) from None
     except (SQLAlchemyError, StorageInternalError) as error:
         # The driver's own words only: what SQLAlchemy adds may hold the statement or the URL.
         cause = error.__cause__ if isinstance(error, StorageInternalError) else error
         origin = getattr(cause, "orig", None) or type(cause).__name__
         raise InputError(
-            f"the study's database must be readable and writable, got {_redacted(storage_url)}: "
+            f"the study's database must be readable and writable, got {redacted(storage_url)}: "
             f"{str(origin).splitlines()[0]}; check that it is up, its disk and permissions, or give another "
             "--storage"
         ) from error
     return study
+
+
+def check_same_encoder(study: optuna.Study, spec: StudySpec, sha256: str) -> None:
+    """Compare the encoder's fingerprint with that of the encoder which the study's trials were fitted with.
+
+    Raises:
+        InputError: It differs: the files have been changed, exchanged or damaged since.
+    """
+    before = study.user_attrs.get("encoder_sha256", sha256)
+    if before != sha256 and study.get_trials(deepcopy=False):
+        raise InputError(
+            f"study {spec.name!r} was begun with an encoder {spec.encoder.name!r} of SHA-256 {before}, now it is "
+            f"{sha256}: its files have been changed or damaged; restore them, or set another name in the TOML file "
+            "to begin a new study"
+        )
 
 
 def begun_with(study: optuna.Study, spec: StudySpec, *, seed: int | None = None) -> StudySpec:
@@ -165,6 +184,16 @@ def _times_killed(trial: FrozenTrial, trials: list[FrozenTrial]) -> int:
     return count
 
 
+def _refuse_links(folder: Path) -> None:
+    """Keep a study's results beside its TOML file: a link that came with it would lead them elsewhere."""
+    for link in (folder, folder / "study.db"):
+        if link.is_symlink():
+            raise InputError(
+                f"the study's folder must lie beside its TOML file, but {link} is a link to {link.readlink()}; "
+                "remove the link, or put the TOML file where the results shall be"
+            )
+
+
 def _make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -181,15 +210,17 @@ def _make_folder(folder: Path) -> None:
 def _connect(storage_url: str) -> RDBStorage:
     if "{" in storage_url or "}" in storage_url:
         raise InputError(
-            "--storage must not hold { or }, which Optuna takes for a placeholder; percent-encode them: %7B, %7D"
+            f"{GIVEN_BY} must not hold {{ or }}, which Optuna takes for a placeholder; percent-encode them: %7B, %7D"
         )
     try:
-        backend = make_url(storage_url).get_backend_name()
+        url = make_url(storage_url)
     except (ArgumentError, ValueError):  # a port that is no number is a plain ValueError
         raise InputError(
-            "--storage must be a database URL such as sqlite:///study.db or "
+            f"{GIVEN_BY} must be a database URL such as sqlite:///study.db or "
             "postgresql+psycopg://user@host/name; mend it"
         ) from None
+    check_at_signs(url)
+    backend = url.get_backend_name()
     options: dict[str, Any] = {}
     if backend == "sqlite":
         options["connect_args"] = {"timeout": SQLITE_TIMEOUT_SECONDS}
@@ -197,19 +228,19 @@ def _connect(storage_url: str) -> RDBStorage:
         return RDBStorage(storage_url, engine_kwargs=options)
     except NoSuchModuleError:
         raise InputError(
-            f"--storage: no database {make_url(storage_url).drivername!r} is known; use sqlite, or an installed "
+            f"{GIVEN_BY}: no database {url.drivername!r} is known; use sqlite, or an installed "
             "driver such as postgresql+psycopg"
         ) from None
     except ImportError as error:
         missing = getattr(error.__cause__, "name", None) or error
         raise InputError(
-            f"--storage: the driver for {backend!r} is not installed ({missing}); install it with pip"
+            f"{GIVEN_BY}: the driver for {backend!r} is not installed ({missing}); install it with pip"
         ) from None
-
-
-def _redacted(storage_url: str) -> str:
-    # The query may hold a password too.
-    return make_url(storage_url).set(query={}).render_as_string(hide_password=True)
+    except (TypeError, ValueError):  # their words may quote an option's value
+        raise InputError(
+            f"{GIVEN_BY}: what stands after ? must be options of the {backend!r} driver, got "
+            f"{', '.join(url.query) or 'none'}; mend their names and values"
+        ) from None
 
 
 def _check_same_spec(study: optuna.Study, spec: StudySpec, path: Path) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from search.account import account
 from search.recipes import RECIPES
+from trainers.errors import printable
 
 if TYPE_CHECKING:
     from optuna.study import Study
@@ -110,7 +111,8 @@ def describe_counts(counts: dict[str, Any]) -> str:
         reasons = reasons.replace(" rung ", " at rung ")
         parts.append(f"{counts[state]} {state}" + (f" ({reasons})" if reasons else ""))
     parts += [f"{counts[k]} {k}" for k in ("running", "waiting") if counts[k]]
-    return ", ".join(parts + ([f"{counts['repeated']} failed and repeated"] if counts["repeated"] else []))
+    parts += [f"{counts['repeated']} failed and repeated"] if counts["repeated"] else []
+    return printable(", ".join(parts))
 
 
 def percent(share: float | None, *, unit: str = " %") -> str:

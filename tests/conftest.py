@@ -58,6 +58,27 @@ def one_thread():
     torch.set_num_threads(1)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def no_storage_of_the_users():
+    """Tests must not write into a database that the user's environment names."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("FROSTLINE_STORAGE", raising=False)
+        yield
+
+
+@pytest.fixture(scope="session")
+def hostile_module():
+    """A function: the text of a modelling file that makes a file if it is ever run."""
+
+    def write(canary):
+        return (
+            f"open({str(canary)!r}, 'w').close()\n"
+            "from transformers import BertConfig as Config, BertModel as Model, BertTokenizer as Tokenizer\n"
+        )
+
+    return write
+
+
 @pytest.fixture(scope="session")
 def tiny_encoder_dir(tmp_path_factory):
     """The directory of a random BERT: 3 layers, hidden 16, 2 heads."""

@@ -1,5 +1,6 @@
 import http.client
 import json
+import re
 import shutil
 import signal
 import socket
@@ -509,3 +510,27 @@ def test_help_imports_nothing_heavy():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     heavy = {"optuna", "optuna_dashboard", "plotly", "torch", "sqlalchemy"}
     assert not heavy & set(done.stdout.split())
+
+
+HOSTILE = (
+    "<script>alert(1)</script> <img src=x onerror=alert(1)> [x](javascript:alert(1)) ![x](http://h/p) <http://h> "
+    "`code` | cell\n\n    block\n# head \x1b[31m $\\frac$"
+)
+
+
+def test_hostile_texts_of_a_study_are_words_in_notes_and_picture(empty_study, spec):
+    add(empty_study, 0.8, 0.85, recipe=HOSTILE, reason=HOSTILE)
+    add(empty_study, state=TrialState.FAIL, reason=HOSTILE, retry_of=HOSTILE)
+    notes = [note_of(empty_study, spec, n) for n in (0, 1)]
+    notes.append(study_note(empty_study, spec, options=f"--study 'x\n\n{HOSTILE}.toml'"))
+    for note in notes[:2]:
+        assert "&lt;script&gt;alert(1)&lt;/script&gt;" in note
+        assert r"\[x\](javascript:alert(1)) !\[x\](http://h/p)" in note
+        assert not re.search(r"<|(?<!\\)[`|\[]|^[ \t]|^#|\x1b", note, flags=re.MULTILINE)
+    commands = [line for line in notes[2].splitlines() if line.startswith("    ")]
+    assert [line.split()[2] for line in commands] == ["search.run", "search.export"]
+    rest = "\n".join(line for line in notes[2].splitlines() if line not in commands)
+    assert not re.search(r"<|(?<!\\)[`|\[]|^[ \t]|^#|\x1b", rest, flags=re.MULTILINE)
+    figure = pareto_figure(empty_study, spec).to_json()
+    assert "script>" not in figure.replace("script&gt;", "")
+    assert "<img" not in figure

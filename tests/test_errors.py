@@ -1,7 +1,7 @@
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from trainers.errors import describe, nearest
+from trainers.errors import describe, nearest, printable
 
 
 class Simple(BaseModel):
@@ -21,3 +21,19 @@ def test_a_long_value_is_cut_short():
         Simple(text="x" * 500)
     message = describe(caught.value, valid_keys=lambda _: [])
     assert message.endswith(f"got '{'x' * 56}...")
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("a\x1b[31mb", "a\\x1b[31mb"),
+        ("a\n\tb  c", "a b c"),
+        ("\x00\x07\x9b", "\\x00\\x07\\x9b"),
+        ("\u202eabc\u2066", "\\u202eabc\\u2066"),
+        ("\udcff", "\\udcff"),
+        ("müll 🙂 👩‍🚀 日本", "müll 🙂 👩‍🚀 日本"),
+        (12, "12"),
+    ],
+)
+def test_what_a_terminal_would_obey_is_shown_as_an_escape(text, shown):
+    assert printable(text) == shown

@@ -174,3 +174,26 @@ def test_names_with_quotes_and_any_letters_survive_in_winner_toml(
     assert main(["--study", str(path)]) == 0
     assert tomllib.loads((tmp_path / "tiny" / "winner.toml").read_text())["encoder"]["name"] == str(odd)
     capsys.readouterr()
+
+
+@pytest.mark.usefixtures("tiny_reviews")
+def test_a_bit_of_the_encoder_flipped_since_the_search_stops_search_and_export(
+    write_tiny_study, tiny_encoder_dir, tmp_path, capsys
+):
+    from search.run import main as search
+
+    encoder = shutil.copytree(tiny_encoder_dir, tmp_path / "encoder")
+    path = write_tiny_study(tmp_path, (str(tiny_encoder_dir), str(encoder)))
+    assert search(["--trials", "1", "--workers", "1", "--recipes", "none", "--study", str(path)]) == 0
+    weights = encoder / "model.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-5] ^= 1
+    weights.write_bytes(content)
+    capsys.readouterr()
+    for command, more in ((search, ["--trials", "2", "--workers", "1"]), (main, [])):
+        assert command(["--study", str(path), *more]) == 2
+        error = capsys.readouterr().err
+        assert f"error: study 'tiny' was begun with an encoder '{encoder}' of SHA-256 " in error
+        assert "its files have been changed or damaged; restore them, or set another name" in error
+    assert not (tmp_path / "tiny" / "model").exists()
+    assert len(open_study(load_spec(path), path).trials) == 1

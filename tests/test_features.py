@@ -410,3 +410,17 @@ def test_without_xdg_the_cache_stands_in_the_home_directory(monkeypatch, tmp_pat
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
     assert default_cache_directory() == tmp_path / ".cache" / "frostline"
+
+
+def test_what_is_not_the_caches_own_is_never_evicted(build, tmp_path):
+    features, _ = build((2,))
+    others = [tmp_path / "features" / name for name in ("thesis", "f" * 31, "F" * 32)]
+    for folder in others:
+        folder.mkdir()
+        (folder / "years of work").write_bytes(bytes(1000))
+        age(folder, 500)
+    link = tmp_path / "features" / ("0" * 32)
+    link.symlink_to(others[0], target_is_directory=True)
+    build((3,), disk_bytes=features.num_bytes())
+    assert all((folder / "years of work").is_file() for folder in others)
+    assert link.is_symlink()

@@ -15,7 +15,7 @@ FILES = sorted(p for package in ("search", "trainers") for p in (ROOT / package)
 LAYERS = {
     "trainers": (
         "errors",
-        "config files cli",
+        "config files cli model_files",
         "metrics stopping batching head data encoder",
         "features",
         "network",
@@ -24,7 +24,7 @@ LAYERS = {
         "train predict",
     ),
     "search": (
-        "recipes interrupts account",
+        "recipes interrupts account credentials",
         "spec processes",
         "space pruning results storage",
         "summary",

@@ -9,6 +9,7 @@ from rich.console import Console
 
 from search.live import REDRAWS_PER_SECOND, Live, seconds_left
 from trainers.config import TrainConfig
+from trainers.errors import CONTROL
 
 CONFIG = TrainConfig.model_validate(
     {
@@ -203,3 +204,13 @@ def test_progress_without_a_total_is_finished():
     live = make_live(terminal=True)
     live.progress("frozen layers, texts", 0, 0)
     assert "0 of 0" in drawn(live)
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_a_terminal_finds_nothing_to_obey_in_a_reason(terminal):
+    hostile = make_trial(0, state=TrialState.FAIL, reason="bug: \x1b]0;title\x07\u202e\ngone")
+    live = make_live(terminal=terminal)
+    live.trial_ended(hostile, [hostile])
+    shown = drawn(live, width=200) if terminal else live._console.file.getvalue()
+    assert CONTROL.search(shown.replace("\n", "")) is None
+    assert ("1 bug" if terminal else "failed; bug: \\x1b]0;title\\x07\\u202e gone") in shown

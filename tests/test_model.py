@@ -1,3 +1,4 @@
+import json
 import shutil
 
 import numpy as np
@@ -12,6 +13,7 @@ from trainers.errors import InputError
 from trainers.features import Features
 from trainers.fit import fit
 from trainers.model import Classifier, assemble, class_names, load, save, weights_sha256
+from trainers.model_files import write_checksums
 
 TEXTS = ["the film was good and warm", "a dull story", "", "it was a very very very boring plot of the actor"]
 NAMES = ("negative", "positive")
@@ -39,6 +41,13 @@ def classifier(fitted):
 def saved(classifier, tmp_path):
     save(classifier, tmp_path / "model")
     return tmp_path / "model"
+
+
+def change_weights(folder, change):
+    """Alter weights as somebody would who renews the checksums, too."""
+    path = folder / "model.safetensors"
+    save_file(change(load_file(path)), path, metadata={"format": "pt"})
+    write_checksums(folder)
 
 
 def failure(folder):
@@ -204,26 +213,23 @@ def test_a_model_without_a_file_is_an_error(saved, required):
 def test_a_model_with_truncated_weights_is_an_error(saved):
     path = saved / "model.safetensors"
     path.write_bytes(path.read_bytes()[:-100])
+    write_checksums(saved)
     assert f"the fine-tuned model in {saved} is damaged or not supported: SafetensorError: " in failure(saved)
 
 
 def test_a_model_without_its_head_is_an_error(saved):
-    path = saved / "model.safetensors"
-    weights = {key: value for key, value in load_file(path).items() if not key.startswith("head.")}
-    save_file(weights, path, metadata={"format": "pt"})
+    change_weights(saved, lambda weights: {k: v for k, v in weights.items() if not k.startswith("head.")})
     assert "lacks 4 tensors, the first of them 'head.hidden.bias'; fetch or save it again" in failure(saved)
 
 
 def test_a_model_with_weights_that_are_not_finite_is_an_error(saved):
-    path = saved / "model.safetensors"
-    weights = load_file(path)
-    weights["head.output.bias"][0] = float("inf")
-    save_file(weights, path, metadata={"format": "pt"})
+    change_weights(saved, lambda weights: weights | {"head.output.bias": torch.tensor([0.0, torch.inf])})
     assert "not finite in 1 tensors, the first of them 'head.output.bias'" in failure(saved)
 
 
 def test_an_encoder_is_no_fine_tuned_model(tiny_encoder_dir, tmp_path):
     folder = shutil.copytree(tiny_encoder_dir, tmp_path / "encoder")
+    write_checksums(folder)
     message = failure(folder)
     assert message.startswith("the fine-tuned model")
     assert message.endswith("fetch or save it again")
@@ -245,3 +251,88 @@ def test_one_changed_weight_changes_the_fingerprint(fitted):
 def test_a_classifier_is_model_and_tokenizer(classifier):
     assert isinstance(classifier, Classifier)
     assert classifier.tokenizer.tokenize("good film") == ["good", "film"]
+
+
+def set_config(folder, **changes):
+    path = folder / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+    write_checksums(folder)
+
+
+def test_a_model_whose_config_asks_for_fewer_layers_is_an_error(saved):
+    inner = json.loads((saved / "config.json").read_text())["encoder"]
+    set_config(saved, encoder=inner | {"num_hidden_layers": 2})
+    assert (
+        f"holds layers that {saved / 'config.json'} does not ask for, the first of their tensors "
+        in failure(saved)
+    )
+
+
+def test_a_model_whose_config_asks_for_more_layers_is_an_error(saved):
+    inner = json.loads((saved / "config.json").read_text())["encoder"]
+    set_config(saved, encoder=inner | {"num_hidden_layers": 4})
+    assert "lacks 16 tensors, the first of them 'encoder.encoder.layer.3." in failure(saved)
+
+
+def test_a_model_of_another_shape_is_an_error(saved):
+    set_config(saved, head_width=9)
+    assert f"the fine-tuned model in {saved} is damaged or not supported: RuntimeError: " in failure(saved)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, 0.999])
+def test_a_model_with_weights_cut_short_is_an_error_even_with_new_checksums(saved, share):
+    path = saved / "model.safetensors"
+    content = path.read_bytes()
+    path.write_bytes(content[: int(share * len(content))])
+    write_checksums(saved)
+    message = failure(saved)
+    assert message.startswith(
+        f"the fine-tuned model in {saved} is damaged or not supported: SafetensorError: "
+    )
+    assert "\n" not in message
+
+
+def test_a_flipped_bit_is_an_error_that_names_the_file(saved):
+    path = saved / "model.safetensors"
+    content = bytearray(path.read_bytes())
+    content[-5] ^= 1
+    path.write_bytes(content)
+    assert failure(saved) == (
+        f"the fine-tuned model: {path} is not as it was saved, its SHA-256 differs from that in SHA256SUMS; copy or "
+        "export it again"
+    )
+
+
+@pytest.mark.parametrize("change", [0.5, 1.1])
+def test_a_tokenizer_of_another_size_is_an_error(saved, change):
+    path = saved / "tokenizer.json"
+    table = json.loads(path.read_text())
+    words = list(table["model"]["vocab"])
+    rows = len(words)
+    wanted = [*words, *(f"new{i}" for i in range(rows))][: int(change * rows)]
+    table["model"]["vocab"] = {word: i for i, word in enumerate(wanted)}
+    path.write_text(json.dumps(table))
+    write_checksums(saved)
+    assert failure(saved) == (
+        f"the fine-tuned model: its tokenizer must fit the {rows} rows of its embedding, got {len(wanted)} tokens; save "
+        "the tokenizer that it was trained with beside the model"
+    )
+
+
+def test_a_model_runs_no_code_of_its_own(saved, tmp_path, hostile_module):
+    (saved / "hostile.py").write_text(hostile_module(tmp_path / "ran"))
+    set_config(saved, auto_map={"AutoConfig": "hostile.Config", "AutoModel": "hostile.Model"})
+    assert failure(saved) == (
+        f"the fine-tuned model must bring no code of its own, but {saved / 'config.json'} has auto_map, which names "
+        "some; take a model that transformers knows by itself"
+    )
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_label_that_a_terminal_would_obey_is_escaped(saved, capsys):
+    from trainers.predict import main
+
+    set_config(saved, id2label={"0": "\x1b[2Jgone", "1": "\x1b[2Jgone"})
+    assert main([str(saved), "good\x1b]0;title\x07 \u202efilm"]) == 0
+    label, _, text = capsys.readouterr().out.rstrip("\n").split("\t")
+    assert (label, text) == ("\\x1b[2Jgone", "good\\x1b]0;title\\x07 \\u202efilm")

@@ -14,7 +14,7 @@ from search.report import command_options, main, print_report, write_report
 from search.spec import StudySpec, load_spec
 from search.storage import open_study
 from search.summary import count, describe_counts, duration, percent, rate, summarise
-from trainers.errors import InputError
+from trainers.errors import CONTROL, InputError
 
 DISTRIBUTIONS = {
     "freeze_depth": optuna.distributions.IntDistribution(0, 6),
@@ -260,9 +260,13 @@ def test_unrecorded_cost_is_said():
     assert "Wall time not recorded, feature cache not recorded." in text_of(make_study())
 
 
-def test_options_hide_a_password():
-    options = command_options("imdb", "postgresql://me:secret@host/db")
-    assert options == "--study imdb --storage 'postgresql://me:***@host/db'"
+def test_options_name_the_storage_that_was_given():
+    options = command_options("imdb", "postgresql://me@host/db?a=1&b=2")
+    assert options == "--study imdb --storage 'postgresql://me@host/db?a=1&b=2'"
+
+
+def test_options_leave_out_a_storage_that_the_environment_gives():
+    assert command_options("imdb", None) == "--study imdb"
 
 
 def test_report_json_holds_the_summary(study, tmp_path):
@@ -349,3 +353,18 @@ def test_importing_the_report_loads_nothing_heavy():
         [sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True
     )
     assert answer.stdout == "[]\n"
+
+
+HOSTILE = "\x1b[2J\x1b]0;title\x07 [bold red]x[/] $\\frac \u202e\nsecond line"
+
+
+def test_a_terminal_finds_nothing_to_obey_in_a_studys_texts(tmp_path):
+    study = make_study()
+    add(study, recipe="frozen-head", reason=HOSTILE, state=TrialState.FAIL)
+    add(study, 0.90, 0.70, reason=HOSTILE, state=TrialState.PRUNED)
+    add(study, 0.90, 0.70, recipe="$\\frac{\x1b")
+    text = text_of(study, width=400, options=f"--study '{HOSTILE}.toml'")
+    assert "\\x1b[2J\\x1b]0;title\\x07 [bold red]x[/] $\\frac \\u202e second line" in text
+    assert CONTROL.search(text.replace("\n", "")) is None
+    write_pareto_picture(summarise(study, make_spec()), tmp_path / "pareto.png")
+    assert (tmp_path / "pareto.png").read_bytes().startswith(b"\x89PNG")

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from search.spec import Range, find_study, load_spec
-from trainers.errors import InputError
+from trainers.errors import CONTROL, InputError
 
 STUDY = """
 [data]
@@ -139,9 +139,7 @@ def test_missing_dimension_is_named(tmp_path, key):
     assert mistake(tmp_path, text) == f"'fit.{key}' is missing; add it"
 
 
-@pytest.mark.parametrize(
-    "name", ["../escape", "a/b", "..", "", "Upper", "-dash", "a" * 65, "a b", "a\\u0000b"]
-)
+@pytest.mark.parametrize("name", ["../escape", "a/b", "..", "", "Upper", "-dash", "a" * 65, "a b"])
 def test_name_that_could_leave_the_folder_is_refused(tmp_path, name):
     assert mistake(tmp_path, f'name = "{name}"\n' + STUDY).startswith(
         "name: a study's name has 1 to 64 characters of a-z, 0-9, '-' and '_', and starts with a letter or digit, got "
@@ -226,3 +224,64 @@ def test_study_name_cannot_leave_the_folder_of_studies(study):
 )
 def test_shipped_study_is_valid(path):
     assert load_spec(path).name == path.stem
+
+
+HOSTILE_NAMES = [
+    "../x",
+    "/tmp/x",
+    "a/b",
+    "..",
+    ".",
+    "",
+    "a" * 65,
+    "a\\u0000b",
+    "a\\nb",
+    "\\u001b[31mx",
+    "a b",
+    "A",
+    "-a",
+    "\u00e9",
+    "a\\u202eb",
+]
+
+
+@pytest.mark.parametrize("name", HOSTILE_NAMES)
+def test_name_in_the_file_cannot_lead_elsewhere(tmp_path, name):
+    message = mistake(tmp_path, f'name = "{name}"\n{STUDY}')
+    assert message.startswith(
+        ("name: a study's name has 1 to 64 characters of a-z", "a text must hold no control")
+    )
+    assert CONTROL.search(message) is None
+
+
+@pytest.mark.parametrize("stem", ["..x", "A", "a b", "\x1b[31m"])
+def test_name_of_the_file_must_be_a_plain_one(tmp_path, stem):
+    assert "name: a study's name has 1 to 64 characters of a-z" in mistake(tmp_path, STUDY, f"{stem}.toml")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        '[cache]\ndirectory = "a\\u0000b"',
+        '[encoder]\nname = "a\\u001b[2Jb"',
+        '[encoder]\n"a\\u0007" = 1',
+        '[recipes]\nenqueue = ["\\u202e"]',
+    ],
+    ids=["directory", "encoder", "key", "list"],
+)
+def test_control_characters_are_refused_wherever_they_stand(tmp_path, line):
+    message = mistake(tmp_path, f"{STUDY}{line}\n")
+    assert message.startswith("a text must hold no control characters, got '")
+    assert CONTROL.search(message) is None
+
+
+@pytest.mark.parametrize("study", ["x" * 5000 + ".toml", "a\0b.toml", "../" * 2000 + "x.toml"])
+def test_study_path_that_no_file_can_have_is_named(study):
+    with pytest.raises(InputError, match="give an existing TOML file or a name from studies/"):
+        find_study(study)
+
+
+@pytest.mark.parametrize("study", ["x" * 5000, "a\0b", "a\nb", "", "."])
+def test_study_name_that_no_study_can_have_is_refused(study):
+    with pytest.raises(InputError, match="--study: a study's name has 1 to 64 characters"):
+        find_study(study)

@@ -8,7 +8,15 @@ from optuna.trial import TrialState
 
 from search.results import finished
 from search.spec import StudySpec
-from search.storage import MAX_RETRIES, begun_with, claim, open_study, recover, results_dir
+from search.storage import (
+    MAX_RETRIES,
+    begun_with,
+    check_same_encoder,
+    claim,
+    open_study,
+    recover,
+    results_dir,
+)
 from trainers.errors import InputError
 
 TABLE = {
@@ -178,25 +186,27 @@ def test_study_of_another_program_is_refused(path):
 
 def test_url_that_is_none_is_refused(path):
     message = refusal(make_spec(), path, storage_url="nonsense", create=True)
-    assert message.startswith("--storage must be a database URL such as sqlite:///study.db or ")
+    assert message.startswith(
+        "--storage or FROSTLINE_STORAGE must be a database URL such as sqlite:///study.db or "
+    )
 
 
 def test_braces_in_a_url_are_to_be_percent_encoded(path):
     assert refusal(make_spec(), path, storage_url="postgresql://u:se{cret@h/db", create=True) == (
-        "--storage must not hold { or }, which Optuna takes for a placeholder; percent-encode them: %7B, %7D"
+        "--storage or FROSTLINE_STORAGE must not hold { or }, which Optuna takes for a placeholder; percent-encode them: %7B, %7D"
     )
 
 
 def test_unknown_database_is_named(path):
     assert refusal(make_spec(), path, storage_url="foo://u:secret@h/db", create=True) == (
-        "--storage: no database 'foo' is known; use sqlite, or an installed driver such as postgresql+psycopg"
+        "--storage or FROSTLINE_STORAGE: no database 'foo' is known; use sqlite, or an installed driver such as postgresql+psycopg"
     )
 
 
 def test_missing_driver_is_named(path, monkeypatch):
     monkeypatch.setitem(sys.modules, "MySQLdb", None)
     assert refusal(make_spec(), path, storage_url="mysql://u:secret@h/db", create=True) == (
-        "--storage: the driver for 'mysql' is not installed (MySQLdb); install it with pip"
+        "--storage or FROSTLINE_STORAGE: the driver for 'mysql' is not installed (MySQLdb); install it with pip"
     )
 
 
@@ -314,3 +324,46 @@ def test_claim_names_machine_and_process(study):
     assert study.trials[0].user_attrs["host"] == platform.node()
     assert study.trials[0].user_attrs["pid"] > 0
     assert study.trials[0].state == TrialState.RUNNING
+
+
+@pytest.mark.parametrize("url", [None, "sqlite://"])
+def test_results_folder_that_is_a_link_is_refused(path, tmp_path_factory, url):
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    (path.parent / "toy").symlink_to(elsewhere)
+    assert refusal(make_spec(), path, storage_url=url, create=True) == (
+        f"the study's folder must lie beside its TOML file, but {path.parent / 'toy'} is a link to {elsewhere}; remove "
+        "the link, or put the TOML file where the results shall be"
+    )
+    assert list(elsewhere.iterdir()) == []
+
+
+def test_database_that_is_a_link_is_refused(path, tmp_path_factory):
+    elsewhere = tmp_path_factory.mktemp("elsewhere") / "file"
+    (path.parent / "toy").mkdir()
+    (path.parent / "toy" / "study.db").symlink_to(elsewhere)
+    assert f"{path.parent / 'toy' / 'study.db'} is a link to {elsewhere};" in refusal(
+        make_spec(), path, create=True
+    )
+    assert not elsewhere.exists()
+
+
+def test_encoder_may_change_until_the_first_trial(stored):
+    stored.set_user_attr("encoder_sha256", "a" * 64)
+    check_same_encoder(stored, make_spec(), "b" * 64)
+
+
+def test_other_encoder_than_the_trials_is_refused(stored):
+    stored.set_user_attr("encoder_sha256", "a" * 64)
+    start(stored)
+    check_same_encoder(stored, make_spec(), "a" * 64)
+    with pytest.raises(InputError) as caught:
+        check_same_encoder(stored, make_spec(), "b" * 64)
+    assert str(caught.value) == (
+        f"study 'toy' was begun with an encoder 'minilm' of SHA-256 {'a' * 64}, now it is {'b' * 64}: its files have "
+        "been changed or damaged; restore them, or set another name in the TOML file to begin a new study"
+    )
+
+
+def test_study_that_recorded_no_encoder_takes_any(stored):
+    start(stored)
+    check_same_encoder(stored, make_spec(), "b" * 64)

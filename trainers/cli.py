@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
 from cyclopts import App, CycloptsError, Parameter
 
-from trainers.errors import FitError, InputError
+from trainers.errors import FitError, InputError, printable
 
 EXIT_INPUT = 2
 """Exit code when something that the user gave cannot be used, or makes a fit fail."""
@@ -18,7 +19,7 @@ def launch(command: Callable[..., int], *, name: str, argv: Sequence[str] | None
     """Parse the command line, run ``command`` and return its exit code.
 
     An ``InputError``, or a fit that failed, ends as one line on standard error and exit code 2; ``--debug``
-    shows its traceback.
+    shows its traceback. That line shows no password of a URL, and a terminal finds nothing in it to obey.
 
     Args:
         command: Its keyword-only parameters become flags, its docstring the help.
@@ -39,9 +40,17 @@ def launch(command: Callable[..., int], *, name: str, argv: Sequence[str] | None
         try:
             return app(tokens, exit_on_error=False, print_error=False)
         except (InputError, FitError, CycloptsError) as error:
-            if debug:
+            if debug and not isinstance(
+                error, CycloptsError
+            ):  # these quote the command line, passwords and all
                 raise
-            print("error:", " ".join(str(error).split()), file=sys.stderr)  # noqa: T201
+            print("error:", printable(_without_passwords(str(error))), file=sys.stderr)  # noqa: T201
             return EXIT_INPUT
 
     return int(app.meta(arguments) or 0)
+
+
+def _without_passwords(text: str) -> str:
+    """Hide passwords of URLs that were given in the wrong place, and are quoted in an error."""
+    text = re.sub(r"(://[^:/@\s]*):[^\s'\"]*@", r"\1:***@", text)
+    return re.sub(r"([?&]\w*(?:pass|pwd)\w*=)[^&\s'\"]*", r"\1***", text, flags=re.IGNORECASE)

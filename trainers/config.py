@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Literal, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from trainers.errors import InputError, describe
+from trainers.errors import CONTROL, InputError, describe
 
 Source = Literal["imdb", "rotten_tomatoes"]
 Pooling = Literal["mean", "cls"]
@@ -17,6 +18,8 @@ Schedule = Literal["constant", "linear"]
 
 PACKAGED_ENCODER = "minilm"
 SMALLEST_SPLIT = 10
+
+_REVISION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]*")
 
 
 class Table(BaseModel):
@@ -69,6 +72,17 @@ class EncoderConfig(Table):
     name: str = Field(default=PACKAGED_ENCODER, min_length=1)
     revision: str | None = None
     pooling: Pooling = "mean"
+
+    @field_validator("revision")
+    @classmethod
+    def _names_a_revision(cls, revision: str | None) -> str | None:
+        # The hub client reads the file of this name in its cache, wherever dots and slashes lead.
+        if revision is not None and (".." in revision or not _REVISION.fullmatch(revision)):
+            raise ValueError(
+                "must be a branch, tag or commit: letters, digits, '.', '_', '-' and '/', beginning with a letter "
+                f"or digit and without '..', got {revision!r}; mend it"
+            )
+        return revision
 
 
 class TrainConfig(Table):
@@ -125,16 +139,20 @@ def read_toml(path: Path) -> dict[str, Any]:
     """Read a TOML file.
 
     Raises:
-        InputError: The file is missing, unreadable or not TOML.
+        InputError: The file is missing, unreadable or not TOML, or holds control characters.
     """
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(f"no file {path}; give the path of an existing TOML file") from None
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}; check path and permissions") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{path} is not valid TOML: {error}; mend that line") from error
+    for text in _texts(table):
+        if CONTROL.search(text):
+            raise InputError(f"{path}: a text must hold no control characters, got {text!r}; remove them")
+    return table
 
 
 def load_config(path: Path) -> TrainConfig:
@@ -162,6 +180,17 @@ def table_keys(model: type[BaseModel], path: tuple[str, ...]) -> Iterable[str]:
 
 def _is_table(annotation: Any) -> bool:
     return isinstance(annotation, type) and issubclass(annotation, BaseModel)
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Yield every key and every text of a TOML table."""
+    if isinstance(value, dict):
+        yield from value
+    if isinstance(value, dict | list):
+        for part in value.values() if isinstance(value, dict) else value:
+            yield from _texts(part)
+    elif isinstance(value, str):
+        yield value
 
 
 def _keys_of_table(path: tuple[str, ...]) -> Iterable[str]:

@@ -5,8 +5,8 @@ Shapes: B texts, T tokens of the longest one, D hidden size.
 
 from __future__ import annotations
 
-import hashlib
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,12 +20,20 @@ from torch import Tensor, nn
 
 from trainers.config import PACKAGED_ENCODER, EncoderConfig
 from trainers.errors import InputError
+from trainers.model_files import WEIGHTS, check_files, digests, fingerprint
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-WEIGHTS = "model.safetensors"
 HUB_TIMEOUT_SECONDS = 10
+
+PACKAGED_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+"""Of the packaged encoder's weights; the same as those of sentence-transformers/all-MiniLM-L6-v2 on the hub."""
+
+_LAYER = re.compile(r"\blayers?\.\d+\.")
+
+UNUSED_ROWS = 0.03
+"""Share of an embedding's rows that the tokenizer need not use: published ones are padded by up to 2 %."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +96,8 @@ def load_encoder(config: EncoderConfig) -> Encoder:
 
     folder = _locate(config)
     what = f"encoder {config.name!r}"
+    sums = digests(folder)
+    _check_known(folder, sums, config, what=what)
     model = load_checked(
         AutoModel,
         folder,
@@ -99,15 +109,25 @@ def load_encoder(config: EncoderConfig) -> Encoder:
     ).requires_grad_(requires_grad=False)
     tokenizer = load_tokenizer(folder, what=what)
     embeddings, layers = cut(model, config.name)
+    check_vocabulary(model, tokenizer, what=what)
     return Encoder(
         model=model,
         tokenizer=tokenizer,
         embeddings=embeddings,
         layers=layers,
-        fingerprint=_fingerprint(folder),
+        fingerprint=fingerprint(sums),
         name=config.name,
         revision=folder.name if config.name != PACKAGED_ENCODER and not Path(config.name).is_dir() else None,
     )
+
+
+def encoder_fingerprint(config: EncoderConfig) -> str:
+    """Return the fingerprint that the encoder would have, loading nothing.
+
+    Raises:
+        InputError: The model is missing or not reachable.
+    """
+    return fingerprint(digests(_locate(config)))
 
 
 def attention_mask(mask_BT: Tensor | None) -> Tensor | None:
@@ -148,7 +168,7 @@ def _locate(config: EncoderConfig) -> Path:
             ) from None
         return Path(MODEL_DIR)
     path = Path(config.name).expanduser()
-    if path.is_dir():
+    if os.path.isdir(path):  # noqa: PTH112 - pathlib raises where a name is too long
         return path
     looks_local = config.name.startswith((".", "~", os.sep)) or config.name.count("/") > 1
     if looks_local:
@@ -206,12 +226,7 @@ def load_checked(model_class: Any, folder: Path, *, what: str, unused: str = "",
     Raises:
         InputError: The model is missing or damaged.
     """
-    for required in ("config.json", WEIGHTS):
-        if not (folder / required).is_file():
-            raise InputError(
-                f"{what} must hold {required}, but {folder} has none; save the model there with "
-                "save_pretrained (safetensors; pickled weights are not read)"
-            )
+    check_files(folder, what=what)
     try:
         with quiet_transformers():
             model, loading = model_class.from_pretrained(
@@ -227,6 +242,12 @@ def load_checked(model_class: Any, folder: Path, *, what: str, unused: str = "",
         raise InputError(
             f"{what}: {folder / WEIGHTS} lacks {len(missing)} tensors, the first of them {missing[0]!r}; "
             "fetch or save it again"
+        )
+    surplus = sorted(k for k in loading["unexpected_keys"] if _LAYER.search(k))
+    if surplus:
+        raise InputError(
+            f"{what}: {folder / WEIGHTS} holds layers that {folder / 'config.json'} does not ask for, the first of "
+            f"their tensors {surplus[0]!r}; fetch or save it again"
         )
     broken = [k for k, v in model.state_dict().items() if v.is_floating_point() and not v.isfinite().all()]
     if broken:
@@ -260,6 +281,21 @@ def load_tokenizer(folder: Path, *, what: str) -> PreTrainedTokenizerBase:
             f"{what}: no usable tokenizer in {folder}: no vocabulary; save the tokenizer beside the model"
         )
     return tokenizer
+
+
+def check_vocabulary(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, *, what: str) -> None:
+    """Check that tokenizer and embedding belong together, as far as their sizes tell.
+
+    Raises:
+        InputError: The tokenizer has tokens without a row, or leaves many rows unused.
+    """
+    rows = len(model.get_input_embeddings().weight)  # type: ignore[arg-type]
+    used = max(tokenizer.get_vocab().values()) + 1
+    if not (1 - UNUSED_ROWS) * rows <= used <= rows:
+        raise InputError(
+            f"{what}: its tokenizer must fit the {rows} rows of its embedding, got {used} tokens; save the tokenizer "
+            "that it was trained with beside the model"
+        )
 
 
 @contextmanager
@@ -300,9 +336,12 @@ def cut(model: PreTrainedModel, name: str) -> tuple[nn.Module, nn.ModuleList]:
     return embeddings, layers
 
 
-def _fingerprint(folder: Path) -> str:
-    total = hashlib.sha256()
-    for name in sorted(p.name for p in folder.iterdir() if p.suffix in {".json", ".txt", ".safetensors"}):
-        with (folder / name).open("rb") as file:
-            total.update(f"{name}\0".encode() + hashlib.file_digest(file, "sha256").digest())
-    return total.hexdigest()
+def _check_known(folder: Path, sums: dict[str, str], config: EncoderConfig, *, what: str) -> None:
+    """Compare the weights with their SHA-256, where it is known: of the packaged encoder, and in the hub's cache."""
+    stored_as = (folder / WEIGHTS).resolve().name  # the hub's client names files after their content
+    known = PACKAGED_SHA256 if config.name == PACKAGED_ENCODER else stored_as
+    if re.fullmatch("[0-9a-f]{64}", known) and sums.get(WEIGHTS) != known:
+        raise InputError(
+            f"{what}: {folder / WEIGHTS} is damaged, its SHA-256 must be {known}, got {sums.get(WEIGHTS)}; "
+            "install or fetch it again"
+        )

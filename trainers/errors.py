@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pydantic import ValidationError
+
+
+# Control characters, what changes the direction of writing, and surrogates, which cannot be written.
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 class InputError(Exception):
@@ -22,6 +27,11 @@ def nearest(word: str, candidates: Iterable[str]) -> str:
     """Return a hint such as ``; did you mean 'dropout'?``, or an empty string if nothing is close."""
     close = difflib.get_close_matches(word, list(candidates), n=1, cutoff=0.5)
     return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def printable(text: object) -> str:
+    """Write a text of whatever origin on one line, with escapes for what a terminal would obey."""
+    return CONTROL.sub(lambda found: repr(found[0])[1:-1], " ".join(str(text).split()))
 
 
 def describe(error: ValidationError, *, valid_keys: Callable[[tuple[str, ...]], Iterable[str]]) -> str:

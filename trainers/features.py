@@ -14,6 +14,7 @@ import hashlib
 import json
 import mmap
 import os
+import re
 import shutil
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -38,6 +39,7 @@ from trainers.encoder import Encoder, attention_mask, pool
 from trainers.errors import InputError
 
 FORMAT = 1
+_KEY = re.compile(r"[0-9a-f]{32}")
 BATCH_SIZE = 64
 
 _Result = TypeVar("_Result")
@@ -417,8 +419,12 @@ def _starts_in_file(lengths_N: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
 
 
 def _evict(root: Path, *, keep: set[Path], disk_bytes: int) -> None:
-    """Remove the longest unused folders until the cache fits its budget again."""
-    folders = sorted((p for p in root.iterdir() if p.is_dir()), key=lambda p: p.stat().st_mtime)
+    """Remove the longest unused folders until the cache fits its budget again.
+
+    Whatever does not bear the name of a folder of features is somebody else's, and stays.
+    """
+    own = (p for p in root.iterdir() if _KEY.fullmatch(p.name) and p.is_dir() and not p.is_symlink())
+    folders = sorted(own, key=lambda p: p.stat().st_mtime)
     sizes = {p: sum(f.stat().st_size for f in p.iterdir()) for p in folders}
     total = sum(sizes.values())
     for folder in folders:

@@ -30,10 +30,19 @@ from transformers.modeling_outputs import SequenceClassifierOutput
 from trainers.batching import sorted_batches
 from trainers.config import TrainConfig
 from trainers.data import encode
-from trainers.encoder import Encoder, cut, load_checked, load_tokenizer, pool, quiet_transformers
+from trainers.encoder import (
+    Encoder,
+    check_vocabulary,
+    cut,
+    load_checked,
+    load_tokenizer,
+    pool,
+    quiet_transformers,
+)
 from trainers.errors import InputError
 from trainers.fit import FitResult
 from trainers.head import Head
+from trainers.model_files import check_files, verify_checksums, write_checksums
 from trainers.network import Network
 
 BATCH_SIZE = 64
@@ -209,6 +218,7 @@ def save(classifier: Classifier, folder: Path) -> None:
             with quiet_transformers():
                 classifier.model.save_pretrained(fresh)
                 classifier.tokenizer.save_pretrained(fresh)
+            write_checksums(fresh)
             if folder.exists():
                 folder.rename(Path(scratch) / "old")
             fresh.rename(folder)
@@ -220,7 +230,7 @@ def save(classifier: Classifier, folder: Path) -> None:
 
 
 def load(folder: str | Path) -> Classifier:
-    """Load a saved classifier, checking that nothing of it is missing or damaged.
+    """Load a saved classifier, checking that it is as it was saved, and nothing of it missing or damaged.
 
     Raises:
         InputError: It is missing or damaged.
@@ -229,8 +239,12 @@ def load(folder: str | Path) -> Classifier:
     if not folder.is_dir():
         raise InputError(f"no model directory {folder}; export one with: python -m search.export")
     what = "the fine-tuned model"
-    model = load_checked(FrostlineForSequenceClassification, folder, what=what)
-    return Classifier(model=model, tokenizer=load_tokenizer(folder, what=what))
+    check_files(folder, what=what)
+    verify_checksums(folder, what=what)
+    model = load_checked(FrostlineForSequenceClassification, folder, what=what, attn_implementation="sdpa")
+    tokenizer = load_tokenizer(folder, what=what)
+    check_vocabulary(model.encoder, tokenizer, what=what)
+    return Classifier(model=model, tokenizer=tokenizer)
 
 
 def weights_sha256(network: Network) -> str:

@@ -10,7 +10,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from trainers.cli import launch
-from trainers.errors import InputError
+from trainers.errors import InputError, printable
 
 
 def predict(
@@ -25,7 +25,7 @@ def predict(
         ),
     ] = None,
 ) -> int:
-    """Print label, probability and text, separated by tabs, a line a text.
+    """Print label, probability and text, separated by tabs, a line a text; control characters are escaped.
 
     Without texts and file, texts are read from standard input.
 
@@ -38,7 +38,7 @@ def predict(
 
     wanted = _texts(texts, file)
     for text, prediction in zip(wanted, load(model).predict(wanted), strict=True):
-        print(prediction.label, f"{prediction.probability:.4f}", " ".join(text.split()), sep="\t")  # noqa: T201
+        print(printable(prediction.label), f"{prediction.probability:.4f}", printable(text), sep="\t")  # noqa: T201
     return 0
 
 

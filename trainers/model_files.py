@@ -1,0 +1,144 @@
+"""Files of a model directory, looked at before anything of it is loaded: format, code, checksums."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from pathlib import Path
+
+from trainers.errors import InputError
+
+WEIGHTS = "model.safetensors"
+SUMS = "SHA256SUMS"
+
+PICKLED = {".bin", ".pt", ".pth", ".ckpt", ".pkl"}
+FINGERPRINTED = {".json", ".txt", ".safetensors"}
+READ_BY_LIBRARIES = {*PICKLED, *FINGERPRINTED, ".model", ".jinja", ".py", ".h5", ".msgpack", ".onnx"}
+"""Endings of files that may become part of a loaded model; of others, such as a README.md, more may be added."""
+
+_LINE = re.compile(r"([0-9a-f]{64}) [ *](.+)")
+
+
+def check_files(folder: Path, *, what: str) -> None:
+    """Check that a model is there as safetensors and brings no code.
+
+    Args:
+        folder: Of the model.
+        what: How errors call it.
+
+    Raises:
+        InputError: A file is missing, the weights are a pickle, or transformers is told to run code.
+    """
+    for required in ("config.json", WEIGHTS):
+        if (folder / required).is_file():
+            continue
+        pickled = sorted(p.name for p in folder.iterdir() if p.suffix in PICKLED)
+        if required == WEIGHTS and pickled:
+            raise InputError(
+                f"{what} must hold {WEIGHTS}, but {folder} has only {pickled[0]}, a pickle, which may run any code "
+                "when it is read; take the model as safetensors, or, if you trust the file, load it with transformers "
+                "yourself and save_pretrained it"
+            )
+        raise InputError(
+            f"{what} must hold {required}, but {folder} has none; save the model there with "
+            "save_pretrained (safetensors; pickled weights are not read)"
+        )
+    for name in ("config.json", "tokenizer_config.json"):
+        if "auto_map" in _keys(folder / name):
+            raise InputError(
+                f"{what} must bring no code of its own, but {folder / name} has auto_map, which names some; take a "
+                "model that transformers knows by itself"
+            )
+
+
+def digests(folder: Path) -> dict[str, str]:
+    """Return the SHA-256 of the files that make up an encoder: weights, configuration and tokenizer, by name."""
+    return {p.name: sha256_of(p) for p in sorted(folder.iterdir()) if p.suffix in FINGERPRINTED}
+
+
+def fingerprint(sums: dict[str, str]) -> str:
+    """Return one SHA-256 over ``digests``."""
+    total = hashlib.sha256()
+    for name, sha256 in sorted(sums.items()):
+        total.update(f"{name}\0".encode() + bytes.fromhex(sha256))
+    return total.hexdigest()
+
+
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file's content, in hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_checksums(folder: Path) -> None:
+    """List all files of a directory with their SHA-256, as ``sha256sum`` does and ``sha256sum -c`` reads."""
+    names = sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
+    lines = [f"{sha256_of(folder / name)}  {name}\n" for name in names if name != SUMS]
+    (folder / SUMS).write_text("".join(lines), encoding="utf-8")
+
+
+def verify_checksums(folder: Path, *, what: str) -> None:
+    """Check that the files of a directory are those that were listed when it was written.
+
+    That nobody altered both the files and the list is not shown by this.
+
+    Args:
+        folder: With ``SHA256SUMS`` in it.
+        what: How errors call the model.
+
+    Raises:
+        InputError: A file is altered or missing, one that a library would read was added, or there is no list.
+    """
+    listed = _listed(folder, what)
+    for name, expected in listed.items():
+        path = folder / name
+        if not path.is_file():
+            raise InputError(
+                f"{what} must hold {name}, listed in {folder / SUMS}, and does not; copy it again"
+            )
+        if sha256_of(path) != expected:
+            raise InputError(
+                f"{what}: {path} is not as it was saved, its SHA-256 differs from that in {SUMS}; copy or export it "
+                "again"
+            )
+    added = sorted(
+        name
+        for path in folder.rglob("*")
+        if path.suffix in READ_BY_LIBRARIES and (name := path.relative_to(folder).as_posix()) not in listed
+    )
+    if added:
+        raise InputError(f"{what}: {folder / added[0]} was added after it was saved; remove the file")
+
+
+def _keys(path: Path) -> set[str]:
+    """Return every key of a JSON file, however deep; none of a file that is missing or damaged."""
+    keys: set[str] = set()
+    try:
+        json.loads(path.read_bytes(), object_pairs_hook=lambda pairs: keys.update(key for key, _ in pairs))
+    except (OSError, ValueError, RecursionError):
+        return set()  # loading it will say what is wrong
+    return keys
+
+
+def _listed(folder: Path, what: str) -> dict[str, str]:
+    path = folder / SUMS
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        raise InputError(
+            f"{what} must hold {SUMS}, but {folder} has none; export it again, or, if you know the files to be "
+            f"sound, list them there: sha256sum * > {SUMS}"
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{what}: {path} cannot be read: {error}; copy or export it again") from error
+    listed = {}
+    for line in lines:
+        found = _LINE.fullmatch(line)
+        if found is None or Path(found[2]).is_absolute() or ".." in Path(found[2]).parts:
+            raise InputError(
+                f"{what}: a line of {path} must be a SHA-256 and the name of a file beside it, got {line[:80]!r}; "
+                "copy or export it again"
+            )
+        listed[found[2]] = found[1]
+    return listed

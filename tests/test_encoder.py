@@ -9,8 +9,9 @@ from torch import nn
 from transformers import DistilBertConfig, DistilBertModel, ElectraConfig, ElectraModel
 
 from trainers.config import EncoderConfig
-from trainers.encoder import attention_mask, load_encoder, pool, set_dropout
+from trainers.encoder import load_encoder, pool
 from trainers.errors import InputError
+from trainers.families import set_dropout
 
 
 @pytest.fixture
@@ -45,17 +46,6 @@ def test_an_encoder_is_loaded_in_eval_mode_and_frozen(tiny_encoder):
 
 def test_a_local_encoder_has_no_revision(tiny_encoder):
     assert tiny_encoder.revision is None
-
-
-def test_embeddings_and_layers_make_up_the_whole_model(tiny_encoder):
-    ids_BT = torch.tensor([[2, 7, 8, 9, 3], [2, 10, 3, 0, 0]])
-    mask_BT = ids_BT != 0
-    with torch.no_grad():
-        expected_BTD = tiny_encoder.model(input_ids=ids_BT, attention_mask=mask_BT.long()).last_hidden_state
-        hidden_BTD = tiny_encoder.embeddings(input_ids=ids_BT)
-        for layer in tiny_encoder.layers:
-            hidden_BTD = layer(hidden_BTD, attention_mask=attention_mask(mask_BT))
-    torch.testing.assert_close(hidden_BTD[mask_BT], expected_BTD[mask_BT])
 
 
 def test_a_missing_directory_is_an_error(tmp_path):

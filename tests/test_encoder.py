@@ -6,7 +6,6 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
-from transformers import DistilBertConfig, DistilBertModel, ElectraConfig, ElectraModel
 
 from trainers.config import EncoderConfig
 from trainers.encoder import load_encoder, pool
@@ -149,32 +148,6 @@ def test_a_missing_tokenizer_is_an_error(folder):
 def test_a_damaged_tokenizer_is_an_error(folder):
     (folder / "tokenizer.json").write_text("{")
     assert f"encoder '{folder}': no usable tokenizer in {folder}: " in failure(folder)
-
-
-def small(config_class, **options):
-    common = {
-        "vocab_size": 60,
-        "num_hidden_layers": 1,
-        "num_attention_heads": 2,
-        "max_position_embeddings": 32,
-    }
-    return config_class(**common, **options)
-
-
-@pytest.mark.parametrize(
-    "model",
-    [
-        DistilBertModel(DistilBertConfig(vocab_size=60, dim=16, hidden_dim=16, n_layers=1, n_heads=2)),
-        ElectraModel(small(ElectraConfig, embedding_size=8, hidden_size=16, intermediate_size=16)),
-    ],
-    ids=["distilbert", "projected electra"],
-)
-def test_a_family_that_cannot_be_cut_is_an_error(folder, model):
-    model.save_pretrained(folder)
-    assert failure(folder) == (
-        f"encoder '{folder}' is a {type(model).__name__}, whose layers cannot be cut; use a BERT-like encoder "
-        "with .embeddings and .encoder.layer"
-    )
 
 
 def test_the_fingerprint_does_not_depend_on_the_place(folder, tiny_encoder):

@@ -27,7 +27,7 @@ SPEC = StudySpec.model_validate(
         "pruning": {"rungs": [0.5, 1.0], "keep": 0.34, "peers": 2},
     }
 )
-FEATURES = SimpleNamespace(encoder=SimpleNamespace(num_layers=2))
+FEATURES = SimpleNamespace(encoder=SimpleNamespace(num_layers=2, revision="c0ffee", device="cpu"))
 
 
 class QuietLive:

@@ -41,6 +41,7 @@ class Encoder:
         fingerprint: SHA-256 over weights, configuration and tokenizer.
         name: As the user gave it.
         revision: The commit of a hub model; None for local ones.
+        device: Where its weights are, and where all that reads it computes.
     """
 
     model: PreTrainedModel
@@ -49,6 +50,7 @@ class Encoder:
     fingerprint: str
     name: str
     revision: str | None
+    device: Device
 
     @property
     def layers(self) -> nn.ModuleList:
@@ -83,11 +85,6 @@ class Encoder:
         length_N = lengths_N.astype(np.float64)
         return length_N * (2 * weights_a_token(self.layers[0]) + 4 * self.hidden_size * length_N)
 
-    def move_to(self, device: Device) -> None:
-        """Bring all weights to where they are computed with."""
-        model: nn.Module = self.model
-        model.to(device)
-
     def section(
         self, *, start: int | None, stop: int, parts: Mapping[str, nn.Module] | None = None
     ) -> PreTrainedModel:
@@ -95,11 +92,15 @@ class Encoder:
         return section(self.model, self.anatomy, start=start, stop=stop, parts=parts)
 
 
-def load_encoder(config: EncoderConfig) -> Encoder:
+def load_encoder(config: EncoderConfig, *, device: Device = "cpu") -> Encoder:
     """Load and check a pre-trained encoder.
 
     Safetensors only, no remote code. A layer that is missing from the file, or a weight that is not
     finite, is an error: transformers itself would quietly start such a layer at random.
+
+    Args:
+        config: Which one.
+        device: Where it is to compute; see ``device.choose_device``.
 
     Raises:
         InputError: The model is missing, damaged, not reachable or of an unknown family.
@@ -123,12 +124,13 @@ def load_encoder(config: EncoderConfig) -> Encoder:
     if tokenizer.pad_token_id is None:
         raise InputError(f"{what}: the tokenizer in {folder} must have a padding token; save one with it")
     return Encoder(
-        model=model,
+        model=model.to(device),
         tokenizer=tokenizer,
         anatomy=anatomy,
         fingerprint=_fingerprint(folder),
         name=config.name,
         revision=folder.name if config.name != PACKAGED_ENCODER and not Path(config.name).is_dir() else None,
+        device=device,
     )
 
 

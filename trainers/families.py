@@ -121,7 +121,8 @@ def section(
 def run(part: PreTrainedModel, inputs: Tensor, mask_BT: Tensor | None) -> Tensor:
     """Return hidden_BTD of ids_BT, or of hidden_BTD that enters between layers; a text is segment 0 throughout."""
     name = "inputs_embeds" if inputs.is_floating_point() else "input_ids"
-    hidden_BTD: Tensor = part(**{name: inputs}, attention_mask=mask_BT).last_hidden_state
+    attended_BT = None if mask_BT is None else mask_BT.long()  # DeBERTa computes with it
+    hidden_BTD: Tensor = part(**{name: inputs}, attention_mask=attended_BT).last_hidden_state
     return hidden_BTD
 
 

@@ -83,7 +83,7 @@ class Source:
         device: Device = "cpu",
     ) -> None:
         self.depth = depth
-        self.device = device
+        self._device = device
         self.lengths_N = split.lengths_N
         self._labels_N = torch.from_numpy(split.labels_N)
         self._pad_id = pad_id
@@ -101,22 +101,22 @@ class Source:
 
     def batch(self, rows: Rows) -> Batch:
         """Gather the texts ``rows`` into one padded batch."""
-        labels_B = moved(self._labels_N[torch.from_numpy(rows)], self.device)
+        labels_B = moved(self._labels_N[torch.from_numpy(rows)], self._device)
         if self._pooled:
-            return Batch(moved(self._values[torch.from_numpy(rows)], self.device).float(), None, labels_B)
+            return Batch(moved(self._values[torch.from_numpy(rows)], self._device).float(), None, labels_B)
         lengths_B = self.lengths_N[rows]
         parts = [
             self._values[start : start + length]
             for start, length in zip(self._starts_N[rows], lengths_B, strict=True)
         ]
         fill = self._pad_id if self.depth is None else 0
-        padded = moved(pad_sequence(parts, batch_first=True, padding_value=fill), self.device)
+        padded = moved(pad_sequence(parts, batch_first=True, padding_value=fill), self._device)
         if self._mapped is not None and hasattr(mmap, "MADV_DONTNEED"):
             # What was read stays in the system's cache, for every worker, and leaves this process's memory.
             self._mapped.madvise(mmap.MADV_DONTNEED)
         mask_BT = padding_mask(torch.from_numpy(lengths_B))
         if mask_BT is not None:
-            mask_BT = moved(mask_BT, self.device)
+            mask_BT = moved(mask_BT, self._device)
         return Batch(padded.long() if self.depth is None else padded.float(), mask_BT, labels_B)
 
 
@@ -148,19 +148,21 @@ class Features:
         """Leave out what is mapped: another process maps it again."""
         return {**self.__dict__, "_sources": {}}
 
-    def source(self, name: SplitName, freeze_depth: int, *, device: Device = "cpu") -> Source:
+    def source(self, name: SplitName, freeze_depth: int) -> Source:
         """Return the split's inputs at the deepest stored point that ``freeze_depth`` leaves frozen.
 
         That is ``freeze_depth`` itself where it is stored, and otherwise the token ids.
         """
         depth = freeze_depth if freeze_depth in self.kept else None
         latest = self._sources.get(name)
-        if latest is None or (latest.depth, latest.device) != (depth, device):
+        if latest is None or latest.depth != depth:
             split: Split = getattr(self.splits, name)
             values = None if depth is None else _open(self._folders[name], depth, self.encoder.hidden_size)
             pad_id = self.encoder.tokenizer.pad_token_id
             # One depth a split stays mapped: what was read of it counts as this process's memory.
-            self._sources[name] = Source(split, depth=depth, values=values, pad_id=pad_id, device=device)
+            self._sources[name] = Source(
+                split, depth=depth, values=values, pad_id=pad_id, device=self.encoder.device
+            )
         return self._sources[name]
 
     def num_bytes(self) -> int:
@@ -188,7 +190,7 @@ def build_features(
     Args:
         encoder: The pre-trained encoder.
         splits: The tokenised texts.
-        config: Any of the study's fits; pooling, number format and device are read from it.
+        config: Any of the study's fits; pooling and number format are read from it.
         depths: Freeze depths that fits will ask for.
         directory: Of the cache.
         disk_bytes: What the cache may take.
@@ -203,10 +205,11 @@ def build_features(
             f"got {config.data.max_length}; lower it"
         )
     dtype = np.dtype(config.cache)
+    pooling = config.encoder.pooling
     named: dict[SplitName, Split] = {"train": splits.train, "validation": splits.validation}
     kept = _affordable(depths, list(named.values()), encoder, dtype=dtype, disk_bytes=disk_bytes)
     folders = {
-        name: directory / "features" / _key(encoder, split, dtype=dtype, config=config)
+        name: directory / "features" / _key(encoder, split, dtype=dtype, pooling=pooling)
         for name, split in named.items()
     }
     if not kept:
@@ -221,7 +224,7 @@ def build_features(
             for name, split in named.items():
                 if missing[name]:
                     for count in _build(
-                        encoder, split, folders[name], depths=missing[name], dtype=dtype, config=config
+                        encoder, split, folders[name], depths=missing[name], dtype=dtype, pooling=pooling
                     ):
                         done += count
                         on_progress(done, total)
@@ -250,7 +253,7 @@ def padding_mask(lengths_B: Tensor) -> Tensor | None:
     return torch.arange(longest)[None, :] < lengths_B[:, None]
 
 
-def _key(encoder: Encoder, split: Split, *, dtype: np.dtype[np.floating], config: TrainConfig) -> str:
+def _key(encoder: Encoder, split: Split, *, dtype: np.dtype[np.floating], pooling: str) -> str:
     """Name the folder of a split's features after everything that they depend on, the depth excepted.
 
     Texts, lengths kept and tokenizer are all in the token ids.
@@ -259,8 +262,8 @@ def _key(encoder: Encoder, split: Split, *, dtype: np.dtype[np.floating], config
         f"format {FORMAT}",
         encoder.fingerprint,
         dtype.name,
-        config.encoder.pooling,
-        config.device,
+        pooling,
+        encoder.device,
         f"torch {torch.__version__}",
         f"transformers {transformers.__version__}",
         hashlib.sha256(split.ids_S.tobytes()).hexdigest(),
@@ -301,13 +304,12 @@ def _build(
     *,
     depths: Sequence[int],
     dtype: np.dtype[np.floating],
-    config: TrainConfig,
+    pooling: str,
 ) -> Iterator[int]:
     """Run the prefix once over a split and store ``depths``, ascending; yields texts done since the last."""
     batches = sorted_batches(split.lengths_N, batch_size=BATCH_SIZE)
     pad_id = encoder.tokenizer.pad_token_id
-    source = Source(split, depth=None, values=None, pad_id=pad_id, device=config.device)
-    encoder.move_to(config.device)
+    source = Source(split, depth=None, values=None, pad_id=pad_id, device=encoder.device)
     pooler = getattr(encoder.model, POOLER, None)
     stages = [
         (depth, encoder.section(start=start, stop=depth))
@@ -329,7 +331,7 @@ def _build(
                 for depth, stage in stages:
                     hidden = run(stage, hidden, batch.mask_BT)
                     if depth == encoder.num_layers:
-                        pooled_BD = pool(hidden, batch.mask_BT, pooling=config.encoder.pooling, pooler=pooler)
+                        pooled_BD = pool(hidden, batch.mask_BT, pooling=pooling, pooler=pooler)
                         values[depth] = pooled_BD.cpu().numpy()
                     else:
                         tokens_SD = hidden if batch.mask_BT is None else hidden[batch.mask_BT]

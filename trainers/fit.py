@@ -138,12 +138,17 @@ def fit(
 
     Raises:
         FitError: The loss diverged or memory ran out.
-        InputError: The freeze depth exceeds the encoder's layers.
+        InputError: The freeze depth exceeds the encoder's layers, or the encoder is on another device.
     """
     if config.freeze_depth > features.encoder.num_layers:
         raise InputError(
             f"freeze_depth must be at most {features.encoder.num_layers}, the layers of "
             f"{features.encoder.name!r}, got {config.freeze_depth}; lower it"
+        )
+    if config.device != features.encoder.device:
+        raise InputError(
+            f"device must be {features.encoder.device!r}, where {features.encoder.name!r} was loaded, got "
+            f"{config.device!r}; load it there"
         )
     with (
         torch.random.fork_rng(devices=generators(config.device)),
@@ -168,9 +173,8 @@ class _Fit:
         self.config = config
         self.on_evaluation = on_evaluation
         self.peeks = peeks
-        self.train = features.source("train", config.freeze_depth, device=config.device)
-        self.validation = features.source("validation", config.freeze_depth, device=config.device)
-        features.encoder.move_to(config.device)
+        self.train = features.source("train", config.freeze_depth)
+        self.validation = features.source("validation", config.freeze_depth)
         self.network = Network(
             features.encoder,
             config,

@@ -62,6 +62,27 @@ def test_a_wrong_hub_name_is_an_error_offline(monkeypatch, tmp_path):
     assert message.endswith("mend the name, go online, or use a local directory or 'minilm'")
 
 
+def test_a_hub_models_revision_is_its_commit_whatever_branch_was_asked_for(folder, monkeypatch, tmp_path):
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    cached = tmp_path / "hub" / "models--somebody--model"
+    shutil.copytree(folder, cached / "snapshots" / commit)
+    (cached / "refs").mkdir()
+    (cached / "refs" / "main").write_text(commit)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    loaded = [load_encoder(EncoderConfig(name="somebody/model", revision=r)) for r in (None, "main", commit)]
+    assert [encoder.revision for encoder in loaded] == [commit] * 3
+
+
+def test_a_tokenizer_without_padding_is_an_error(folder):
+    path = folder / "tokenizer_config.json"
+    settings = json.loads(path.read_text()) | {"pad_token": None}
+    path.write_text(json.dumps(settings))
+    assert failure(folder) == (
+        f"encoder '{folder}': the tokenizer in {folder} must have a padding token; save one with it"
+    )
+
+
 def test_a_name_that_no_hub_id_can_have_is_an_error():
     assert failure("mini lm!") == (
         "encoder.name must be 'minilm', a directory or a hub id such as 'owner/model', got 'mini lm!'; mend the name"

@@ -1,10 +1,13 @@
 import copy
+import json
 import shutil
 
 import numpy as np
 import pytest
+import sentencepiece
 import torch
 from safetensors.torch import load_file, save_file
+from tokenizers import ByteLevelBPETokenizer
 from torch.nn import functional as F
 from transformers import (
     AlbertConfig,
@@ -21,10 +24,12 @@ from transformers import (
     MPNetConfig,
     RobertaConfig,
     T5Config,
+    ViTConfig,
     XLMRobertaConfig,
 )
 
 from trainers.config import EncoderConfig
+from trainers.data import encode
 from trainers.encoder import load_encoder, pool
 from trainers.errors import InputError
 from trainers.families import SUPPORTED, run
@@ -335,11 +340,21 @@ def test_the_models_own_pooling_needs_the_poolers_weights(folders, tmp_path):
             "GPT2Model, which does not keep embeddings and a list of layers where an encoder does",
         ),
         (
+            ViTConfig(
+                hidden_size=16,
+                num_hidden_layers=1,
+                num_attention_heads=2,
+                intermediate_size=24,
+                image_size=16,
+            ),
+            "ViTModel, which does not read text",
+        ),
+        (
             EsmConfig(**COMMON, position_embedding_type="absolute", emb_layer_norm_before=True),
             "EsmModel, whose layers, one after the other, do not give what the whole gives",
         ),
     ],
-    ids=["ALBERT", "T5", "BERT as decoder", "GPT-2", "ESM"],
+    ids=["ALBERT", "T5", "BERT as decoder", "GPT-2", "ViT", "ESM"],
 )
 def test_a_model_that_cannot_be_cut_is_refused_with_the_reason(tmp_path, tiny_encoder, config, reason):
     folder = write_model(tmp_path / "model", config, tiny_encoder.tokenizer)
@@ -378,3 +393,51 @@ def test_a_layers_operations_are_products_with_its_weights_and_attention(folders
         2 * weights + 4 * 16,
         10 * 2 * weights + 4 * 16 * 100,
     ]
+
+
+CORPUS = ["a good and moving film", "the plot was very dull", "music of a great and warm story"] * 20
+
+
+def sentencepiece_tokenizer(folder):
+    """Save a tokenizer as microsoft/deberta-v3-base has it: a SentencePiece model and no tokenizer.json."""
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(CORPUS),
+        model_prefix=str(folder / "spm"),
+        vocab_size=60,
+        hard_vocab_limit=False,
+        minloglevel=2,
+        pad_id=0,
+        unk_id=3,
+        pad_piece="[PAD]",
+        bos_piece="[CLS]",
+        eos_piece="[SEP]",
+        unk_piece="[UNK]",
+    )
+    settings = {"tokenizer_class": "DebertaV2Tokenizer", "do_lower_case": False, "vocab_type": "spm"}
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings))
+
+
+def byte_level_tokenizer(folder):
+    tokenizer = ByteLevelBPETokenizer()
+    special = ["<pad>", "<unk>", "<s>", "</s>", "<mask>"]
+    tokenizer.train_from_iterator(CORPUS, vocab_size=300, special_tokens=special, show_progress=False)
+    tokenizer.save_model(str(folder))
+    (folder / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": "RobertaTokenizer"}))
+
+
+@pytest.mark.parametrize(
+    ("family", "write_tokenizer"),
+    [("DeBERTa-v3", sentencepiece_tokenizer), ("RoBERTa", byte_level_tokenizer)],
+    ids=["SentencePiece", "byte-level BPE"],
+)
+def test_texts_are_tokenised_as_the_familys_own_tokenizer_does(folders, tmp_path, family, write_tokenizer):
+    folder = tmp_path / "model"
+    folder.mkdir()
+    for name in ("config.json", "model.safetensors"):
+        shutil.copy(folders(family) / name, folder)
+    write_tokenizer(folder)
+    tokenizer = load_encoder(EncoderConfig(name=str(folder))).tokenizer
+    texts = ["a good film", "the story was dull and warm", ""]
+    rows = encode(texts, tokenizer, max_length=64, head_tokens=None)
+    assert rows == tokenizer(texts)["input_ids"]
+    assert len(rows[1]) > len(rows[2]) == 2

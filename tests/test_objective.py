@@ -175,6 +175,11 @@ def test_configuration_is_kept_complete(run):
     assert {"freeze_depth", "seed", "epochs", "batch_size", "encoder"} <= set(config)
 
 
+def test_configuration_says_the_encoders_commit_and_device(run):
+    config = run(evaluation(1, 0.8, 0.85)).user_attrs["config"]
+    assert (config["encoder"]["revision"], config["device"]) == ("c0ffee", "cpu")
+
+
 def test_pruned_trial_carries_constraint_reason_and_the_epoch_it_stood_at(run):
     for _ in range(2):
         run(evaluation(0.5, 0.8, 0.85), evaluation(1.0, 0.8, 0.85))

@@ -62,6 +62,8 @@ def dissect(model: PreTrainedModel, name: str) -> Anatomy:
     """
     config: Any = model.config
     layers = next((path for path in LAYERS if _is_layer_list(model, path)), None)
+    if model.main_input_name != "input_ids":
+        raise _refusal(model, name, "which does not read text")
     if getattr(config, "is_encoder_decoder", False):
         raise _refusal(model, name, "which is an encoder-decoder")
     if getattr(config, "is_decoder", False):
@@ -171,7 +173,9 @@ def _refusal(model: PreTrainedModel, name: str, reason: str) -> InputError:
 
 def _is_layer_list(model: PreTrainedModel, path: str) -> bool:
     layers = _at(model, path)
-    return isinstance(layers, nn.ModuleList) and len(layers) == model.config.num_hidden_layers
+    return isinstance(layers, nn.ModuleList) and len(layers) == getattr(
+        model.config, "num_hidden_layers", None
+    )
 
 
 @torch.no_grad()

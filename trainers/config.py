@@ -98,7 +98,8 @@ class TrainConfig(Table):
         cache: Number format of the stored features.
         threads: Processor threads that compute the fit; another number rounds differently. Several fits of
             one thread beside one another are faster than one fit of several.
-        device: Where the fit is computed; another one rounds differently.
+        device: Where the fit is computed; another one rounds differently. On a GPU equal bits are not promised,
+            since some of its kernels add in no fixed order.
         seed: Of the head's first weights, the order of the batches and dropout.
     """
 

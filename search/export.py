@@ -6,12 +6,13 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
 from search.credentials import StorageOption, chosen_url
 from trainers.cli import launch
+from trainers.config import Device
 from trainers.errors import InputError
 from trainers.files import write_atomically
 
@@ -34,6 +35,10 @@ def export(
     to: Annotated[
         Path | None, Parameter(help="Folder for winner.toml and model/. [default: the study's folder]")
     ] = None,
+    device: Annotated[
+        Device | Literal["auto"] | None,
+        Parameter(help="Where to fit it again. [default: where the trial ran]"),
+    ] = None,
 ) -> int:
     """Write the winner's configuration, fit it again and save the model."""
     from search.spec import find_study, load_spec
@@ -41,7 +46,7 @@ def export(
     from trainers.config import TrainConfig
     from trainers.encoder import encoder_fingerprint
     from trainers.model import save
-    from trainers.train import describe_evaluation, describe_result, train
+    from trainers.train import describe_evaluation, describe_result, on_device, train
 
     path = find_study(study)
     spec = load_spec(path)
@@ -50,6 +55,7 @@ def export(
     chosen = choose(opened, trial)
     config = TrainConfig.model_validate(chosen.user_attrs["config"])
     check_same_encoder(opened, spec, encoder_fingerprint(config.encoder))
+    config = on_device(config, device)
     folder = to or results_dir(path, spec)
     print(f"trial {chosen.number}: validation accuracy {_percent(chosen)}; fitting it again", flush=True)  # noqa: T201
     result, classifier = train(

@@ -12,6 +12,7 @@ from search.live import Live
 from search.pruning import FeasiblePruner, step_of
 from search.space import suggest
 from search.spec import Score, StudySpec
+from trainers.encoder import Encoder
 from trainers.features import Features
 from trainers.fit import Cost, Evaluation, fit
 
@@ -41,15 +42,17 @@ class Attempt:
         trial: Just asked for.
         spec: Of the study.
         live: What the terminal shows.
-        num_layers: Of the encoder.
+        encoder: What is fitted on.
 
     Attributes:
-        config: What is to be fitted.
+        config: What is to be fitted, pinned to the encoder's commit and device.
     """
 
     @held_back()
-    def __init__(self, trial: optuna.Trial, spec: StudySpec, live: Live, *, num_layers: int) -> None:
-        self.config = suggest(trial, spec, num_layers=num_layers)
+    def __init__(self, trial: optuna.Trial, spec: StudySpec, live: Live, *, encoder: Encoder) -> None:
+        config = suggest(trial, spec, num_layers=encoder.num_layers)
+        pinned = config.encoder.model_copy(update={"revision": encoder.revision})
+        self.config = config.model_copy(update={"encoder": pinned, "device": encoder.device})
         self._trial = trial
         self._spec = spec
         self._live = live
@@ -103,7 +106,7 @@ def objective(trial: optuna.Trial, spec: StudySpec, features: Features, live: Li
         optuna.TrialPruned: The trial does not keep up with its feasible peers.
         FitError: The fit failed for a named reason.
     """
-    attempt = Attempt(trial, spec, live, num_layers=features.encoder.num_layers)
+    attempt = Attempt(trial, spec, live, encoder=features.encoder)
     result = fit(attempt.config, features, peeks=spec.pruning.rungs, on_evaluation=attempt.evaluated)
     return attempt.fitted(result.figures())
 

@@ -13,6 +13,7 @@ from cyclopts import Parameter
 
 from search.credentials import StorageOption, chosen_url
 from trainers.cli import launch
+from trainers.config import Device
 from trainers.errors import InputError
 
 if TYPE_CHECKING:
@@ -42,6 +43,9 @@ def run(
     workers: Annotated[
         Literal["auto"] | int, Parameter(help="Trials under way at once; auto keeps every core busy.")
     ] = "auto",
+    device: Annotated[
+        Device | Literal["auto"], Parameter(help="Where to fit; auto takes a GPU if there is one.")
+    ] = "auto",
 ) -> int:
     """Search a study until it has so many finished trials; the same command continues it."""
     from search.report import command_options, make_report
@@ -58,7 +62,16 @@ def run(
     interrupted = False
     if len(finished(opened.get_trials(deepcopy=False))) < trials:  # else spare the heavy imports
         try:
-            _search(opened, spec, path, num_trials=trials, timeout=timeout, recipes=recipes, workers=workers)
+            _search(
+                opened,
+                spec,
+                path,
+                num_trials=trials,
+                timeout=timeout,
+                recipes=recipes,
+                workers=workers,
+                device=device,
+            )
         except KeyboardInterrupt:
             interrupted = True
     make_report(opened, spec, results_dir(path, spec), command_options(study, storage))
@@ -96,6 +109,7 @@ def _search(
     timeout: float | None,
     recipes: str,
     workers: int | Literal["auto"],
+    device: Device | Literal["auto"],
 ) -> None:
     """Prepare data and features, then run trials."""
     from filelock import FileLock, Timeout
@@ -111,6 +125,7 @@ def _search(
     if workers != 1:
         warm_up()
     from search.workers import number_of_workers, run_trials  # heavy: both processes import at once
+    from trainers.device import choose_device
 
     lock = FileLock(results_dir(path, spec) / "search.lock")
     try:
@@ -128,7 +143,7 @@ def _search(
             found = recover(study)
         if found:
             live.message(f"{found} trial(s) of a killed search were found and enqueued again")
-        features = _prepare(study, spec, live)
+        features = _prepare(study, spec, live, choose_device(device))
         with held_back():
             _enqueue(study, spec, _recipe_names(spec, recipes), num_layers=features.encoder.num_layers)
         deadline = None if timeout is None else started + timeout
@@ -144,20 +159,23 @@ def _search(
                 workers,
                 threads=spec.any_config().threads,
                 trials_left=num_trials - len(finished(study.get_trials(deepcopy=False))),
+                device=features.encoder.device,
             ),
         )
         with held_back():
-            _note_peak(study)
+            _note_peak(study, features.encoder.device)
 
 
-def _note_peak(study: optuna.Study) -> None:
+def _note_peak(study: optuna.Study, device: Device) -> None:
     """Measure the processor, and keep the best figure: whatever else ran on the machine lowered the others."""
     from search.account import measure_peak_flops
 
+    if device != "cpu":  # a GPU's fits are not to be held against the processor
+        return
     study.set_user_attr("peak_flops", max(measure_peak_flops(), study.user_attrs.get("peak_flops", 0.0)))
 
 
-def _prepare(study: optuna.Study, spec: StudySpec, live: Live) -> Features:
+def _prepare(study: optuna.Study, spec: StudySpec, live: Live, device: Device) -> Features:
     """Load encoder and texts and store the features of every depth that a trial can ask for."""
     from search.interrupts import held_back
     from search.recipes import RECIPES
@@ -169,9 +187,10 @@ def _prepare(study: optuna.Study, spec: StudySpec, live: Live) -> Features:
     began = time.monotonic()
     live.stage("measuring what the processor can do")
     with held_back():
-        _note_peak(study)
+        _note_peak(study, device)
     live.stage(f"loading encoder {spec.encoder.name}")
-    encoder = load_encoder(spec.encoder)
+    revision = study.user_attrs.get("encoder_revision") or spec.encoder.revision  # a branch may have moved on
+    encoder = load_encoder(spec.encoder.model_copy(update={"revision": revision}), device=device)
     check_same_encoder(study, spec, encoder.fingerprint)
     deepest = max(spec.depths())
     if deepest > encoder.num_layers:
@@ -196,6 +215,7 @@ def _prepare(study: optuna.Study, spec: StudySpec, live: Live) -> Features:
     )
     known = {
         "num_layers": encoder.num_layers,
+        "encoder_revision": encoder.revision,
         "encoder_sha256": encoder.fingerprint,
         "cache_bytes": features.num_bytes(),
         "preparation_seconds": study.user_attrs.get("preparation_seconds", 0.0) + time.monotonic() - began,

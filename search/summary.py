@@ -40,6 +40,7 @@ def summarise(study: Study, spec: StudySpec) -> dict[str, Any]:
             ``repeated`` failures; ``running``, ``waiting``; ``pruned_by_reason``, ``failed_by_reason``.
         cost: ``wall_seconds`` over all starts, ``cache_bytes``; ``trial_seconds``, ``tokens`` of all trials;
             ``account``, see there.
+        encoder: ``name``, ``revision`` (the commit of a hub model) and ``sha256``.
         data: What was found in the data.
         versions: Of the software that wrote the report.
         trials: A row for every trial: ``number``, ``state``, ``feasible``, ``value``, ``settings`` and what is
@@ -74,6 +75,11 @@ def summarise(study: Study, spec: StudySpec) -> dict[str, Any]:
             "trial_seconds": sum(r["seconds"] or 0.0 for r in rows),
             "tokens": sum(r["tokens"] or 0 for r in rows),
             "account": account(attributes, trials),
+        },
+        "encoder": {
+            "name": spec.encoder.name,
+            "revision": attributes.get("encoder_revision"),
+            "sha256": attributes.get("encoder_sha256"),
         },
         "data": attributes.get("data"),
         "versions": {"python": platform.python_version()} | {name: version(name) for name in VERSIONS},

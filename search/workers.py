@@ -19,6 +19,7 @@ from search.results import finished
 from search.space import trial_seed
 from search.spec import StudySpec
 from search.storage import claim, fail, recover, retry
+from trainers.config import Device
 from trainers.errors import FitError
 from trainers.features import Features
 
@@ -68,15 +69,20 @@ def run_trials(
             search.note_wall_time()
 
 
-def number_of_workers(wanted: int | Literal["auto"], *, threads: int, trials_left: int) -> int:
+def number_of_workers(
+    wanted: int | Literal["auto"], *, threads: int, trials_left: int, device: Device = "cpu"
+) -> int:
     """Return how many trials shall be under way at once.
 
     Args:
         wanted: By the user; ``auto`` is a worker for as many threads as the machine has cores for it: two
-            fits of one thread are half as fast again as one fit of two after the other.
+            fits of one thread are half as fast again as one fit of two after the other. On a GPU it is one.
         threads: Of a fit.
         trials_left: More workers than these would have nothing to do.
+        device: Where fits compute.
     """
+    if wanted == "auto" and device != "cpu":
+        wanted = 1
     number = max(1, joblib.cpu_count(only_physical_cores=True) // threads) if wanted == "auto" else wanted
     return max(1, min(number, trials_left))
 
@@ -167,7 +173,7 @@ def _run_in_processes(search: _Search, features: Features, num_workers: int) -> 
         while True:
             while crew.has_room and search.wants_another(len(under_way)):
                 trial = search.begin()
-                attempt = Attempt(trial, search.spec, search.live, num_layers=features.encoder.num_layers)
+                attempt = Attempt(trial, search.spec, search.live, encoder=features.encoder)
                 under_way[trial.number] = trial, attempt
                 crew.begin(trial.number, attempt.config)
             if not under_way:

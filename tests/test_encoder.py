@@ -10,18 +10,11 @@ import torch
 from pydantic import ValidationError
 from safetensors.torch import load_file, save_file
 from torch import nn
-from transformers import DistilBertConfig, DistilBertModel, ElectraConfig, ElectraModel
 
 from trainers.config import EncoderConfig
-from trainers.encoder import (
-    PACKAGED_SHA256,
-    attention_mask,
-    encoder_fingerprint,
-    load_encoder,
-    pool,
-    set_dropout,
-)
+from trainers.encoder import PACKAGED_SHA256, encoder_fingerprint, load_encoder, pool
 from trainers.errors import InputError
+from trainers.families import set_dropout
 
 
 @pytest.fixture
@@ -58,17 +51,6 @@ def test_a_local_encoder_has_no_revision(tiny_encoder):
     assert tiny_encoder.revision is None
 
 
-def test_embeddings_and_layers_make_up_the_whole_model(tiny_encoder):
-    ids_BT = torch.tensor([[2, 7, 8, 9, 3], [2, 10, 3, 0, 0]])
-    mask_BT = ids_BT != 0
-    with torch.no_grad():
-        expected_BTD = tiny_encoder.model(input_ids=ids_BT, attention_mask=mask_BT.long()).last_hidden_state
-        hidden_BTD = tiny_encoder.embeddings(input_ids=ids_BT)
-        for layer in tiny_encoder.layers:
-            hidden_BTD = layer(hidden_BTD, attention_mask=attention_mask(mask_BT))
-    torch.testing.assert_close(hidden_BTD[mask_BT], expected_BTD[mask_BT])
-
-
 def test_a_missing_directory_is_an_error(tmp_path):
     name = tmp_path / "none"
     assert failure(name) == f"encoder.name must be an existing directory, got '{name}'; mend the path"
@@ -82,6 +64,27 @@ def test_a_wrong_hub_name_is_an_error_offline(monkeypatch, tmp_path):
         "encoder.name = 'nobody/no-such-model' is no directory and cannot be fetched from the hub (OfflineModeIsEnabled"
     )
     assert message.endswith("mend the name, go online, or use a local directory or 'minilm'")
+
+
+def test_a_hub_models_revision_is_its_commit_whatever_branch_was_asked_for(folder, monkeypatch, tmp_path):
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    cached = tmp_path / "hub" / "models--somebody--model"
+    shutil.copytree(folder, cached / "snapshots" / commit)
+    (cached / "refs").mkdir()
+    (cached / "refs" / "main").write_text(commit)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    loaded = [load_encoder(EncoderConfig(name="somebody/model", revision=r)) for r in (None, "main", commit)]
+    assert [encoder.revision for encoder in loaded] == [commit] * 3
+
+
+def test_a_tokenizer_without_padding_is_an_error(folder):
+    path = folder / "tokenizer_config.json"
+    settings = json.loads(path.read_text()) | {"pad_token": None}
+    path.write_text(json.dumps(settings))
+    assert failure(folder) == (
+        f"encoder '{folder}': the tokenizer in {folder} must have a padding token; save one with it"
+    )
 
 
 def test_a_name_that_no_hub_id_can_have_is_an_error():
@@ -170,32 +173,6 @@ def test_a_missing_tokenizer_is_an_error(folder):
 def test_a_damaged_tokenizer_is_an_error(folder):
     (folder / "tokenizer.json").write_text("{")
     assert f"encoder '{folder}': no usable tokenizer in {folder}: " in failure(folder)
-
-
-def small(config_class, **options):
-    common = {
-        "vocab_size": 60,
-        "num_hidden_layers": 1,
-        "num_attention_heads": 2,
-        "max_position_embeddings": 32,
-    }
-    return config_class(**common, **options)
-
-
-@pytest.mark.parametrize(
-    "model",
-    [
-        DistilBertModel(DistilBertConfig(vocab_size=60, dim=16, hidden_dim=16, n_layers=1, n_heads=2)),
-        ElectraModel(small(ElectraConfig, embedding_size=8, hidden_size=16, intermediate_size=16)),
-    ],
-    ids=["distilbert", "projected electra"],
-)
-def test_a_family_that_cannot_be_cut_is_an_error(folder, model):
-    model.save_pretrained(folder)
-    assert failure(folder) == (
-        f"encoder '{folder}' is a {type(model).__name__}, whose layers cannot be cut; use a BERT-like encoder "
-        "with .embeddings and .encoder.layer"
-    )
 
 
 def test_the_fingerprint_does_not_depend_on_the_place(folder, tiny_encoder):

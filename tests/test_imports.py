@@ -16,7 +16,8 @@ LAYERS = {
     "trainers": (
         "errors",
         "config files cli model_files",
-        "metrics stopping batching head data encoder",
+        "metrics stopping batching head data device families",
+        "encoder",
         "features",
         "network",
         "fit",

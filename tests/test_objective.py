@@ -27,7 +27,7 @@ SPEC = StudySpec.model_validate(
         "pruning": {"rungs": [0.5, 1.0], "keep": 0.34, "peers": 2},
     }
 )
-FEATURES = SimpleNamespace(encoder=SimpleNamespace(num_layers=2))
+FEATURES = SimpleNamespace(encoder=SimpleNamespace(num_layers=2, revision="c0ffee", device="cpu"))
 
 
 class QuietLive:
@@ -173,6 +173,11 @@ def test_configuration_is_kept_complete(run):
     assert config["ceiling"] == 0.9
     assert config["data"]["train"] == 40
     assert {"freeze_depth", "seed", "epochs", "batch_size", "encoder"} <= set(config)
+
+
+def test_configuration_says_the_encoders_commit_and_device(run):
+    config = run(evaluation(1, 0.8, 0.85)).user_attrs["config"]
+    assert (config["encoder"]["revision"], config["device"]) == ("c0ffee", "cpu")
 
 
 def test_pruned_trial_carries_constraint_reason_and_the_epoch_it_stood_at(run):

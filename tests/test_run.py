@@ -1,4 +1,5 @@
 import contextlib
+import dataclasses
 import json
 import signal
 import sqlite3
@@ -8,6 +9,7 @@ import filelock
 import optuna
 import pytest
 
+import trainers.encoder
 from search.run import main
 from search.spec import load_spec
 from search.storage import open_study
@@ -314,3 +316,35 @@ def test_storage_url_keeps_the_study_elsewhere(write_tiny_study, tmp_path, capsy
     assert f"--storage {url}" in capsys.readouterr().out
     assert len(optuna.load_study(storage=url, study_name="tiny").trials) == 1
     assert not (tmp_path / "tiny" / "study.db").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("tiny_reviews")
+def test_a_continued_search_takes_the_commit_that_it_was_begun_with(write_tiny_study, tmp_path, monkeypatch):
+    asked_for = []
+    real = trainers.encoder.load_encoder
+
+    def from_hub(config, **options):
+        asked_for.append(config.revision)
+        return dataclasses.replace(real(config, **options), revision="c0ffee")
+
+    monkeypatch.setattr(trainers.encoder, "load_encoder", from_hub)
+    path = write_tiny_study(tmp_path)
+    for trials in ("1", "2"):
+        assert main(["--trials", trials, "--workers", "1", "--study", str(path), "--recipes", "none"]) == 0
+    assert asked_for == [None, "c0ffee"]
+    assert [t.user_attrs["config"]["encoder"]["revision"] for t in trials_of(path)] == ["c0ffee"] * 2
+    assert report_of(path)["encoder"]["revision"] == "c0ffee"
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("tiny_reviews")
+def test_a_device_that_is_not_there_is_an_error_before_any_trial(
+    write_tiny_study, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    path = write_tiny_study(tmp_path)
+    assert mistake(capsys, "--study", path, "--device", "cuda", "--workers", "1").startswith(
+        "error: device must be one that this machine has ("
+    )
+    assert trials_of(path) == []

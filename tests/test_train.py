@@ -156,3 +156,18 @@ def test_a_real_fit_of_real_reviews_is_repeated_to_the_bit_and_saved(tmp_path, m
     save(classifier, tmp_path / "model")
     texts = ["A wonderful, moving film.", "A waste of time."]
     assert np.array_equal(load(tmp_path / "model").predict_proba(texts), classifier.predict_proba(texts))
+
+
+def test_a_device_that_is_not_there_is_an_error(winner, capsys, monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    winner.write_text('device = "cuda"\n' + winner.read_text())
+    assert main([str(winner)]) == 2
+    assert capsys.readouterr().err.startswith("error: device must be one that this machine has (")
+
+
+def test_another_device_can_be_taken_than_the_files(winner, capsys):
+    assert main([str(winner)]) == 0
+    expected = fingerprint(capsys.readouterr().out)
+    winner.write_text('device = "cuda"\n' + winner.read_text())
+    assert main([str(winner), "--device", "cpu"]) == 0
+    assert fingerprint(capsys.readouterr().out) == expected

@@ -114,6 +114,11 @@ def test_number_of_workers(monkeypatch, wanted, cores, threads, left, number):
     assert number_of_workers(wanted, threads=threads, trials_left=left) == number
 
 
+def test_a_gpu_has_one_worker_unless_more_are_asked_for():
+    assert number_of_workers("auto", threads=1, trials_left=50, device="cuda") == 1
+    assert number_of_workers(3, threads=1, trials_left=50, device="cuda") == 3
+
+
 def test_pruned_trials_count(search_on):
     study = make_study()
     search_on(study, 3, plan={1: optuna.TrialPruned("rung")})

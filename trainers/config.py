@@ -13,7 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from trainers.errors import CONTROL, InputError, describe
 
 Source = Literal["imdb", "rotten_tomatoes"]
-Pooling = Literal["mean", "cls"]
+Pooling = Literal["mean", "cls", "model"]
+Device = Literal["cpu", "cuda", "mps"]
 Schedule = Literal["constant", "linear"]
 
 PACKAGED_ENCODER = "minilm"
@@ -66,7 +67,8 @@ class EncoderConfig(Table):
     Attributes:
         name: ``minilm`` (packaged), a local directory, or a hub id.
         revision: Branch, tag or commit of a hub id.
-        pooling: ``mean`` over the tokens, or the first token (``cls``).
+        pooling: ``mean`` over the tokens, the first token (``cls``), or what the encoder's own pooler makes of
+            it (``model``), where it has one; below full depth the pooler is trained, at full depth frozen.
     """
 
     name: str = Field(default=PACKAGED_ENCODER, min_length=1)
@@ -110,6 +112,8 @@ class TrainConfig(Table):
         cache: Number format of the stored features.
         threads: Processor threads that compute the fit; another number rounds differently. Several fits of
             one thread beside one another are faster than one fit of several.
+        device: Where the fit is computed; another one rounds differently. On a GPU equal bits are not promised,
+            since some of its kernels add in no fixed order.
         seed: Of the head's first weights, the order of the batches and dropout.
     """
 
@@ -132,6 +136,7 @@ class TrainConfig(Table):
     ceiling: float | None = Field(default=None, gt=0, le=1)
     cache: Literal["float16", "float32"] = "float16"
     threads: int = Field(default=1, ge=1, le=1024)
+    device: Device = "cpu"
     seed: int = Field(default=0, ge=0)
 
 

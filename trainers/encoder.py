@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,8 +18,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from trainers.config import PACKAGED_ENCODER, EncoderConfig
+from trainers.config import PACKAGED_ENCODER, Device, EncoderConfig
 from trainers.errors import InputError
+from trainers.families import EMBEDDINGS, POOLER, Anatomy, dissect, section, weights_a_token
 from trainers.model_files import WEIGHTS, check_files, digests, fingerprint
 
 if TYPE_CHECKING:
@@ -43,20 +44,27 @@ class Encoder:
     Attributes:
         model: The whole model, in eval mode.
         tokenizer: Its tokenizer.
-        embeddings: Token ids -> hidden_BTD.
-        layers: Its layers, lowest first.
+        anatomy: Where the model's parts stand.
         fingerprint: SHA-256 over weights, configuration and tokenizer.
         name: As the user gave it.
         revision: The commit of a hub model; None for local ones.
+        device: Where its weights are, and where all that reads it computes.
     """
 
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
-    embeddings: nn.Module
-    layers: nn.ModuleList
+    anatomy: Anatomy
     fingerprint: str
     name: str
     revision: str | None
+    device: Device
+
+    @property
+    def layers(self) -> nn.ModuleList:
+        """Its layers, lowest first."""
+        layers = self.model.get_submodule(self.anatomy.layers)
+        assert isinstance(layers, nn.ModuleList)  # noqa: S101
+        return layers
 
     @property
     def num_layers(self) -> int:
@@ -69,25 +77,37 @@ class Encoder:
         return int(self.model.config.hidden_size)
 
     @property
-    def max_length(self) -> int:
-        """Tokens that its position embeddings reach."""
-        padding_index = getattr(self.embeddings, "padding_idx", None)  # RoBERTa counts from behind it
+    def max_length(self) -> int | None:
+        """Tokens that its position embeddings reach; None where positions are relative or rotary."""
+        embeddings: Any = self.model.get_submodule(EMBEDDINGS)
+        table = getattr(embeddings, "position_embeddings", None)
+        if table is None:
+            return None
+        padding_index = getattr(embeddings, "padding_idx", None)  # RoBERTa counts from behind it
         reserved = 0 if padding_index is None else padding_index + 1
-        return int(self.model.config.max_position_embeddings) - reserved
+        return int(table.num_embeddings) - reserved
 
     def layer_flops(self, lengths_N: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
         """Return the operations of one layer's forward pass over each text: products of matrices alone."""
-        hidden = self.hidden_size
-        inner = getattr(self.model.config, "intermediate_size", 4 * hidden)
         length_N = lengths_N.astype(np.float64)
-        return length_N * (8 * hidden**2 + 4 * hidden * inner + 4 * hidden * length_N)
+        return length_N * (2 * weights_a_token(self.layers[0]) + 4 * self.hidden_size * length_N)
+
+    def section(
+        self, *, start: int | None, stop: int, parts: Mapping[str, nn.Module] | None = None
+    ) -> PreTrainedModel:
+        """Return what runs the layers from ``start`` to ``stop``; see ``families.section``."""
+        return section(self.model, self.anatomy, start=start, stop=stop, parts=parts)
 
 
-def load_encoder(config: EncoderConfig) -> Encoder:
+def load_encoder(config: EncoderConfig, *, device: Device = "cpu") -> Encoder:
     """Load and check a pre-trained encoder.
 
     Safetensors only, no remote code. A layer that is missing from the file, or a weight that is not
     finite, is an error: transformers itself would quietly start such a layer at random.
+
+    Args:
+        config: Which one.
+        device: Where it is to compute; see ``device.choose_device``.
 
     Raises:
         InputError: The model is missing, damaged, not reachable or of an unknown family.
@@ -102,22 +122,25 @@ def load_encoder(config: EncoderConfig) -> Encoder:
         AutoModel,
         folder,
         what=what,
-        unused="pooler.",  # many checkpoints rightly lack it
+        unused=f"{POOLER}.",  # many checkpoints rightly lack it
         trust_remote_code=False,
         dtype=torch.float32,
-        attn_implementation="sdpa",
     ).requires_grad_(requires_grad=False)
+    anatomy = dissect(model, config.name)
+    if config.pooling == "model":
+        _check_pooler(model, folder, what=what)
     tokenizer = load_tokenizer(folder, what=what)
-    embeddings, layers = cut(model, config.name)
+    if tokenizer.pad_token_id is None:
+        raise InputError(f"{what}: the tokenizer in {folder} must have a padding token; save one with it")
     check_vocabulary(model, tokenizer, what=what)
     return Encoder(
-        model=model,
+        model=model.to(device),
         tokenizer=tokenizer,
-        embeddings=embeddings,
-        layers=layers,
+        anatomy=anatomy,
         fingerprint=fingerprint(sums),
         name=config.name,
         revision=folder.name if config.name != PACKAGED_ENCODER and not Path(config.name).is_dir() else None,
+        device=device,
     )
 
 
@@ -130,30 +153,27 @@ def encoder_fingerprint(config: EncoderConfig) -> str:
     return fingerprint(digests(_locate(config)))
 
 
-def attention_mask(mask_BT: Tensor | None) -> Tensor | None:
-    """Turn a padding mask (True = token) into what a layer takes; None, nothing padded, stays None."""
-    return None if mask_BT is None else mask_BT[:, None, None, :]
+def pool(
+    hidden_BTD: Tensor, mask_BT: Tensor | None, *, pooling: str, pooler: nn.Module | None = None
+) -> Tensor:
+    """Reduce token vectors to one vector a text, pooled_BD; padding does not count.
 
-
-def pool(hidden_BTD: Tensor, mask_BT: Tensor | None, *, pooling: str) -> Tensor:
-    """Reduce token vectors to one vector a text, pooled_BD; padding does not count."""
+    Args:
+        hidden_BTD: What the last layer gives.
+        mask_BT: True where there is a token; None if nothing is padded.
+        pooling: One of ``config.Pooling``.
+        pooler: The encoder's own, for ``model``.
+    """
+    if pooling == "model":
+        assert pooler is not None  # noqa: S101
+        pooled_BD: Tensor = pooler(hidden_BTD)
+        return pooled_BD
     if pooling == "cls":
         return hidden_BTD[:, 0]
     if mask_BT is None:
         return hidden_BTD.mean(dim=1)
     weight_BT1 = mask_BT[..., None].to(hidden_BTD.dtype)
     return (hidden_BTD * weight_BT1).sum(dim=1) / weight_BT1.sum(dim=1)
-
-
-def set_dropout(module: nn.Module, rate: float) -> None:
-    """Set hidden dropout to ``rate`` and attention dropout to 0 in a copied encoder part.
-
-    Attention dropout above 0 drops scaled_dot_product_attention to its slow kernel on the CPU (about 80
-    against 129 GFLOP/s over a training step of MiniLM).
-    """
-    for path, part in module.named_modules():
-        if isinstance(part, nn.Dropout):
-            part.p = 0.0 if path.endswith("attention.self.dropout") else rate
 
 
 def _locate(config: EncoderConfig) -> Path:
@@ -317,23 +337,22 @@ def _first_line(error: Exception) -> str:
     return next(iter(str(error).splitlines()), "")[:200]
 
 
-def cut(model: PreTrainedModel, name: str) -> tuple[nn.Module, nn.ModuleList]:
-    """Return embeddings and layers, between which the model can be cut.
+def _check_pooler(model: PreTrainedModel, folder: Path, *, what: str) -> None:
+    """Refuse pooling by a pooler that the family or the checkpoint lacks: transformers would make one up."""
+    from safetensors import safe_open
 
-    Raises:
-        InputError: Its family keeps them elsewhere.
-    """
-    embeddings = getattr(model, "embeddings", None)
-    layers = getattr(getattr(model, "encoder", None), "layer", None)
-    projected = hasattr(
-        model, "embeddings_project"
-    )  # small ELECTRA: more than embeddings stand below layer 1
-    if not isinstance(embeddings, nn.Module) or not isinstance(layers, nn.ModuleList) or projected:
+    remedy = "; set it to 'mean' or 'cls'"
+    if not isinstance(getattr(model, POOLER, None), nn.Module):
         raise InputError(
-            f"encoder {name!r} is a {type(model).__name__}, whose layers cannot be cut; use a BERT-like "
-            "encoder with .embeddings and .encoder.layer"
+            f"encoder.pooling = 'model' needs an encoder with a pooler of its own, which a "
+            f"{type(model).__name__} has not{remedy}"
         )
-    return embeddings, layers
+    with safe_open(folder / WEIGHTS, framework="pt") as file:
+        if not any(f"{POOLER}." in key for key in file.keys()):  # noqa: SIM118
+            raise InputError(
+                f"encoder.pooling = 'model' needs the pooler's weights, which {what} lacks in "
+                f"{folder / WEIGHTS}{remedy}"
+            )
 
 
 def _check_known(folder: Path, sums: dict[str, str], config: EncoderConfig, *, what: str) -> None:

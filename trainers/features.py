@@ -33,10 +33,12 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from trainers.batching import Rows, sorted_batches
-from trainers.config import TrainConfig
+from trainers.config import Device, TrainConfig
 from trainers.data import Split, Splits
-from trainers.encoder import Encoder, attention_mask, pool
+from trainers.device import moved, resident
+from trainers.encoder import Encoder, pool
 from trainers.errors import InputError
+from trainers.families import POOLER, run
 
 FORMAT = 1
 _KEY = re.compile(r"[0-9a-f]{32}")
@@ -70,12 +72,20 @@ class Source:
         depth: Layers that were already run; None hands out token ids.
         values: Stored activations: values_SD in file order, or values_ND (pooled) at full depth.
         pad_id: Token id that fills up short texts.
+        device: Where batches go, and stored activations, too, if they fit.
     """
 
     def __init__(
-        self, split: Split, *, depth: int | None, values: npt.NDArray[np.floating] | None, pad_id: int
+        self,
+        split: Split,
+        *,
+        depth: int | None,
+        values: npt.NDArray[np.floating] | None,
+        pad_id: int,
+        device: Device = "cpu",
     ) -> None:
         self.depth = depth
+        self._device = device
         self.lengths_N = split.lengths_N
         self._labels_N = torch.from_numpy(split.labels_N)
         self._pad_id = pad_id
@@ -85,7 +95,7 @@ class Source:
             self._values = torch.from_numpy(split.ids_S)
             self._starts_N = split.offsets_N1[:-1]
         else:
-            self._values = torch.from_numpy(values)
+            self._values = resident(torch.from_numpy(values), device)
             self._starts_N = np.arange(len(split)) if self._pooled else _starts_in_file(split.lengths_N)
 
     def __len__(self) -> int:
@@ -93,20 +103,22 @@ class Source:
 
     def batch(self, rows: Rows) -> Batch:
         """Gather the texts ``rows`` into one padded batch."""
-        labels_B = self._labels_N[torch.from_numpy(rows)]
+        labels_B = moved(self._labels_N[torch.from_numpy(rows)], self._device)
         if self._pooled:
-            return Batch(self._values[torch.from_numpy(rows)].float(), None, labels_B)
+            return Batch(moved(self._values[torch.from_numpy(rows)], self._device).float(), None, labels_B)
         lengths_B = self.lengths_N[rows]
         parts = [
             self._values[start : start + length]
             for start, length in zip(self._starts_N[rows], lengths_B, strict=True)
         ]
         fill = self._pad_id if self.depth is None else 0
-        padded = pad_sequence(parts, batch_first=True, padding_value=fill)
+        padded = moved(pad_sequence(parts, batch_first=True, padding_value=fill), self._device)
         if self._mapped is not None and hasattr(mmap, "MADV_DONTNEED"):
             # What was read stays in the system's cache, for every worker, and leaves this process's memory.
             self._mapped.madvise(mmap.MADV_DONTNEED)
         mask_BT = padding_mask(torch.from_numpy(lengths_B))
+        if mask_BT is not None:
+            mask_BT = moved(mask_BT, self._device)
         return Batch(padded.long() if self.depth is None else padded.float(), mask_BT, labels_B)
 
 
@@ -150,7 +162,9 @@ class Features:
             values = None if depth is None else _open(self._folders[name], depth, self.encoder.hidden_size)
             pad_id = self.encoder.tokenizer.pad_token_id
             # One depth a split stays mapped: what was read of it counts as this process's memory.
-            self._sources[name] = Source(split, depth=depth, values=values, pad_id=pad_id)
+            self._sources[name] = Source(
+                split, depth=depth, values=values, pad_id=pad_id, device=self.encoder.device
+            )
         return self._sources[name]
 
     def num_bytes(self) -> int:
@@ -187,7 +201,7 @@ def build_features(
     Raises:
         InputError: The cache cannot be written, or texts are longer than the encoder reads.
     """
-    if config.data.max_length > encoder.max_length:
+    if encoder.max_length is not None and config.data.max_length > encoder.max_length:
         raise InputError(
             f"data.max_length must be at most {encoder.max_length}, the positions of {encoder.name!r}, "
             f"got {config.data.max_length}; lower it"
@@ -251,6 +265,7 @@ def _key(encoder: Encoder, split: Split, *, dtype: np.dtype[np.floating], poolin
         encoder.fingerprint,
         dtype.name,
         pooling,
+        encoder.device,
         f"torch {torch.__version__}",
         f"transformers {transformers.__version__}",
         hashlib.sha256(split.ids_S.tobytes()).hexdigest(),
@@ -293,9 +308,15 @@ def _build(
     dtype: np.dtype[np.floating],
     pooling: str,
 ) -> Iterator[int]:
-    """Run the prefix once over a split and store every depth asked for; yields texts done since the last."""
+    """Run the prefix once over a split and store ``depths``, ascending; yields texts done since the last."""
     batches = sorted_batches(split.lengths_N, batch_size=BATCH_SIZE)
-    source = Source(split, depth=None, values=None, pad_id=encoder.tokenizer.pad_token_id)
+    pad_id = encoder.tokenizer.pad_token_id
+    source = Source(split, depth=None, values=None, pad_id=pad_id, device=encoder.device)
+    pooler = getattr(encoder.model, POOLER, None)
+    stages = [
+        (depth, encoder.section(start=start, stop=depth))
+        for start, depth in zip([None, *depths[:-1]], depths, strict=True)
+    ]
     pooled_ND = np.empty((len(split), encoder.hidden_size), dtype=np.float32)
     with contextlib.ExitStack() as stack:
         writers = {
@@ -307,13 +328,17 @@ def _build(
             torch.set_num_threads(1)
             batch = source.batch(rows)
             values = {}
+            hidden = batch.inputs
             with torch.inference_mode():
-                for depth, hidden_BTD in _prefix(encoder, batch, max(depths)):
-                    if depth == encoder.num_layers and depth in writers:
-                        values[depth] = pool(hidden_BTD, batch.mask_BT, pooling=pooling).numpy()
-                    elif depth in writers:
-                        tokens_SD = hidden_BTD if batch.mask_BT is None else hidden_BTD[batch.mask_BT]
-                        values[depth] = tokens_SD.reshape(-1, encoder.hidden_size).numpy().astype(dtype)
+                for depth, stage in stages:
+                    hidden = run(stage, hidden, batch.mask_BT)
+                    if depth == encoder.num_layers:
+                        pooled_BD = pool(hidden, batch.mask_BT, pooling=pooling, pooler=pooler)
+                        values[depth] = pooled_BD.cpu().numpy()
+                    else:
+                        tokens_SD = hidden if batch.mask_BT is None else hidden[batch.mask_BT]
+                        tokens_SD = tokens_SD.reshape(-1, encoder.hidden_size)
+                        values[depth] = tokens_SD.cpu().numpy().astype(dtype)
             return rows, values
 
         for rows, values in _side_by_side(compute, batches):
@@ -338,14 +363,6 @@ def _side_by_side(compute: Callable[[Rows], _Result], batches: Sequence[Rows]) -
                 yield ahead.popleft().result()
         while ahead:
             yield ahead.popleft().result()
-
-
-def _prefix(encoder: Encoder, batch: Batch, max_depth: int) -> Iterator[tuple[int, Tensor]]:
-    hidden_BTD = encoder.embeddings(input_ids=batch.inputs)
-    mask = attention_mask(batch.mask_BT)
-    for depth, layer in enumerate(encoder.layers[:max_depth], start=1):
-        hidden_BTD = layer(hidden_BTD, attention_mask=mask)
-        yield depth, hidden_BTD
 
 
 class _Writer:

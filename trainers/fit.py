@@ -20,6 +20,7 @@ from torch.nn import functional as F
 
 from trainers.batching import Rows, shuffled_batches, sorted_batches
 from trainers.config import TrainConfig
+from trainers.device import generators
 from trainers.errors import FitError, InputError
 from trainers.features import Features, Source
 from trainers.metrics import accuracy, cross_entropy, standard_error
@@ -137,14 +138,23 @@ def fit(
 
     Raises:
         FitError: The loss diverged or memory ran out.
-        InputError: The freeze depth exceeds the encoder's layers.
+        InputError: The freeze depth exceeds the encoder's layers, or the encoder is on another device.
     """
     if config.freeze_depth > features.encoder.num_layers:
         raise InputError(
             f"freeze_depth must be at most {features.encoder.num_layers}, the layers of "
             f"{features.encoder.name!r}, got {config.freeze_depth}; lower it"
         )
-    with torch.random.fork_rng(devices=[]), _threads(config.threads), _named_failures():
+    if config.device != features.encoder.device:
+        raise InputError(
+            f"device must be {features.encoder.device!r}, where {features.encoder.name!r} was loaded, got "
+            f"{config.device!r}; load it there"
+        )
+    with (
+        torch.random.fork_rng(devices=generators(config.device)),
+        _threads(config.threads),
+        _named_failures(),
+    ):
         torch.manual_seed(config.seed)
         return _Fit(config, features, peeks, on_evaluation).run()
 
@@ -170,7 +180,7 @@ class _Fit:
             config,
             start=self.train.depth,
             num_classes=len(features.splits.class_names),
-        )
+        ).to(config.device)
         self.stopping = EarlyStopping(patience=config.patience, ceiling=config.ceiling)
         self.generator = np.random.default_rng(config.seed)
         self.sample = np.random.default_rng(config.data.seed).permutation(len(self.train))
@@ -395,7 +405,7 @@ class _Fit:
             labels.append(batch.labels_B)
             self.batching_seconds += batched - began
             self.evaluation_seconds += time.perf_counter() - batched
-        return torch.cat(logits), torch.cat(labels)
+        return torch.cat(logits).cpu(), torch.cat(labels).cpu()
 
     def _flops(self, features: Features, source: Source) -> npt.NDArray[np.float64]:
         """Return what a forward pass of each text needs above the freeze depth, flops_N."""
@@ -422,6 +432,6 @@ def _named_failures() -> Iterator[None]:
     except (MemoryError, torch.OutOfMemoryError) as error:
         raise FitError("out of memory") from error
     except RuntimeError as error:
-        if "can't allocate memory" in str(error):
+        if "can't allocate memory" in str(error) or "out of memory" in str(error):  # the processor's, MPS's
             raise FitError("out of memory") from error
         raise

@@ -28,18 +28,18 @@ from transformers import (
 from transformers.modeling_outputs import SequenceClassifierOutput
 
 from trainers.batching import sorted_batches
-from trainers.config import TrainConfig
+from trainers.config import Device, TrainConfig
 from trainers.data import encode
 from trainers.encoder import (
     Encoder,
     check_vocabulary,
-    cut,
     load_checked,
     load_tokenizer,
     pool,
     quiet_transformers,
 )
 from trainers.errors import InputError
+from trainers.families import POOLER
 from trainers.fit import FitResult
 from trainers.head import Head
 from trainers.model_files import check_files, verify_checksums, write_checksums
@@ -53,7 +53,7 @@ class FrostlineConfig(PretrainedConfig):
 
     Attributes:
         encoder: Configuration of the encoder, with its ``model_type``.
-        pooling: ``mean`` or ``cls``.
+        pooling: ``mean``, ``cls``, or ``model``: by the encoder's own pooler.
         head_width: Units of the head's hidden layer.
         dropout: Rate before and after it.
         max_tokens: Tokens kept of a text; transformers takes ``max_length`` for itself.
@@ -92,7 +92,7 @@ class FrostlineForSequenceClassification(PreTrainedModel):
     def __init__(self, config: FrostlineConfig) -> None:
         super().__init__(config)
         inner = AutoConfig.for_model(**config.encoder)
-        self.encoder = AutoModel.from_config(inner, attn_implementation="sdpa")
+        self.encoder = AutoModel.from_config(inner)
         self.head = Head(
             hidden_size=inner.hidden_size,
             width=config.head_width,
@@ -117,7 +117,8 @@ class FrostlineForSequenceClassification(PreTrainedModel):
         """
         hidden_BTD = self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
         mask_BT = None if attention_mask is None else attention_mask.bool()
-        logits_BC = self.head(pool(hidden_BTD, mask_BT, pooling=self.config.pooling))
+        pooler = getattr(self.encoder, POOLER, None)
+        logits_BC = self.head(pool(hidden_BTD, mask_BT, pooling=self.config.pooling, pooler=pooler))
         loss = None if labels is None else torch.nn.functional.cross_entropy(logits_BC, labels)
         return SequenceClassifierOutput(loss=loss, logits=logits_BC)
 
@@ -162,8 +163,9 @@ class Classifier:
         for batch in sorted_batches(lengths_N, batch_size=BATCH_SIZE):
             padded = self.tokenizer.pad({"input_ids": [rows[i] for i in batch]}, return_tensors="pt")
             with torch.inference_mode():
+                padded = padded.to(self.model.device)
                 logits_BC = self.model(padded["input_ids"], padded["attention_mask"]).logits
-            probabilities_NC[batch] = logits_BC.softmax(dim=1).numpy()
+            probabilities_NC[batch] = logits_BC.softmax(dim=1).cpu().numpy()
         return probabilities_NC
 
 
@@ -175,10 +177,10 @@ def class_names(model: FrostlineForSequenceClassification) -> tuple[str, ...]:
 def assemble(encoder: Encoder, config: TrainConfig, result: FitResult, *, names: Sequence[str]) -> Classifier:
     """Put the frozen part of the encoder and what a fit trained together into one whole model."""
     inner = copy.deepcopy(encoder.model)
-    embeddings, layers = cut(inner, encoder.name)
     network = result.network
-    if network.embeddings is not None:
-        embeddings.load_state_dict(network.embeddings.state_dict())
+    for path, part in network.encoder_parts().items():
+        inner.get_submodule(path).load_state_dict(part.state_dict())
+    layers: Any = inner.get_submodule(encoder.anatomy.layers)
     for layer, trained in zip(layers[config.freeze_depth :], network.layers, strict=True):
         layer.load_state_dict(trained.state_dict())
     described = inner.config.to_dict()
@@ -229,8 +231,12 @@ def save(classifier: Classifier, folder: Path) -> None:
         ) from error
 
 
-def load(folder: str | Path) -> Classifier:
+def load(folder: str | Path, *, device: Device = "cpu") -> Classifier:
     """Load a saved classifier, checking that it is as it was saved, and nothing of it missing or damaged.
+
+    Args:
+        folder: As ``save`` wrote it.
+        device: Where it predicts.
 
     Raises:
         InputError: It is missing or damaged.
@@ -241,10 +247,10 @@ def load(folder: str | Path) -> Classifier:
     what = "the fine-tuned model"
     check_files(folder, what=what)
     verify_checksums(folder, what=what)
-    model = load_checked(FrostlineForSequenceClassification, folder, what=what, attn_implementation="sdpa")
+    model = load_checked(FrostlineForSequenceClassification, folder, what=what)
     tokenizer = load_tokenizer(folder, what=what)
     check_vocabulary(model.encoder, tokenizer, what=what)
-    return Classifier(model=model, tokenizer=tokenizer)
+    return Classifier(model=model.to(device), tokenizer=tokenizer)
 
 
 def weights_sha256(network: Network) -> str:
@@ -252,5 +258,5 @@ def weights_sha256(network: Network) -> str:
     total = hashlib.sha256()
     for name, tensor in sorted(network.state_dict().items()):
         total.update(name.encode())
-        total.update(tensor.contiguous().numpy().tobytes())
+        total.update(tensor.contiguous().cpu().numpy().tobytes())
     return total.hexdigest()

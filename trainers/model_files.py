@@ -13,8 +13,8 @@ WEIGHTS = "model.safetensors"
 SUMS = "SHA256SUMS"
 
 PICKLED = {".bin", ".pt", ".pth", ".ckpt", ".pkl"}
-FINGERPRINTED = {".json", ".txt", ".safetensors"}
-READ_BY_LIBRARIES = {*PICKLED, *FINGERPRINTED, ".model", ".jinja", ".py", ".h5", ".msgpack", ".onnx"}
+FINGERPRINTED = {".json", ".txt", ".model", ".safetensors"}
+READ_BY_LIBRARIES = {*PICKLED, *FINGERPRINTED, ".jinja", ".py", ".h5", ".msgpack", ".onnx"}
 """Endings of files that may become part of a loaded model; of others, such as a README.md, more may be added."""
 
 _LINE = re.compile(r"([0-9a-f]{64}) [ *](.+)")

@@ -11,7 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from trainers.config import TrainConfig
-from trainers.encoder import Encoder, attention_mask, pool, set_dropout
+from trainers.device import precision
+from trainers.encoder import Encoder, pool
+from trainers.families import EMBEDDINGS, POOLER, run, set_dropout
 from trainers.features import Batch
 from trainers.head import Head
 
@@ -20,28 +22,44 @@ class Network(nn.Module):
     """The encoder from some depth upwards, and a head; the frozen part of it stays in eval mode.
 
     Args:
-        encoder: Where layers are copied from; frozen ones are shared.
-        config: Freeze depth, pooling, dropout, width.
+        encoder: Where what trains is copied from; what is frozen is shared.
+        config: Freeze depth, pooling, dropout, width, device.
         start: Layers that the inputs have already been through; None expects token ids.
         num_classes: C.
+
+    Attributes:
+        embeddings: If they are trained.
+        layers: Those that are trained.
+        others: Whatever else of the encoder is trained, by its path with ``/`` for a dot.
     """
 
     def __init__(self, encoder: Encoder, config: TrainConfig, *, start: int | None, num_classes: int) -> None:
         super().__init__()
-        self.freeze_depth = config.freeze_depth
+        depth, top = config.freeze_depth, encoder.num_layers
         self.start = start
         self.pooling = config.encoder.pooling
         self.store_dtype = getattr(torch, config.cache)
-        # Lists hide the frozen parts from nn.Module: they are neither saved nor ever put in train mode.
-        self.frozen = [encoder.layers[i] for i in range(start or 0, config.freeze_depth)]
-        self.frozen_embeddings = [encoder.embeddings] if start is None and config.freeze_depth else []
-        self.embeddings = None if config.freeze_depth else copy.deepcopy(encoder.embeddings)
-        self.layers = copy.deepcopy(encoder.layers[config.freeze_depth :])
-        self.pooled_inputs = start == encoder.num_layers
-        for part in (self.embeddings, self.layers):
+        self.device = config.device
+        copied = {
+            path: copy.deepcopy(encoder.model.get_submodule(path))
+            for path in _trained_with_layers(encoder, config)
+        }
+        self.embeddings = copied.pop(EMBEDDINGS, None)
+        self.layers = copy.deepcopy(encoder.layers[depth:])
+        self.others = nn.ModuleDict({path.replace(".", "/"): part for path, part in copied.items()})
+        self.pooled_inputs = start == top
+        for part in (self.embeddings, self.layers, self.others):
             if part is not None:
                 part.requires_grad_()
                 set_dropout(part, config.encoder_dropout)
+        # Lists hide models from nn.Module: what is frozen is neither saved nor ever put in train mode.
+        self.frozen = [encoder.section(start=start, stop=depth)] if depth > (start or 0) else []
+        self.trained = []
+        if depth < top:
+            parts = self.encoder_parts() | {encoder.anatomy.layers: self.layers}
+            self.trained = [encoder.section(start=depth or None, stop=top, parts=parts)]
+        own_pooler = self.encoder_parts().get(POOLER) or getattr(encoder.model, POOLER, None)
+        self.pooler = [own_pooler] if self.pooling == "model" else [None]
         self.head = Head(
             hidden_size=encoder.hidden_size,
             width=config.head_width,
@@ -49,26 +67,39 @@ class Network(nn.Module):
             dropout=config.dropout,
         )
 
+    def encoder_parts(self) -> dict[str, nn.Module]:
+        """Return what is trained of the encoder, its layers excepted, by path."""
+        parts = {path.replace("/", "."): part for path, part in self.others.items()}
+        return parts if self.embeddings is None else {EMBEDDINGS: self.embeddings, **parts}
+
     def forward(self, batch: Batch) -> Tensor:
         """Return logits_BC."""
-        if self.pooled_inputs:
-            return self.head(batch.inputs)  # type: ignore[no-any-return]
-        mask = attention_mask(batch.mask_BT)
-        hidden_BTD = self._frozen_prefix(batch, mask) if self.freeze_depth else batch.inputs
-        if self.embeddings is not None:
-            hidden_BTD = self.embeddings(input_ids=batch.inputs)
-        for layer in self.layers:
-            hidden_BTD = layer(hidden_BTD, attention_mask=mask)
-        return self.head(pool(hidden_BTD, batch.mask_BT, pooling=self.pooling))  # type: ignore[no-any-return]
+        hidden = batch.inputs if self.pooled_inputs else self._frozen_prefix(batch)
+        with precision(self.device):
+            for part in self.trained:
+                hidden = run(part, hidden, batch.mask_BT)
+            if not self.pooled_inputs:
+                hidden = pool(hidden, batch.mask_BT, pooling=self.pooling, pooler=self.pooler[0])
+            logits_BC: Tensor = self.head(hidden)
+        return logits_BC.float()
 
     @torch.no_grad()
-    def _frozen_prefix(self, batch: Batch, mask: Tensor | None) -> Tensor:
-        hidden_BTD = batch.inputs
-        for embeddings in self.frozen_embeddings:
-            hidden_BTD = embeddings(input_ids=batch.inputs)
-        for layer in self.frozen:
-            hidden_BTD = layer(hidden_BTD, attention_mask=mask)
-        if self.frozen and len(self.layers):
-            # As if it came from the cache: a result must not depend on what is stored.
-            hidden_BTD = hidden_BTD.to(self.store_dtype).float()
-        return hidden_BTD
+    def _frozen_prefix(self, batch: Batch) -> Tensor:
+        hidden = batch.inputs
+        for part in self.frozen:
+            hidden = run(part, hidden, batch.mask_BT)
+            if self.trained:
+                # As if it came from the cache: a result must not depend on what is stored.
+                hidden = hidden.to(self.store_dtype).float()
+        return hidden
+
+
+def _trained_with_layers(encoder: Encoder, config: TrainConfig) -> list[str]:
+    """List the paths of all that trains beside the layers above the freeze depth."""
+    paths = []
+    if config.freeze_depth == 0:
+        paths += [EMBEDDINGS, *encoder.anatomy.beside]
+    if config.freeze_depth < encoder.num_layers:
+        paths += [encoder.anatomy.final_norm] if encoder.anatomy.final_norm else []
+        paths += [POOLER] if config.encoder.pooling == "model" else []
+    return paths

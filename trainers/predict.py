@@ -5,11 +5,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
 from trainers.cli import launch
+from trainers.config import Device
 from trainers.errors import InputError, printable
 
 
@@ -24,6 +25,9 @@ def predict(
             allow_leading_hyphen=True,  # or "-" would be taken for a flag
         ),
     ] = None,
+    device: Annotated[
+        Device | Literal["auto"], Parameter(help="Where to compute; auto takes a GPU if there is one.")
+    ] = "auto",
 ) -> int:
     """Print label, probability and text, separated by tabs, a line a text; control characters are escaped.
 
@@ -33,11 +37,14 @@ def predict(
         model: Directory of an exported model.
         texts: The texts.
         file: Where to read texts instead.
+        device: Where to compute.
     """
+    from trainers.device import choose_device
     from trainers.model import load
 
     wanted = _texts(texts, file)
-    for text, prediction in zip(wanted, load(model).predict(wanted), strict=True):
+    classifier = load(model, device=choose_device(device))
+    for text, prediction in zip(wanted, classifier.predict(wanted), strict=True):
         print(printable(prediction.label), f"{prediction.probability:.4f}", printable(text), sep="\t")  # noqa: T201
     return 0
 

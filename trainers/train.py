@@ -5,12 +5,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
 from trainers.cli import launch
-from trainers.config import TrainConfig, load_config
+from trainers.config import Device, TrainConfig, load_config
 
 if TYPE_CHECKING:
     from trainers.features import Progress
@@ -36,16 +36,17 @@ def train(
         on_evaluation: Called after each full evaluation.
 
     Raises:
-        InputError: Encoder, data or cache cannot be used.
+        InputError: Encoder, data, cache or device cannot be used.
         FitError: The fit diverged or ran out of memory.
     """
     from trainers.data import load_splits
+    from trainers.device import choose_device
     from trainers.encoder import load_encoder
     from trainers.features import build_features, default_cache_directory
     from trainers.fit import fit
     from trainers.model import assemble
 
-    encoder = load_encoder(config.encoder)
+    encoder = load_encoder(config.encoder, device=choose_device(config.device))
     splits = load_splits(config.data, encoder.tokenizer)
     features = build_features(
         encoder,
@@ -58,6 +59,13 @@ def train(
     )
     result = fit(config, features, on_evaluation=on_evaluation)
     return result, assemble(encoder, config, result, names=splits.class_names)
+
+
+def on_device(config: TrainConfig, wanted: Device | Literal["auto"] | None) -> TrainConfig:
+    """Return the configuration with another device; None leaves its own."""
+    from trainers.device import choose_device
+
+    return config if wanted is None else config.model_copy(update={"device": choose_device(wanted)})
 
 
 def describe_evaluation(evaluation: Evaluation) -> str:
@@ -87,14 +95,18 @@ def _command(
     out: Annotated[
         Path | None, Parameter(help="Save the model in this directory. [default: not saved]")
     ] = None,
+    device: Annotated[
+        Device | Literal["auto"] | None, Parameter(help="Where to compute. [default: where the file says]")
+    ] = None,
 ) -> int:
     """Fit the configuration of a TOML file, such as an exported winner.toml.
 
     Args:
         config: The TOML file.
         out: Where to save the model.
+        device: Where to compute.
     """
-    settings = load_config(config)
+    settings = on_device(load_config(config), device)
     result, classifier = train(settings, on_evaluation=lambda e: print(describe_evaluation(e), flush=True))  # noqa: T201
     print(describe_result(result))  # noqa: T201
     if out is not None:

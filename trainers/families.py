@@ -1,0 +1,216 @@
+"""Which families of encoders can be cut, and how a section of one runs: through the model's own forward.
+
+A section is a twin of the whole model with fewer layers. What its layers need beside hidden states (masks in
+the form that the family's attention takes, sliding windows, position biases, relative or rotary embeddings) its
+own forward makes, as in the whole model; no family's arguments are repeated here.
+
+Shapes: B texts, T tokens of the longest one, D hidden size.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from trainers.errors import InputError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+SUPPORTED = "BERT, DistilBERT, RoBERTa, XLM-R, CamemBERT, ELECTRA, MPNet, DeBERTa or ModernBERT"
+
+EMBEDDINGS = "embeddings"
+PROJECTION = "embeddings_project"
+"""Small ELECTRA: embeddings are narrower than layers."""
+
+LAYERS = ("encoder.layer", "transformer.layer", "layers")
+FIRST_LAYERS_OWN = "encoder.conv"
+"""Large DeBERTa-v2: works on the output of layer 1, and stands beside the layers."""
+
+FINAL_NORM = "final_norm"
+"""ModernBERT: normalises what the last layer gives."""
+
+POOLER = "pooler"
+
+
+@dataclass(frozen=True)
+class Anatomy:
+    """Paths of a model's parts.
+
+    Attributes:
+        layers: The list of layers.
+        beside: Parts with weights that are neither embeddings nor layers and that layers from the first
+            upwards lean on: they are trained at freeze depth 0 alone, with the embeddings.
+        final_norm: What runs after the last layer, and is trained with it; None in most families.
+    """
+
+    layers: str
+    beside: tuple[str, ...]
+    final_norm: str | None
+
+
+def dissect(model: PreTrainedModel, name: str) -> Anatomy:
+    """Find a model's parts, and prove on a few tokens that its sections make up the whole.
+
+    Raises:
+        InputError: Its family cannot be cut; the message says why.
+    """
+    config: Any = model.config
+    layers = next((path for path in LAYERS if _is_layer_list(model, path)), None)
+    if model.main_input_name != "input_ids":
+        raise _refusal(model, name, "which does not read text")
+    if getattr(config, "is_encoder_decoder", False):
+        raise _refusal(model, name, "which is an encoder-decoder")
+    if getattr(config, "is_decoder", False):
+        raise _refusal(model, name, "which is set up as a decoder")
+    if hasattr(config, "num_hidden_groups"):
+        raise _refusal(model, name, "whose layers share their weights, so that none can be frozen alone")
+    if layers is None or not isinstance(_at(model, EMBEDDINGS), nn.Module):
+        raise _refusal(
+            model, name, "which does not keep embeddings and a list of layers where an encoder does"
+        )
+    owner = layers.rpartition(".")[0]
+    known = {owner, layers, EMBEDDINGS, FINAL_NORM, POOLER}
+    paths = [p for p, _ in model.named_children()]
+    if owner:
+        paths += [f"{owner}.{p}" for p, _ in model.get_submodule(owner).named_children()]
+    anatomy = Anatomy(
+        layers=layers,
+        beside=tuple(p for p in paths if p not in known and any(True for _ in _at(model, p).parameters())),
+        final_norm=FINAL_NORM if isinstance(_at(model, FINAL_NORM), nn.Module) else None,
+    )
+    if not _sections_make_up_the_whole(model, anatomy):
+        raise _refusal(model, name, "whose layers, one after the other, do not give what the whole gives")
+    return anatomy
+
+
+def section(
+    model: PreTrainedModel,
+    anatomy: Anatomy,
+    *,
+    start: int | None,
+    stop: int,
+    parts: Mapping[str, nn.Module] | None = None,
+) -> PreTrainedModel:
+    """Return a twin of ``model`` that runs the layers from ``start`` to ``stop``; it shares all weights.
+
+    Args:
+        model: The whole model.
+        anatomy: Its parts.
+        start: Layers that the inputs have already been through; None enters before the embeddings.
+        stop: Layers that the outputs have been through; at the last one, its final norm, too.
+        parts: What stands in the place of the model's own parts, by path; layers are those of the section.
+    """
+    layers: Any = model.get_submodule(anatomy.layers)
+    exchanged: dict[str, nn.Module | None] = {anatomy.layers: layers[start or 0 : stop]}
+    if start is not None:
+        exchanged |= {EMBEDDINGS: _Entrance(), PROJECTION: nn.Identity(), FIRST_LAYERS_OWN: None}
+    if stop < len(layers) and anatomy.final_norm is not None:
+        exchanged[anatomy.final_norm] = nn.Identity()
+    exchanged |= {POOLER: None, **(parts or {})}
+    twin: PreTrainedModel = _twin(model)
+    for path, part in exchanged.items():
+        if _at(model, path) is not None:
+            _exchange(twin, path, part)
+    return twin
+
+
+def run(part: PreTrainedModel, inputs: Tensor, mask_BT: Tensor | None) -> Tensor:
+    """Return hidden_BTD of ids_BT, or of hidden_BTD that enters between layers; a text is segment 0 throughout."""
+    name = "inputs_embeds" if inputs.is_floating_point() else "input_ids"
+    attended_BT = None if mask_BT is None else mask_BT.long()  # DeBERTa computes with it
+    hidden_BTD: Tensor = part(**{name: inputs}, attention_mask=attended_BT).last_hidden_state
+    return hidden_BTD
+
+
+def set_dropout(module: nn.Module, rate: float) -> None:
+    """Set hidden dropout to ``rate`` and attention dropout to 0 in a copied encoder part.
+
+    Attention dropout above 0 drops scaled_dot_product_attention to its slow kernel on the CPU (about 80
+    against 129 GFLOP/s over a training step of MiniLM).
+    """
+    for part in module.modules():
+        if hasattr(part, "attention_dropout"):  # a rate, in ModernBERT
+            setattr(part, "attention_dropout", 0.0)  # noqa: B010
+        attends = type(part).__name__.endswith("SelfAttention")
+        for name, child in part.named_children():
+            if isinstance(child, nn.Dropout):
+                child.p = 0.0 if attends and name == "dropout" else rate
+
+
+def weights_a_token(layer: nn.Module) -> int:
+    """Count the weights of one layer that each token is multiplied with; those for relative positions are not."""
+    return sum(
+        part.weight.numel()
+        for path, part in layer.named_modules()
+        if isinstance(part, nn.Linear) and not path.rpartition(".")[2].startswith("pos_")
+    )
+
+
+class _Entrance(nn.Module):
+    """Stands where embeddings stood, and hands on hidden states from further down."""
+
+    def forward(
+        self,
+        input_ids: Tensor | None = None,  # noqa: ARG002
+        inputs_embeds: Tensor | None = None,
+        *_: Any,
+        **__: Any,
+    ) -> Tensor | None:
+        return inputs_embeds
+
+
+def _refusal(model: PreTrainedModel, name: str, reason: str) -> InputError:
+    return InputError(
+        f"encoder {name!r} is a {type(model).__name__}, {reason}; use an encoder such as {SUPPORTED}"
+    )
+
+
+def _is_layer_list(model: PreTrainedModel, path: str) -> bool:
+    layers = _at(model, path)
+    return isinstance(layers, nn.ModuleList) and len(layers) == getattr(
+        model.config, "num_hidden_layers", None
+    )
+
+
+@torch.no_grad()
+def _sections_make_up_the_whole(model: PreTrainedModel, anatomy: Anatomy) -> bool:
+    ids_BT = torch.arange(16).remainder(model.config.vocab_size).view(2, 8)
+    mask_BT = torch.arange(8) < torch.tensor([[8], [5]])
+    whole_BTD = run(model, ids_BT, mask_BT)
+    hidden_BTD = ids_BT
+    for depth in range(model.config.num_hidden_layers):
+        part = section(model, anatomy, start=depth or None, stop=depth + 1)
+        hidden_BTD = run(part, hidden_BTD, mask_BT)
+    return torch.allclose(hidden_BTD[mask_BT], whole_BTD[mask_BT], rtol=1e-3, atol=1e-4)
+
+
+def _at(model: nn.Module, path: str) -> Any:
+    """Return what stands at a path; None if nothing does."""
+    found: Any = model
+    for step in path.split("."):
+        found = getattr(found, step, None)
+    return found
+
+
+def _exchange(twin: nn.Module, path: str, part: nn.Module | None) -> None:
+    """Put a part in its place; what holds it becomes a twin, too, so that the original stays as it is."""
+    *way, name = path.split(".")
+    owner = twin
+    for step in way:
+        held = _twin(getattr(owner, step))
+        setattr(owner, step, held)
+        owner = held
+    setattr(owner, name, part)
+
+
+def _twin(module: Any) -> Any:
+    """Return a module that holds the same parts, until some are exchanged."""
+    twin = copy.copy(module)
+    twin._modules = dict(module._modules)
+    return twin

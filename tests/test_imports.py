@@ -32,7 +32,7 @@ LAYERS = {
         "spec processes",
         "space pruning results storage",
         "summary",
-        "picture live notes",
+        "picture live notes page",
         "report objective",
         "export dashboard",
         "workers",

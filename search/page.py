@@ -10,8 +10,6 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from search.summary import percent
-
 SPLITS = ("train", "validation", "test")
 MOST_CLASSES_SHOWN = 12
 
@@ -33,16 +31,10 @@ def print_page(data: dict[str, Any] | None, console: Console) -> None:
         for finding in data["findings"]:
             if finding["severity"] == severity:
                 say(f"  {_LEAD[severity]}{describe(finding)}", style=style)
-    dropped = {name: 1 - data["tokens_kept"][name] / max(1, data["tokens"][name]) for name in SPLITS}
-    if data["texts_cut"]["train"]:
-        say(
-            f"  {data['texts_cut']['train']:,} of {data['train']:,} training texts are longer than what is read of them; "
-            f"{percent(dropped['train'])} of all training tokens are dropped."
-        )
 
 
 def warnings_of(data: dict[str, Any]) -> Iterable[str]:
-    """Yield what is to be said before any training: each warning, and how much was mended."""
+    """Yield what is to be said before any training: each warning, and what was mended."""
     for finding in data["findings"]:
         if finding["severity"] == "warning":
             yield f"warning: {describe(finding)}"

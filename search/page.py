@@ -9,6 +9,7 @@ from typing import Any
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 SPLITS = ("train", "validation", "test")
 MOST_CLASSES_SHOWN = 12
@@ -60,7 +61,7 @@ def _table(data: dict[str, Any]) -> Table:
         table.add_column(name, justify="right")
     counts = [data["texts_per_class"][name] for name in SPLITS]
     for i, name in enumerate(data["class_names"][:MOST_CLASSES_SHOWN]):
-        table.add_row(name, *(f"{split[i]:,}" for split in counts))
+        table.add_row(Text(name), *(f"{split[i]:,}" for split in counts))
     more = len(data["class_names"]) - MOST_CLASSES_SHOWN
     if more > 0:
         table.add_row(f"{more} more", *(f"{sum(split[MOST_CLASSES_SHOWN:]):,}" for split in counts))

@@ -59,8 +59,8 @@ def test_a_csv_file_is_searched_reported_and_exported(study, tmp_path, monkeypat
 def test_a_changed_file_stops_search_and_export_until_it_is_restored(study, reviews, tmp_path, capsys):
     assert search(study, 1) == 0
     write(tmp_path / "own.csv", reviews[1:])
-    for again in (search(study, 2), export(["--study", str(study)])):
-        assert again == 2
+    for again in (lambda: search(study, 2), lambda: export(["--study", str(study)])):
+        assert again() == 2
         error = capsys.readouterr().err
         assert f"the texts of {str(tmp_path / 'own.csv')!r} must be those that were used before" in error
         assert "they have changed; restore them, or begin a study of another name" in error

@@ -323,8 +323,8 @@ def own_texts(place, **changes):
 def test_a_file_of_texts_may_be_moved(path):
     study = open_study(own_texts("/here/reviews.csv"), path, create=True)
     start(study)
-    open_study(own_texts("/there/reviews.csv"), path)
-    assert study.user_attrs["spec"]["data"]["source"] == "/here/reviews.csv"
+    again = open_study(own_texts("/there/reviews.csv"), path)
+    assert again.user_attrs["spec"]["data"]["source"] == "/there/reviews.csv"
 
 
 @pytest.mark.parametrize("place", ["imdb", "owner/name"])

@@ -42,7 +42,7 @@ def export(
 ) -> int:
     """Write the winner's configuration, fit it again and save the model."""
     from search.spec import find_study, load_spec
-    from search.storage import begun_with, check_same_encoder, open_study, results_dir
+    from search.storage import begun_data, begun_with, check_same_encoder, open_study, results_dir
     from trainers.config import TrainConfig
     from trainers.encoder import encoder_fingerprint
     from trainers.model import save
@@ -53,7 +53,8 @@ def export(
     opened = open_study(spec, path, storage_url=chosen_url(storage))
     spec = begun_with(opened, spec)
     chosen = choose(opened, trial)
-    config = TrainConfig.model_validate(chosen.user_attrs["config"])
+    data = begun_data(opened, spec)  # where the texts are now, and which they must be
+    config = TrainConfig.model_validate({**chosen.user_attrs["config"], "data": data})
     check_same_encoder(opened, spec, encoder_fingerprint(config.encoder))
     config = on_device(config, device)
     folder = to or results_dir(path, spec)

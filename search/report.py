@@ -18,6 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from search.credentials import StorageOption, chosen_url
+from search.page import print_page
 from search.summary import bound, describe_counts, duration, figures, percent, rate, shortfall, summarise
 from trainers.cli import launch
 from trainers.errors import printable
@@ -59,6 +60,7 @@ def print_report(study: Study, spec: StudySpec, console: Console, *, options: st
             )
             say()
             say(Segments(segment for line in lines for segment in line), soft_wrap=True, end="")
+    print_page(summary["data"], console)
     size = "not recorded" if cost["cache_bytes"] is None else f"{cost['cache_bytes'] / 2**20:,.0f} MiB"
     say(f"\nWall time {duration(cost['wall_seconds'])}, feature cache {size}.")
     say()

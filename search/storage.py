@@ -16,6 +16,7 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
 from search.credentials import STORAGE_VARIABLE, check_at_signs, redacted
 from search.spec import StudySpec
+from trainers.config import DataConfig
 from trainers.errors import InputError
 
 SQLITE_TIMEOUT_SECONDS = 60
@@ -29,6 +30,9 @@ GIVEN_BY = f"--storage or {STORAGE_VARIABLE}"
 FREE_TO_CHANGE = ("seed", "goal", "cache", "recipes")
 """Parts of a study's TOML file that may change: results do not depend on them, or, as for the seed, what the
 study was begun with stays in force."""
+
+PLACES = (("data", "source"), ("data", "validation_source"), ("data", "test_source"))
+"""Files may be moved, too. Whether they hold the same texts is told by their fingerprint."""
 
 
 def results_dir(path: Path, spec: StudySpec) -> Path:
@@ -121,6 +125,14 @@ def begun_with(study: optuna.Study, spec: StudySpec, *, seed: int | None = None)
         begun = seed
         study.set_user_attr("spec", {**study.user_attrs["spec"], "seed": seed})
     return spec.model_copy(update={"seed": begun})
+
+
+def begun_data(study: optuna.Study, spec: StudySpec) -> DataConfig:
+    """Return the data of ``spec``, bound to the texts that the study has been fitted on, if it has been."""
+    fingerprint = study.user_attrs.get("data", {}).get("fingerprint")
+    if all(t.state == TrialState.WAITING for t in study.get_trials(deepcopy=False)):
+        fingerprint = None
+    return spec.data.model_copy(update={"fingerprint": fingerprint or spec.data.fingerprint})
 
 
 def recover(study: optuna.Study, *, reason: str = "killed") -> int:
@@ -258,7 +270,9 @@ def _check_same_spec(study: optuna.Study, spec: StudySpec, path: Path) -> None:
     different = [
         key
         for key in _leaves(before, now)
-        if key[0] not in FREE_TO_CHANGE and _at(before, key) != _at(now, key)
+        if key[0] not in FREE_TO_CHANGE
+        and _at(before, key) != _at(now, key)
+        and not (key in PLACES and all(Path(str(_at(table, key))).is_absolute() for table in (before, now)))
     ]
     if different:
         key = different[0]

@@ -41,7 +41,7 @@ def summarise(study: Study, spec: StudySpec) -> dict[str, Any]:
         cost: ``wall_seconds`` over all starts, ``cache_bytes``; ``trial_seconds``, ``tokens`` of all trials;
             ``account``, see there.
         encoder: ``name``, ``revision`` (the commit of a hub model) and ``sha256``.
-        data: What was found in the data.
+        data: What was found in the texts, see ``trainers.data.describe_data``; null before they were read.
         versions: Of the software that wrote the report.
         trials: A row for every trial: ``number``, ``state``, ``feasible``, ``value``, ``settings`` and what is
             listed in ``NOTED``; null is what the study does not know. Accuracies are shares of one; ``gap`` is

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal, Self, get_args
 
@@ -14,6 +14,14 @@ from trainers.errors import InputError, describe
 Source = Literal["imdb", "rotten_tomatoes"]
 Pooling = Literal["mean", "cls"]
 Schedule = Literal["constant", "linear"]
+Metric = Literal["accuracy", "balanced_accuracy", "macro_f1"]
+
+METRIC_NAMES: Mapping[Metric, str] = {
+    "accuracy": "accuracy",
+    "balanced_accuracy": "balanced accuracy",
+    "macro_f1": "macro-F1",
+}
+"""How a metric is called where people read of it."""
 
 PACKAGED_ENCODER = "minilm"
 SMALLEST_SPLIT = 10
@@ -92,7 +100,12 @@ class TrainConfig(Table):
         schedule: What the rate does after the warm-up: stay, or fall linearly to zero at the last epoch.
         label_smoothing: Share of the target spread over all classes, in training only.
         encoder_dropout: Hidden dropout inside the trainable layers; attention dropout is always 0.
-        ceiling: Training accuracy above which weights count as over-fitted; absent means no such rule.
+        class_weights: ``balanced`` weighs each text in the loss by the inverse of its class's share, in
+            training and for early stopping alike; absent weighs all texts alike.
+        metric: What is called accuracy throughout a fit: the share of texts that are right, the mean of that
+            share over the classes, or the mean of the classes' F1.
+        ceiling: Training accuracy, by ``metric``, above which weights count as over-fitted; absent means no
+            such rule.
         cache: Number format of the stored features.
         threads: Processor threads that compute the fit; another number rounds differently. Several fits of
             one thread beside one another are faster than one fit of several.
@@ -115,6 +128,8 @@ class TrainConfig(Table):
     schedule: Schedule = "constant"
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     encoder_dropout: float = Field(default=0.1, ge=0, lt=1)
+    class_weights: Literal["balanced"] | None = None
+    metric: Metric = "accuracy"
     ceiling: float | None = Field(default=None, gt=0, le=1)
     cache: Literal["float16", "float32"] = "float16"
     threads: int = Field(default=1, ge=1, le=1024)

@@ -184,7 +184,7 @@ def load_spec(path: Path) -> StudySpec:
     """
     table = {"name": path.stem, **read_toml(path)}
     try:
-        return StudySpec.model_validate(table)
+        return StudySpec.model_validate(table, context={"folder": path.parent})
     except ValidationError as error:
         raise InputError(f"{path}: {describe(error, valid_keys=_keys_of_table)}") from error
 

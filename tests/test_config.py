@@ -1,9 +1,7 @@
-from typing import get_args
-
 import pytest
 from pydantic import ValidationError
 
-from trainers.config import DataConfig, Source, TrainConfig, load_config, read_toml, table_keys
+from trainers.config import PACKAGED_SOURCES, DataConfig, TrainConfig, load_config, read_toml, table_keys
 from trainers.errors import InputError
 
 COMPLETE = """
@@ -56,7 +54,10 @@ def test_every_mistake_is_listed_at_once(tmp_path):
     message = mistakes(tmp_path, text)
     assert "dropout: Input should be less than 1, got 1.5" in message
     assert "'head_width' is missing; add it" in message
-    assert "data.source: Input should be 'imdb' or 'rotten_tomatoes', got 'imbd'" in message
+    assert (
+        "data.source: must be imdb or rotten_tomatoes, a file that ends in .csv, .tsv, .jsonl, .parquet, a "
+        "directory saved by datasets, or a hub id owner/name, got 'imbd'; did you mean 'imdb'?"
+    ) in message
 
 
 def test_a_missing_file_is_named(tmp_path):
@@ -123,4 +124,62 @@ def test_a_scalar_has_no_keys():
 
 
 def test_both_packaged_sources_are_known():
-    assert get_args(Source) == ("imdb", "rotten_tomatoes")
+    assert PACKAGED_SOURCES == ("imdb", "rotten_tomatoes")
+
+
+def test_a_path_is_relative_to_the_file_that_names_it(tmp_path):
+    own = COMPLETE.replace('"imdb"', '"texts/reviews.csv"\ntest_source = "../test.jsonl"')
+    config = load_config(write(tmp_path, own))
+    assert config.data.source == str(tmp_path / "texts" / "reviews.csv")
+    assert config.data.test_source == str(tmp_path.parent / "test.jsonl")
+
+
+def test_an_absolute_path_stays(tmp_path):
+    config = load_config(write(tmp_path, COMPLETE.replace("imdb", "/texts/reviews.parquet")))
+    assert config.data.source == "/texts/reviews.parquet"
+
+
+def test_a_directory_that_exists_is_no_hub_id(tmp_path):
+    (tmp_path / "owner" / "name").mkdir(parents=True)
+    config = load_config(write(tmp_path, COMPLETE.replace("imdb", "owner/name")))
+    assert config.data.source == str(tmp_path / "owner" / "name")
+    assert not config.data.is_hub_id
+
+
+def test_a_hub_id_stays(tmp_path):
+    own = COMPLETE.replace('"imdb"', '"owner/name"\nsubset = "en"\nrevision = "v1"')
+    config = load_config(write(tmp_path, own))
+    assert (config.data.source, config.data.is_hub_id) == ("owner/name", True)
+
+
+def test_subset_and_revision_belong_to_a_hub_id(tmp_path):
+    message = mistakes(tmp_path, COMPLETE.replace('"imdb"', '"/reviews.csv"\nsubset = "en"'))
+    assert message.endswith(
+        "data: subset and revision belong to a hub id owner/name, got source = '/reviews.csv'; remove them"
+    )
+
+
+def test_a_column_of_splits_excludes_files_of_splits(tmp_path):
+    own = COMPLETE.replace('"imdb"', '"/reviews.csv"\nsplit = "part"\ntest_source = "/test.csv"')
+    assert mistakes(tmp_path, own).endswith(
+        "data: split and validation_source or test_source exclude each other, got both; keep the column or the files"
+    )
+
+
+def test_a_further_source_is_a_file(tmp_path):
+    message = mistakes(tmp_path, COMPLETE.replace('"imdb"', '"/reviews.csv"\ntest_source = "imdb"'))
+    assert (
+        "data.test_source: must be a file that ends in .csv, .tsv, .jsonl, .parquet, got 'imdb'"
+    ) in message
+
+
+def test_the_packaged_reviews_take_no_columns(tmp_path):
+    message = mistakes(tmp_path, COMPLETE.replace('"imdb"', '"imdb"\ntext = "review"'))
+    assert message.endswith(
+        "data: the packaged reviews know their columns and have no splits, got text; remove them"
+    )
+
+
+def test_sizes_may_be_left_out(tmp_path):
+    config = load_config(write(tmp_path, COMPLETE.replace("validation = 100\ntest = 100\n", "")))
+    assert (config.data.train, config.data.validation, config.data.test) == (None, None, None)

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import os
+import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal, Self, get_args
+from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
-from trainers.errors import InputError, describe
+from trainers.errors import InputError, describe, nearest
 
-Source = Literal["imdb", "rotten_tomatoes"]
 Pooling = Literal["mean", "cls"]
 Schedule = Literal["constant", "linear"]
 Metric = Literal["accuracy", "balanced_accuracy", "macro_f1"]
@@ -24,7 +33,14 @@ METRIC_NAMES: Mapping[Metric, str] = {
 """How a metric is called where people read of it."""
 
 PACKAGED_ENCODER = "minilm"
+PACKAGED_SOURCES = ("imdb", "rotten_tomatoes")
+FILE_SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet")
 SMALLEST_SPLIT = 10
+
+Name = Annotated[str, Field(min_length=1)]
+Size = Annotated[int, Field(ge=SMALLEST_SPLIT)]
+
+_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
 
 class Table(BaseModel):
@@ -36,24 +52,75 @@ class Table(BaseModel):
 class DataConfig(Table):
     """Which texts, how they are split, and which of their tokens are kept.
 
+    A path in a TOML file is relative to that file.
+
     Attributes:
-        source: Name of the packaged reviews.
+        source: Name of the packaged reviews, a file (``.csv``, ``.tsv``, ``.jsonl``, ``.parquet``), a directory
+            saved by ``datasets``, or a hub id ``owner/name``.
+        text: Column of the texts; absent means that it is found.
+        label: Column of the labels; absent means that it is found.
+        split: Column that names each row's split: train, validation or test; absent means that none does.
+        validation_source: File with the validation texts; absent means as the source gives them, else made.
+        test_source: File with the test texts; absent means as the source gives them, else made.
+        subset: Of a hub id.
+        revision: Branch, tag or commit of a hub id.
         train: Texts in the training split; absent means all that the other splits leave over.
-        validation: Texts in the validation split.
-        test: Texts in the test split.
+        validation: Texts in the validation split; absent means all of a given one, or a fifth of the texts.
+        test: Texts in the test split; absent means likewise.
         max_length: Tokens kept of a text, special tokens included.
         head_tokens: Tokens kept from a long text's start, the rest being taken from its end; absent
             keeps the start alone.
         seed: Decides which text falls into which split.
     """
 
-    source: Source
-    train: int | None = Field(default=None, ge=SMALLEST_SPLIT)
-    validation: int = Field(ge=SMALLEST_SPLIT)
-    test: int = Field(ge=SMALLEST_SPLIT)
+    source: Name
+    text: Name | None = None
+    label: Name | None = None
+    split: Name | None = None
+    validation_source: Name | None = None
+    test_source: Name | None = None
+    subset: Name | None = None
+    revision: Name | None = None
+    train: Size | None = None
+    validation: Size | None = None
+    test: Size | None = None
     max_length: int = Field(default=128, ge=8, le=8192)
     head_tokens: int | None = Field(default=None, ge=0)
     seed: int = Field(default=0, ge=0)
+
+    @field_validator("source")
+    @classmethod
+    def _placed(cls, source: str, info: ValidationInfo) -> str:
+        return _place(source, info)
+
+    @field_validator("validation_source", "test_source")
+    @classmethod
+    def _file_placed(cls, source: str | None, info: ValidationInfo) -> str | None:
+        if source is not None and Path(source).suffix.lower() not in FILE_SUFFIXES:
+            raise ValueError(f"must be a file that ends in {', '.join(FILE_SUFFIXES)}, got {source!r}")
+        return source and _place(source, info)
+
+    @model_validator(mode="after")
+    def _sources_agree(self) -> Self:
+        if self.split and (self.validation_source or self.test_source):
+            raise ValueError(
+                "split and validation_source or test_source exclude each other, got both; keep the column or the files"
+            )
+        if (self.subset or self.revision) and not self.is_hub_id:
+            raise ValueError(
+                f"subset and revision belong to a hub id owner/name, got source = {self.source!r}; remove them"
+            )
+        if self.source in PACKAGED_SOURCES:
+            extra = [
+                key
+                for key in ("text", "label", "split", "validation_source", "test_source")
+                if getattr(self, key) is not None
+            ]
+            if extra:
+                raise ValueError(
+                    f"the packaged reviews know their columns and have no splits, got {', '.join(extra)}; remove them"
+                )
+        return self
 
     @model_validator(mode="after")
     def _head_fits(self) -> Self:
@@ -63,6 +130,11 @@ class DataConfig(Table):
                 f"{self.max_length - 2}, got {self.head_tokens}"
             )
         return self
+
+    @property
+    def is_hub_id(self) -> bool:
+        """Whether the source is neither packaged nor a path."""
+        return self.source not in PACKAGED_SOURCES and not Path(self.source).is_absolute()
 
 
 class EncoderConfig(Table):
@@ -159,7 +231,7 @@ def load_config(path: Path) -> TrainConfig:
         InputError: Every mistake in the file, in one message.
     """
     try:
-        return TrainConfig.model_validate(read_toml(path))
+        return TrainConfig.model_validate(read_toml(path), context={"folder": path.parent})
     except ValidationError as error:
         raise InputError(f"{path}: {describe(error, valid_keys=_keys_of_table)}") from error
 
@@ -173,6 +245,21 @@ def table_keys(model: type[BaseModel], path: tuple[str, ...]) -> Iterable[str]:
             return []
         model = tables[0]
     return model.model_fields
+
+
+def _place(source: str, info: ValidationInfo) -> str:
+    """Return a packaged name or a hub id as it is, and a path made absolute, so that it holds wherever it is read."""
+    if source in PACKAGED_SOURCES:
+        return source
+    path = Path((info.context or {}).get("folder", "."), Path(source).expanduser())
+    if path.exists() or path.suffix.lower() in FILE_SUFFIXES or source.startswith(("/", "~", "./", "../")):
+        return os.path.abspath(path)  # noqa: PTH100  (resolve() would follow links)
+    if _HUB_ID.fullmatch(source):
+        return source
+    raise ValueError(
+        f"must be {' or '.join(PACKAGED_SOURCES)}, a file that ends in {', '.join(FILE_SUFFIXES)}, a directory "
+        f"saved by datasets, or a hub id owner/name, got {source!r}{nearest(source, PACKAGED_SOURCES)}"
+    )
 
 
 def _is_table(annotation: Any) -> bool:

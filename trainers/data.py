@@ -173,27 +173,30 @@ def _stratified(
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     from sklearn.model_selection import train_test_split
 
-    needed = config.validation + config.test + (config.train or SMALLEST_SPLIT)
+    validation, test = (
+        len(labels_N) // 5 if size is None else size for size in (config.validation, config.test)
+    )
+    needed = validation + test + (config.train or SMALLEST_SPLIT)
     if needed > len(labels_N):
         raise InputError(
             f"data.train + data.validation + data.test must not exceed the {len(labels_N)} distinct texts of "
-            f"{config.source!r}, got {config.train or 'all the rest'} + {config.validation} + {config.test}; "
+            f"{config.source!r}, got {config.train or 'all the rest'} + {validation} + {test}; "
             "lower them"
         )
-    rest, test = train_test_split(
-        np.arange(len(labels_N)), test_size=config.test, stratify=labels_N, random_state=config.seed
+    rest, tested = train_test_split(
+        np.arange(len(labels_N)), test_size=test, stratify=labels_N, random_state=config.seed
     )
-    rest, validation = train_test_split(
-        rest, test_size=config.validation, stratify=labels_N[rest], random_state=config.seed
+    rest, validated = train_test_split(
+        rest, test_size=validation, stratify=labels_N[rest], random_state=config.seed
     )
     if config.train is None:
-        return rest, validation, test
+        return rest, validated, tested
     if len(rest) - config.train < len(CLASS_NAMES):  # too few are left out for a stratified choice
-        return rest[: config.train], validation, test
+        return rest[: config.train], validated, tested
     train, _ = train_test_split(
         rest, train_size=config.train, stratify=labels_N[rest], random_state=config.seed
     )
-    return train, validation, test
+    return train, validated, tested
 
 
 def _tokenise(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from trainers.cli import launch
-from trainers.config import TrainConfig, load_config
+from trainers.config import METRIC_NAMES, Metric, TrainConfig, load_config
 
 if TYPE_CHECKING:
     from trainers.features import Progress
@@ -60,21 +60,22 @@ def train(
     return result, assemble(encoder, config, result, names=splits.class_names)
 
 
-def describe_evaluation(evaluation: Evaluation) -> str:
+def describe_evaluation(evaluation: Evaluation, *, metric: Metric) -> str:
     """Say in a line what an evaluation found."""
     return (
         f"epoch {evaluation.epoch:5.2f}  validation loss {evaluation.validation_loss:.4f}  "
-        f"accuracy {evaluation.validation_accuracy:.2%}  training {evaluation.training_accuracy:.2%}"
+        f"{METRIC_NAMES[metric]} {evaluation.validation_accuracy:.2%}  training {evaluation.training_accuracy:.2%}"
         f"{'' if evaluation.exact else ' (sample)'}  {evaluation.seconds:.0f} s"
     )
 
 
-def describe_result(result: FitResult) -> str:
+def describe_result(result: FitResult, *, metric: Metric) -> str:
     """Say in two lines what a fit achieved, with the fingerprint of its weights."""
     from trainers.model import weights_sha256
 
+    name = METRIC_NAMES[metric]
     return (
-        f"validation accuracy {result.validation_accuracy:.2%}, training accuracy {result.training_accuracy:.2%}, "
+        f"validation {name} {result.validation_accuracy:.2%}, training {name} {result.training_accuracy:.2%}, "
         f"epoch {result.best_epoch:g} of {result.epochs:g} (stopped by: {result.stopped})\n"
         f"weights sha256 {weights_sha256(result.network)}"
     )
@@ -95,8 +96,11 @@ def _command(
         out: Where to save the model.
     """
     settings = load_config(config)
-    result, classifier = train(settings, on_evaluation=lambda e: print(describe_evaluation(e), flush=True))  # noqa: T201
-    print(describe_result(result))  # noqa: T201
+    result, classifier = train(
+        settings,
+        on_evaluation=lambda e: print(describe_evaluation(e, metric=settings.metric), flush=True),  # noqa: T201
+    )
+    print(describe_result(result, metric=settings.metric))  # noqa: T201
     if out is not None:
         from trainers.model import save
 

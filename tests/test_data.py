@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import trainers.data
+import trainers.sources
 from trainers.config import DataConfig
-from trainers.data import clean, encode, load_splits, pack
+from trainers.data import encode, load_splits, pack
 from trainers.errors import InputError
 
 NAMES = ("train", "validation", "test")
@@ -39,27 +39,6 @@ def write_reviews(tmp_path, monkeypatch):
         monkeypatch.syspath_prepend(tmp_path)
 
     return write
-
-
-@pytest.mark.parametrize(
-    ("dirty", "cleaned"),
-    [
-        ("one<br /><br />two", "one two"),
-        ("one&lt;br /&gt;two", "one two"),
-        ("<i>very</i> good", "very good"),
-        ("Tom &amp; Jerry", "Tom & Jerry"),
-        ("  wide \n\t space  ", "wide space"),
-        ("I <3 it, 1 < 2 > 0", "I <3 it, 1 < 2 > 0"),
-        ("", ""),
-    ],
-)
-def test_markup_and_white_space_are_cleaned(dirty, cleaned):
-    assert clean(dirty) == cleaned
-
-
-@given(st.text())
-def test_a_cleaned_text_has_no_outer_or_double_blanks(text):
-    assert clean(text) == " ".join(clean(text).split())
 
 
 def test_splits_have_the_sizes_asked_for(tiny_splits):
@@ -169,7 +148,7 @@ def test_sizes_that_leave_nothing_to_train_on_are_an_error(tiny_encoder):
 
 
 def test_a_missing_package_is_named(monkeypatch, tiny_encoder):
-    monkeypatch.setattr(trainers.data.importlib.util, "find_spec", lambda _: None)
+    monkeypatch.setattr(trainers.sources.importlib.util, "find_spec", lambda _: None)
     with pytest.raises(InputError) as caught:
         load_splits(config(), tiny_encoder.tokenizer)
     assert str(caught.value) == (

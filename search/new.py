@@ -7,20 +7,21 @@ import re
 import shlex
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
 from trainers.cli import launch
 from trainers.config import METRIC_NAMES, PACKAGED_ENCODER, Metric
-from trainers.errors import InputError
+from trainers.errors import InputError, describe
 
 if TYPE_CHECKING:
-    from search.sizes import Sizes
-    from trainers.config import DataConfig, TrainConfig
+    from search.sizes import Speed
+    from trainers.config import DataConfig
     from trainers.data import Splits
+    from trainers.encoder import Encoder
 
 LONGEST_LOOK = 512
 """Tokens of a text that are counted; a new study keeps fewer."""
@@ -51,15 +52,154 @@ def new(
     _check(minutes=minutes, trials=trials)
     path = _new_file(source, to)
     columns = {k: v for k, v in (("text", text), ("label", label), ("split", split)) if v is not None}
+    data = _data_config(source, columns)
     began = time.monotonic()
+
     from search.processes import warm_up
 
     warm_up()
     from search.baseline import choose_aim
-    from search.sizes import choose_sizes, estimate_seconds
+    from search.sizes import choose_sizes
+    from search.summary import duration
     from search.template import study_toml
+    from trainers.config import EncoderConfig
     from trainers.data import load_splits
+    from trainers.encoder import load_encoder
     from trainers.files import write_atomically
 
-    loaded, data = _load(source, columns, encoder)
+    loaded = load_encoder(EncoderConfig(name=encoder))
+    data = data.model_copy(update={"max_length": min(LONGEST_LOOK, loaded.max_length)})
     splits = load_splits(data, loaded.tokenizer)
+    start_seconds = time.monotonic() - began  # a search starts likewise
+    _say(*_data_page(splits, metric))
+    aim = choose_aim(splits, metric=metric)
+    _say(f"The words alone reach {aim.baseline:.1%} validation {METRIC_NAMES[metric]}.")
+    speed = _measure(loaded, splits, data, trials=trials)
+    _say(
+        f"{speed.workers} workers train at {speed.training / 1e9:.0f} GFLOP/s each, and evaluate at "
+        f"{speed.evaluation / 1e9:.0f}."
+    )
+    sizes, seconds = choose_sizes(
+        splits,
+        seconds=60 * minutes - start_seconds,
+        num_trials=trials,
+        num_layers=loaded.num_layers,
+        layer_flops=loaded.layer_flops,
+        speed=speed,
+    )
+    place = data.source if not Path(data.source).is_absolute() else os.path.relpath(data.source, path.parent)
+    command = ["python", "-m", "search.new", source, *(w for k, v in columns.items() for w in (f"--{k}", v))]
+    study = study_toml(
+        {"source": place, **columns},
+        splits,
+        sizes,
+        aim,
+        metric=metric,
+        encoder=encoder,
+        num_layers=loaded.num_layers,
+        command=shlex.join([*command, "--minutes", f"{minutes:g}", "--trials", str(trials)]),
+    )
+    write_atomically(path, study.encode())
+    _say(
+        f"Wrote {path}: {sizes.train:,} training texts of up to {sizes.max_length} tokens, {sizes.freeze_depth} or more "
+        f"of {loaded.num_layers} layers frozen, {sizes.epochs} epochs a fit.",
+        f"{trials} trials are expected to take {duration(start_seconds + seconds)} on {speed.workers} workers of this "
+        f"machine; asked for were {duration(60 * minutes)}.",
+        f"\nNext:\n  search          python -m search.run {_options(path)} --trials {trials}",
+    )
+    return 0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line."""
+    return launch(new, name="search.new", argv=argv)
+
+
+def _check(*, minutes: float, trials: int) -> None:
+    if not minutes > 0:
+        raise InputError(f"--minutes must be above 0, got {minutes:g}; raise it")
+    if trials < 1:
+        raise InputError(f"--trials must be at least 1, got {trials}; raise it")
+
+
+def _new_file(source: str, to: Path | None) -> Path:
+    """Return where the study goes, named after its source unless the user says otherwise.
+
+    Raises:
+        InputError: Its name is none, or it is there already.
+    """
+    from search.spec import checked_name
+
+    words = re.sub(r"[^a-z0-9_-]+", "-", Path(source).stem.lower()).strip("-_")
+    path = to or Path("studies") / f"{words[:64]}.toml"
+    if path.suffix != ".toml":
+        raise InputError(f"--to must end in .toml, got {str(path)!r}; rename it")
+    try:
+        checked_name(path.stem)
+    except ValueError as error:
+        raise InputError(f"{error}, or name a file with --to studies/NAME.toml") from None
+    if path.exists():
+        raise InputError(
+            f"{path} is there already; remove it, or name another file with --to studies/NAME.toml"
+        )
+    return path
+
+
+def _data_config(source: str, columns: Mapping[str, str]) -> DataConfig:
+    from pydantic import ValidationError
+
+    from trainers.config import DataConfig
+
+    try:
+        return DataConfig.model_validate({"source": source, **columns})
+    except ValidationError as error:
+        raise InputError(describe(error, valid_keys=lambda _: DataConfig.model_fields)) from error
+
+
+def _measure(encoder: Encoder, splits: Splits, data: DataConfig, *, trials: int) -> Speed:
+    from search.sizes import measure_speed
+    from search.workers import number_of_workers
+    from trainers.config import TrainConfig
+
+    _say("Measuring what this machine can do.")
+    config = TrainConfig(
+        data=data, freeze_depth=0, dropout=0.1, head_width=64, learning_rate=1e-5, encoder_dropout=0.0
+    )
+    workers = number_of_workers("auto", threads=config.threads, trials_left=trials)
+    return measure_speed(encoder, splits, config, workers=workers)
+
+
+def _data_page(splits: Splits, metric: Metric) -> Iterator[str]:
+    """Say in lines what was found: texts by class and split, their lengths, and what was noticed."""
+    from search.template import are_uneven
+    from trainers.data import describe_data
+
+    page = describe_data(splits)
+    names = [name if len(name) <= 40 else f"{name[:37]}..." for name in splits.class_names]
+    width = max(map(len, [*names, "all"]))
+    yield f"{'':{width}} {'train':>10} {'validation':>10} {'test':>10}"
+    per_class = page["texts_per_class"]
+    for name, *counts in zip(names, *per_class.values(), strict=True):
+        yield f"{name:{width}} " + " ".join(f"{count:>10,}" for count in counts)
+    yield f"{'all':{width}} " + " ".join(f"{sum(counts):>10,}" for counts in per_class.values())
+    lengths_N = sorted(splits.train.lengths_N.tolist())
+    yield f"Tokens of a text: half have up to {lengths_N[len(lengths_N) // 2]}, the longest {lengths_N[-1]}."
+    for finding in splits.findings:
+        if finding.kind != "long texts":  # how many tokens are kept is chosen below
+            yield f"{finding.severity}: {finding}"
+    if are_uneven(splits) and metric == "accuracy":
+        yield "warning: classes are uneven, and accuracy says little of the rare ones; consider --metric macro_f1"
+
+
+def _options(path: Path) -> str:
+    """Write the option with which other commands find the study."""
+    plain = path.parent == Path("studies")
+    return shlex.join(["--study", path.stem if plain else str(path)])
+
+
+def _say(*lines: str) -> None:
+    print(*lines, sep="\n", flush=True)  # noqa: T201
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -53,6 +53,9 @@ MOST_EPOCHS = 20
 MEASURED_TOKENS = 8_192
 """A worker trains on so many tokens, twice, to measure the machine: a second or two."""
 
+SHORTEST = 16
+"""Tokens kept of a text, at least."""
+
 MOST_MEASURED = 300
 """Texts; of more, an evaluation would look at a sample alone."""
 
@@ -119,31 +122,11 @@ class Sizes:
         return tuple(self.epochs * share for share in RUNG_SHARES)
 
 
-@dataclass(frozen=True)
-class Texts:
-    """What the choice of sizes needs to know of the texts.
-
-    Attributes:
-        train: Training texts there are.
-        validation: Validation texts.
-        lengths_N: Tokens of training texts, whole.
-    """
-
-    train: int
-    validation: int
-    lengths_N: npt.NDArray[np.int64]
-
-    @property
-    def longest(self) -> int:
-        """Length in tokens, a multiple of 8, that 98 of 100 texts keep to."""
-        return max(16, math.ceil(float(np.quantile(self.lengths_N, 0.98)) / 8) * 8)
-
-
 LayerFlops = Callable[[npt.NDArray[np.int64]], npt.NDArray[np.float64]]
 
 
 def choose_sizes(
-    texts: Texts,
+    splits: Splits,
     *,
     seconds: float,
     num_trials: int,
@@ -154,7 +137,7 @@ def choose_sizes(
     """Return the best sizes whose search ends in ``seconds``, the cheapest ones if none does, and an estimate.
 
     Args:
-        texts: To be searched with.
+        splits: To be searched with, their texts whole.
         seconds: That the search may take.
         num_trials: Of the search.
         num_layers: Of the encoder.
@@ -164,10 +147,10 @@ def choose_sizes(
     Returns:
         The sizes, and the seconds that the search is expected to take.
     """
-    for sizes in _ladder(texts, num_layers=num_layers):
+    for sizes in _ladder(splits, num_layers=num_layers):
         expected = estimate_seconds(
             sizes,
-            texts,
+            splits,
             num_trials=num_trials,
             num_layers=num_layers,
             layer_flops=layer_flops,
@@ -180,7 +163,7 @@ def choose_sizes(
 
 def estimate_seconds(
     sizes: Sizes,
-    texts: Texts,
+    splits: Splits,
     *,
     num_trials: int,
     num_layers: int,
@@ -192,7 +175,7 @@ def estimate_seconds(
     A layer's forward pass over a text is ``layer_flops``, a backward pass is two of them. Depths are taken
     to be equally frequent, and pruning to be as in the default study, for which the estimate is 5 % too low.
     """
-    flops = float(layer_flops(np.minimum(texts.lengths_N, sizes.max_length)).mean())
+    flops = float(layer_flops(np.minimum(splits.train.lengths_N, sizes.max_length)).mean())
     layers = (num_layers - sizes.freeze_depth) / 2  # mean of 0 .. num_layers - freeze_depth
     complete = min(num_trials, FIRST_COMPLETE + LATER_COMPLETE * num_trials)
     shares = {1.0: complete} | {
@@ -224,7 +207,13 @@ def measure_speed(encoder: Encoder, splits: Splits, config: TrainConfig, *, work
     few = _first(splits.train, count)
     depth = max(0, encoder.num_layers - 2)
     config = config.model_copy(
-        update={"freeze_depth": depth, "epochs": 3, "evaluations_per_epoch": 1, "patience": None, "ceiling": None}
+        update={
+            "freeze_depth": depth,
+            "epochs": 3,
+            "evaluations_per_epoch": 1,
+            "patience": None,
+            "ceiling": None,
+        }
     )
     with tempfile.TemporaryDirectory() as folder:
         features = build_features(
@@ -266,14 +255,16 @@ def _evaluations(crew: Crew, config: TrainConfig, *, workers: int) -> dict[int, 
     return evaluations
 
 
-def _ladder(texts: Texts, *, num_layers: int) -> Iterator[Sizes]:
+def _ladder(splits: Splits, *, num_layers: int) -> Iterator[Sizes]:
+    # 98 of 100 texts keep to it.
+    longest = max(SHORTEST, 8 * math.ceil(np.quantile(splits.train.lengths_N, 0.98) / 8))
     for frozen, most_texts, most_tokens in LADDER:
-        train = min(texts.train, most_texts)
+        train = min(len(splits.train), most_texts)
         epochs = min(MOST_EPOCHS, max(1, round(STEPS * BATCH_SIZE / train)))
         yield Sizes(
             train=train,
-            validation=min(texts.validation, max(most_texts // 2, PEEK_TEXTS)),
-            max_length=min(texts.longest, most_tokens),
+            validation=min(len(splits.validation), max(most_texts // 2, PEEK_TEXTS)),
+            max_length=min(longest, most_tokens),
             freeze_depth=math.ceil(frozen * num_layers),
             epochs=epochs,
         )

@@ -47,7 +47,7 @@ name = {encoder}
 pooling = "mean"
 
 [fit]
-freeze_depth = {{ low = {freeze_depth}, high = {num_layers} }}  # of {num_layers} layers; lower ones take longer
+freeze_depth = {freeze_depth}
 dropout = {{ low = 0.0, high = 0.5 }}
 head_width = [32, 64, 128, 256]
 learning_rate = {{ low = 3e-5, high = 3e-4, log = true }}
@@ -68,7 +68,7 @@ keep = 0.2
 peers = 2
 
 [recipes]
-enqueue = ["frozen-head", "thaw-top"]
+enqueue = {recipes}
 epochs = {{ thaw-top = {epochs} }}  # of at most 20: as many as a trial has
 """
 
@@ -109,8 +109,9 @@ def study_toml(
         ceiling=aim.ceiling,
         data="\n".join(_data_lines(data, splits, sizes)),
         encoder=json.dumps(encoder, ensure_ascii=False),
-        freeze_depth=sizes.freeze_depth,
-        num_layers=num_layers,
+        freeze_depth=_depths(sizes.freeze_depth, num_layers),
+        # One that trains two layers would take longer than all other trials where these train fewer.
+        recipes=json.dumps(["frozen-head", *(["thaw-top"] if num_layers - sizes.freeze_depth >= 2 else [])]),
         epochs=sizes.epochs,
         steps=sizes.epochs * -(-sizes.train // 32),
         evaluations_per_epoch=sizes.evaluations_per_epoch,
@@ -136,13 +137,23 @@ def texts_per_class(splits: Splits) -> npt.NDArray[np.int64]:
 def _goal_comment(aim: Aim, name: str) -> str:
     reached = f"# What an encoder reaches here nobody knows yet; the words alone reach {aim.baseline:.1%} validation {name}."
     if aim.goal > aim.baseline + 0.01:
-        return f"{reached}\n# This is the default of every study: raise or lower it once some trials have run."
+        return (
+            f"{reached}\n# This is the default of every study: raise or lower it once some trials have run."
+        )
     return f"{reached}\n# Hence a goal not below that, and a ceiling halfway from there to 100 %: change both as trials show."
+
+
+def _depths(lowest: int, num_layers: int) -> str:
+    if lowest == num_layers:
+        return f"{num_layers}  # of {num_layers} layers: there is time to train a head alone"
+    return f"{{ low = {lowest}, high = {num_layers} }}  # of {num_layers} layers; lower ones take longer"
 
 
 def _data_lines(data: Mapping[str, str], splits: Splits, sizes: Sizes) -> Iterator[str]:
     for key, value in data.items():
-        yield f"{key} = {json.dumps(value, ensure_ascii=False)}" + ("  # relative to this file" if key == "source" else "")
+        yield f"{key} = {json.dumps(value, ensure_ascii=False)}" + (
+            "  # relative to this file" if key == "source" else ""
+        )
     yield from (f"# {' '.join(f.message.split())}" for f in splits.findings if f.kind == "columns")
     found = {"train": len(splits.train), "validation": len(splits.validation), "test": len(splits.test)}
     for name, count in found.items():
@@ -162,5 +173,7 @@ def _share_cut(splits: Splits, sizes: Sizes) -> float:
 
 def _shares(splits: Splits, texts_C: npt.NDArray[np.int64]) -> str:
     named = sorted(zip(texts_C / texts_C.sum(), splits.class_names, strict=True), reverse=True)
-    shown = ", ".join(f"{json.dumps(name, ensure_ascii=False)} {share:.0%}" for share, name in named[:MOST_NAMED])
+    shown = ", ".join(
+        f"{json.dumps(name, ensure_ascii=False)} {share:.0%}" for share, name in named[:MOST_NAMED]
+    )
     return shown + (f" and {len(named) - MOST_NAMED} classes more" if len(named) > MOST_NAMED else "")

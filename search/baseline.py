@@ -73,7 +73,8 @@ def _tokens(split: Split, vocabulary: int) -> csr_matrix:
     """Count the tokens of each text, counts_NW."""
     from scipy.sparse import csr_matrix
 
-    ones_S = np.ones(len(split.ids_S))
-    counts_NW = csr_matrix((ones_S, split.ids_S, split.offsets_N1), shape=(len(split), vocabulary))
+    # Copied: what stands twice is summed in place.
+    ones_S, shape = np.ones(len(split.ids_S)), (len(split), vocabulary)
+    counts_NW = csr_matrix((ones_S, split.ids_S, split.offsets_N1), shape=shape, copy=True)
     counts_NW.sum_duplicates()
     return counts_NW

@@ -39,7 +39,7 @@ def export(
 ) -> int:
     """Write the winner's configuration, fit it again and save the model."""
     from search.spec import find_study, load_spec
-    from search.storage import begun_with, open_study, results_dir
+    from search.storage import begun_data, begun_with, open_study, results_dir
     from trainers.config import TrainConfig
     from trainers.model import save
     from trainers.train import describe_evaluation, describe_result, train
@@ -49,7 +49,8 @@ def export(
     opened = open_study(spec, path, storage_url=storage)
     spec = begun_with(opened, spec)
     chosen = choose(opened, trial)
-    config = TrainConfig.model_validate(chosen.user_attrs["config"])
+    data = begun_data(opened, spec)  # where the texts are now, and which they must be
+    config = TrainConfig.model_validate({**chosen.user_attrs["config"], "data": data})
     folder = to or results_dir(path, spec)
     name = METRIC_NAMES[config.metric]
     print(f"trial {chosen.number}: validation {name} {_percent(chosen)}; fitting it again", flush=True)  # noqa: T201

@@ -7,7 +7,7 @@ import re
 import shlex
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -71,9 +71,9 @@ def new(
     data = data.model_copy(update={"max_length": min(LONGEST_LOOK, loaded.max_length)})
     splits = load_splits(data, loaded.tokenizer)
     start_seconds = time.monotonic() - began  # a search starts likewise
-    _say(*_data_page(splits, metric))
+    _say_what_was_found(splits, metric)
     aim = choose_aim(splits, metric=metric)
-    _say(f"The words alone reach {aim.baseline:.1%} validation {METRIC_NAMES[metric]}.")
+    _say(f"\nThe words alone reach {aim.baseline:.1%} validation {METRIC_NAMES[metric]}.")
     speed = _measure(loaded, splits, data, trials=trials)
     _say(
         f"{speed.workers} workers train at {speed.training / 1e9:.0f} GFLOP/s each, and evaluate at "
@@ -169,26 +169,24 @@ def _measure(encoder: Encoder, splits: Splits, data: DataConfig, *, trials: int)
     return measure_speed(encoder, splits, config, workers=workers)
 
 
-def _data_page(splits: Splits, metric: Metric) -> Iterator[str]:
-    """Say in lines what was found: texts by class and split, their lengths, and what was noticed."""
+def _say_what_was_found(splits: Splits, metric: Metric) -> None:
+    """Print the data page, the lengths of the texts, and a warning where accuracy hides a class."""
+    from rich.console import Console
+
+    from search.page import print_page
     from search.template import are_uneven
     from trainers.data import describe_data
 
     page = describe_data(splits)
-    names = [name if len(name) <= 40 else f"{name[:37]}..." for name in splits.class_names]
-    width = max(map(len, [*names, "all"]))
-    yield f"{'':{width}} {'train':>10} {'validation':>10} {'test':>10}"
-    per_class = page["texts_per_class"]
-    for name, *counts in zip(names, *per_class.values(), strict=True):
-        yield f"{name:{width}} " + " ".join(f"{count:>10,}" for count in counts)
-    yield f"{'all':{width}} " + " ".join(f"{sum(counts):>10,}" for counts in per_class.values())
-    lengths_N = sorted(splits.train.lengths_N.tolist())
-    yield f"Tokens of a text: half have up to {lengths_N[len(lengths_N) // 2]}, the longest {lengths_N[-1]}."
-    for finding in splits.findings:
-        if finding.kind != "long texts":  # how many tokens are kept is chosen below
-            yield f"{finding.severity}: {finding}"
+    # How many tokens are kept is chosen below.
+    findings = [finding for finding in page["findings"] if finding["kind"] != "long texts"]
+    print_page({**page, "findings": findings}, Console())
+    lengths = sorted(splits.train.lengths_N.tolist())
+    _say(f"  half of the texts have up to {lengths[len(lengths) // 2]} tokens, the longest {lengths[-1]}")
     if are_uneven(splits) and metric == "accuracy":
-        yield "warning: classes are uneven, and accuracy says little of the rare ones; consider --metric macro_f1"
+        _say(
+            "  warning: classes are uneven, and accuracy says little of the rare ones; see --metric macro_f1"
+        )
 
 
 def _options(path: Path) -> str:

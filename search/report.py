@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.segment import Segments
 from rich.table import Table
 
+from search.page import print_page
 from search.summary import bound, describe_counts, duration, figures, percent, rate, shortfall, summarise
 from trainers.cli import launch
 from trainers.config import METRIC_NAMES
@@ -57,6 +58,7 @@ def print_report(study: Study, spec: StudySpec, console: Console, *, options: st
             )
             say()
             say(Segments(segment for line in lines for segment in line), soft_wrap=True, end="")
+    print_page(summary["data"], console)
     size = "not recorded" if cost["cache_bytes"] is None else f"{cost['cache_bytes'] / 2**20:,.0f} MiB"
     say(f"\nWall time {duration(cost['wall_seconds'])}, feature cache {size}.")
     say()

@@ -161,8 +161,10 @@ def _note_peak(study: optuna.Study) -> None:
 def _prepare(study: optuna.Study, spec: StudySpec, live: Live) -> Features:
     """Load encoder and texts and store the features of every depth that a trial can ask for."""
     from search.interrupts import held_back
+    from search.page import warnings_of
     from search.recipes import RECIPES
-    from trainers.data import load_splits
+    from search.storage import begun_data
+    from trainers.data import describe_data, load_splits
     from trainers.encoder import load_encoder
     from trainers.features import build_features, default_cache_directory
 
@@ -179,7 +181,10 @@ def _prepare(study: optuna.Study, spec: StudySpec, live: Live) -> Features:
             f"got {deepest}; lower it"
         )
     live.stage(f"reading and tokenising {spec.data.source}")
-    splits = load_splits(spec.data, encoder.tokenizer)
+    splits = load_splits(begun_data(study, spec), encoder.tokenizer)
+    data = describe_data(splits)
+    for warning in warnings_of(data):
+        live.message(warning)
     recipe_depths = {
         RECIPES[name].resolve(num_layers=encoder.num_layers)["freeze_depth"] for name in spec.recipes.enqueue
     }
@@ -198,15 +203,7 @@ def _prepare(study: optuna.Study, spec: StudySpec, live: Live) -> Features:
         "encoder_sha256": encoder.fingerprint,
         "cache_bytes": features.num_bytes(),
         "preparation_seconds": study.user_attrs.get("preparation_seconds", 0.0) + time.monotonic() - began,
-        "data": {
-            "train": len(splits.train),
-            "validation": len(splits.validation),
-            "test": len(splits.test),
-            "class_names": list(splits.class_names),
-            "duplicates": splits.duplicates,
-            "contradictions": splits.contradictions,
-            "mended": splits.mended,
-        },
+        "data": data,
     }
     with held_back():
         for key, value in known.items():

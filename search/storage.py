@@ -15,6 +15,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
 from search.spec import StudySpec
+from trainers.config import DataConfig
 from trainers.errors import InputError
 
 SQLITE_TIMEOUT_SECONDS = 60
@@ -26,6 +27,9 @@ MAX_RETRIES = 2
 FREE_TO_CHANGE = ("seed", "goal", "cache", "recipes")
 """Parts of a study's TOML file that may change: results do not depend on them, or, as for the seed, what the
 study was begun with stays in force."""
+
+PLACES = (("data", "source"), ("data", "validation_source"), ("data", "test_source"))
+"""Files may be moved, too. Whether they hold the same texts is told by their fingerprint."""
 
 
 def results_dir(path: Path, spec: StudySpec) -> Path:
@@ -102,6 +106,14 @@ def begun_with(study: optuna.Study, spec: StudySpec, *, seed: int | None = None)
         begun = seed
         study.set_user_attr("spec", {**study.user_attrs["spec"], "seed": seed})
     return spec.model_copy(update={"seed": begun})
+
+
+def begun_data(study: optuna.Study, spec: StudySpec) -> DataConfig:
+    """Return the data of ``spec``, bound to the texts that the study has been fitted on, if it has been."""
+    fingerprint = study.user_attrs.get("data", {}).get("fingerprint")
+    if all(t.state == TrialState.WAITING for t in study.get_trials(deepcopy=False)):
+        fingerprint = None
+    return spec.data.model_copy(update={"fingerprint": fingerprint or spec.data.fingerprint})
 
 
 def recover(study: optuna.Study, *, reason: str = "killed") -> int:
@@ -230,7 +242,9 @@ def _check_same_spec(study: optuna.Study, spec: StudySpec, path: Path) -> None:
     different = [
         key
         for key in _leaves(before, now)
-        if key[0] not in FREE_TO_CHANGE and _at(before, key) != _at(now, key)
+        if key[0] not in FREE_TO_CHANGE
+        and _at(before, key) != _at(now, key)
+        and not (key in PLACES and all(Path(str(_at(table, key))).is_absolute() for table in (before, now)))
     ]
     if different:
         key = different[0]

@@ -40,7 +40,7 @@ def summarise(study: Study, spec: StudySpec) -> dict[str, Any]:
             ``repeated`` failures; ``running``, ``waiting``; ``pruned_by_reason``, ``failed_by_reason``.
         cost: ``wall_seconds`` over all starts, ``cache_bytes``; ``trial_seconds``, ``tokens`` of all trials;
             ``account``, see there.
-        data: What was found in the data.
+        data: What was found in the texts, see ``trainers.data.describe_data``; null before they were read.
         versions: Of the software that wrote the report.
         trials: A row for every trial: ``number``, ``state``, ``feasible``, ``value``, ``settings`` and what is
             listed in ``NOTED``; null is what the study does not know. Accuracies are shares of one; ``gap`` is

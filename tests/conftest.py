@@ -109,6 +109,12 @@ def reviews_dir(tmp_path_factory):
     return root
 
 
+@pytest.fixture(scope="session")
+def named_reviews():
+    """400 distinct (text, label) pairs with labels in words."""
+    return [(text, ("bad", "good")[label]) for text, label in make_reviews(400, seed=9)]
+
+
 @pytest.fixture
 def tiny_reviews(reviews_dir, monkeypatch):
     """Put the stand-in reviews in place of the packaged ones, in this process and in those it starts."""

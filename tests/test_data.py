@@ -1,4 +1,6 @@
 import csv
+import json
+import random
 from itertools import pairwise
 
 import numpy as np
@@ -8,7 +10,7 @@ from hypothesis import strategies as st
 
 import trainers.sources
 from trainers.config import DataConfig
-from trainers.data import encode, load_splits, pack
+from trainers.data import describe_data, encode, load_splits, pack
 from trainers.errors import InputError
 
 NAMES = ("train", "validation", "test")
@@ -209,3 +211,110 @@ def test_no_texts_give_no_rows(tiny_encoder):
 def test_packed_rows_can_be_unpacked(rows):
     ids_S, offsets_N1 = pack(rows)
     assert [ids_S[a:b].tolist() for a, b in pairwise(offsets_N1)] == rows
+
+
+@pytest.fixture
+def own(tmp_path):
+    """A function: the configuration of a CSV file of one's own with these (text, label) rows."""
+
+    def write(rows, **settings):
+        path = tmp_path / "own.csv"
+        with path.open("w", newline="", encoding="utf-8") as file:
+            csv.writer(file).writerows([("text", "label"), *rows])
+        return DataConfig(source=str(path), **settings)
+
+    return write
+
+
+def test_own_texts_are_split_and_their_classes_named(own, tiny_encoder, named_reviews):
+    splits = load_splits(own(named_reviews), tiny_encoder.tokenizer)
+    assert splits.class_names == ("bad", "good")
+    assert [len(getattr(splits, name)) for name in NAMES] == [240, 80, 80]
+
+
+def test_equal_texts_have_equal_splits_whatever_file_they_stand_in(
+    own, tiny_encoder, tmp_path, named_reviews
+):
+    first = load_splits(own(named_reviews), tiny_encoder.tokenizer)
+    other = tmp_path / "other.jsonl"
+    other.write_text("".join(json.dumps({"label": k, "text": t}) + "\n" for t, k in named_reviews))
+    second = load_splits(DataConfig(source=str(other)), tiny_encoder.tokenizer)
+    assert first.fingerprint == second.fingerprint
+    for name in NAMES:
+        assert np.array_equal(getattr(first, name).ids_S, getattr(second, name).ids_S)
+        assert np.array_equal(getattr(first, name).labels_N, getattr(second, name).labels_N)
+
+
+def test_near_duplicates_do_not_stand_in_two_splits(own, tiny_encoder, named_reviews):
+    shouted = [(text.upper() + "!!", label) for text, label in named_reviews]
+    splits = load_splits(own([*named_reviews, *shouted], max_length=64), tiny_encoder.tokenizer)
+    bang = tiny_encoder.tokenizer.convert_tokens_to_ids("!")
+    rows = {
+        name: {tuple(i for i in row if i != bang) for row in token_rows(getattr(splits, name))}
+        for name in NAMES
+    }
+    assert not rows["train"] & rows["validation"]
+    assert not rows["train"] & rows["test"]
+    assert not rows["validation"] & rows["test"]
+
+
+def test_changed_texts_do_not_have_the_fingerprint_asked_for(own, tiny_encoder, named_reviews):
+    known = load_splits(own(named_reviews), tiny_encoder.tokenizer).fingerprint
+    assert load_splits(own(named_reviews, fingerprint=known), tiny_encoder.tokenizer).fingerprint == known
+    changed = own([("other", "bad"), *named_reviews[1:]], fingerprint=known)
+    with pytest.raises(InputError) as caught:
+        load_splits(changed, tiny_encoder.tokenizer)
+    assert str(caught.value).startswith(
+        f"the texts of {changed.source!r} must be those that were used before, with fingerprint {known[:12]}, got "
+    )
+    assert str(caught.value).endswith("they have changed; restore them, or begin a study of another name")
+
+
+def warnings(splits):
+    return [f.message for f in splits.findings if f.severity == "warning"]
+
+
+def test_labels_beside_the_wrong_texts_are_warned_of(own, tiny_encoder, named_reviews):
+    labels = [label for _, label in named_reviews]
+    random.Random(0).shuffle(labels)
+    mixed = [(text, label) for (text, _), label in zip(named_reviews * 2, labels * 2, strict=True)]
+    mixed = [(f"{text} {'abcdefgh'[i // 100]}", label) for i, (text, label) in enumerate(mixed)]
+    assert warnings(load_splits(own(mixed), tiny_encoder.tokenizer)) == [
+        "labels look shuffled: the words of the training texts tell no more of them than chance would (at a level of "
+        "1%); check that each label stands beside its own text"
+    ]
+
+
+def test_much_that_is_not_read_is_a_warning_with_its_size(own, tiny_encoder, named_reviews):
+    splits = load_splits(own(named_reviews, max_length=8), tiny_encoder.tokenizer)
+    full = load_splits(own(named_reviews, max_length=64), tiny_encoder.tokenizer)
+    lengths = np.concatenate([getattr(full, name).lengths_N for name in NAMES])
+    dropped = int((lengths - 8)[lengths > 8].sum())
+    share = f"{100 * dropped / lengths.sum():.1f} %"
+    assert warnings(splits) == [
+        f"{(lengths > 8).sum()} of 400 texts are longer than data.max_length = 8 tokens: {dropped:,} tokens, {share} of "
+        "all, are not read; raise it, or set data.head_tokens to keep each text's end, too"
+    ]
+    assert warnings(full) == []
+
+
+def test_the_data_page_counts_classes_and_tokens_by_split(own, tiny_encoder, named_reviews):
+    splits = load_splits(own(named_reviews, max_length=8), tiny_encoder.tokenizer)
+    page = describe_data(splits)
+    assert json.loads(json.dumps(page)) == page
+    assert page["class_names"] == ["bad", "good"]
+    assert page["texts_per_class"] == {"train": [120, 120], "validation": [40, 40], "test": [40, 40]}
+    assert page["tokens_kept"]["train"] == len(splits.train.ids_S) < page["tokens"]["train"]
+    assert page["texts_cut"]["train"] == splits.train.num_cut > 0
+    assert {"columns", "encoding", "long texts"} <= {finding["kind"] for finding in page["findings"]}
+    assert page["fingerprint"] == splits.fingerprint
+
+
+def test_a_text_of_ten_megabytes_is_tokenised_from_both_ends(own, tiny_encoder, named_reviews):
+    rows = [("good " + "film " * 2_000_000 + "dull", "good"), *named_reviews]
+    splits = load_splits(own(rows, train=225, max_length=8, head_tokens=3), tiny_encoder.tokenizer)
+    good, dull = tiny_encoder.tokenizer.convert_tokens_to_ids(["good", "dull"])
+    film = tiny_encoder.tokenizer.convert_tokens_to_ids("film")
+    kept = [row for name in NAMES for row in token_rows(getattr(splits, name)) if row.count(film) == 4]
+    assert all((row[1], row[-2]) == (good, dull) for row in kept)
+    assert any(f.message.startswith("texts of more than 1,000,000 characters") for f in splits.findings)

@@ -98,9 +98,15 @@ def test_study_without_trials_is_an_input_error(write_tiny_study, tmp_path, caps
 
 
 @pytest.mark.slow
-def test_winner_toml_is_the_complete_configuration_of_the_winner(exported, winner):
+def test_winner_toml_is_the_complete_configuration_of_the_winner_bound_to_its_texts(
+    exported, winner, finished_study
+):
     config = load_config(exported[0] / "winner.toml")
-    assert config.model_dump(mode="json", exclude_none=True) == winner.user_attrs["config"]
+    path, _ = finished_study
+    fingerprint = open_study(load_spec(path), path).user_attrs["data"]["fingerprint"]
+    expected = winner.user_attrs["config"]
+    expected = {**expected, "data": {**expected["data"], "fingerprint": fingerprint}}
+    assert config.model_dump(mode="json", exclude_none=True) == expected
 
 
 @pytest.mark.slow

@@ -32,7 +32,7 @@ LAYERS = {
         "spec processes",
         "space pruning results storage sizes baseline",
         "summary",
-        "picture live notes template",
+        "picture live notes page template",
         "report objective",
         "export dashboard",
         "workers",

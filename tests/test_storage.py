@@ -8,7 +8,7 @@ from optuna.trial import TrialState
 
 from search.results import finished
 from search.spec import StudySpec
-from search.storage import MAX_RETRIES, begun_with, claim, open_study, recover, results_dir
+from search.storage import MAX_RETRIES, begun_data, begun_with, claim, open_study, recover, results_dir
 from trainers.errors import InputError
 
 TABLE = {
@@ -325,3 +325,34 @@ def test_claim_names_machine_and_process(study):
     assert study.trials[0].user_attrs["host"] == platform.node()
     assert study.trials[0].user_attrs["pid"] > 0
     assert study.trials[0].state == TrialState.RUNNING
+
+
+def own_texts(place, **changes):
+    return make_spec(data={"source": place, "train": 40, "validation": 20, "test": 20} | changes)
+
+
+def test_a_file_of_texts_may_be_moved(path):
+    study = open_study(own_texts("/here/reviews.csv"), path, create=True)
+    start(study)
+    open_study(own_texts("/there/reviews.csv"), path)
+    assert study.user_attrs["spec"]["data"]["source"] == "/here/reviews.csv"
+
+
+@pytest.mark.parametrize("place", ["imdb", "owner/name"])
+def test_a_file_does_not_give_way_to_another_kind_of_source(path, place):
+    start(open_study(own_texts("/here/reviews.csv"), path, create=True))
+    with pytest.raises(InputError, match=f"begun with data.source = /here/reviews.csv, now it is {place}"):
+        open_study(own_texts(place), path)
+
+
+def test_data_are_bound_to_the_texts_that_trials_were_fitted_on(study):
+    spec = own_texts("/here/reviews.csv")
+    study.set_user_attr("data", {"fingerprint": "a" * 64})
+    assert begun_data(study, spec).fingerprint is None
+    start(study)
+    assert begun_data(study, spec) == own_texts("/here/reviews.csv", fingerprint="a" * 64).data
+
+
+def test_data_of_a_study_without_a_fingerprint_are_free(study):
+    start(study)
+    assert begun_data(study, own_texts("/here/reviews.csv")).fingerprint is None

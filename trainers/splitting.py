@@ -72,7 +72,9 @@ def _size(config: DataConfig, name: SplitName) -> int | None:
 
 
 def _check_sizes(sizes: dict[SplitName, int], num_texts: int, config: DataConfig, *, any_alike: bool) -> None:
-    needed = sum(sizes.values()) + (config.train or SMALLEST_SPLIT)
+    # How many near duplicates stay in training is known only once the others are drawn.
+    train = SMALLEST_SPLIT if any_alike else config.train or SMALLEST_SPLIT
+    needed = sum(sizes.values()) + train
     if needed > num_texts:
         drawn = [f"data.{name}" for name in SPLITS if name == "train" or name in sizes]
         asked = [str(config.train or "all the rest"), *(str(sizes[name]) for name in SPLITS if name in sizes)]

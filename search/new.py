@@ -88,7 +88,7 @@ def new(
         speed=speed,
     )
     place = data.source if not Path(data.source).is_absolute() else os.path.relpath(data.source, path.parent)
-    command = ["python", "-m", "search.new", source, *(w for k, v in columns.items() for w in (f"--{k}", v))]
+    flags = {**columns, "metric": metric, "minutes": f"{minutes:g}", "trials": str(trials)}
     study = study_toml(
         {"source": place, **columns},
         splits,
@@ -97,7 +97,7 @@ def new(
         metric=metric,
         encoder=encoder,
         num_layers=loaded.num_layers,
-        command=shlex.join([*command, "--minutes", f"{minutes:g}", "--trials", str(trials)]),
+        command=f"python -m search.new {shlex.join([source, *(w for k, v in flags.items() for w in (f'--{k}', v))])}",
     )
     write_atomically(path, study.encode())
     _say(

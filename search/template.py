@@ -100,7 +100,7 @@ def study_toml(
     texts_C = texts_per_class(splits)
     return TEMPLATE.format(
         texts=f"{texts_C.sum():,} texts: {_shares(splits, texts_C)}.",
-        command=command,
+        command=" ".join(command.split()),  # a file name may hold a line break
         goal_comment=_goal_comment(aim, name),
         goal=aim.goal,
         metric=metric,

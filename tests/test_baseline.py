@@ -9,16 +9,20 @@ from search.baseline import Aim, choose_aim, measure_baseline
 
 
 def test_words_tell_the_classes_of_the_tiny_reviews(tiny_splits):
-    assert 0.7 < measure_baseline(tiny_splits, metric="accuracy") < 1
+    assert measure_baseline(tiny_splits, metric="accuracy") > 0.9
 
 
 def test_shuffled_labels_leave_nothing_to_tell(tiny_splits):
-    labels_N = np.random.default_rng(0).permutation(tiny_splits.train.labels_N)
-    shuffled = dataclasses.replace(
-        tiny_splits, train=dataclasses.replace(tiny_splits.train, labels_N=labels_N)
-    )
-    # Of 48 texts half are right by chance; three standard errors are 22 points.
-    assert abs(measure_baseline(shuffled, metric="accuracy") - 0.5) < 0.22
+    generator = np.random.default_rng(0)
+    reached = []
+    for _ in range(20):
+        labels_N = generator.permutation(tiny_splits.train.labels_N)
+        train = dataclasses.replace(tiny_splits.train, labels_N=labels_N)
+        reached.append(
+            measure_baseline(dataclasses.replace(tiny_splits, train=train), metric="accuracy") - 0.5
+        )
+    # Texts share their words, so that one shuffle may land far on either side: it is the mean that is at chance.
+    assert abs(np.mean(reached)) < 3 * np.std(reached) / np.sqrt(20)
 
 
 def test_the_baseline_is_in_the_metric_asked_for(tiny_splits):

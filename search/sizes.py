@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from search.processes import Crew, Death, Failure
 from trainers.errors import FitError
+from trainers.fit import FIRST_SAMPLE, PEEK_TEXTS
 
 if TYPE_CHECKING:
     from trainers.config import TrainConfig
@@ -39,10 +40,8 @@ FIRST_COMPLETE, LATER_COMPLETE = 4, 0.1
 EVALUATIONS = 4
 """Full evaluations in a fit, at least; one an epoch, at least."""
 
-SAMPLE = 600
-"""Training texts that an evaluation looks at: 300, doubled now and then; twice that in the default study."""
-
-PEEK_TEXTS = 300
+SAMPLE = 2 * FIRST_SAMPLE
+"""Training texts that an evaluation looks at: the first sample, doubled once where the ceiling is near."""
 
 BATCH_SIZE = 32
 STEPS = 100
@@ -55,9 +54,6 @@ MEASURED_TOKENS = 8_192
 
 SHORTEST = 16
 """Tokens kept of a text, at least."""
-
-MOST_MEASURED = 300
-"""Texts; of more, an evaluation would look at a sample alone."""
 
 LADDER = (
     (1 / 3, 20_000, 256),
@@ -203,7 +199,8 @@ def measure_speed(encoder: Encoder, splits: Splits, config: TrainConfig, *, work
     from trainers.features import build_features
 
     lengths_N = splits.train.lengths_N
-    count = min(len(lengths_N), MOST_MEASURED, max(BATCH_SIZE, round(MEASURED_TOKENS / lengths_N.mean())))
+    count = min(len(lengths_N), FIRST_SAMPLE, max(BATCH_SIZE, round(MEASURED_TOKENS / lengths_N.mean())))
+    # Of more texts than the first sample, an evaluation would not look at all.
     few = _first(splits.train, count)
     depth = max(0, encoder.num_layers - 2)
     config = config.model_copy(

@@ -12,7 +12,7 @@ from cyclopts import Parameter
 
 from search.credentials import StorageOption, chosen_url
 from trainers.cli import launch
-from trainers.config import Device
+from trainers.config import METRIC_NAMES, Device
 from trainers.errors import InputError
 from trainers.files import write_atomically
 
@@ -58,13 +58,14 @@ def export(
     check_same_encoder(opened, spec, encoder_fingerprint(config.encoder))
     config = on_device(config, device)
     folder = to or results_dir(path, spec)
-    print(f"trial {chosen.number}: validation accuracy {_percent(chosen)}; fitting it again", flush=True)  # noqa: T201
+    name = METRIC_NAMES[config.metric]
+    print(f"trial {chosen.number}: validation {name} {_percent(chosen)}; fitting it again", flush=True)  # noqa: T201
     result, classifier = train(
         config,
         cache_directory=spec.cache.directory,
-        on_evaluation=lambda e: print(describe_evaluation(e), flush=True),  # noqa: T201
+        on_evaluation=lambda e: print(describe_evaluation(e, metric=config.metric), flush=True),  # noqa: T201
     )
-    print(describe_result(result))  # noqa: T201
+    print(describe_result(result, metric=config.metric))  # noqa: T201
     print(_same_or_not(chosen, result))  # noqa: T201
     save(classifier, folder / "model")
     write_atomically(folder / "winner.toml", winner_toml(chosen, config, result, spec).encode())
@@ -100,7 +101,7 @@ def choose(study: optuna.Study, number: int | None) -> FrozenTrial:
     if nearest is None:
         raise InputError("no trial is complete yet; search first: python -m search.run")
     raise InputError(
-        f"no trial keeps training accuracy under the ceiling; trial {nearest.number} comes nearest, "
+        f"no trial keeps its training figure under the ceiling; trial {nearest.number} comes nearest, "
         f"{excess(nearest):.2%} above it; search on, or export it all the same with --trial {nearest.number}"
     )
 
@@ -109,12 +110,12 @@ def winner_toml(chosen: FrozenTrial, config: TrainConfig, result: FitResult, spe
     """Write a complete, fixed configuration as TOML, with what was measured as comments."""
     from trainers.model import weights_sha256
 
-    figures = chosen.user_attrs
+    figures, name = chosen.user_attrs, METRIC_NAMES[config.metric]
     comments = [
         f"Trial {chosen.number} of study {spec.name!r}, seed {spec.seed}.",
-        f"validation accuracy {figures['validation_accuracy']:.4f} in the search, "
+        f"validation {name} {figures['validation_accuracy']:.4f} in the search, "
         f"{result.validation_accuracy:.4f} when fitted again",
-        f"training accuracy   {figures['training_accuracy']:.4f} in the search, "
+        f"training {name}   {figures['training_accuracy']:.4f} in the search, "
         f"{result.training_accuracy:.4f} when fitted again",
         f"restored epoch {result.best_epoch:g} of {result.epochs:g}, {result.seconds:.0f} s",
         f"weights sha256 {weights_sha256(result.network)}",

@@ -6,6 +6,7 @@ import html
 import re
 from typing import TYPE_CHECKING, Any
 
+from trainers.config import METRIC_NAMES
 from trainers.errors import printable
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 OWN_NOTE = "*Renewed as trials end; delete this line to keep words of your own.*"
 ENDED_BECAUSE = {
     "patience": "validation loss had not fallen for as long as its patience allows",
-    "ceiling": "training accuracy went above the ceiling",
+    "ceiling": "its training figure went above the ceiling",
     "epochs": "it had used all its epochs",
 }
 
@@ -41,6 +42,7 @@ def study_note(study: Study, spec: StudySpec, *, options: str | None = None) -> 
     missing = "No trial is feasible yet; nearest to it" if shown else "No trial has run to its end yet"
     headline = "Best feasible trial" if best else missing
     goal, ceiling = spec.goal.validation_accuracy, spec.score.ceiling
+    name = METRIC_NAMES[spec.score.metric]
     searched = [
         f"{_words(k)} {_choices(v)}" for k, v in spec.fit.items() if not isinstance(v, int | float | str)
     ]
@@ -48,8 +50,8 @@ def study_note(study: Study, spec: StudySpec, *, options: str | None = None) -> 
     commands = [f"search.run {options} --trials {(counts['finished'] // 25 + 1) * 25}"]
     commands += [f"search.export {options}"] if best else []
     paragraphs = [
-        f"**Goal** ({'met' if summary['goal']['met'] else 'not met yet'}): validation accuracy of {100 * goal:g} % or more, "
-        f"training accuracy under the ceiling of {100 * ceiling:g} %.",
+        f"**Goal** ({'met' if summary['goal']['met'] else 'not met yet'}): validation {name} of {100 * goal:g} % or more, "
+        f"training {name} under the ceiling of {100 * ceiling:g} %.",
         f"**Searched**: {_plain('; '.join(searched))}.",
         f"**{headline}**",
         *([trial_note(shown, spec)] if shown else []),
@@ -75,7 +77,8 @@ def trial_note(trial: FrozenTrial, spec: StudySpec) -> str:
         side = "**infeasible**, {:.2f} points over" if points > 0 else "**feasible**, {:.2f} points under"
         paragraphs.append(
             f"It reached {percent(attrs.get('validation_accuracy'))} validation at {about}"
-            f"{percent(attrs.get('training_accuracy'))} training accuracy: {side.format(abs(points))} the ceiling of "
+            f"{percent(attrs.get('training_accuracy'))} training {METRIC_NAMES[spec.score.metric]}: "
+            f"{side.format(abs(points))} the ceiling of "
             f"{100 * spec.score.ceiling:g} %."
         )
     reason = str(attrs.get("reason", "no reason was recorded"))
@@ -111,7 +114,7 @@ def pareto_figure(study: Study, spec: StudySpec) -> go.Figure:
             hovertext=[html.escape(f"trial {t.number}, {_settings(t)}").replace(", ", "<br>") for t in group],
             hovertemplate="%{hovertext}<br>validation %{y:.2%}<br>training %{x:.2%}<extra></extra>",
         )
-    ceiling = spec.score.ceiling
+    ceiling, name = spec.score.ceiling, METRIC_NAMES[spec.score.metric]
     widths = [t.user_attrs["training_accuracy"] for t in trials] + [ceiling]
     heights = [t.user_attrs["validation_accuracy"] for t in trials] + [spec.goal.validation_accuracy]
     room = 0.01 + 0.2 * (max(widths) - min(widths))  # for the names of recipes
@@ -125,10 +128,10 @@ def pareto_figure(study: Study, spec: StudySpec) -> go.Figure:
     )
     figure.update_layout(
         template=None,
-        title={"text": "Validation over training accuracy", "x": 0.02},
-        xaxis={"title": "training accuracy", "range": [min(widths) - room, max(widths) + room]},
+        title={"text": f"Validation over training {name}", "x": 0.02},
+        xaxis={"title": f"training {name}", "range": [min(widths) - room, max(widths) + room]},
         xaxis_tickformat=".1~%",
-        yaxis={"title": "validation accuracy", "tickformat": ".1~%"},
+        yaxis={"title": f"validation {name}", "tickformat": ".1~%"},
         legend={"orientation": "h", "y": -0.25},
         margin={"t": 60, "r": 20},
     )

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from search.summary import bound, figures
+from trainers.config import METRIC_NAMES
 from trainers.errors import printable
 from trainers.files import write_atomically
 
@@ -40,7 +41,8 @@ def _draw(axes: Axes, summary: dict[str, Any]) -> None:
     x, y = [r["training_accuracy"] for r in complete], [r["validation_accuracy"] for r in complete]
     left, right = min([*x, ceiling - 0.08]) - 0.01, min(1.005, max([*x, ceiling]) + 0.015)
     bottom, top = min([*y, goal - 0.05]) - 0.01, min(1.005, max([*y, goal]) + 0.025)
-    axes.set(xlim=(left, right), ylim=(bottom, top), xlabel="training accuracy", ylabel="validation accuracy")
+    name = METRIC_NAMES[summary["metric"]]
+    axes.set(xlim=(left, right), ylim=(bottom, top), xlabel=f"training {name}", ylabel=f"validation {name}")
     axes.set_title(f"Study {summary['study']}: {len(complete)} complete trials", loc="left")
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_formatter(lambda share, _: f"{100 * share:.4g} %")

@@ -21,6 +21,7 @@ from search.credentials import StorageOption, chosen_url
 from search.page import print_page
 from search.summary import bound, describe_counts, duration, figures, percent, rate, shortfall, summarise
 from trainers.cli import launch
+from trainers.config import METRIC_NAMES
 from trainers.errors import printable
 from trainers.files import write_atomically
 
@@ -125,7 +126,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _verdict(summary: dict[str, Any]) -> str:
     goal, best, nearest = (summary[k] for k in ("goal", "best", "nearest"))
     wanted, ceiling = bound(goal["validation_accuracy"]), bound(goal["training_accuracy"])
-    text = f"Goal: validation >= {wanted}, training < {ceiling}: "
+    name = METRIC_NAMES[summary["metric"]]
+    text = f"Goal: validation {name} >= {wanted}, training < {ceiling}: "
     if goal["met"]:
         return f"{text}met by {figures(summary['trials'][goal['trial']])}."
     if not nearest:
@@ -164,8 +166,9 @@ def _table(title: str, *heads: str) -> Table:
 
 
 def _pareto_table(summary: dict[str, Any]) -> Table:
+    name = METRIC_NAMES[summary["metric"]]
     table = _table(
-        "Pareto-best trials: validation accuracy up, training accuracy down",
+        f"Pareto-best trials by {name}: validation up, training down",
         *("trial", "valid\n%", "train\n%", "gap", f"under\n{bound(summary['goal']['training_accuracy'])}"),
         *("freeze\ndepth", "drop-\nout", "head\nwidth", "learning\nrate", "patience", "epochs", "time\n(s)"),
     )
@@ -183,7 +186,7 @@ def _pareto_table(summary: dict[str, Any]) -> Table:
 
 def _recipe_table(summary: dict[str, Any]) -> Table:
     table = _table(
-        "Known recipes: reported for another model and data, measured here",
+        f"Known recipes: accuracy reported elsewhere, {METRIC_NAMES[summary['metric']]} measured here",
         *("recipe", "reported\ntrain %", "reported\nvalid %", "measured\ntrain %", "measured\nvalid %"),
         *("epochs", "time\n(s)", ""),
     )

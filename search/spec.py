@@ -12,14 +12,14 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from search.recipes import RECIPES
-from trainers.config import DataConfig, EncoderConfig, Table, TrainConfig, read_toml, table_keys
+from trainers.config import DataConfig, EncoderConfig, Metric, Table, TrainConfig, read_toml, table_keys
 from trainers.errors import InputError, describe, nearest
 
 SEARCHED = ("freeze_depth", "dropout", "head_width", "learning_rate", "patience")
 """The five dimensions that every study searches; any other fit setting may be opened the same way."""
 
 FIT_KEYS = tuple(
-    k for k in TrainConfig.model_fields if k not in {"data", "encoder", "ceiling", "seed", "device"}
+    k for k in TrainConfig.model_fields if k not in {"data", "encoder", "metric", "ceiling", "seed", "device"}
 )
 
 Scalar = bool | int | float | str
@@ -44,14 +44,15 @@ class Range(Table):
 
 
 class Goal(Table):
-    """What the user wants: at least this validation accuracy, under the ceiling."""
+    """What the user wants: at least this validation accuracy, by the study's metric, under the ceiling."""
 
     validation_accuracy: float = Field(default=0.85, ge=0, le=1)
 
 
 class Score(Table):
-    """value = validation accuracy - penalty * max(0, training accuracy - ceiling)."""
+    """value = validation accuracy - penalty * max(0, training accuracy - ceiling), both by the metric."""
 
+    metric: Metric = "accuracy"
     ceiling: float = Field(default=0.92, gt=0, le=1)
     penalty: float = Field(default=1.0, ge=0)
 
@@ -145,7 +146,7 @@ class StudySpec(Table):
 
     def train_config(self, settings: dict[str, Any], *, seed: int) -> TrainConfig:
         """Build the configuration of one fit from chosen fit settings."""
-        fit = {"ceiling": self.score.ceiling, **settings, "seed": seed}
+        fit = {**self.score.model_dump(include={"metric", "ceiling"}), **settings, "seed": seed}
         return TrainConfig.model_validate({"data": self.data, "encoder": self.encoder, **fit})
 
     def any_config(self) -> TrainConfig:

@@ -258,15 +258,18 @@ def _connect(storage_url: str) -> RDBStorage:
 def _check_same_spec(study: optuna.Study, spec: StudySpec, path: Path) -> None:
     """Compare with the spec that the study was begun with; a new study takes this one."""
     now = spec.model_dump(mode="json")
-    before = study.user_attrs.get("spec")
+    begun = study.user_attrs.get("spec")
     trials = study.get_trials(deepcopy=False)
-    if before is None or not trials:
+    if begun is None or not trials:
         if trials:
             raise InputError(
                 f"study {spec.name!r} in this database was not made by this project; give {path} another name"
             )
         study.set_user_attr("spec", now)
         return
+    before = (
+        type(spec).model_validate(begun).model_dump(mode="json")
+    )  # settings that are newer: their defaults
     different = [
         key
         for key in _leaves(before, now)

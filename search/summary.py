@@ -30,6 +30,7 @@ def summarise(study: Study, spec: StudySpec) -> dict[str, Any]:
 
     Returns:
         study, seed: The study's name and its sampler's seed.
+        metric: By which every accuracy below is measured, reported ones excepted.
         goal: ``validation_accuracy`` (at least), ``training_accuracy`` (below), ``met``, ``trial`` (its number).
         best: Row of the best feasible complete trial, with its whole ``config``; null if there is none.
         nearest: Likewise, of the complete trial that misses the goal by the fewest points in all.
@@ -63,6 +64,7 @@ def summarise(study: Study, spec: StudySpec) -> dict[str, Any]:
     return {
         "study": spec.name,
         "seed": spec.seed,
+        "metric": spec.score.metric,
         "goal": goal | {"met": winner is not None, "trial": winner and winner["number"]},
         "best": best and _row(best) | {"config": best.user_attrs.get("config")},
         "nearest": nearest and nearest | {"config": trials[nearest["number"]].user_attrs.get("config")},

@@ -377,6 +377,15 @@ def test_a_trial_note_says_what_it_was_and_reached_and_why_it_ended(spec):
     )
 
 
+def test_notes_name_the_metric(seen, spec):
+    by_f1 = spec.model_copy(update={"score": spec.score.model_copy(update={"metric": "macro_f1"})})
+    assert "validation macro-F1 of 85 % or more, training macro-F1 under the ceiling" in study_note(
+        seen, by_f1
+    )
+    assert "% training macro-F1: **infeasible**" in note_of(seen, by_f1, 2)
+    assert pareto_figure(seen, by_f1).layout.xaxis.title.text == "training macro-F1"
+
+
 def test_a_trial_note_says_by_how_much_the_ceiling_was_exceeded(seen, spec):
     assert "**infeasible**, 1.25 points over the ceiling of 92 %" in note_of(seen, spec, 2)
 

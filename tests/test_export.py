@@ -69,7 +69,7 @@ def test_trial_asked_for_is_chosen_feasible_or_not():
 def test_without_a_feasible_trial_the_nearest_and_the_flag_are_named():
     study = make_study((0.99, 0.95, TrialState.COMPLETE), (0.935, 0.8, TrialState.COMPLETE))
     assert refusal(study) == (
-        "no trial keeps training accuracy under the ceiling; trial 1 comes nearest, 1.50% above it; search on, or "
+        "no trial keeps its training figure under the ceiling; trial 1 comes nearest, 1.50% above it; search on, or "
         "export it all the same with --trial 1"
     )
 

@@ -1,4 +1,5 @@
 import copy
+import dataclasses
 import math
 import random
 
@@ -15,7 +16,7 @@ from trainers.errors import FitError, InputError
 from trainers.features import Features, build_features
 from trainers.fit import Network, fit
 from trainers.head import Head
-from trainers.metrics import accuracy, cross_entropy
+from trainers.metrics import balanced_weights, confusion, cross_entropy, measure
 from trainers.model import weights_sha256
 
 DEPTHS = (0, 1, 2, 3)
@@ -323,7 +324,7 @@ def test_tokens_are_those_trained_on(make_config, features):
     assert result.tokens == 2 * len(features.splits.train.ids_S)
 
 
-def exact_figures(result, features, depth):
+def exact_figures(result, features, depth, *, metric="accuracy"):
     figures = []
     for name in ("train", "validation"):
         source = features.source(name, depth)
@@ -331,7 +332,10 @@ def exact_figures(result, features, depth):
             batches = [source.batch(np.array([i])) for i in range(len(source))]
             logits_NC = torch.cat([result.network(batch) for batch in batches])
         labels_N = torch.cat([batch.labels_B for batch in batches])
-        figures += [accuracy(logits_NC, labels_N), cross_entropy(logits_NC, labels_N)]
+        figures += [
+            measure(confusion(logits_NC, labels_N), metric=metric),
+            cross_entropy(logits_NC, labels_N),
+        ]
     return figures
 
 
@@ -409,7 +413,7 @@ def test_far_from_the_ceiling_a_sample_tells_the_training_accuracy(make_config, 
 
 def test_near_the_ceiling_the_sample_grows_to_the_whole_split(make_config, features, monkeypatch):
     monkeypatch.setattr(trainers.fit, "FIRST_SAMPLE", 24)
-    monkeypatch.setattr(trainers.fit, "standard_error", lambda *_: 1.0)
+    monkeypatch.setattr(trainers.fit, "is_clear_of", lambda *_, **__: False)
     result = fit(make_config(epochs=1, ceiling=0.9), features)
     assert result.evaluations[0].exact
     assert result.evaluations[0].training_accuracy == exact_figures(result, features, 2)[0]
@@ -419,16 +423,88 @@ def test_exact_training_accuracy_looks_only_at_texts_not_yet_seen_with_the_same_
     make_config, features, monkeypatch
 ):
     monkeypatch.setattr(trainers.fit, "FIRST_SAMPLE", 24)
-    counted, count = [], trainers.fit._Fit._right_in_sample
+    counted, count = [], trainers.fit._Fit._confusion_in_sample
 
-    def right_in_sample(self, start, end):
+    def confusion_in_sample(self, start, end):
         counted.append((start, end))
         return count(self, start, end)
 
-    monkeypatch.setattr(trainers.fit._Fit, "_right_in_sample", right_in_sample)
+    monkeypatch.setattr(trainers.fit._Fit, "_confusion_in_sample", confusion_in_sample)
     result = fit(make_config(epochs=1, ceiling=1.0), features)
     assert counted == [(0, 24), (24, len(features.splits.train.labels_N))]
     assert result.training_accuracy == exact_figures(result, features, 2)[0]
+
+
+@pytest.mark.parametrize("metric", ["balanced_accuracy", "macro_f1"])
+def test_sample_and_rest_give_the_metric_of_the_whole_split(make_config, features, monkeypatch, metric):
+    monkeypatch.setattr(trainers.fit, "FIRST_SAMPLE", 24)
+    result = fit(make_config(epochs=1, metric=metric), features)
+    assert not result.evaluations[0].exact
+    training, _, validation, _ = exact_figures(result, features, 2, metric=metric)
+    assert (result.training_accuracy, result.validation_accuracy) == (training, validation)
+
+
+@pytest.mark.parametrize("metric", ["balanced_accuracy", "macro_f1"])
+def test_the_metric_changes_no_weights_of_a_fit_without_a_ceiling(make_config, features, metric):
+    by_accuracy, by_other = (fit(make_config(metric=m), features) for m in ("accuracy", metric))
+    assert weights_sha256(by_accuracy.network) == weights_sha256(by_other.network)
+    assert by_accuracy.validation_loss == by_other.validation_loss
+
+
+def test_the_ceiling_holds_for_the_metric(make_config, features, monkeypatch):
+    monkeypatch.setattr(
+        trainers.fit, "measure", lambda *_, metric: {"accuracy": 0.7, "macro_f1": 0.9}[metric]
+    )
+    stopped = {m: fit(make_config(metric=m, ceiling=0.8), features).stopped for m in ("accuracy", "macro_f1")}
+    assert stopped == {"accuracy": "epochs", "macro_f1": "ceiling"}
+
+
+def test_a_peek_tells_the_metric_of_the_batches_since_the_last_look(make_config, features, monkeypatch):
+    seen, measured = [], []
+
+    def recorded(counts_CC, *, metric):
+        measured.append(counts_CC.sum())
+        return measure(counts_CC, metric=metric)
+
+    monkeypatch.setattr(trainers.fit, "measure", recorded)
+    fit(make_config(epochs=1, metric="macro_f1"), features, peeks=(1 / 3, 2 / 3), on_evaluation=seen.append)
+    assert [e.peek for e in seen] == [True, True, False]
+    per_look = make_config().batch_size * STEPS_PER_EPOCH // 3
+    assert (measured[0], measured[2]) == (per_look, per_look)
+
+
+def lopsided(features):
+    """Return features in whose training split every other text of class 1 is called class 0, and the labels."""
+    labels_N = features.splits.train.labels_N.copy()
+    labels_N[np.flatnonzero(labels_N == 1)[::2]] = 0
+    train = dataclasses.replace(features.splits.train, labels_N=labels_N)
+    return Features(features.encoder, dataclasses.replace(features.splits, train=train)), labels_N
+
+
+def test_balanced_weights_weigh_training_and_validation_loss(make_config, features):
+    skewed, labels_N = lopsided(features)
+    config = make_config(
+        epochs=1, learning_rate=1e-12, dropout=0.0, encoder_dropout=0.0, class_weights="balanced"
+    )
+    result, losses = training_losses(config, skewed)
+    weights_C = torch.from_numpy(balanced_weights(labels_N, num_classes=2)).float()
+    assert len(set(weights_C.tolist())) == 2
+    rows = shuffled_batches(
+        skewed.splits.train.lengths_N, batch_size=16, generator=np.random.default_rng(config.seed)
+    )[0]
+    with torch.no_grad():
+        batch = skewed.source("train", 2).batch(rows)
+        first = F.cross_entropy(result.network(batch), batch.labels_B, weight=weights_C)
+        everything = skewed.source("validation", 2).batch(np.arange(len(skewed.splits.validation)))
+        validation = cross_entropy(result.network(everything), everything.labels_B, weights_C=weights_C)
+    assert losses[0] == pytest.approx(first.item(), abs=1e-6)
+    assert result.validation_loss == pytest.approx(validation, abs=1e-6)
+
+
+def test_where_classes_are_even_balanced_weights_change_nothing_but_rounding(make_config, features):
+    plain, weighted = (fit(make_config(class_weights=w), features) for w in (None, "balanced"))
+    assert features.splits.train.labels_N.mean() == 0.5
+    assert weighted.validation_loss == pytest.approx(plain.validation_loss, abs=1e-5)
 
 
 def rates(config, features, *, steps):

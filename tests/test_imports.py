@@ -30,16 +30,17 @@ LAYERS = {
     "search": (
         "recipes interrupts account credentials",
         "spec processes",
-        "space pruning results storage",
+        "space pruning results storage sizes baseline",
         "summary",
-        "picture live notes page",
+        "picture live notes page template",
         "report objective",
         "export dashboard",
         "workers",
-        "run",
+        "run new",
     ),
 }
 COMMANDS = (
+    "search.new",
     "search.run",
     "search.report",
     "search.dashboard",
@@ -139,7 +140,9 @@ def test_help_exits_with_zero_and_imports_nothing_heavy(module):
     assert sorted(loaded & set(HEAVY)) == []
 
 
-@pytest.mark.parametrize("module", ["search.run", "search.report", "search.export", "search.dashboard"])
+@pytest.mark.parametrize(
+    "module", ["search.new", "search.run", "search.report", "search.export", "search.dashboard"]
+)
 def test_every_flag_says_its_default(module):
     done = subprocess.run(
         [sys.executable, "-m", module, "--help"],

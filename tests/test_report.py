@@ -114,8 +114,19 @@ def flat(text):
 
 
 def test_met_goal_names_trial_and_figures(study):
-    expected = "validation >= 85 %, training < 92 %: met by trial 1: validation 86.00 %, training 91.00 %."
+    expected = (
+        "validation accuracy >= 85 %, training < 92 %: met by trial 1: validation 86.00 %, training 91.00 %."
+    )
     assert expected in flat(text_of(study))
+
+
+def test_what_a_reader_sees_names_the_metric(study):
+    spec = make_spec(score={"metric": "macro_f1"})
+    text = text_of(study, spec)
+    assert "validation macro-F1 >= 85 %, training < 92 %: met by trial 1" in flat(text)
+    assert "Pareto-best trials by macro-F1: validation up, training down" in text
+    assert "Known recipes: accuracy reported elsewhere, macro-F1 measured here" in text
+    assert summarise(study, spec)["metric"] == "macro_f1"
 
 
 def test_table_tells_where_the_time_went():

@@ -89,6 +89,13 @@ def test_ceiling_of_the_score_is_the_fits():
     assert suggest(make_study().ask(), make_spec(score={"ceiling": 0.8}), num_layers=3).ceiling == 0.8
 
 
+@pytest.mark.parametrize("recipe", [None, "frozen-head"])
+def test_metric_of_the_score_is_the_fits_and_every_recipes(recipe):
+    study = make_study()
+    study.enqueue_trial({}, user_attrs={"recipe": recipe} if recipe else {})
+    assert suggest(study.ask(), make_spec(score={"metric": "macro_f1"}), num_layers=3).metric == "macro_f1"
+
+
 @pytest.mark.parametrize("name", RECIPES)
 def test_recipe_runs_with_its_own_settings_outside_the_ranges_without_a_warning(name):
     spec, study = make_spec(), make_study()

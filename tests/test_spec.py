@@ -186,6 +186,22 @@ def test_ceiling_of_the_score_reaches_the_fit(tmp_path):
     assert spec.any_config().ceiling == 0.8
 
 
+def test_unknown_metric_is_met_with_those_there_are(tmp_path):
+    assert mistake(tmp_path, STUDY + '[score]\nmetric = "f1"') == (
+        "score.metric: Input should be 'accuracy', 'balanced_accuracy' or 'macro_f1', got 'f1'"
+    )
+
+
+def test_metric_belongs_to_the_score_and_is_not_searched(tmp_path):
+    text = changed("patience = 2", 'patience = 2\nmetric = "macro_f1"')
+    assert mistake(tmp_path, text) == "unknown key 'fit.metric'; remove it"
+
+
+def test_class_weights_are_a_setting_of_the_fit(tmp_path):
+    text = changed("patience = 2", 'patience = 2\nclass_weights = "balanced"')
+    assert load(tmp_path, text).any_config().class_weights == "balanced"
+
+
 def test_study_is_found_by_name_and_by_path(tmp_path, monkeypatch):
     (tmp_path / "studies").mkdir()
     (tmp_path / "studies" / "toy.toml").write_text(STUDY)

@@ -134,6 +134,17 @@ def test_setting_that_was_added_is_a_difference(path, stored):
     assert "fit.weight_decay = None, now it is 0.1" in refusal(make_spec(fit=fit), path)
 
 
+def test_setting_that_is_newer_than_the_study_takes_its_default(path, stored):
+    start(stored)
+    begun = stored.user_attrs["spec"]
+    score = {key: value for key, value in begun["score"].items() if key != "metric"}
+    stored.set_user_attr("spec", {**begun, "score": score})
+    assert open_study(make_spec(), path).user_attrs["spec"]["score"]["metric"] == "accuracy"
+    other = make_spec(score={"metric": "macro_f1"})
+    stored.set_user_attr("spec", {**begun, "score": score})
+    assert "score.metric = accuracy, now it is macro_f1" in refusal(other, path)
+
+
 @pytest.mark.usefixtures("stored")
 def test_study_without_a_trial_takes_another_space(path):
     fit = TABLE["fit"] | {"head_width": [8, 32]}

@@ -132,8 +132,8 @@ def test_an_evaluation_is_described_in_a_line():
         tokens=1000,
         flops=1e12,
     )
-    assert describe_evaluation(evaluation) == (
-        "epoch  1.50  validation loss 0.3457  accuracy 87.50%  training 90.00% (sample)  12 s"
+    assert describe_evaluation(evaluation, metric="macro_f1") == (
+        "epoch  1.50  validation loss 0.3457  macro-F1 87.50%  training 90.00% (sample)  12 s"
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import tomllib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
 
@@ -24,6 +24,14 @@ from trainers.errors import CONTROL, InputError, describe, nearest
 Pooling = Literal["mean", "cls", "model"]
 Device = Literal["cpu", "cuda", "mps"]
 Schedule = Literal["constant", "linear"]
+Metric = Literal["accuracy", "balanced_accuracy", "macro_f1"]
+
+METRIC_NAMES: Mapping[Metric, str] = {
+    "accuracy": "accuracy",
+    "balanced_accuracy": "balanced accuracy",
+    "macro_f1": "macro-F1",
+}
+"""How a metric is called where people read of it."""
 
 PACKAGED_ENCODER = "minilm"
 PACKAGED_SOURCES = ("imdb", "rotten_tomatoes")
@@ -181,7 +189,12 @@ class TrainConfig(Table):
         schedule: What the rate does after the warm-up: stay, or fall linearly to zero at the last epoch.
         label_smoothing: Share of the target spread over all classes, in training only.
         encoder_dropout: Hidden dropout inside the trainable layers; attention dropout is always 0.
-        ceiling: Training accuracy above which weights count as over-fitted; absent means no such rule.
+        class_weights: ``balanced`` weighs each text in the loss by the inverse of its class's share, in
+            training and for early stopping alike; absent weighs all texts alike.
+        metric: What is called accuracy throughout a fit: the share of texts that are right, the mean of that
+            share over the classes, or the mean of the classes' F1.
+        ceiling: Training accuracy, by ``metric``, above which weights count as over-fitted; absent means no
+            such rule.
         cache: Number format of the stored features.
         threads: Processor threads that compute the fit; another number rounds differently. Several fits of
             one thread beside one another are faster than one fit of several.
@@ -206,6 +219,8 @@ class TrainConfig(Table):
     schedule: Schedule = "constant"
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     encoder_dropout: float = Field(default=0.1, ge=0, lt=1)
+    class_weights: Literal["balanced"] | None = None
+    metric: Metric = "accuracy"
     ceiling: float | None = Field(default=None, gt=0, le=1)
     cache: Literal["float16", "float32"] = "float16"
     threads: int = Field(default=1, ge=1, le=1024)

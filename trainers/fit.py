@@ -23,7 +23,14 @@ from trainers.config import TrainConfig
 from trainers.device import generators
 from trainers.errors import FitError, InputError
 from trainers.features import Features, Source
-from trainers.metrics import accuracy, cross_entropy, standard_error
+from trainers.metrics import (
+    Confusion,
+    balanced_weights,
+    confusion,
+    cross_entropy,
+    is_clear_of,
+    measure,
+)
 from trainers.network import Network
 from trainers.stopping import EarlyStopping, StopReason
 
@@ -66,12 +73,13 @@ class Evaluation(Cost):
     """One look at a fit under way.
 
     A full evaluation decides on stopping and may be restored. A peek is cheap, and serves pruning alone:
-    the fit goes on as if it had not been.
+    the fit goes on as if it had not been. Accuracies are by the configuration's metric.
 
     Attributes:
         epoch: Age in epochs; a fraction inside an epoch.
         peek: Whether this is a peek.
-        validation_loss: Mean cross-entropy in nats, eval mode; of a peek, on a fixed random sample.
+        validation_loss: Mean cross-entropy in nats, weighted by class as in training, eval mode; of a peek, on
+            a fixed random sample.
         validation_accuracy: Likewise.
         training_accuracy: Eval mode; exact or estimated on a fixed random sample, which doubles while
             the ceiling lies within two standard errors. Of a peek, that of the batches trained on since
@@ -89,7 +97,7 @@ class Evaluation(Cost):
 
 @dataclass(frozen=True, kw_only=True)
 class FitResult(Cost):
-    """What a fit achieved with the weights it restored.
+    """What a fit achieved with the weights it restored. Accuracies are by the configuration's metric.
 
     Attributes:
         network: With the restored weights, in eval mode.
@@ -185,14 +193,20 @@ class _Fit:
         self.generator = np.random.default_rng(config.seed)
         self.sample = np.random.default_rng(config.data.seed).permutation(len(self.train))
         self.evaluations: list[Evaluation] = []
-        self.samples: list[tuple[int, int]] = []  # of each evaluation: texts right, texts seen
+        self.samples: list[Confusion] = []  # of each evaluation: the training texts looked at
         self.checkpoints: dict[int, dict[str, Tensor]] = {}
         self.train_flops_N = self._flops(features, self.train)
         self.validation_flops_N = self._flops(features, self.validation)
         self.training_seconds = self.evaluation_seconds = self.batching_seconds = 0.0
         self.tokens = 0
         self.flops = 0.0
-        self.right = self.seen = 0
+        num_classes = len(features.splits.class_names)
+        self.weights_C = None
+        if config.class_weights:
+            weights_C = balanced_weights(features.splits.train.labels_N, num_classes=num_classes)
+            self.weights_C = torch.from_numpy(weights_C).float().to(config.device)
+        self.nothing_seen: Confusion = np.zeros((num_classes, num_classes), dtype=np.int64)
+        self.trained_on = self.nothing_seen
 
     def run(self) -> FitResult:
         stopped: StopReason | Literal["epochs"] = "epochs"
@@ -235,7 +249,12 @@ class _Fit:
         batch = self.train.batch(rows)
         batched = time.perf_counter()
         logits_BC = self.network(batch)
-        loss = F.cross_entropy(logits_BC, batch.labels_B, label_smoothing=self.config.label_smoothing)
+        loss = F.cross_entropy(
+            logits_BC,
+            batch.labels_B,
+            weight=self.weights_C,
+            label_smoothing=self.config.label_smoothing,
+        )
         if not math.isfinite(loss.item()):
             raise FitError(
                 f"diverged: training loss {loss.item()} at learning rate {self.config.learning_rate:g}"
@@ -247,8 +266,7 @@ class _Fit:
         self.training_seconds += time.perf_counter() - batched
         self.flops += 3 * float(self.train_flops_N[rows].sum())
         self.tokens += int(self.train.lengths_N[rows].sum())
-        self.right += int((logits_BC.argmax(dim=1) == batch.labels_B).sum())
-        self.seen += len(rows)
+        self.trained_on = self.trained_on + confusion(logits_BC.detach(), batch.labels_B)
 
     def _optimizer(
         self, num_steps: int
@@ -283,23 +301,23 @@ class _Fit:
     def _peek(self, epoch: float) -> None:
         self.network.eval()
         rows = np.random.default_rng(self.config.data.seed).permutation(len(self.validation))[:PEEK_TEXTS]
-        self.on_evaluation(self._look(epoch, rows, lambda: (self.right / self.seen, False)))
+        self.on_evaluation(self._look(epoch, rows, lambda: (self._measure(self.trained_on), False)))
 
     def _look(
         self, epoch: float, rows: Rows | None, training_accuracy: Callable[[], tuple[float, bool]]
     ) -> Evaluation:
         logits_NC, labels_N = self._predict(self.validation, rows)
         self.flops += float(self.validation_flops_N[slice(None) if rows is None else rows].sum())
-        loss = cross_entropy(logits_NC, labels_N)
+        loss = cross_entropy(logits_NC, labels_N, weights_C=self.weights_C)
         if not math.isfinite(loss):
             raise FitError(f"diverged: validation loss {loss} at learning rate {self.config.learning_rate:g}")
         accuracy_in_training, exact = training_accuracy()
-        self.right = self.seen = 0
+        self.trained_on = self.nothing_seen
         return Evaluation(
             epoch=epoch,
             peek=rows is not None,
             validation_loss=loss,
-            validation_accuracy=accuracy(logits_NC, labels_N),
+            validation_accuracy=self._measure(confusion(logits_NC, labels_N)),
             training_accuracy=accuracy_in_training,
             exact=exact,
             **self._cost(),
@@ -320,26 +338,28 @@ class _Fit:
 
         A sequential look: the sample doubles while the ceiling lies within two standard errors.
         """
-        right = seen = 0
-        size = FIRST_SAMPLE
+        counts_CC = self.nothing_seen
+        seen, size = 0, FIRST_SAMPLE
         while True:
             size = min(size, len(self.train))
-            right += self._right_in_sample(seen, size)
+            counts_CC = counts_CC + self._confusion_in_sample(seen, size)
             seen = size
-            share = right / seen
-            ceiling = self.config.ceiling
-            decided = ceiling is None or abs(share - ceiling) > 2 * standard_error(ceiling, seen)
+            ceiling, metric = self.config.ceiling, self.config.metric
+            decided = ceiling is None or is_clear_of(ceiling, counts_CC, metric=metric)
             if decided or seen == len(self.train):
-                self.samples.append((right, seen))
-                return share, seen == len(self.train)
+                self.samples.append(counts_CC)
+                return self._measure(counts_CC), seen == len(self.train)
             size = 2 * seen
 
-    def _right_in_sample(self, start: int, end: int) -> int:
-        """Count the training texts from ``start`` to ``end``, in the sample's order, that are classified rightly."""
+    def _confusion_in_sample(self, start: int, end: int) -> Confusion:
+        """Count the training texts from ``start`` to ``end``, in the sample's order, by class and prediction."""
         rows = self.sample[start:end]
         logits_NC, labels_N = self._predict(self.train, rows)
         self.flops += float(self.train_flops_N[rows].sum())
-        return int((logits_NC.argmax(dim=1) == labels_N).sum())
+        return confusion(logits_NC, labels_N)
+
+    def _measure(self, counts_CC: Confusion) -> float:
+        return measure(counts_CC, metric=self.config.metric)
 
     def _history(self) -> tuple[list[float], list[float]]:
         return (
@@ -385,12 +405,13 @@ class _Fit:
 
     def _exact_training_accuracy(self, index: int) -> float:
         """Return what an evaluation's sample and the rest of the split, with its weights, come to."""
-        right, seen = self.samples[index]
+        counts_CC = self.samples[index]
+        seen = int(counts_CC.sum())
         if seen < len(self.train):
             self.network.load_state_dict(self.checkpoints[index])
             self.network.eval()
-            right += self._right_in_sample(seen, len(self.train))
-        return right / len(self.train)
+            counts_CC = counts_CC + self._confusion_in_sample(seen, len(self.train))
+        return self._measure(counts_CC)
 
     @torch.inference_mode()
     def _predict(self, source: Source, rows: Rows | None = None) -> tuple[Tensor, Tensor]:

@@ -7,22 +7,78 @@ from __future__ import annotations
 
 import math
 
-from torch import Tensor
+import numpy as np
+import numpy.typing as npt
+from torch import Tensor, bincount
 from torch.nn import functional as F
 
+from trainers.config import Metric
 
-def accuracy(logits_NC: Tensor, labels_N: Tensor) -> float:
-    """Return the share of texts whose highest logit is their label's; NaN for none."""
-    if not len(labels_N):
+Confusion = npt.NDArray[np.int64]
+"""counts_CC: texts of the row's class that were taken for the column's. Those of parts of a split add up."""
+
+
+def confusion(logits_NC: Tensor, labels_N: Tensor) -> Confusion:
+    """Count the texts of each class by the class with their highest logit, counts_CC."""
+    num_classes = logits_NC.shape[1]
+    cells_N = labels_N * num_classes + logits_NC.argmax(dim=1)
+    counts_CC: Confusion = bincount(cells_N, minlength=num_classes**2).reshape(num_classes, -1).cpu().numpy()
+    return counts_CC
+
+
+def measure(counts_CC: Confusion, *, metric: Metric) -> float:
+    """Return accuracy, balanced accuracy or macro-F1; NaN for no text.
+
+    Balanced accuracy is the mean over the classes that have a text; macro-F1 over those that have a text or
+    were predicted, 0 for a class without a text that is right. Both as scikit-learn has them.
+    """
+    if not counts_CC.sum():
         return math.nan
-    return float((logits_NC.argmax(dim=1) == labels_N).double().mean())
+    right_C, texts_C, predicted_C = counts_CC.diagonal(), counts_CC.sum(axis=1), counts_CC.sum(axis=0)
+    if metric == "accuracy":
+        return int(right_C.sum()) / int(texts_C.sum())
+    if metric == "balanced_accuracy":
+        return float((right_C[texts_C > 0] / texts_C[texts_C > 0]).mean())
+    seen_C = texts_C + predicted_C > 0
+    return float((2 * right_C[seen_C] / (texts_C + predicted_C)[seen_C]).mean())
 
 
-def cross_entropy(logits_NC: Tensor, labels_N: Tensor) -> float:
-    """Return the mean negative log-likelihood in nats; NaN for no text."""
-    return float(F.cross_entropy(logits_NC.double(), labels_N))
+def cross_entropy(logits_NC: Tensor, labels_N: Tensor, *, weights_C: Tensor | None = None) -> float:
+    """Return the mean negative log-likelihood in nats, weighted by class if asked for; NaN for no text."""
+    logits_NC = logits_NC.double()
+    weights_C = None if weights_C is None else weights_C.to(logits_NC)
+    return float(F.cross_entropy(logits_NC, labels_N, weight=weights_C))
 
 
-def standard_error(share: float, count: int) -> float:
+def balanced_weights(labels_N: npt.NDArray[np.int64], *, num_classes: int) -> npt.NDArray[np.float64]:
+    """Return weights_C that give every class the same sum of weights, and the average text a weight of 1.
+
+    A class without a text has nothing to weigh, and gets 0.
+    """
+    texts_C = np.bincount(labels_N, minlength=num_classes)
+    return np.where(texts_C > 0, len(labels_N) / (num_classes * np.maximum(texts_C, 1)), 0.0)
+
+
+def is_clear_of(bound: float, counts_CC: Confusion, *, metric: Metric) -> bool:
+    """Tell whether the metric of a random sample lies more than two standard errors from a bound."""
+    count = effective_count(counts_CC, metric=metric)
+    return count > 0 and abs(measure(counts_CC, metric=metric) - bound) > 2 * standard_error(bound, count)
+
+
+def standard_error(share: float, count: float) -> float:
     """Return the binomial standard error of a share seen among ``count`` texts."""
     return math.sqrt(max(share * (1 - share), 0.0) / count)
+
+
+def effective_count(counts_CC: Confusion, *, metric: Metric) -> float:
+    """Return how many texts, evenly spread over the classes, would tell the metric as exactly.
+
+    For accuracy that is all of them. A mean over C classes of n_c texts each, all equally often right, has the
+    variance of a share among C^2 / sum(1 / n_c) texts: balanced accuracy's. Macro-F1's was never found to be
+    larger in random cases, and is often smaller where classes are uneven. A class without a text makes it 0,
+    which tells nothing.
+    """
+    texts_C = counts_CC.sum(axis=1)
+    if metric == "accuracy":
+        return int(texts_C.sum())
+    return 0.0 if (texts_C == 0).any() else float(len(texts_C) ** 2 / (1 / texts_C).sum())

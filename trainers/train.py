@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter
 
 from trainers.cli import launch
-from trainers.config import Device, TrainConfig, load_config
+from trainers.config import METRIC_NAMES, Device, Metric, TrainConfig, load_config
 
 if TYPE_CHECKING:
     from trainers.features import Progress
@@ -68,21 +68,22 @@ def on_device(config: TrainConfig, wanted: Device | Literal["auto"] | None) -> T
     return config if wanted is None else config.model_copy(update={"device": choose_device(wanted)})
 
 
-def describe_evaluation(evaluation: Evaluation) -> str:
+def describe_evaluation(evaluation: Evaluation, *, metric: Metric) -> str:
     """Say in a line what an evaluation found."""
     return (
         f"epoch {evaluation.epoch:5.2f}  validation loss {evaluation.validation_loss:.4f}  "
-        f"accuracy {evaluation.validation_accuracy:.2%}  training {evaluation.training_accuracy:.2%}"
+        f"{METRIC_NAMES[metric]} {evaluation.validation_accuracy:.2%}  training {evaluation.training_accuracy:.2%}"
         f"{'' if evaluation.exact else ' (sample)'}  {evaluation.seconds:.0f} s"
     )
 
 
-def describe_result(result: FitResult) -> str:
+def describe_result(result: FitResult, *, metric: Metric) -> str:
     """Say in two lines what a fit achieved, with the fingerprint of its weights."""
     from trainers.model import weights_sha256
 
+    name = METRIC_NAMES[metric]
     return (
-        f"validation accuracy {result.validation_accuracy:.2%}, training accuracy {result.training_accuracy:.2%}, "
+        f"validation {name} {result.validation_accuracy:.2%}, training {name} {result.training_accuracy:.2%}, "
         f"epoch {result.best_epoch:g} of {result.epochs:g} (stopped by: {result.stopped})\n"
         f"weights sha256 {weights_sha256(result.network)}"
     )
@@ -107,8 +108,11 @@ def _command(
         device: Where to compute.
     """
     settings = on_device(load_config(config), device)
-    result, classifier = train(settings, on_evaluation=lambda e: print(describe_evaluation(e), flush=True))  # noqa: T201
-    print(describe_result(result))  # noqa: T201
+    result, classifier = train(
+        settings,
+        on_evaluation=lambda e: print(describe_evaluation(e, metric=settings.metric), flush=True),  # noqa: T201
+    )
+    print(describe_result(result, metric=settings.metric))  # noqa: T201
     if out is not None:
         from trainers.model import save
 

@@ -1,0 +1,179 @@
+"""The commented TOML file of a new study.
+
+Shapes: C classes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from trainers.config import METRIC_NAMES, Metric
+
+if TYPE_CHECKING:
+    from search.baseline import Aim
+    from search.sizes import Sizes
+    from trainers.data import Splits
+
+MOST_NAMED = 8
+"""Classes that the heading names."""
+
+UNEVEN = 0.5
+"""Classes are uneven if the rarest has less than this share of what an even one would have."""
+
+TEMPLATE = """\
+# {texts}
+# Written by: {command}
+# scalar = fixed, list = choices, {{ low, high, log }} = range.
+
+[goal]
+{goal_comment}
+validation_accuracy = {goal:g}
+
+[score]
+metric = "{metric}"  # or {other_metrics}; for goal, score and ceiling alike
+ceiling = {ceiling:g}  # training {name} above it counts as over-fitted
+penalty = 1.0  # value = validation {name} - penalty * max(0, training {name} - ceiling)
+
+[data]
+{data}
+
+[encoder]
+name = {encoder}
+pooling = "mean"
+
+[fit]
+freeze_depth = {freeze_depth}
+dropout = {{ low = 0.0, high = 0.5 }}
+head_width = [32, 64, 128, 256]
+learning_rate = {{ low = 3e-5, high = 3e-4, log = true }}
+patience = {{ low = 1, high = 4 }}  # evaluations
+head_learning_rate_ratio = 10.0
+epochs = {epochs}  # {steps} optimiser steps of 32 texts
+evaluations_per_epoch = {evaluations_per_epoch}
+batch_size = 32
+weight_decay = 0.01
+warmup = 0.1
+schedule = "linear"
+encoder_dropout = 0.0
+{weights}
+
+[pruning]
+rungs = {rungs}  # epochs
+keep = 0.2
+peers = 2
+
+[recipes]
+enqueue = {recipes}
+epochs = {{ thaw-top = {epochs} }}  # of at most 20: as many as a trial has
+"""
+
+
+def study_toml(
+    data: Mapping[str, str],
+    splits: Splits,
+    sizes: Sizes,
+    aim: Aim,
+    *,
+    metric: Metric,
+    encoder: str,
+    num_layers: int,
+    command: str,
+) -> str:
+    """Write a study, its choices with their reasons.
+
+    Args:
+        data: Source and columns, as ``[data]`` shall have them.
+        splits: What was found there.
+        sizes: That fit machine and time.
+        aim: Goal and ceiling.
+        metric: Of the score.
+        encoder: As the user named it.
+        num_layers: Of the encoder.
+        command: That wrote the study.
+    """
+    name = METRIC_NAMES[metric]
+    texts_C = texts_per_class(splits)
+    return TEMPLATE.format(
+        texts=f"{texts_C.sum():,} texts: {_shares(splits, texts_C)}.",
+        command=" ".join(command.split()),  # a file name may hold a line break
+        goal_comment=_goal_comment(aim, name),
+        goal=aim.goal,
+        metric=metric,
+        name=name,
+        other_metrics=" or ".join(json.dumps(m) for m in METRIC_NAMES if m != metric),
+        ceiling=aim.ceiling,
+        data="\n".join(_data_lines(data, splits, sizes)),
+        encoder=json.dumps(encoder, ensure_ascii=False),
+        freeze_depth=_depths(sizes.freeze_depth, num_layers),
+        # One that trains two layers would take longer than all other trials where these train fewer.
+        recipes=json.dumps(["frozen-head", *(["thaw-top"] if num_layers - sizes.freeze_depth >= 2 else [])]),
+        epochs=sizes.epochs,
+        steps=sizes.epochs * -(-sizes.train // 32),
+        evaluations_per_epoch=sizes.evaluations_per_epoch,
+        weights='class_weights = "balanced"  # else the rarest class would hardly count'
+        if are_uneven(splits) and metric != "accuracy"
+        else '# class_weights = "balanced"  # would let rare classes count as much as frequent ones',
+        rungs=list(sizes.rungs),
+    )
+
+
+def are_uneven(splits: Splits) -> bool:
+    """Tell whether a class is so rare that accuracy says little of it."""
+    texts_C = texts_per_class(splits)
+    return bool(texts_C.min() < UNEVEN * texts_C.mean())
+
+
+def texts_per_class(splits: Splits) -> npt.NDArray[np.int64]:
+    """Count the texts of all splits by class, texts_C."""
+    labels_N = np.concatenate([s.labels_N for s in (splits.train, splits.validation, splits.test)])
+    return np.bincount(labels_N, minlength=len(splits.class_names))
+
+
+def _goal_comment(aim: Aim, name: str) -> str:
+    reached = f"# What an encoder reaches here nobody knows yet; the words alone reach {aim.baseline:.1%} validation {name}."
+    if aim.goal > aim.baseline + 0.01:
+        return (
+            f"{reached}\n# This is the default of every study: raise or lower it once some trials have run."
+        )
+    return f"{reached}\n# Hence a goal not below that, and a ceiling halfway from there to 100 %: change both as trials show."
+
+
+def _depths(lowest: int, num_layers: int) -> str:
+    if lowest == num_layers:
+        return f"{num_layers}  # of {num_layers} layers: there is time to train a head alone"
+    return f"{{ low = {lowest}, high = {num_layers} }}  # of {num_layers} layers; lower ones take longer"
+
+
+def _data_lines(data: Mapping[str, str], splits: Splits, sizes: Sizes) -> Iterator[str]:
+    for key, value in data.items():
+        yield f"{key} = {json.dumps(value, ensure_ascii=False)}" + (
+            "  # relative to this file" if key == "source" else ""
+        )
+    yield from (f"# {' '.join(f.message.split())}" for f in splits.findings if f.kind == "columns")
+    found = {"train": len(splits.train), "validation": len(splits.validation), "test": len(splits.test)}
+    for name, count in found.items():
+        size = getattr(sizes, name, count)
+        if size < count:
+            yield f"{name} = {size}  # of {count:,}, for the search to end in time"
+        else:
+            yield f"# {name} = {count}  # all there are"
+    yield f"max_length = {sizes.max_length}  # tokens kept of a text; {_share_cut(splits, sizes):.1%} are longer"
+    if _share_cut(splits, sizes) > 0.02:
+        yield f"head_tokens = {sizes.max_length // 4}  # of a longer text, and its end: a verdict often stands there"
+
+
+def _share_cut(splits: Splits, sizes: Sizes) -> float:
+    return float((splits.train.lengths_N > sizes.max_length).mean())
+
+
+def _shares(splits: Splits, texts_C: npt.NDArray[np.int64]) -> str:
+    named = sorted(zip(texts_C / texts_C.sum(), splits.class_names, strict=True), reverse=True)
+    shown = ", ".join(
+        f"{json.dumps(name, ensure_ascii=False)} {share:.0%}" for share, name in named[:MOST_NAMED]
+    )
+    return shown + (f" and {len(named) - MOST_NAMED} classes more" if len(named) > MOST_NAMED else "")

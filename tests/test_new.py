@@ -1,0 +1,144 @@
+import csv
+import shutil
+from pathlib import Path
+
+import pytest
+from messages import make_messages
+
+import search.sizes
+from search.new import main
+from search.run import main as run
+from search.sizes import Speed
+from search.spec import Range, load_spec
+
+CSV = Path(__file__).parent / "data" / "messages.csv"
+
+
+@pytest.fixture(autouse=True)
+def measured(monkeypatch):
+    """A machine on which everything ends at once; the true measurement is slow, and tested for itself."""
+    monkeypatch.setattr(search.sizes, "measure_speed", lambda *_, workers, **__: Speed(workers, 1e12, 1e12))
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """An empty folder with the messages in it, to work in."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(CSV, tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def write(here, tiny_encoder_dir):  # noqa: ARG001
+    """A function: write a study of messages.csv, with further flags; returns exit code and study."""
+
+    def write(*flags, source="messages.csv"):
+        return main([source, "--encoder", str(tiny_encoder_dir), *flags])
+
+    return write
+
+
+def refusal(capsys, code):
+    assert code == 2
+    return capsys.readouterr().err.removeprefix("error: ").strip()
+
+
+def test_the_messages_are_what_their_maker_makes():
+    with CSV.open(newline="") as file:
+        assert [tuple(row) for row in csv.reader(file)] == [("message", "team"), *make_messages(400)]
+    assert CSV.stat().st_size < 100_000
+
+
+def test_what_is_written_is_a_study_of_the_source(write, here, tiny_encoder_dir):
+    assert write() == 0
+    spec = load_spec(here / "studies" / "messages.toml")
+    assert spec.data.source == str(here / "messages.csv")
+    assert spec.encoder.name == str(tiny_encoder_dir)
+    assert spec.fit["freeze_depth"] == Range(low=1, high=3)
+    assert (spec.score.metric, spec.goal.validation_accuracy, spec.score.ceiling) == ("accuracy", 0.85, 0.92)
+
+
+def test_what_was_found_is_said(write, capsys):
+    write()
+    said = capsys.readouterr().out
+    flat = " ".join(said.split())
+    assert "billing 97 33 32" in flat
+    assert "labels are in column 'team', found by its content" in flat
+    assert "validation accuracy." in said.partition("The words alone reach ")[2]
+    assert "Wrote studies/messages.toml: 240 training texts of up to" in said
+    assert said.endswith("Next:\n  search          python -m search.run --study messages --trials 50\n")
+
+
+def test_the_next_command_runs_without_an_edit(write, here, monkeypatch, capsys):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(here / "cache"))
+    write("--trials", "2", "--minutes", "1")
+    command = capsys.readouterr().out.split()[-4:]
+    assert command == ["--study", "messages", "--trials", "2"]
+    assert run([*command, "--workers", "1"]) == 0
+    assert "2 trials finished" in capsys.readouterr().out
+
+
+def test_flags_reach_the_study(write, here):
+    write("--metric", "macro_f1", "--text", "message", "--label", "team", "--to", "mine/other.toml")
+    spec = load_spec(here / "mine" / "other.toml")
+    assert spec.score.metric == "macro_f1"
+    assert (spec.data.text, spec.data.label) == ("message", "team")
+    assert (
+        "# Written by: python -m search.new messages.csv --text message --label team --metric macro_f1"
+        in (here / "mine" / "other.toml").read_text()
+    )
+
+
+@pytest.mark.parametrize(
+    ("metric", "weights", "warned"), [("accuracy", None, True), ("macro_f1", "balanced", False)]
+)
+def test_uneven_classes_are_weighed_or_warned_of(write, here, capsys, metric, weights, warned):
+    rows = [row for i, row in enumerate(make_messages(400)) if row[1] != "product" or i % 4 == 0]
+    with (here / "uneven.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([("message", "team"), *rows])
+    assert write("--metric", metric, source="uneven.csv") == 0
+    assert load_spec(here / "studies" / "uneven.toml").any_config().class_weights == weights
+    assert ("classes are uneven, and accuracy says little" in capsys.readouterr().out) is warned
+
+
+def test_a_study_that_is_there_is_not_overwritten(write, capsys):
+    write()
+    before = Path("studies/messages.toml").read_bytes()
+    capsys.readouterr()
+    assert refusal(capsys, write()) == (
+        "studies/messages.toml is there already; remove it, or name another file with --to studies/NAME.toml"
+    )
+    assert Path("studies/messages.toml").read_bytes() == before
+
+
+@pytest.mark.usefixtures("here")
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["messages.csv", "--minutes", "0"], "--minutes must be above 0, got 0; raise it"),
+        (["messages.csv", "--trials", "0"], "--trials must be at least 1, got 0; raise it"),
+        (["messages.csv", "--to", "a.txt"], "--to must end in .toml, got 'a.txt'; rename it"),
+        (
+            ["messages.csv", "--to", "../A b.toml"],
+            "a study's name has 1 to 64 characters of a-z, 0-9, '-' and '_', and starts with a letter or digit, got "
+            "'A b'; rename it, or name a file with --to studies/NAME.toml",
+        ),
+    ],
+)
+def test_flags_that_cannot_be_used_are_named(arguments, message, capsys):
+    assert refusal(capsys, main(arguments)) == message
+
+
+@pytest.mark.parametrize(("name", "study"), [("My Texts (2).csv", "my-texts-2"), ("2024_Q1.csv", "2024_q1")])
+def test_the_study_is_named_after_the_file(write, here, name, study):
+    (here / "messages.csv").rename(here / name)
+    assert write(source=name) == 0
+    assert load_spec(here / "studies" / f"{study}.toml").data.source == str(here / name)
+
+
+def test_nothing_is_written_if_the_texts_cannot_be_used(write, here, capsys):
+    (here / "messages.csv").write_text("text,label\nonly one,a\n")
+    assert "must have texts of two classes at least, got 'a' alone; add the others" in refusal(
+        capsys, write()
+    )
+    assert not (here / "studies").exists()

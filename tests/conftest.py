@@ -131,9 +131,15 @@ def reviews_dir(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def named_reviews():
-    """400 distinct (text, label) pairs with labels in words."""
-    return [(text, ("bad", "good")[label]) for text, label in make_reviews(400, seed=11)]
+def many_reviews():
+    """1,000 distinct (text, label) pairs with labels in words."""
+    return [(text, ("bad", "good")[label]) for text, label in make_reviews(1000, seed=11)]
+
+
+@pytest.fixture(scope="session")
+def named_reviews(many_reviews):
+    """The first 400 of them, no two nearly the same."""
+    return many_reviews[:400]
 
 
 @pytest.fixture

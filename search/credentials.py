@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 STORAGE_VARIABLE = "FROSTLINE_STORAGE"
 """Environment variable that holds the database URL, password included, where no other user can read it."""
 
+GIVEN_BY = f"--storage or {STORAGE_VARIABLE}"
+"""How errors call it."""
+
 StorageOption = Annotated[
     str | None,
     Parameter(

@@ -2,30 +2,22 @@
 
 from __future__ import annotations
 
-import os
-import platform
 from pathlib import Path
 from typing import Any
 
 import optuna
 from optuna.exceptions import StorageInternalError
-from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.exc import SQLAlchemyError
 
-from search.credentials import STORAGE_VARIABLE, check_at_signs, redacted
+from search.credentials import redacted
+from search.database import connect, driver_words
 from search.spec import StudySpec
 from trainers.config import DataConfig
 from trainers.errors import InputError
 
-SQLITE_TIMEOUT_SECONDS = 60
-"""How long a writer waits for another one; 0.05 s strands trials as soon as six processes write."""
-
 MAX_RETRIES = 2
 """A setup whose trial was killed so often again is not tried any more."""
-
-GIVEN_BY = f"--storage or {STORAGE_VARIABLE}"
 
 FREE_TO_CHANGE = ("seed", "goal", "cache", "recipes")
 """Parts of a study's TOML file that may change: results do not depend on them, or, as for the seed, what the
@@ -65,7 +57,7 @@ def open_study(
         storage_url = f"sqlite:///{database}"
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
-        storage = _connect(storage_url)
+        storage = connect(storage_url)
         if create:
             study = optuna.create_study(
                 storage=storage, study_name=spec.name, direction="maximize", load_if_exists=True
@@ -78,12 +70,9 @@ def open_study(
             f"no study {spec.name!r} in {redacted(storage_url)}; run: {command} --storage URL"
         ) from None
     except (SQLAlchemyError, StorageInternalError) as error:
-        # The driver's own words only: what SQLAlchemy adds may hold the statement or the URL.
-        cause = error.__cause__ if isinstance(error, StorageInternalError) else error
-        origin = getattr(cause, "orig", None) or type(cause).__name__
         raise InputError(
             f"the study's database must be readable and writable, got {redacted(storage_url)}: "
-            f"{str(origin).splitlines()[0]}; check that it is up, its disk and permissions, or give another "
+            f"{driver_words(error)}; check that it is up, its disk and permissions, or give another "
             "--storage"
         ) from error
     return study
@@ -136,19 +125,15 @@ def begun_data(study: optuna.Study, spec: StudySpec) -> DataConfig:
 
 
 def recover(study: optuna.Study, *, reason: str = "killed") -> int:
-    """Fail the trials that a search of this machine left running, and enqueue them again.
+    """Fail every running trial, and enqueue it again.
 
-    Only to be called by the one process that searches; trials of other machines are left alone.
+    Only to be called by who holds the study's lease and has no trial under way: nobody else runs any, so
+    they are what a killed search left, however far it had come with them.
 
     Returns:
         How many were found.
     """
-    here = platform.node()
-    orphans = [
-        t
-        for t in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-        if t.user_attrs.get("host", here) == here
-    ]
+    orphans = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
     for orphan in orphans:
         retry(study, orphan, reason=reason)
     return len(orphans)
@@ -181,12 +166,6 @@ def fail(study: optuna.Study, trial: FrozenTrial | optuna.Trial, *, reason: str)
     study.tell(trial.number, state=TrialState.FAIL)
 
 
-def claim(trial: optuna.Trial) -> None:
-    """Note which process of which machine runs a trial."""
-    trial.set_user_attr("host", platform.node())
-    trial.set_user_attr("pid", os.getpid())
-
-
 def _times_killed(trial: FrozenTrial, trials: list[FrozenTrial]) -> int:
     """Count how often a trial's setup was killed before; the user's own interruptions are not its fault."""
     count = 0
@@ -217,42 +196,6 @@ def _make_folder(folder: Path) -> None:
             f"the study's folder {folder} must be writable, got: {error.strerror}; change its permissions, free "
             "space, or put the study's TOML file elsewhere"
         ) from error
-
-
-def _connect(storage_url: str) -> RDBStorage:
-    if "{" in storage_url or "}" in storage_url:
-        raise InputError(
-            f"{GIVEN_BY} must not hold {{ or }}, which Optuna takes for a placeholder; percent-encode them: %7B, %7D"
-        )
-    try:
-        url = make_url(storage_url)
-    except (ArgumentError, ValueError):  # a port that is no number is a plain ValueError
-        raise InputError(
-            f"{GIVEN_BY} must be a database URL such as sqlite:///study.db or "
-            "postgresql+psycopg://user@host/name; mend it"
-        ) from None
-    check_at_signs(url)
-    backend = url.get_backend_name()
-    options: dict[str, Any] = {}
-    if backend == "sqlite":
-        options["connect_args"] = {"timeout": SQLITE_TIMEOUT_SECONDS}
-    try:
-        return RDBStorage(storage_url, engine_kwargs=options)
-    except NoSuchModuleError:
-        raise InputError(
-            f"{GIVEN_BY}: no database {url.drivername!r} is known; use sqlite, or an installed "
-            "driver such as postgresql+psycopg"
-        ) from None
-    except ImportError as error:
-        missing = getattr(error.__cause__, "name", None) or error
-        raise InputError(
-            f"{GIVEN_BY}: the driver for {backend!r} is not installed ({missing}); install it with pip"
-        ) from None
-    except (TypeError, ValueError):  # their words may quote an option's value
-        raise InputError(
-            f"{GIVEN_BY}: what stands after ? must be options of the {backend!r} driver, got "
-            f"{', '.join(url.query) or 'none'}; mend their names and values"
-        ) from None
 
 
 def _check_same_spec(study: optuna.Study, spec: StudySpec, path: Path) -> None:

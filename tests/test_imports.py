@@ -29,8 +29,8 @@ LAYERS = {
     ),
     "search": (
         "recipes interrupts account credentials",
-        "spec processes",
-        "space pruning results storage sizes baseline",
+        "spec processes database",
+        "space pruning results storage sizes baseline lease",
         "summary",
         "picture live notes page template",
         "report objective",
@@ -58,6 +58,7 @@ HEAVY = (
     "matplotlib",
     "sqlalchemy",
     "plotly",
+    "psutil",
 )
 
 
@@ -104,7 +105,9 @@ def test_no_arrow_turns_round(path):
     assert [m for m in sorted(inside) if rank(m) >= rank(own)] == []
 
 
-@pytest.mark.parametrize("name", ["space", "spec", "pruning", "results", "recipes", "storage"])
+@pytest.mark.parametrize(
+    "name", ["space", "spec", "pruning", "results", "recipes", "storage", "database", "lease"]
+)
 def test_modules_below_the_objective_run_no_fit(name):
     allowed = {"trainers.config", "trainers.errors", "trainers.files"}
     assert {m for m in imported(ROOT / "search" / f"{name}.py") if m.startswith("trainers")} <= allowed

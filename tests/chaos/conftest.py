@@ -1,0 +1,91 @@
+"""Searches that are to be disturbed, and the table of what became of them."""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import pytest
+
+from harness import Search
+
+ROWS = pytest.StashKey[dict]()
+
+
+@dataclass
+class Row:
+    """What became of the searches of one scenario."""
+
+    scenario: str
+    injected: int = 0
+    lost: int = 0
+    duplicated: int = 0
+    saw: str = ""
+
+
+def pytest_configure(config):
+    config.stash[ROWS] = {}
+
+
+def pytest_collection_modifyitems(config, items):
+    """Leave out what is marked ``full`` unless it was asked for."""
+    if config.getoption("chaos") == "full":
+        return
+    left_out = [item for item in items if item.get_closest_marker("full")]
+    items[:] = [item for item in items if item not in left_out]
+    config.hook.pytest_deselected(items=left_out)
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    rows = list(config.stash[ROWS].values())
+    if not rows or config.getoption("chaos") != "full":
+        return
+    terminalreporter.section("what became of the searches")
+    terminalreporter.line("| scenario | times injected | trials lost | trials duplicated | what the user saw |")
+    terminalreporter.line("| --- | --- | --- | --- | --- |")
+    for row in rows:
+        terminalreporter.line(
+            f"| {row.scenario} | {row.injected} | {row.lost} | {row.duplicated} | {row.saw} |"
+        )
+    path = config.getoption("chaos_table")
+    if path:
+        Path(path).write_text(json.dumps([asdict(r) for r in rows], indent=2) + "\n")
+
+
+@pytest.fixture
+def make_search(write_tiny_study, reviews_dir, tmp_path):
+    """A function: a search of a tiny study with features of its own; changes go to study or ``Search``."""
+    searches = []
+
+    def make(*changes, folder=None, **options):
+        place = folder or tmp_path / f"study-{len(searches)}"
+        place.mkdir(exist_ok=True)
+        records = tmp_path / f"records-{len(searches)}"
+        records.mkdir()
+        study = write_tiny_study(place, *changes)
+        text = study.read_text()
+        before, _, _ = text.partition("\n[cache]")
+        study.write_text(f"{before}\n[cache]\ndirectory = '{place / 'cache'}'\n")
+        options["environment"] = {"PYTHONPATH": str(reviews_dir), **options.pop("environment", {})}
+        searches.append(Search(study, folder=records, **options))
+        return searches[-1]
+
+    yield make
+    for search in searches:
+        search.end()
+
+
+@pytest.fixture
+def verify(request):
+    """A function: hold a search that has ended against the invariants, and add it to the table."""
+    rows = request.config.stash[ROWS]
+
+    def hold(search, *, scenario, injected=1, saw):
+        broken = search.broken()
+        row = rows.setdefault(scenario, Row(scenario))
+        row.injected += injected
+        row.lost += sum(b.kind == "lost" for b in broken)
+        row.duplicated += sum(b.kind == "duplicated" for b in broken)
+        row.saw = saw
+        assert broken == []
+
+    return hold

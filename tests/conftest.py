@@ -259,3 +259,18 @@ def finished_study(write_tiny_study, reviews_dir, tmp_path_factory):
         patch.syspath_prepend(reviews_dir)
         assert main(["--trials", "4", "--workers", "1", "--study", str(path)]) == 0
     return path, output.getvalue()
+
+
+@pytest.fixture(scope="session")
+def postgres_server():
+    """A running PostgreSQL server for the whole session; who stops or kills it starts it again."""
+    from postgres import Server
+
+    with Server() as server:
+        yield server
+
+
+@pytest.fixture
+def postgres_url(postgres_server):
+    """The URL of a new, empty PostgreSQL database."""
+    return postgres_server.url(postgres_server.create_database())

@@ -5,7 +5,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import pytest
-
 from harness import Search
 
 ROWS = pytest.StashKey[dict]()
@@ -40,7 +39,9 @@ def pytest_terminal_summary(terminalreporter, config):
     if not rows or config.getoption("chaos") != "full":
         return
     terminalreporter.section("what became of the searches")
-    terminalreporter.line("| scenario | times injected | trials lost | trials duplicated | what the user saw |")
+    terminalreporter.line(
+        "| scenario | times injected | trials lost | trials duplicated | what the user saw |"
+    )
     terminalreporter.line("| --- | --- | --- | --- | --- |")
     for row in rows:
         terminalreporter.line(
@@ -53,15 +54,15 @@ def pytest_terminal_summary(terminalreporter, config):
 
 @pytest.fixture
 def make_search(write_tiny_study, reviews_dir, tmp_path):
-    """A function: a search of a tiny study with features of its own; changes go to study or ``Search``."""
+    """A function: a search of a tiny study with features of its own; options are those of ``Search``."""
     searches = []
 
-    def make(*changes, folder=None, **options):
+    def make(*, folder=None, cache=None, **options):
         place = folder or tmp_path / f"study-{len(searches)}"
         place.mkdir(exist_ok=True)
         records = tmp_path / f"records-{len(searches)}"
         records.mkdir()
-        study = write_tiny_study(place, *changes)
+        study = write_tiny_study(place)
         text = study.read_text()
         before, _, _ = text.partition("\n[cache]")
         study.write_text(f"{before}\n[cache]\ndirectory = '{place / 'cache'}'\n")

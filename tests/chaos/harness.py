@@ -1,5 +1,6 @@
 """A search under the real command, with faults on its way, and what came of it."""
 
+import contextlib
 import json
 import os
 import signal
@@ -10,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import optuna
-
 from invariants import Broken, check_invariants, check_report, of, read_ledgers
 
 ROOT = Path(__file__).parents[2]
@@ -40,6 +40,10 @@ class Ending:
         lines = self.output.strip().splitlines()
         return lines[-1].strip() if lines else ""
 
+    def line_with(self, words):
+        """Return the first line that holds ``words``; empty if none does."""
+        return next((line.strip() for line in self.output.splitlines() if words in line), "")
+
 
 class Launch:
     """One start of a command, in a session of its own, so that none of its processes hides."""
@@ -63,7 +67,9 @@ class Launch:
 
     def wait_for(self, event):
         """Wait until a living process of this start has written such an entry into its ledger."""
-        self._wait_until(lambda: any(e["pid"] in self.members() for e in of(read_ledgers(self._folder), event)))
+        self._wait_until(
+            lambda: any(e["pid"] in self.members() for e in of(read_ledgers(self._folder), event))
+        )
 
     def go(self):
         """Let the process that waits at a point go on."""
@@ -78,14 +84,16 @@ class Launch:
         found = {}
         for stat in Path("/proc").glob("[0-9]*/stat"):
             try:
-                name, fields = stat.read_text().rsplit(")", 1)
-                state, parent, _, session = fields.split()[:4]
+                state, parent, _, session = stat.read_text().rpartition(")")[2].split()[:4]
                 command = (stat.parent / "cmdline").read_bytes()
             except (FileNotFoundError, ProcessLookupError):
                 continue
             if int(session) == self.process.pid and state != "Z":
                 found[int(stat.parent.name)] = int(parent), command
-        return {pid: _kind(pid, parent, command, found, self.process.pid) for pid, (parent, command) in found.items()}
+        return {
+            pid: _kind(pid, parent, command, found, self.process.pid)
+            for pid, (parent, command) in found.items()
+        }
 
     def left_behind(self):
         """Return the processes that are still there some time after the command has ended, and end them."""
@@ -99,10 +107,8 @@ class Launch:
     def end(self):
         """Leave no process of it."""
         for pid in self.members():
-            try:
+            with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
         self.process.wait()
 
     def _wait_until(self, holds):
@@ -120,7 +126,7 @@ class Search:
         study: TOML file.
         folder: For ledgers and logs.
         environment: Of its processes.
-        num_trials: Finished trials asked for.
+        num_trials: Finished trials asked for; may be raised later.
         storage: URL of the database; None leaves it to the command.
         workers: Trials under way at once.
         step_seconds: How long each training step takes longer than it needs, so that faults meet trials.
@@ -132,6 +138,7 @@ class Search:
         self.study = study
         self.num_trials = num_trials
         self.folder = folder
+        self.results = study.parent / study.stem
         self.endings = []
         self._launches = []
         self._left_behind = []
@@ -201,7 +208,7 @@ class Search:
 
     def trials(self):
         """Return the study's trials, read anew."""
-        url = self._storage or f"sqlite:///{self.study.parent / self.study.stem / 'study.db'}"
+        url = self._storage or f"sqlite:///{self.results / 'study.db'}"
         storage = optuna.storages.RDBStorage(url)
         try:
             return optuna.load_study(study_name=self.study.stem, storage=storage).trials
@@ -211,7 +218,7 @@ class Search:
 
     def report(self):
         """Return what report.json says."""
-        return json.loads((self.study.parent / self.study.stem / "report.json").read_text())
+        return json.loads((self.results / "report.json").read_text())
 
     def broken(self):
         """Return the invariants that do not hold, now that the search has ended by itself."""

@@ -4,6 +4,7 @@ Nothing here asks the project which trials count: that would be asking the accus
 """
 
 import json
+import tomllib
 from collections import Counter
 from dataclasses import dataclass
 from typing import Literal
@@ -72,6 +73,25 @@ def check_report(summary, trials, *, num_trials):
     return broken
 
 
+def check_export(folder, trials):
+    """Return where an exported winner disagrees with the database, or is not whole."""
+    from trainers.errors import InputError
+    from trainers.model import load
+
+    best = best_number(trials)
+    text = (folder / "winner.toml").read_text()
+    broken = []
+    if not text.startswith(f"# Trial {best} of study "):
+        broken.append(Broken("wrong", f"winner.toml is not of trial {best}: {text.partition(chr(10))[0]}"))
+    elif tomllib.loads(text) != trials[best].user_attrs["config"]:
+        broken.append(Broken("wrong", f"winner.toml is not the configuration of trial {best}"))
+    try:
+        load(folder / "model").predict(["a good film"])
+    except InputError as error:
+        broken.append(Broken("wrong", str(error)))
+    return broken
+
+
 def best_number(trials):
     """Return the number of the complete trial of the highest value that keeps its constraint; None if none does."""
     candidates = [
@@ -118,14 +138,21 @@ def _repeats(trials):
             yield Broken("duplicated", f"trial {number} was repeated {count} times")
         if by_number[number].state.name != "FAIL":
             yield Broken(
-                "duplicated", f"trial {number} is {by_number[number].state.name} and was repeated all the same"
+                "duplicated",
+                f"trial {number} is {by_number[number].state.name} and was repeated all the same",
             )
     for trial in trials:
         original = by_number.get(trial.user_attrs.get("retry_of"))
         if original and not original.params.items() <= trial.params.items():
-            yield Broken("lost", f"trial {trial.number} repeats trial {original.number} with other parameters")
+            yield Broken(
+                "lost", f"trial {trial.number} repeats trial {original.number} with other parameters"
+            )
         reason = trial.user_attrs.get("reason")
-        if trial.state.name != "FAIL" or trial.number in repeats or reason not in (None, "killed", "interrupted"):
+        if (
+            trial.state.name != "FAIL"
+            or trial.number in repeats
+            or reason not in (None, "killed", "interrupted")
+        ):
             continue
         times_killed = sum(t.user_attrs.get("reason") == "killed" for t in _history(trial, by_number))
         if times_killed <= MAX_RETRIES:

@@ -6,6 +6,7 @@ import signal
 import time
 
 import pytest
+from invariants import best_number, check_export, of, read_ledgers
 
 pytestmark = pytest.mark.slow
 
@@ -28,10 +29,129 @@ SEARCH_DIES = {
 }
 """By what the search was doing; in this order all of them strike one study."""
 
+EXPORT_DIES = ("before save", "after save", "before replacing winner.toml")
+
+MOMENTS = 10
+"""Random kills of one seed; ten seeds make a hundred."""
+
 
 def test_search_killed_at_every_point_in_turn_loses_nothing(make_search, verify):
     search = make_search(num_trials=6)
     for fault in SEARCH_DIES.values():
         assert search.strike(**fault).code == KILLED
     ending = search.finish()
-    verify(search, scenario="kill -9 of one search at every point", injected=len(SEARCH_DIES), saw=ending.last_line)
+    saw = ending.line_with("found and enqueued again") or ending.last_line
+    verify(search, scenario="one search, kill -9 at each point in turn", injected=len(SEARCH_DIES), saw=saw)
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("doing", SEARCH_DIES)
+def test_search_killed_at_a_point_loses_nothing(make_search, verify, doing, workers):
+    fault = SEARCH_DIES[doing]
+    if workers == 1 and fault.get("do") == "kill search":
+        fault = {**fault, "do": "kill"}
+    search = make_search(num_trials=4, workers=workers)
+    if doing == "between repeating a trial and failing it":
+        search.strike(at="after ask")
+    assert search.strike(**fault).code == KILLED
+    ending = search.finish()
+    saw = ending.line_with("found and enqueued again") or ending.last_line
+    verify(search, scenario=f"kill -9 {doing}", saw=saw)
+
+
+@pytest.mark.parametrize(
+    "seed", [0, *(pytest.param(seed, marks=pytest.mark.full) for seed in range(1, 100 // MOMENTS))]
+)
+def test_search_killed_at_random_moments_loses_nothing(make_search, verify, pytestconfig, seed):
+    draw = random.Random(seed)
+    left = MOMENTS if pytestconfig.getoption("chaos") == "full" else 4
+    while left:
+        search = make_search(num_trials=8, step_seconds=0.05)
+        injected = 0
+        while injected < left:
+            launch = search.start()
+            if draw.random() < 0.7:
+                launch.wait_for("fit began")
+            victims = kill_some(launch, draw, most=left - injected)
+            injected += victims
+            if search.ended(launch).code == 0:
+                break
+        else:
+            search.finish()
+        left -= injected
+        verify(
+            search,
+            scenario="kill -9 of the search, a worker or their forkserver at a random moment",
+            injected=injected,
+            saw=search.endings[-1].line_with("found and enqueued again") or search.endings[-1].last_line,
+        )
+
+
+def kill_some(launch, draw, *, most):
+    """Kill processes of a search, one after the other, until it is dead or has ended, and return how many."""
+    killed = 0
+    while killed < most:
+        deadline = time.monotonic() + draw.uniform(0, 3)
+        while launch.process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.005)
+        if launch.process.poll() is not None:
+            break
+        wanted = draw.choice(("search", "search", "worker", "forkserver"))
+        victims = sorted(pid for pid, kind in launch.members().items() if kind == wanted)
+        if victims:
+            os.kill(draw.choice(victims), signal.SIGKILL)
+            killed += 1
+        if wanted == "search":
+            break
+    return killed
+
+
+def test_search_killed_and_started_again_at_once_runs_no_trial_twice(make_search, verify):
+    search = make_search(step_seconds=0.2)
+    killed = search.start()
+    killed.wait_for("fit began")
+    killed.kill()
+    again = search.start()
+    assert search.ended(again).code == 0
+    search.ended(killed)
+    saw = search.endings[0].line_with("found and enqueued again")
+    verify(search, scenario="kill -9 in training, started again while its workers still die", saw=saw)
+
+
+@pytest.mark.full
+def test_setup_whose_search_dies_of_it_every_time_is_given_up_and_counts(make_search, verify):
+    search = make_search(num_trials=3, workers=1)
+    for _ in range(3):
+        search.strike(at="after step")
+    ending = search.finish()
+    assert [t.user_attrs.get("reason") for t in search.trials()[:3]] == ["killed"] * 3
+    verify(
+        search,
+        scenario="kill -9 by the same trial again and again",
+        injected=3,
+        saw=next(line for line in ending.output.splitlines() if "killed" in line),
+    )
+
+
+def test_export_killed_at_any_point_is_whole_after_the_next(make_search, verify):
+    search = make_search(num_trials=2)
+    search.finish()
+    for point in EXPORT_DIES:
+        assert search.strike(module="search.export", at=point).code == KILLED
+    ending = search.run(module="search.export")
+    assert ending.code == 0
+    assert f"the same figures as trial {best_number(search.trials())}'s" in ending.output
+    assert check_export(search.results, search.trials()) == []
+    verify(
+        search,
+        scenario="kill -9 of an export",
+        injected=len(EXPORT_DIES),
+        saw=ending.line_with("the same figures"),
+    )
+
+
+def test_faults_leave_their_mark_in_the_ledger(make_search):
+    search = make_search(num_trials=1)
+    search.strike(at="after ask")
+    assert [e["point"] for e in of(read_ledgers(search.folder), "fault")] == ["after ask"]

@@ -33,16 +33,19 @@ WATCHED = {
     "trainers.features": {"_Writer.write": "features"},
     "transformers.modeling_utils": {"PreTrainedModel.save_pretrained": "save"},
 }
-"""Functions by module, each with the name that its point has."""
+"""Functions by module, each with the name of its points."""
 
 visits = {}
+
+
+def folder():
+    return pathlib.Path(os.environ["CHAOS_FOLDER"])
 
 
 def note(event, **details):
     """Append to this process's ledger; it is on the disk before anything else happens."""
     line = json.dumps({"event": event, "pid": os.getpid(), **details}) + "\n"
-    path = os.path.join(os.environ["CHAOS_FOLDER"], f"{os.getpid()}.jsonl")
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    descriptor = os.open(folder() / f"{os.getpid()}.jsonl", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.write(descriptor, line.encode())
     os.fsync(descriptor)
     os.close(descriptor)
@@ -55,9 +58,8 @@ def reach(point, *arguments):
     visits[point] = visits.get(point, 0) + 1
     if visits[point] < int(os.environ["CHAOS_NTH"]):
         return
-    folder = os.environ["CHAOS_FOLDER"]
     with contextlib.suppress(FileNotFoundError):
-        os.rename(f"{folder}/armed", f"{folder}/fired")
+        (folder() / "armed").rename(folder() / "fired")
         note("fault", point=point, action=os.environ["CHAOS_ACTION"])
         ACTIONS[os.environ["CHAOS_ACTION"]](*arguments)
 
@@ -71,7 +73,7 @@ def kill_search(*_):
 
 
 def wait_for_go(*_):
-    while not os.path.exists(os.path.join(os.environ["CHAOS_FOLDER"], "go")):
+    while not (folder() / "go").exists():
         time.sleep(0.01)
 
 
@@ -160,7 +162,7 @@ def slow_down(step):
 def alone(setup):
     """Hold a lock on a setup, which ends with the process at the latest; note it if another process holds it."""
     name = hashlib.sha256(json.dumps(setup).encode()).hexdigest()[:16]
-    with open(os.path.join(os.environ["CHAOS_FOLDER"], f"{name}.lock"), "w") as file:
+    with (folder() / f"{name}.lock").open("w") as file:
         try:
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:

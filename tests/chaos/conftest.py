@@ -65,7 +65,7 @@ def make_search(write_tiny_study, reviews_dir, tmp_path):
         study = write_tiny_study(place)
         text = study.read_text()
         before, _, _ = text.partition("\n[cache]")
-        study.write_text(f"{before}\n[cache]\ndirectory = '{place / 'cache'}'\n")
+        study.write_text(f"{before}\n[cache]\ndirectory = '{cache or place / 'cache'}'\n")
         options["environment"] = {"PYTHONPATH": str(reviews_dir), **options.pop("environment", {})}
         searches.append(Search(study, folder=records, **options))
         return searches[-1]

@@ -5,19 +5,30 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import pytest
-from harness import Search
+from harness import Search, Starter
+from invariants import given_up
 
 ROWS = pytest.StashKey[dict]()
 
 
 @dataclass
 class Row:
-    """What became of the searches of one scenario."""
+    """What became of the searches of one scenario.
+
+    Attributes:
+        scenario: In words; searches of the same one add up.
+        injected: Faults that struck.
+        lost: Trials whose end, result or repeat is missing.
+        duplicated: Trials that were counted, fitted or told twice.
+        given_up: Setups that were killed each time they were tried, and count as failed.
+        saw: A telling line of what the command said.
+    """
 
     scenario: str
     injected: int = 0
     lost: int = 0
     duplicated: int = 0
+    given_up: int = 0
     saw: str = ""
 
 
@@ -45,15 +56,23 @@ def pytest_terminal_summary(terminalreporter, config):
     terminalreporter.line("| --- | --- | --- | --- | --- |")
     for row in rows:
         terminalreporter.line(
-            f"| {row.scenario} | {row.injected} | {row.lost} | {row.duplicated} | {row.saw} |"
+            f"| {row.scenario} | {row.injected} | {row.lost} | {row.duplicated} | {row.given_up} | {row.saw} |"
         )
     path = config.getoption("chaos_table")
     if path:
         Path(path).write_text(json.dumps([asdict(r) for r in rows], indent=2) + "\n")
 
 
+@pytest.fixture(scope="session")
+def starter(reviews_dir):
+    """What commands are started from."""
+    starter = Starter([reviews_dir])
+    yield starter
+    starter.end()
+
+
 @pytest.fixture
-def make_search(write_tiny_study, reviews_dir, tmp_path):
+def make_search(write_tiny_study, starter, tmp_path):
     """A function: a search of a tiny study with features of its own; options are those of ``Search``."""
     searches = []
 
@@ -66,8 +85,7 @@ def make_search(write_tiny_study, reviews_dir, tmp_path):
         text = study.read_text()
         before, _, _ = text.partition("\n[cache]")
         study.write_text(f"{before}\n[cache]\ndirectory = '{cache or place / 'cache'}'\n")
-        options["environment"] = {"PYTHONPATH": str(reviews_dir), **options.pop("environment", {})}
-        searches.append(Search(study, folder=records, **options))
+        searches.append(Search(study, folder=records, starter=starter, **({"environment": {}} | options)))
         return searches[-1]
 
     yield make
@@ -86,6 +104,7 @@ def verify(request):
         row.injected += injected
         row.lost += sum(b.kind == "lost" for b in broken)
         row.duplicated += sum(b.kind == "duplicated" for b in broken)
+        row.given_up += given_up(search.trials())
         row.saw = saw
         assert broken == []
 

@@ -45,21 +45,65 @@ class Ending:
         return next((line.strip() for line in self.output.splitlines() if words in line), "")
 
 
-class Launch:
-    """One start of a command, in a session of its own, so that none of its processes hides."""
+class Starter:
+    """The process that commands are started from; see inside/warm.py.
 
-    def __init__(self, line, *, folder, log, environment):
+    Args:
+        paths: Folders with what stands in for packages.
+    """
+
+    def __init__(self, paths):
+        self.environment = {
+            **os.environ,
+            "OMP_NUM_THREADS": "1",
+            "COLUMNS": "200",
+            "PYTHONPATH": os.pathsep.join(map(str, [INSIDE, ROOT, *paths])),
+        }
+        self._process = subprocess.Popen(
+            [sys.executable, INSIDE / "warm.py"],
+            cwd=ROOT,
+            env=self.environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def start(self, **request):
+        """Start a command and return its process id."""
+        print(json.dumps(request), file=self._process.stdin, flush=True)
+        return int(self._process.stdout.readline())
+
+    def end(self):
+        """End the process, not what it started."""
+        self._process.communicate()
+
+
+class Launch:
+    """One start of a command, in a session of its own, so that none of its processes hides.
+
+    Args:
+        pid: Of the command.
+        folder: Where its processes leave their ledgers.
+        log: Where its output goes; the exit code comes to stand beside it.
+    """
+
+    def __init__(self, pid, *, folder, log):
+        self.pid = pid
         self._folder = folder
         self._log = log
-        with log.open("w") as file:
-            self.process = subprocess.Popen(
-                line, cwd=ROOT, stdout=file, stderr=file, env=environment, start_new_session=True
-            )
+
+    def poll(self):
+        """Return the exit code; None while it runs."""
+        code = self._log.with_suffix(".code")
+        return int(code.read_text()) if code.exists() else None
 
     def wait(self):
         """Wait until it has ended, whatever ended it, and return how."""
-        code = self.process.wait(timeout=PATIENCE_SECONDS)
-        return Ending(code, self._log.read_text())
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while self.poll() is None:
+            assert time.monotonic() < deadline, f"it does not end:\n{self._log.read_text()}"
+            time.sleep(0.01)
+        return Ending(self.poll(), self._log.read_text())
 
     def wait_for_fault(self):
         """Wait until the fault has struck."""
@@ -77,23 +121,30 @@ class Launch:
 
     def kill(self):
         """Kill -9 the command itself, as nobody can prepare for."""
-        self.process.kill()
+        os.kill(self.pid, signal.SIGKILL)
 
     def members(self):
         """Return the living processes of its session by what they are: search, forkserver, worker, other."""
-        found = {}
+        parents, tracking = {}, set()
         for stat in Path("/proc").glob("[0-9]*/stat"):
             try:
                 state, parent, _, session = stat.read_text().rpartition(")")[2].split()[:4]
                 command = (stat.parent / "cmdline").read_bytes()
             except (FileNotFoundError, ProcessLookupError):
                 continue
-            if int(session) == self.process.pid and state != "Z":
-                found[int(stat.parent.name)] = int(parent), command
-        return {
-            pid: _kind(pid, parent, command, found, self.process.pid)
-            for pid, (parent, command) in found.items()
-        }
+            if int(session) == self.pid and state != "Z":
+                pid = int(stat.parent.name)
+                parents[pid] = int(parent)
+                tracking |= {pid} if b"resource_tracker" in command else set()
+
+        def kind(pid):
+            if pid == self.pid:
+                return "search"
+            if parents[pid] == self.pid:
+                return "other" if pid in tracking else "forkserver"
+            return "worker" if parents.get(parents[pid]) == self.pid else "other"
+
+        return {pid: kind(pid) for pid in parents}
 
     def left_behind(self):
         """Return the processes that are still there some time after the command has ended, and end them."""
@@ -109,12 +160,11 @@ class Launch:
         for pid in self.members():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        self.process.wait()
 
     def _wait_until(self, holds):
         deadline = time.monotonic() + PATIENCE_SECONDS
         while not holds():
-            assert self.process.poll() is None, f"ended too early:\n{self._log.read_text()}"
+            assert self.poll() is None, f"ended too early:\n{self._log.read_text()}"
             assert time.monotonic() < deadline, f"nothing happened:\n{self._log.read_text()}"
             time.sleep(0.01)
 
@@ -125,7 +175,9 @@ class Search:
     Args:
         study: TOML file.
         folder: For ledgers and logs.
-        environment: Of its processes.
+        starter: Starts the command.
+        environment: What its processes find there beside what the starter gives them.
+        fresh: Whether each start is a new interpreter, which takes seconds longer.
         num_trials: Finished trials asked for; may be raised later.
         storage: URL of the database; None leaves it to the command.
         workers: Trials under way at once.
@@ -133,7 +185,17 @@ class Search:
     """
 
     def __init__(
-        self, study, *, folder, environment, num_trials=4, storage=None, workers=2, step_seconds=0.02
+        self,
+        study,
+        *,
+        folder,
+        starter,
+        environment,
+        num_trials=4,
+        storage=None,
+        workers=2,
+        step_seconds=0.02,
+        fresh=False,
     ):
         self.study = study
         self.num_trials = num_trials
@@ -142,15 +204,14 @@ class Search:
         self.endings = []
         self._launches = []
         self._left_behind = []
+        self._starter = starter
         self._environment = {
-            **os.environ,
-            "OMP_NUM_THREADS": "1",
-            "COLUMNS": "200",
+            **starter.environment,
             **environment,
             "CHAOS_FOLDER": str(folder),
             "CHAOS_STEP_SECONDS": str(step_seconds),
-            "PYTHONPATH": os.pathsep.join([str(INSIDE), str(ROOT), environment.get("PYTHONPATH", "")]),
         }
+        self._fresh = fresh
         self._storage = storage
         self._workers = workers
 
@@ -169,17 +230,20 @@ class Search:
         fault = {"CHAOS_POINT": at, "CHAOS_ACTION": do, "CHAOS_NTH": str(nth)} if at else {}
         if at:
             (self.folder / "armed").touch()
-        line = [sys.executable, "-m", module, "--study", str(self.study)]
+        line = ["--study", str(self.study)]
         if self._storage:
             line += ["--storage", self._storage]
         if module == "search.run":
             line += ["--trials", str(self.num_trials), "--workers", str(self._workers), "--recipes", "none"]
-        launch = Launch(
-            [*line, *arguments],
-            folder=self.folder,
-            log=self.folder / f"{len(self._launches)}.log",
+        log = self.folder / f"{len(self._launches)}.log"
+        pid = self._starter.start(
+            module=module,
+            arguments=[*line, *arguments],
             environment=self._environment | fault,
+            log=str(log),
+            fresh=self._fresh,
         )
+        launch = Launch(pid, folder=self.folder, log=log)
         self._launches.append(launch)
         return launch
 
@@ -233,11 +297,3 @@ class Search:
         """Leave no process of it."""
         for launch in self._launches:
             launch.end()
-
-
-def _kind(pid, parent, command, found, search):
-    if pid == search:
-        return "search"
-    if b"forkserver" not in command:
-        return "other"
-    return "worker" if b"forkserver" in found.get(parent, (0, b""))[1] else "forkserver"

@@ -66,7 +66,11 @@ def check_report(summary, trials, *, num_trials):
     if reported != best:
         broken.append(Broken("wrong", f"the report's best trial is {reported}, the database's {best}"))
     for row, trial in zip(summary["trials"], trials, strict=False):
-        if (row["number"], row["state"], row["value"]) != (trial.number, trial.state.name, trial.value):
+        if (row["number"], row["state"], row["value"]) != (
+            trial.number,
+            trial.state.name.lower(),
+            trial.value,
+        ):
             broken.append(Broken("wrong", f"the report's row of trial {trial.number} is not the database's"))
     if len(summary["trials"]) != len(trials):
         broken.append(Broken("wrong", f"the report lists {len(summary['trials'])} of {len(trials)} trials"))
@@ -98,6 +102,15 @@ def best_number(trials):
         t for t in trials if t.state.name == "COMPLETE" and all(v <= 0 for v in t.constraints.values())
     ]
     return max(candidates, key=lambda t: (t.value, -t.number)).number if candidates else None
+
+
+def given_up(trials):
+    """Return how many setups were not tried again because they were killed each time; they count as failed."""
+    repeated = {t.user_attrs["retry_of"] for t in trials if "retry_of" in t.user_attrs}
+    return sum(
+        t.state.name == "FAIL" and t.number not in repeated and t.user_attrs.get("reason") == "killed"
+        for t in trials
+    )
 
 
 def of(entries, event):

@@ -1,7 +1,7 @@
 """A suite that cannot fail proves nothing: each kind of violation is noticed."""
 
 import pytest
-from invariants import best_number, check_invariants, check_report
+from invariants import best_number, check_invariants, check_report, given_up
 from optuna.distributions import FloatDistribution, IntDistribution
 from optuna.trial import TrialState, create_trial
 
@@ -19,7 +19,7 @@ def trial(number, state="COMPLETE", *, dropout=None, excess=-0.1, **attrs):
     params = SETUP | {"dropout": number / 10 if dropout is None else dropout}
     made = create_trial(
         state=TrialState[state],
-        value=0.5 + number / 100 if state == "COMPLETE" else None,
+        value=0.5 + number / 16 if state == "COMPLETE" else None,
         params=params,
         distributions=SPACE,
         user_attrs={"validation_accuracy": 0.75} | attrs,
@@ -35,7 +35,7 @@ def told(number, state="COMPLETE"):
         "pid": 1,
         "number": number,
         "state": state,
-        "value": 0.5 + number / 100 if state == "COMPLETE" else None,
+        "value": 0.5 + number / 16 if state == "COMPLETE" else None,
     }
 
 
@@ -108,6 +108,7 @@ def test_setup_given_up_after_its_repeats_breaks_nothing():
         trial(n, "FAIL", dropout=0.1, reason="killed", **({"retry_of": n - 1} if n else {})) for n in range(3)
     ]
     assert broken(killed, (), 1) == []
+    assert (given_up(killed), given_up(SOUND)) == (1, 0)
 
 
 def test_trial_that_failed_for_a_reason_of_its_own_need_not_be_repeated():
@@ -115,7 +116,7 @@ def test_trial_that_failed_for_a_reason_of_its_own_need_not_be_repeated():
 
 
 def test_result_that_was_stored_and_is_gone_is_noticed():
-    assert broken(entries=(*ENTRIES, told(7))) == [("lost", "trial 7 was told COMPLETE 0.57, and is gone")]
+    assert broken(entries=(*ENTRIES, told(7))) == [("lost", "trial 7 was told COMPLETE 0.9375, and is gone")]
 
 
 def test_result_that_has_changed_is_noticed():
@@ -153,7 +154,7 @@ def replace_value(made, value):
 
 
 def summary(**changes):
-    rows = [{"number": t.number, "state": t.state.name, "value": t.value} for t in SOUND]
+    rows = [{"number": t.number, "state": t.state.name.lower(), "value": t.value} for t in SOUND]
     return {"best": {"number": 2}, "counts": {"finished": 3}, "trials": rows} | changes
 
 
@@ -165,7 +166,7 @@ def summary(**changes):
         ({"counts": {"finished": 4}}, "the report counts 4 trials, not 3"),
         ({"trials": summary()["trials"][:3]}, "the report lists 3 of 4 trials"),
         (
-            {"trials": [{"number": 0, "state": "FAIL", "value": None}, *summary()["trials"][1:]]},
+            {"trials": [{"number": 0, "state": "fail", "value": None}, *summary()["trials"][1:]]},
             "the report's row of trial 0 is not the database's",
         ),
     ],

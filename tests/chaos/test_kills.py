@@ -93,9 +93,9 @@ def kill_some(launch, draw, *, most):
     killed = 0
     while killed < most:
         deadline = time.monotonic() + draw.uniform(0, 3)
-        while launch.process.poll() is None and time.monotonic() < deadline:
+        while launch.poll() is None and time.monotonic() < deadline:
             time.sleep(0.005)
-        if launch.process.poll() is not None:
+        if launch.poll() is not None:
             break
         wanted = draw.choice(("search", "search", "worker", "forkserver"))
         victims = sorted(pid for pid, kind in launch.members().items() if kind == wanted)

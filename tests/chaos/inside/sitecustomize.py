@@ -35,6 +35,9 @@ WATCHED = {
 }
 """Functions by module, each with the name of its points."""
 
+SHORTENED = {"search.account": {"PEAK_SECONDS": 0.01, "PEAK_SIZE": 64}}
+"""Constants by module: a search measures the processor for seconds, which faults need not wait for."""
+
 visits = {}
 
 
@@ -177,7 +180,7 @@ class Watcher:
     """Finds a module of ``WATCHED`` as usual, and wraps its functions before anybody else has them."""
 
     def find_spec(self, name, _path, _target=None):
-        if name not in WATCHED:
+        if name not in WATCHED and name not in SHORTENED:
             return None
         sys.meta_path.remove(self)
         try:
@@ -188,7 +191,8 @@ class Watcher:
 
         def exec_module(module):
             run(module)
-            for path, point in WATCHED[name].items():
+            vars(module).update(SHORTENED.get(name, {}))
+            for path, point in WATCHED.get(name, {}).items():
                 *owner, attribute = path.split(".")
                 place = functools.reduce(getattr, owner, module)
                 setattr(place, attribute, watch(getattr(place, attribute), point))
@@ -211,6 +215,5 @@ def watch_replacing():
     pathlib.Path.replace = wrapper
 
 
-if "CHAOS_FOLDER" in os.environ:
-    sys.meta_path.insert(0, Watcher())
-    watch_replacing()
+sys.meta_path.insert(0, Watcher())
+watch_replacing()

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 import time
 from collections.abc import Sequence
-from pathlib import Path
+from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
+from search.interrupts import EXIT_INTERRUPTED, interrupted_at, interruptible
 from trainers.cli import launch
 from trainers.errors import InputError
 
@@ -20,9 +20,6 @@ if TYPE_CHECKING:
     from search.live import Live
     from search.spec import StudySpec
     from trainers.features import Features
-
-EXIT_INTERRUPTED = 130
-"""Exit code after Ctrl-C or SIGTERM: the report is written, the same command continues."""
 
 
 def run(
@@ -55,20 +52,26 @@ def run(
     spec = load_spec(path)
     opened = open_study(spec, path, storage_url=storage, create=True)
     spec = begun_with(opened, spec, seed=seed)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     interrupted = False
     if len(finished(opened.get_trials(deepcopy=False))) < trials:  # else spare the heavy imports
         try:
-            _search(opened, spec, path, num_trials=trials, timeout=timeout, recipes=recipes, workers=workers)
+            _search(opened, spec, num_trials=trials, timeout=timeout, recipes=recipes, workers=workers)
         except KeyboardInterrupt:
             interrupted = True
+    else:
+        _tidy(opened)
     make_report(opened, spec, results_dir(path, spec), command_options(study, storage))
     return EXIT_INTERRUPTED if interrupted else 0
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line."""
-    return launch(run, name="search.run", argv=argv)
+    with interruptible():
+        try:
+            code = launch(run, name="search.run", argv=argv)
+        except KeyboardInterrupt:  # outside the search, which has nothing to leave in order
+            code = EXIT_INTERRUPTED
+        return code if interrupted_at() is None else EXIT_INTERRUPTED
 
 
 def _check(*, trials: int, timeout: float | None, seed: int | None, workers: int | Literal["auto"]) -> None:
@@ -91,7 +94,6 @@ def _recipe_names(spec: StudySpec, recipes: str) -> tuple[str, ...]:
 def _search(
     study: optuna.Study,
     spec: StudySpec,
-    path: Path,
     *,
     num_trials: int,
     timeout: float | None,
@@ -99,32 +101,25 @@ def _search(
     workers: int | Literal["auto"],
 ) -> None:
     """Prepare data and features, then run trials."""
-    from filelock import FileLock, Timeout
     from rich.console import Console
 
     from search.interrupts import held_back
+    from search.lease import Lease, database_of
     from search.live import Live
     from search.processes import warm_up
     from search.results import finished
-    from search.storage import recover, results_dir
+    from search.storage import recover
 
     started = time.monotonic()
     if workers != 1:
         warm_up()
     from search.workers import number_of_workers, run_trials  # heavy: both processes import at once
 
-    lock = FileLock(results_dir(path, spec) / "search.lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise InputError(
-            f"study {spec.name!r} is being searched by another process ({lock.lock_file} is held); wait for it, "
-            "or watch it with python -m search.dashboard"
-        ) from None
     with (
-        lock,
+        Lease(study),
         Live(Console(), total_trials=num_trials, ceiling=spec.score.ceiling, trials=study.trials) as live,
     ):
+        database_of(study).tell = live.message
         with held_back():
             found = recover(study)
         if found:
@@ -149,6 +144,19 @@ def _search(
         )
         with held_back():
             _note_peak(study)
+
+
+def _tidy(study: optuna.Study) -> None:
+    """Mend what a killed search left, unless another one is under way, whose trials those are."""
+    from optuna.trial import TrialState
+
+    from search.interrupts import held_back
+    from search.lease import Lease, LeaseHeldError
+    from search.storage import recover
+
+    if study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+        with suppress(LeaseHeldError), Lease(study), held_back():
+            recover(study)
 
 
 def _note_peak(study: optuna.Study) -> None:

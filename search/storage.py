@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import platform
 from pathlib import Path
 from typing import Any
 
 import optuna
 from optuna.exceptions import StorageInternalError
-from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.exc import SQLAlchemyError
 
+from search.database import connect, driver_words, redacted
 from search.spec import StudySpec
 from trainers.errors import InputError
-
-SQLITE_TIMEOUT_SECONDS = 60
-"""How long a writer waits for another one; 0.05 s strands trials as soon as six processes write."""
 
 MAX_RETRIES = 2
 """A setup whose trial was killed so often again is not tried any more."""
@@ -57,7 +51,7 @@ def open_study(
         storage_url = f"sqlite:///{database}"
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
-        storage = _connect(storage_url)
+        storage = connect(storage_url)
         if create:
             study = optuna.create_study(
                 storage=storage, study_name=spec.name, direction="maximize", load_if_exists=True
@@ -67,15 +61,12 @@ def open_study(
         _check_same_spec(study, spec, path)
     except KeyError:
         raise InputError(
-            f"no study {spec.name!r} in {_redacted(storage_url)}; run: {command} --storage URL"
+            f"no study {spec.name!r} in {redacted(storage_url)}; run: {command} --storage URL"
         ) from None
     except (SQLAlchemyError, StorageInternalError) as error:
-        # The driver's own words only: what SQLAlchemy adds may hold the statement or the URL.
-        cause = error.__cause__ if isinstance(error, StorageInternalError) else error
-        origin = getattr(cause, "orig", None) or type(cause).__name__
         raise InputError(
-            f"the study's database must be readable and writable, got {_redacted(storage_url)}: "
-            f"{str(origin).splitlines()[0]}; check that it is up, its disk and permissions, or give another "
+            f"the study's database must be readable and writable, got {redacted(storage_url)}: "
+            f"{driver_words(error)}; check that it is up, its disk and permissions, or give another "
             "--storage"
         ) from error
     return study
@@ -105,19 +96,15 @@ def begun_with(study: optuna.Study, spec: StudySpec, *, seed: int | None = None)
 
 
 def recover(study: optuna.Study, *, reason: str = "killed") -> int:
-    """Fail the trials that a search of this machine left running, and enqueue them again.
+    """Fail every running trial, and enqueue it again.
 
-    Only to be called by the one process that searches; trials of other machines are left alone.
+    Only to be called by who holds the study's lease and has no trial under way: nobody else runs any, so
+    they are what a killed search left, however far it had come with them.
 
     Returns:
         How many were found.
     """
-    here = platform.node()
-    orphans = [
-        t
-        for t in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-        if t.user_attrs.get("host", here) == here
-    ]
+    orphans = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
     for orphan in orphans:
         retry(study, orphan, reason=reason)
     return len(orphans)
@@ -150,12 +137,6 @@ def fail(study: optuna.Study, trial: FrozenTrial | optuna.Trial, *, reason: str)
     study.tell(trial.number, state=TrialState.FAIL)
 
 
-def claim(trial: optuna.Trial) -> None:
-    """Note which process of which machine runs a trial."""
-    trial.set_user_attr("host", platform.node())
-    trial.set_user_attr("pid", os.getpid())
-
-
 def _times_killed(trial: FrozenTrial, trials: list[FrozenTrial]) -> int:
     """Count how often a trial's setup was killed before; the user's own interruptions are not its fault."""
     count = 0
@@ -176,40 +157,6 @@ def _make_folder(folder: Path) -> None:
             f"the study's folder {folder} must be writable, got: {error.strerror}; change its permissions, free "
             "space, or put the study's TOML file elsewhere"
         ) from error
-
-
-def _connect(storage_url: str) -> RDBStorage:
-    if "{" in storage_url or "}" in storage_url:
-        raise InputError(
-            "--storage must not hold { or }, which Optuna takes for a placeholder; percent-encode them: %7B, %7D"
-        )
-    try:
-        backend = make_url(storage_url).get_backend_name()
-    except (ArgumentError, ValueError):  # a port that is no number is a plain ValueError
-        raise InputError(
-            "--storage must be a database URL such as sqlite:///study.db or "
-            "postgresql+psycopg://user@host/name; mend it"
-        ) from None
-    options: dict[str, Any] = {}
-    if backend == "sqlite":
-        options["connect_args"] = {"timeout": SQLITE_TIMEOUT_SECONDS}
-    try:
-        return RDBStorage(storage_url, engine_kwargs=options)
-    except NoSuchModuleError:
-        raise InputError(
-            f"--storage: no database {make_url(storage_url).drivername!r} is known; use sqlite, or an installed "
-            "driver such as postgresql+psycopg"
-        ) from None
-    except ImportError as error:
-        missing = getattr(error.__cause__, "name", None) or error
-        raise InputError(
-            f"--storage: the driver for {backend!r} is not installed ({missing}); install it with pip"
-        ) from None
-
-
-def _redacted(storage_url: str) -> str:
-    # The query may hold a password too.
-    return make_url(storage_url).set(query={}).render_as_string(hide_password=True)
 
 
 def _check_same_spec(study: optuna.Study, spec: StudySpec, path: Path) -> None:

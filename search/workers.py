@@ -10,7 +10,9 @@ import optuna
 from optuna.samplers import TPESampler
 from optuna.trial import TrialState
 
+from search.database import DatabaseAwayError
 from search.interrupts import held_back
+from search.lease import LeaseLostError
 from search.live import Live
 from search.objective import Attempt, objective
 from search.processes import Crew, Death, Failure
@@ -18,7 +20,7 @@ from search.pruning import FeasiblePruner
 from search.results import finished
 from search.space import trial_seed
 from search.spec import StudySpec
-from search.storage import claim, fail, recover, retry
+from search.storage import fail, recover, retry
 from trainers.errors import FitError
 from trainers.features import Features
 
@@ -50,6 +52,8 @@ def run_trials(
 
     Raises:
         KeyboardInterrupt: The user interrupted; the trials under way are enqueued again.
+        DatabaseAwayError: The database did not come back; the next start finds the trials under way.
+        LeaseLostError: Another process searches the study now, and has those trials to repeat.
     """
     study.set_user_attr("workers", num_workers)
     study.pruner = FeasiblePruner(spec.pruning.rungs, keep=spec.pruning.keep, peers=spec.pruning.peers)
@@ -59,13 +63,12 @@ def run_trials(
             _run_here(search, features)
         else:
             _run_in_processes(search, features, num_workers)
-    except BaseException:
-        with held_back():
-            recover(study, reason="interrupted")
+    except (DatabaseAwayError, LeaseLostError):
         raise
-    finally:
-        with held_back():
-            search.note_wall_time()
+    except BaseException:
+        search.close(reason="interrupted")
+        raise
+    search.close(reason="killed")
 
 
 def number_of_workers(wanted: int | Literal["auto"], *, threads: int, trials_left: int) -> int:
@@ -115,9 +118,7 @@ class _Search:
         # that was cut off and continued draws what an uninterrupted one would have drawn.
         originals = [t for t in self.study.get_trials(deepcopy=False) if "retry_of" not in t.user_attrs]
         self.study.sampler = TPESampler(seed=trial_seed(self.spec.seed + 1, len(originals)))
-        trial = self.study.ask()
-        claim(trial)
-        return trial
+        return self.study.ask()
 
     @held_back()
     def end(self, trial: optuna.Trial, *, value: float | None = None, failure: str | None = None) -> None:
@@ -136,11 +137,17 @@ class _Search:
         retry(self.study, trial, reason="killed")
         self._show_end(trial)
 
-    def note_wall_time(self) -> None:
+    @held_back()
+    def close(self, *, reason: str) -> None:
+        """Leave no trial running: what still is will be repeated, for this reason."""
+        recover(self.study, reason=reason)
+        self._note_wall_time()
+
+    def _note_wall_time(self) -> None:
         self.study.set_user_attr("wall_seconds", self._earlier + time.monotonic() - self._started)
 
     def _show_end(self, trial: optuna.Trial) -> None:
-        self.note_wall_time()
+        self._note_wall_time()
         self.live.trial_ended(trial.storage.get_trial(trial._trial_id), self.study.get_trials(deepcopy=False))
 
 

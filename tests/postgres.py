@@ -72,11 +72,11 @@ class Server:
         """Return the URL of a database as a user would give it."""
         return f"{driver}://{USER}:{password}@127.0.0.1:{self.port}/{database}"
 
-    def create_database(self):
-        """Create an empty database and return its name."""
+    def create_database(self, template="template1"):
+        """Create a database, empty or the copy of one that nobody is connected to, and return its name."""
         name = f"test_{uuid.uuid4().hex}"
         with self.connect("postgres") as connection:
-            connection.execute(f"CREATE DATABASE {name}")
+            connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
         return name
 
     def connect(self, database):

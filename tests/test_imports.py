@@ -25,8 +25,8 @@ LAYERS = {
     ),
     "search": (
         "recipes interrupts account",
-        "spec processes",
-        "space pruning results storage",
+        "spec processes database",
+        "space pruning results storage lease",
         "summary",
         "picture live notes",
         "report objective",
@@ -53,6 +53,7 @@ HEAVY = (
     "matplotlib",
     "sqlalchemy",
     "plotly",
+    "psutil",
 )
 
 
@@ -99,7 +100,9 @@ def test_no_arrow_turns_round(path):
     assert [m for m in sorted(inside) if rank(m) >= rank(own)] == []
 
 
-@pytest.mark.parametrize("name", ["space", "spec", "pruning", "results", "recipes", "storage"])
+@pytest.mark.parametrize(
+    "name", ["space", "spec", "pruning", "results", "recipes", "storage", "database", "lease"]
+)
 def test_modules_below_the_objective_run_no_fit(name):
     allowed = {"trainers.config", "trainers.errors", "trainers.files"}
     assert {m for m in imported(ROOT / "search" / f"{name}.py") if m.startswith("trainers")} <= allowed

@@ -1,13 +1,15 @@
 import contextlib
 import json
+import os
+import platform
 import signal
 import sqlite3
 import time
 
-import filelock
 import optuna
 import pytest
 
+from search.lease import Lease
 from search.run import main
 from search.spec import load_spec
 from search.storage import open_study
@@ -286,11 +288,10 @@ def test_timeout_begins_no_trial_after_it(write_tiny_study, tmp_path):
 
 def test_study_that_another_process_searches_is_left_to_it(write_tiny_study, tmp_path, capsys):
     path = write_tiny_study(tmp_path)
-    (tmp_path / "tiny").mkdir()
-    lock = tmp_path / "tiny" / "search.lock"
-    with filelock.FileLock(lock):
-        assert mistake(capsys, "--study", path).startswith(
-            f"error: study 'tiny' is being searched by another process ({lock} is held); wait for it, or watch it"
+    with Lease(open_study(load_spec(path), path, create=True)):
+        assert mistake(capsys, "--study", path) == (
+            f"error: study 'tiny' must be searched by one process at a time, and process {os.getpid()} of "
+            f"{platform.node()} searches it; wait for it, end it, or watch it with python -m search.dashboard"
         )
 
 

@@ -37,12 +37,12 @@ class Ending:
     @property
     def last_line(self):
         """What the user saw last."""
-        lines = self.output.strip().splitlines()
-        return lines[-1].strip() if lines else ""
+        return self.output.strip().rpartition("\n")[2].strip()
 
-    def line_with(self, words):
-        """Return the first line that holds ``words``; empty if none does."""
-        return next((line.strip() for line in self.output.splitlines() if words in line), "")
+    def line_with(self, *choices):
+        """Return the first line that holds the words of the first choice, else of the next; empty if none does."""
+        lines = self.output.splitlines()
+        return next((line.strip() for words in choices for line in lines if words in line), "")
 
 
 class Starter:
@@ -110,10 +110,16 @@ class Launch:
         self._wait_until((self._folder / "fired").exists)
 
     def wait_for(self, event):
-        """Wait until a living process of this start has written such an entry into its ledger."""
-        self._wait_until(
-            lambda: any(e["pid"] in self.members() for e in of(read_ledgers(self._folder), event))
-        )
+        """Wait until a living process of this start has such an entry in its ledger, or all has ended."""
+        while self.poll() is None:
+            members = self.members()
+            if any(e["pid"] in members for e in of(read_ledgers(self._folder), event)):
+                return
+            time.sleep(0.05)
+
+    def wait_for_words(self, words):
+        """Wait until it has said them."""
+        self._wait_until(lambda: words in self._log.read_text())
 
     def go(self):
         """Let the process that waits at a point go on."""
@@ -122,6 +128,16 @@ class Launch:
     def kill(self):
         """Kill -9 the command itself, as nobody can prepare for."""
         os.kill(self.pid, signal.SIGKILL)
+
+    def freeze(self):
+        """Let it stand still with all its processes, as on a machine that sleeps."""
+        for pid in self.members():
+            os.kill(pid, signal.SIGSTOP)
+
+    def thaw(self):
+        """Let it go on after ``freeze``."""
+        for pid in self.members():
+            os.kill(pid, signal.SIGCONT)
 
     def members(self):
         """Return the living processes of its session by what they are: search, forkserver, worker, other."""
@@ -150,7 +166,7 @@ class Launch:
         """Return the processes that are still there some time after the command has ended, and end them."""
         deadline = time.monotonic() + GRACE_SECONDS
         while self.members() and time.monotonic() < deadline:
-            time.sleep(0.02)
+            time.sleep(0.05)
         members = self.members()
         self.end()
         return sorted(members.values())
@@ -176,6 +192,7 @@ class Search:
         study: TOML file.
         folder: For ledgers and logs.
         starter: Starts the command.
+        constants: The product's, by module, in place of its own.
         environment: What its processes find there beside what the starter gives them.
         fresh: Whether each start is a new interpreter, which takes seconds longer.
         num_trials: Finished trials asked for; may be raised later.
@@ -190,7 +207,8 @@ class Search:
         *,
         folder,
         starter,
-        environment,
+        environment=None,
+        constants=None,
         num_trials=4,
         storage=None,
         workers=2,
@@ -202,12 +220,14 @@ class Search:
         self.folder = folder
         self.results = study.parent / study.stem
         self.endings = []
+        self.num_kills = 0
         self._launches = []
         self._left_behind = []
         self._starter = starter
         self._environment = {
             **starter.environment,
-            **environment,
+            **(environment or {}),
+            "CHAOS_CONSTANTS": json.dumps(constants or {}),
             "CHAOS_FOLDER": str(folder),
             "CHAOS_STEP_SECONDS": str(step_seconds),
         }
@@ -215,7 +235,7 @@ class Search:
         self._storage = storage
         self._workers = workers
 
-    def start(self, *, at=None, do="kill", nth=1, module="search.run", arguments=()):
+    def start(self, *, at=None, do="kill", nth=1, module="search.run", arguments=(), host=None):
         """Start the command, once more; if told so, a fault strikes.
 
         Args:
@@ -224,6 +244,7 @@ class Search:
             nth: At which visit to the point.
             module: Which command.
             arguments: Further ones.
+            host: Name of the machine; None leaves it its own.
         """
         for name in ("fired", "go", "armed"):
             (self.folder / name).unlink(missing_ok=True)
@@ -239,7 +260,7 @@ class Search:
         pid = self._starter.start(
             module=module,
             arguments=[*line, *arguments],
-            environment=self._environment | fault,
+            environment=self._environment | fault | ({"CHAOS_HOST": host} if host else {}),
             log=str(log),
             fresh=self._fresh,
         )

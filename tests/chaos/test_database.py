@@ -5,6 +5,7 @@ import sqlite3
 import time
 
 import pytest
+from postgres import PASSWORD
 
 pytestmark = pytest.mark.slow
 
@@ -16,15 +17,10 @@ MOMENTS = {
 LONG = (3, 30)
 
 
-@pytest.fixture
-def postgres_search(make_search, postgres_server):
-    """A search whose database is a server's; it runs again afterwards, whatever was done to it."""
-    from postgres import PASSWORD, USER
-
-    name = postgres_server.create_database()
-    url = f"postgresql+psycopg://{USER}@127.0.0.1:{postgres_server.port}/{name}"
-    yield make_search(storage=url, environment={"PGPASSWORD": PASSWORD})
-    postgres_server.start()
+def on_server(server):
+    """Return what a search needs to keep its study in a new database of a server."""
+    url = server.url(server.create_database(), password="").replace(":@", "@")
+    return {"storage": url, "environment": {"PGPASSWORD": PASSWORD}}
 
 
 @pytest.mark.parametrize(
@@ -35,19 +31,22 @@ def postgres_search(make_search, postgres_server):
         (0.2, "a result is told"),
     ],
 )
-def test_search_outlives_a_server_that_is_killed(postgres_search, postgres_server, verify, seconds, moment):
-    launch = postgres_search.start(at=MOMENTS[moment], nth=2, do="wait")
+def test_search_outlives_a_server_that_is_killed(make_search, postgres_server, verify, seconds, moment):
+    search = make_search(**on_server(postgres_server), constants={"search.lease": {"HEARTBEAT_SECONDS": 0.5}})
+    launch = search.start(at=MOMENTS[moment], nth=2, do="wait")
     launch.wait_for_fault()
     postgres_server.kill()
-    launch.go()
-    time.sleep(seconds)
-    postgres_server.start()
-    ending = postgres_search.ended(launch)
+    try:
+        launch.go()
+        time.sleep(seconds)
+    finally:
+        postgres_server.start()
+    ending = search.ended(launch)
     assert ending.code == 0, ending.output
     verify(
-        postgres_search,
+        search,
         scenario=f"PostgreSQL killed -9 and away for {seconds:g} s while {moment}",
-        saw=ending.line_with("database") or ending.last_line,
+        saw=ending.line_with("study's database", "trials finished"),
     )
 
 
@@ -66,29 +65,61 @@ def test_search_outlives_a_lock_of_another_process(make_search, verify, seconds)
     verify(
         search,
         scenario=f"SQLite locked for {seconds} s by another process",
-        saw=ending.line_with("database") or ending.last_line,
+        saw=ending.line_with("study's database", "trials finished"),
     )
-
-
-def test_second_search_of_a_study_is_refused(make_search, verify):
-    search = make_search(step_seconds=0.2)
-    both = [search.start(), search.start()]
-    endings = [search.ended(launch) for launch in both]
-    assert sorted(e.code for e in endings) == [0, 2]
-    (refused,) = [e for e in endings if e.code == 2]
-    assert "is being searched by" in refused.last_line
-    verify(search, scenario="two searches of one study started at once", saw=refused.last_line)
 
 
 @pytest.mark.full
-def test_second_search_of_a_study_on_a_server_is_refused(postgres_search, verify):
-    first = postgres_search.start(at="after step", do="wait")
-    first.wait_for_fault()
-    refused = postgres_search.run()
-    first.go()
-    assert refused.code == 2, refused.output
-    assert "is being searched by" in refused.last_line
-    assert postgres_search.ended(first).code == 0
-    verify(
-        postgres_search, scenario="second search started beside the first, PostgreSQL", saw=refused.last_line
-    )
+def test_search_whose_server_stays_away_says_so_and_goes_on_later(make_search, postgres_server, verify):
+    search = make_search(**on_server(postgres_server), constants={"search.database": {"PATIENCE_SECONDS": 3}})
+    launch = search.start(at="before tell", do="wait")
+    launch.wait_for_fault()
+    postgres_server.kill()
+    try:
+        launch.go()
+        ending = search.ended(launch)
+    finally:
+        postgres_server.start()
+    assert ending.code == 2, ending.output
+    assert "bring it back and give the same command again" in ending.last_line
+    search.finish()
+    verify(search, scenario="PostgreSQL away for longer than a search waits", saw=ending.last_line)
+
+
+def test_one_of_two_searches_started_at_once_is_refused(make_search, verify):
+    search = make_search(step_seconds=0.2)
+    both = [search.start(), search.start()]
+    endings = [search.ended(launch) for launch in both]
+    assert sorted(e.code for e in endings) == [0, 2], endings
+    (refused,) = [e for e in endings if e.code == 2]
+    assert "must be searched by one process at a time" in refused.last_line
+    verify(search, scenario="two searches of one study started at once, SQLite", saw=refused.last_line)
+
+
+@pytest.mark.full
+def test_one_of_two_searches_on_a_server_is_refused(make_search, postgres_server, verify):
+    search = make_search(**on_server(postgres_server), step_seconds=0.2)
+    both = [search.start(host="north"), search.start(host="south")]
+    endings = [search.ended(launch) for launch in both]
+    assert sorted(e.code for e in endings) == [0, 2], endings
+    (refused,) = [e for e in endings if e.code == 2]
+    assert "must be searched by one process at a time" in refused.last_line
+    verify(search, scenario="two machines started at once, PostgreSQL", saw=refused.last_line)
+
+
+@pytest.mark.parametrize("point", ["after step", pytest.param("before tell", marks=pytest.mark.full)])
+def test_search_that_was_frozen_while_another_machine_took_over_changes_nothing(make_search, verify, point):
+    search = make_search(constants={"search.lease": {"GRACE_SECONDS": 1}})
+    frozen = search.start(at=point, nth=2, do="wait", host="north")
+    frozen.wait_for_fault()
+    frozen.freeze()
+    time.sleep(3)
+    assert search.run(host="south").code == 0
+    before = search.trials()
+    frozen.go()
+    frozen.thaw()
+    ending = search.ended(frozen)
+    assert ending.code == 2, ending.output
+    assert "took it over while this one was away" in ending.last_line
+    assert search.trials() == before
+    verify(search, scenario="a frozen search wakes up after another machine took over", saw=ending.last_line)

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import subprocess
+import time
 
 import pytest
 from invariants import check_export
@@ -38,18 +39,31 @@ def full(disk):
 
 
 @pytest.mark.parametrize("point", [pytest.param("before ask", marks=pytest.mark.full), "before tell"])
-def test_search_whose_database_has_no_room_says_so_and_goes_on_later(make_search, verify, small_disk, point):
+def test_search_whose_database_has_no_room_waits_for_it(make_search, verify, small_disk, point):
     search = make_search(folder=small_disk)
     launch = search.start(at=point, nth=2, do="wait")
     launch.wait_for_fault()
     with full(small_disk):
         launch.go()
+        launch.wait_for_words("database or disk is full")
+        time.sleep(2)
+    ending = search.ended(launch)
+    assert ending.code == 0, ending.output
+    verify(search, scenario="disk of the database full for seconds", saw=ending.line_with("disk is full"))
+
+
+@pytest.mark.full
+def test_search_whose_database_never_gets_room_says_so_and_goes_on_later(make_search, verify, small_disk):
+    search = make_search(folder=small_disk, constants={"search.database": {"PATIENCE_SECONDS": 3}})
+    launch = search.start(at="before tell", do="wait")
+    launch.wait_for_fault()
+    with full(small_disk):
+        launch.go()
         ending = search.ended(launch)
     assert ending.code == 2, ending.output
-    assert ending.last_line.startswith("error: ")
-    assert "full" in ending.last_line
+    assert "database or disk is full; bring it back" in ending.last_line
     search.finish()
-    verify(search, scenario="disk of the database full", saw=ending.last_line)
+    verify(search, scenario="disk of the database full for longer than a search waits", saw=ending.last_line)
 
 
 @pytest.mark.full

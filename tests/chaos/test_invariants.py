@@ -1,7 +1,7 @@
 """A suite that cannot fail proves nothing: each kind of violation is noticed."""
 
 import pytest
-from invariants import best_number, check_invariants, check_report, given_up
+from invariants import best_number, check_export, check_invariants, check_report, given_up
 from optuna.distributions import FloatDistribution, IntDistribution
 from optuna.trial import TrialState, create_trial
 
@@ -151,6 +151,20 @@ def test_best_trial_keeps_its_constraint_and_is_the_earlier_of_equals():
 def replace_value(made, value):
     made.value = value
     return made
+
+
+def test_export_of_another_trial_without_its_model_is_noticed(tmp_path):
+    (tmp_path / "winner.toml").write_text("# Trial 0 of study 'tiny', seed 0.\n")
+    assert [b.text.partition(";")[0] for b in check_export(tmp_path, SOUND)] == [
+        "winner.toml is not of trial 2: # Trial 0 of study 'tiny', seed 0.",
+        f"no model directory {tmp_path}/model",
+    ]
+
+
+def test_export_with_another_configuration_is_noticed(tmp_path):
+    (tmp_path / "winner.toml").write_text("# Trial 0 of study 'tiny', seed 0.\ndropout = 0.5\n")
+    found = check_export(tmp_path, [trial(0, config={"dropout": 0.0})])
+    assert found[0].text == "winner.toml is not the configuration of trial 0"
 
 
 def summary(**changes):

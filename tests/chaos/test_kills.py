@@ -13,6 +13,7 @@ pytestmark = pytest.mark.slow
 KILLED = -signal.SIGKILL
 
 SEARCH_DIES = {
+    "with the lease taken, before its first sign of life": {"at": "after lease"},
     "while a feature file is written": {"at": "after features"},
     "after a feature file, before its checksum": {"at": "after replacing depth-2.bin"},
     "after asking for a trial": {"at": "after ask"},
@@ -31,6 +32,9 @@ SEARCH_DIES = {
 
 EXPORT_DIES = ("before save", "after save", "before replacing winner.toml")
 
+RECOVERED = ("found and enqueued again", "trials finished")
+"""What is worth showing of a search that was started again."""
+
 MOMENTS = 10
 """Random kills of one seed; ten seeds make a hundred."""
 
@@ -40,7 +44,7 @@ def test_search_killed_at_every_point_in_turn_loses_nothing(make_search, verify)
     for fault in SEARCH_DIES.values():
         assert search.strike(**fault).code == KILLED
     ending = search.finish()
-    saw = ending.line_with("found and enqueued again") or ending.last_line
+    saw = ending.line_with(*RECOVERED)
     verify(search, scenario="one search, kill -9 at each point in turn", injected=len(SEARCH_DIES), saw=saw)
 
 
@@ -56,36 +60,50 @@ def test_search_killed_at_a_point_loses_nothing(make_search, verify, doing, work
         search.strike(at="after ask")
     assert search.strike(**fault).code == KILLED
     ending = search.finish()
-    saw = ending.line_with("found and enqueued again") or ending.last_line
-    verify(search, scenario=f"kill -9 {doing}", saw=saw)
+    saw = ending.line_with(*RECOVERED)
+    verify(search, scenario=f"kill -9 {doing}", injected=len(search.endings) - 1, saw=saw)
 
 
 @pytest.mark.parametrize(
     "seed", [0, *(pytest.param(seed, marks=pytest.mark.full) for seed in range(1, 100 // MOMENTS))]
 )
 def test_search_killed_at_random_moments_loses_nothing(make_search, verify, pytestconfig, seed):
-    draw = random.Random(seed)
-    left = MOMENTS if pytestconfig.getoption("chaos") == "full" else 4
-    while left:
-        search = make_search(num_trials=8, step_seconds=0.05)
-        injected = 0
-        while injected < left:
+    moments = MOMENTS if pytestconfig.getoption("chaos") == "full" else 4
+    for search in disturbed(make_search, random.Random(seed), moments):
+        verify(
+            search,
+            scenario="kill -9 of the search, a worker or their forkserver at a random moment",
+            injected=search.num_kills,
+            saw=search.endings[-1].line_with(*RECOVERED),
+        )
+
+
+@pytest.mark.full
+def test_search_killed_at_random_moments_of_its_imports_loses_nothing(make_search, verify):
+    for search in disturbed(make_search, random.Random(100), 5, fresh=True):
+        verify(
+            search,
+            scenario="kill -9 at a random moment, a new interpreter for each start",
+            injected=search.num_kills,
+            saw=search.endings[-1].line_with(*RECOVERED),
+        )
+
+
+def disturbed(make_search, draw, moments, **options):
+    """Yield searches that have ended by themselves after kills, so many in all, at moments that ``draw`` gives."""
+    while moments > 0:
+        search = make_search(num_trials=8, step_seconds=0.05, **options)
+        while search.num_kills < moments:
             launch = search.start()
             if draw.random() < 0.7:
                 launch.wait_for("fit began")
-            victims = kill_some(launch, draw, most=left - injected)
-            injected += victims
+            search.num_kills += kill_some(launch, draw, most=moments - search.num_kills)
             if search.ended(launch).code == 0:
                 break
         else:
             search.finish()
-        left -= injected
-        verify(
-            search,
-            scenario="kill -9 of the search, a worker or their forkserver at a random moment",
-            injected=injected,
-            saw=search.endings[-1].line_with("found and enqueued again") or search.endings[-1].last_line,
-        )
+        moments -= search.num_kills
+        yield search
 
 
 def kill_some(launch, draw, *, most):

@@ -10,6 +10,8 @@ Environment:
     CHAOS_ACTION: What it is; a key of ``ACTIONS``.
     CHAOS_NTH: At which visit of a process to the point; the first one is 1.
     CHAOS_STEP_SECONDS: How long each training step takes longer than it needs.
+    CHAOS_CONSTANTS: JSON, the product's constants by module, in place of its own: nobody waits for minutes.
+    CHAOS_HOST: Name of the machine, if it shall not be the real one.
 """
 
 import contextlib
@@ -21,6 +23,7 @@ import json
 import multiprocessing
 import os
 import pathlib
+import platform
 import signal
 import sys
 import time
@@ -29,14 +32,15 @@ SETUP = ("freeze_depth", "dropout", "head_width", "learning_rate", "patience")
 WATCHED = {
     "optuna.study.study": {"Study.ask": "ask", "Study.tell": "tell", "Study.enqueue_trial": "enqueue"},
     "search.objective": {"Attempt.__init__": "suggest", "Attempt.evaluated": "report"},
+    "search.lease": {"Lease._take": "lease"},
     "trainers.fit": {"_Fit._step": "step", "fit": "fit"},
     "trainers.features": {"_Writer.write": "features"},
     "transformers.modeling_utils": {"PreTrainedModel.save_pretrained": "save"},
 }
 """Functions by module, each with the name of its points."""
 
-SHORTENED = {"search.account": {"PEAK_SECONDS": 0.01, "PEAK_SIZE": 64}}
-"""Constants by module: a search measures the processor for seconds, which faults need not wait for."""
+CONSTANTS = {"search.account": {"PEAK_SECONDS": 0.01, "PEAK_SIZE": 64}}
+"""A search measures the processor for seconds; faults need not wait for that."""
 
 visits = {}
 
@@ -165,22 +169,40 @@ def slow_down(step):
 def alone(setup):
     """Hold a lock on a setup, which ends with the process at the latest; note it if another process holds it."""
     name = hashlib.sha256(json.dumps(setup).encode()).hexdigest()[:16]
-    with (folder() / f"{name}.lock").open("w") as file:
+    with (folder() / f"{name}.lock").open("a+") as file:
         try:
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            note("overlap", setup=setup)
+            file.seek(0)
+            holder = file.read()
+            if not stands_still(holder):
+                note("overlap", setup=setup, holder=holder)
+        else:
+            file.truncate(0)
+            file.write(str(os.getpid()))
+            file.flush()
         yield
 
 
+def stands_still(pid):
+    """Tell whether a process is stopped, as on a machine that sleeps: it will not do anything until it wakes up."""
+    return pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
+
+
 RECORDERS = {"ask": record_ask, "tell": record_tell, "fit": record_fit, "step": slow_down}
+
+
+def set_constants(module):
+    """Put the suite's constants in the place of a module's own."""
+    wanted = CONSTANTS | json.loads(os.environ.get("CHAOS_CONSTANTS", "{}"))
+    vars(module).update(wanted.get(module.__name__, {}))
 
 
 class Watcher:
     """Finds a module of ``WATCHED`` as usual, and wraps its functions before anybody else has them."""
 
     def find_spec(self, name, _path, _target=None):
-        if name not in WATCHED and name not in SHORTENED:
+        if not name.startswith(("search.", "trainers.")) and name not in WATCHED:
             return None
         sys.meta_path.remove(self)
         try:
@@ -191,7 +213,7 @@ class Watcher:
 
         def exec_module(module):
             run(module)
-            vars(module).update(SHORTENED.get(name, {}))
+            set_constants(module)
             for path, point in WATCHED.get(name, {}).items():
                 *owner, attribute = path.split(".")
                 place = functools.reduce(getattr, owner, module)
@@ -215,5 +237,12 @@ def watch_replacing():
     pathlib.Path.replace = wrapper
 
 
+def name_machine():
+    """Let the machine have the name that the environment gives it."""
+    node = platform.node
+    platform.node = lambda: os.environ.get("CHAOS_HOST") or node()
+
+
 sys.meta_path.insert(0, Watcher())
 watch_replacing()
+name_machine()

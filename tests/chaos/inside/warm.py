@@ -16,8 +16,18 @@ import socket
 import sys
 from pathlib import Path
 
+import sitecustomize
+
 IMPORTED = (
-    *("search.run", "search.export", "search.picture", "search.workers", "trainers.model", "trainers.train"),
+    *(
+        "search.run",
+        "search.export",
+        "search.picture",
+        "search.workers",
+        "search.lease",
+        "trainers.model",
+        "trainers.train",
+    ),
     *("alembic.command", "datasets", "matplotlib.backends.backend_agg", "optuna.storages", "psycopg"),
     *("sklearn.model_selection", "sqlalchemy.dialects.postgresql.psycopg", "sqlalchemy.orm"),
     "transformers.models.bert.modeling_bert",
@@ -63,6 +73,9 @@ def run(*, module, arguments, environment, log, fresh):
         os.execve(sys.executable, [sys.executable, "-m", module, *arguments], environment)
     os.environ.clear()
     os.environ.update(environment)
+    for name, loaded in tuple(sys.modules.items()):
+        if name.startswith("search."):
+            sitecustomize.set_constants(loaded)
     keep_a_spare()
     sys.argv = [module, *arguments]
     return importlib.import_module(module).main(arguments)

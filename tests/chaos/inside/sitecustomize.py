@@ -185,8 +185,11 @@ def alone(setup):
 
 
 def stands_still(pid):
-    """Tell whether a process is stopped, as on a machine that sleeps: it will not do anything until it wakes up."""
-    return pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
+    """Tell whether a process is stopped, as on a machine that sleeps, or has just ended."""
+    try:
+        return pathlib.Path(f"/proc/{int(pid)}/stat").read_text().rpartition(")")[2].split()[0] in "TZ"
+    except FileNotFoundError:
+        return True
 
 
 RECORDERS = {"ask": record_ask, "tell": record_tell, "fit": record_fit, "step": slow_down}

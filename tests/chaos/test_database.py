@@ -17,9 +17,11 @@ MOMENTS = {
 LONG = (3, 30)
 
 
-def on_server(server):
-    """Return what a search needs to keep its study in a new database of a server."""
-    url = server.url(server.create_database(), password="").replace(":@", "@")
+@pytest.fixture
+def on_server(postgres_server, monkeypatch):
+    """What a search needs to keep its study in a new database of the server."""
+    monkeypatch.setenv("PGPASSWORD", PASSWORD)
+    url = postgres_server.url(postgres_server.create_database(), password="").replace(":@", "@")
     return {"storage": url, "environment": {"PGPASSWORD": PASSWORD}}
 
 
@@ -31,8 +33,10 @@ def on_server(server):
         (0.2, "a result is told"),
     ],
 )
-def test_search_outlives_a_server_that_is_killed(make_search, postgres_server, verify, seconds, moment):
-    search = make_search(**on_server(postgres_server), constants={"search.lease": {"HEARTBEAT_SECONDS": 0.5}})
+def test_search_outlives_a_server_that_is_killed(
+    make_search, postgres_server, on_server, verify, seconds, moment
+):
+    search = make_search(**on_server, constants={"search.lease": {"HEARTBEAT_SECONDS": 0.5}})
     launch = search.start(at=MOMENTS[moment], nth=2, do="wait")
     launch.wait_for_fault()
     postgres_server.kill()
@@ -70,8 +74,10 @@ def test_search_outlives_a_lock_of_another_process(make_search, verify, seconds)
 
 
 @pytest.mark.full
-def test_search_whose_server_stays_away_says_so_and_goes_on_later(make_search, postgres_server, verify):
-    search = make_search(**on_server(postgres_server), constants={"search.database": {"PATIENCE_SECONDS": 3}})
+def test_search_whose_server_stays_away_says_so_and_goes_on_later(
+    make_search, postgres_server, on_server, verify
+):
+    search = make_search(**on_server, constants={"search.database": {"PATIENCE_SECONDS": 3}})
     launch = search.start(at="before tell", do="wait")
     launch.wait_for_fault()
     postgres_server.kill()
@@ -97,8 +103,8 @@ def test_one_of_two_searches_started_at_once_is_refused(make_search, verify):
 
 
 @pytest.mark.full
-def test_one_of_two_searches_on_a_server_is_refused(make_search, postgres_server, verify):
-    search = make_search(**on_server(postgres_server), step_seconds=0.2)
+def test_one_of_two_searches_on_a_server_is_refused(make_search, on_server, verify):
+    search = make_search(**on_server, step_seconds=0.2)
     both = [search.start(host="north"), search.start(host="south")]
     endings = [search.ended(launch) for launch in both]
     assert sorted(e.code for e in endings) == [0, 2], endings

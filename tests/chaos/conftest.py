@@ -50,10 +50,8 @@ def pytest_terminal_summary(terminalreporter, config):
     if not rows or config.getoption("chaos") != "full":
         return
     terminalreporter.section("what became of the searches")
-    terminalreporter.line(
-        "| scenario | times injected | trials lost | trials duplicated | what the user saw |"
-    )
-    terminalreporter.line("| --- | --- | --- | --- | --- |")
+    terminalreporter.line("| scenario | times injected | lost | duplicated | given up | what the user saw |")
+    terminalreporter.line("| --- | --- | --- | --- | --- | --- |")
     for row in rows:
         terminalreporter.line(
             f"| {row.scenario} | {row.injected} | {row.lost} | {row.duplicated} | {row.given_up} | {row.saw} |"

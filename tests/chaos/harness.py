@@ -111,7 +111,9 @@ class Launch:
 
     def wait_for(self, event):
         """Wait until a living process of this start has such an entry in its ledger, or all has ended."""
+        deadline = time.monotonic() + PATIENCE_SECONDS
         while self.poll() is None:
+            assert time.monotonic() < deadline, f"nothing happened:\n{self._log.read_text()}"
             members = self.members()
             if any(e["pid"] in members for e in of(read_ledgers(self._folder), event)):
                 return
@@ -220,7 +222,6 @@ class Search:
         self.folder = folder
         self.results = study.parent / study.stem
         self.endings = []
-        self.num_kills = 0
         self._launches = []
         self._left_behind = []
         self._starter = starter

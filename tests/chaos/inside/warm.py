@@ -19,22 +19,26 @@ from pathlib import Path
 import sitecustomize
 
 IMPORTED = (
-    *(
-        "search.run",
-        "search.export",
-        "search.picture",
-        "search.workers",
-        "search.lease",
-        "trainers.model",
-        "trainers.train",
-    ),
-    *("alembic.command", "datasets", "matplotlib.backends.backend_agg", "optuna.storages", "psycopg"),
-    *("sklearn.model_selection", "sqlalchemy.dialects.postgresql.psycopg", "sqlalchemy.orm"),
+    "alembic.command",
+    "datasets",
+    "matplotlib.backends.backend_agg",
+    "optuna.storages",
+    "psycopg",
+    "search.export",
+    "search.lease",
+    "search.picture",
+    "search.run",
+    "search.workers",
+    "sklearn.model_selection",
+    "sqlalchemy.dialects.postgresql.psycopg",
+    "sqlalchemy.orm",
+    "trainers.train",
     "transformers.models.bert.modeling_bert",
 )
 """Most of what a command imports on its way."""
 
 OUT_OF_THE_WAY = 500
+"""Descriptors from here on are in nobody's way while others take their places."""
 
 
 def serve():
@@ -116,7 +120,7 @@ def become_forkserver(link):
         os.dup2(descriptor, number)
         os.close(descriptor)
     signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
-    exec(program, {})
+    exec(program, {})  # what multiprocessing would have given to ``python -c``
     os._exit(0)
 
 

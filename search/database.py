@@ -134,9 +134,9 @@ class Database(RDBStorage):
         weakref.finalize(self, self.engine.dispose)
 
     def check_trial_is_updatable(self, trial_id: int, trial_state: TrialState) -> None:
-        """Refuse a write to a trial that has ended, or that the fence forbids."""
-        super().check_trial_is_updatable(trial_id, trial_state)
+        """Refuse a write that the fence forbids, or to a trial that has ended."""
         self.fence(self.scoped_session())
+        super().check_trial_is_updatable(trial_id, trial_state)
 
     def _open(self, url: str, engine_kwargs: dict[str, Any] | None) -> None:
         """Connect, and make the tables unless another process does so at the same moment."""
@@ -145,10 +145,10 @@ class Database(RDBStorage):
                 super().__init__(url, engine_kwargs=engine_kwargs)
                 break
             except SQLAlchemyError as error:
-                self.engine.dispose()
                 made_meanwhile = isinstance(error, IntegrityError) or "already exists" in str(error)
                 if is_last or not made_meanwhile:
                     raise
+                self.engine.dispose()
         # Otherwise a connection that its pool keeps would be closed by nobody.
         weakref.finalize(self, self.engine.dispose)
 

@@ -66,6 +66,10 @@ def warm_up() -> None:
             forkserver.ensure_running()
 
 
+MAX_STILLBORN = 3
+"""Processes that end before their first news one after the other: so many may have been killed, more have a bug."""
+
+
 class Crew:
     """Processes with one fit each, at most.
 
@@ -83,6 +87,7 @@ class Crew:
         self._payload = pickle.dumps((features, tuple(peeks)))
         self._size = size
         self._members: list[_Member] = []
+        self._num_stillborn = 0
 
     def __enter__(self) -> Self:
         """Start the processes."""
@@ -122,6 +127,7 @@ class Crew:
             try:
                 said = member.link.recv()
                 member.has_spoken = True
+                self._num_stillborn = 0
             except (EOFError, ConnectionResetError):
                 said = Death(self._replace(member))
             if isinstance(said, dict | Failure | Death):
@@ -150,8 +156,11 @@ class Crew:
         member.process.join()
         member.link.close()
         exit_code = member.process.exitcode
-        if not member.has_spoken:
-            raise RuntimeError(f"a worker process ended before its first news, exit code {exit_code}")
+        self._num_stillborn += not member.has_spoken
+        if self._num_stillborn > MAX_STILLBORN:
+            raise RuntimeError(
+                f"{self._num_stillborn} worker processes ended before their first news, exit code {exit_code}"
+            )
         self._members[self._members.index(member)] = self._start()
         return exit_code
 

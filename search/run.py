@@ -42,6 +42,7 @@ def run(
     ] = "auto",
 ) -> int:
     """Search a study until it has so many finished trials; the same command continues it."""
+    from search.lease import Lease
     from search.report import command_options, make_report
     from search.results import finished
     from search.spec import find_study, load_spec
@@ -55,7 +56,8 @@ def run(
     interrupted = False
     if len(finished(opened.get_trials(deepcopy=False))) < trials:  # else spare the heavy imports
         try:
-            _search(opened, spec, num_trials=trials, timeout=timeout, recipes=recipes, workers=workers)
+            with Lease(opened):
+                _search(opened, spec, num_trials=trials, timeout=timeout, recipes=recipes, workers=workers)
         except KeyboardInterrupt:
             interrupted = True
     else:
@@ -104,7 +106,7 @@ def _search(
     from rich.console import Console
 
     from search.interrupts import held_back
-    from search.lease import Lease, database_of
+    from search.lease import database_of
     from search.live import Live
     from search.processes import warm_up
     from search.results import finished
@@ -115,10 +117,7 @@ def _search(
         warm_up()
     from search.workers import number_of_workers, run_trials  # heavy: both processes import at once
 
-    with (
-        Lease(study),
-        Live(Console(), total_trials=num_trials, ceiling=spec.score.ceiling, trials=study.trials) as live,
-    ):
+    with Live(Console(), total_trials=num_trials, ceiling=spec.score.ceiling, trials=study.trials) as live:
         database_of(study).tell = live.message
         with held_back():
             found = recover(study)
@@ -202,6 +201,8 @@ def _prepare(study: optuna.Study, spec: StudySpec, live: Live) -> Features:
         on_progress=lambda done, total: live.progress("frozen layers, texts", done, total),
     )
     known = {
+        # Again: a launcher that was refused the lease may have opened the study meanwhile, with other settings.
+        "spec": spec.model_dump(mode="json"),
         "num_layers": encoder.num_layers,
         "encoder_sha256": encoder.fingerprint,
         "cache_bytes": features.num_bytes(),

@@ -1,6 +1,7 @@
 """A PostgreSQL server of the tests' own, which may be stopped, killed and started again on its data."""
 
 import contextlib
+import ctypes
 import os
 import pwd
 import shutil
@@ -18,6 +19,7 @@ import pytest
 USER = "frostline"
 PASSWORD = "winter-is-the-password"
 PATIENCE_SECONDS = 60
+PR_SET_PDEATHSIG = 1
 
 
 def binaries():
@@ -132,7 +134,13 @@ class Server:
         with (self.folder / "log").open("a") as log:
             # Of a session of its own: Ctrl-C at the tests is not meant for it.
             process = subprocess.Popen(
-                line, stdout=log, stderr=log, cwd=self.folder, start_new_session=True, **privileges
+                line,
+                stdout=log,
+                stderr=log,
+                cwd=self.folder,
+                start_new_session=True,
+                preexec_fn=_end_with_parent if program == "postgres" else None,
+                **privileges,
             )
         if wait and process.wait() != 0:
             pytest.fail(f"{program} failed: {self.log()}")
@@ -143,6 +151,12 @@ class Server:
             self._process.send_signal(number)
             self._process.wait(timeout=PATIENCE_SECONDS)
             self._process = None
+
+
+def _end_with_parent():
+    """Ask Linux to shut this process down when the one that started it ends, even by kill -9."""
+    with contextlib.suppress(AttributeError):
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGQUIT)
 
 
 def _children(pid):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from search.processes import Crew, Death, Failure
+from search.processes import MAX_STILLBORN, Crew, Death, Failure
 from search.run import main
 from search.spec import load_spec
 from search.storage import open_study
@@ -130,12 +130,27 @@ def test_killed_process_is_noticed_and_replaced(features, make_config):
         assert isinstance(follow(crew, 2)[-1], dict)
 
 
-def test_process_that_dies_before_its_first_news_stops_the_search(features, make_config):
+def kill_before_news(crew, job, config):
+    os.kill(crew._members[0].process.pid, signal.SIGKILL)
+    crew.begin(job, config)
+    return list(crew.news())
+
+
+def test_process_that_is_killed_before_its_first_news_is_replaced(features, make_config):
     with Crew(features, size=1, peeks=PEEKS) as crew:
-        os.kill(crew._members[0].process.pid, signal.SIGKILL)
-        crew.begin(1, make_config())
-        with pytest.raises(RuntimeError, match="ended before its first news, exit code -9"):
-            list(crew.news())
+        assert kill_before_news(crew, 1, make_config()) == [(1, Death(-signal.SIGKILL))]
+        crew.begin(2, make_config())
+        assert isinstance(follow(crew, 2)[-1], dict)
+
+
+def test_processes_that_die_one_after_the_other_before_any_news_stop_the_search(features, make_config):
+    with Crew(features, size=1, peeks=PEEKS) as crew:
+        for job in range(MAX_STILLBORN):
+            kill_before_news(crew, job, make_config())
+        with pytest.raises(
+            RuntimeError, match="4 worker processes ended before their first news, exit code -9"
+        ):
+            kill_before_news(crew, MAX_STILLBORN, make_config())
 
 
 @pytest.mark.usefixtures("tiny_reviews")

@@ -41,13 +41,6 @@ def searching(command, *arguments):
             process.kill()
 
 
-@pytest.fixture(autouse=True)
-def handlers_as_before():
-    before = signal.getsignal(signal.SIGTERM)
-    yield
-    signal.signal(signal.SIGTERM, before)
-
-
 def trials_of(path):
     return open_study(load_spec(path), path).trials
 

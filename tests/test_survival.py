@@ -1,0 +1,293 @@
+"""Any order of asking, reporting, telling, dying, mending and resuming, on the real storage."""
+
+import itertools
+import shutil
+import time
+from unittest import mock
+
+import optuna
+import pytest
+from faults import Faults, Killed
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+from optuna.trial import TrialState
+from sqlalchemy import event
+
+import search.lease
+from search.database import Database, connect
+from search.lease import Lease, LeaseLostError, database_of
+from search.results import finished
+from search.space import suggest
+from search.spec import StudySpec
+from search.storage import MAX_RETRIES, recover
+from search.workers import _Search
+
+NUM_TRIALS = 4
+SPEC = StudySpec.model_validate(
+    {
+        "name": "toy",
+        "data": {"source": "imdb", "train": 40, "validation": 20, "test": 20},
+        "fit": {
+            "freeze_depth": {"low": 0, "high": 2},
+            "dropout": {"low": 0.0, "high": 0.5},
+            "head_width": [8, 16],
+            "learning_rate": {"low": 1e-4, "high": 1e-2, "log": True},
+            "patience": 2,
+        },
+    }
+)
+MOMENTS = st.integers(0, 12)
+"""Commits until something happens."""
+
+
+class QuietLive:
+    def trial_ended(self, trial, trials):
+        pass
+
+
+class Launcher:
+    """One start of a search, on a machine of its own, so that it can be replaced although it lives."""
+
+    def __init__(self, url, machine, plan=()):
+        database = connect(url)
+        if database.engine.name == "sqlite":  # the power stays on
+            event.listen(database.engine, "connect", lambda c, _: c.execute("PRAGMA synchronous = OFF"))
+        self.faults = Faults(database)
+        self.study = optuna.load_study(storage=database, study_name="toy")
+        self.under_way = []
+        with mock.patch.object(search.lease, "_place", return_value=machine):
+            self.lease = Lease(self.study)
+            self.faults.plan = list(plan)
+            self.lease.__enter__()
+        recover(self.study)
+        times = {"started": time.monotonic(), "deadline": None}
+        self.search = _Search(self.study, SPEC, QuietLive(), num_trials=NUM_TRIALS, **times)
+
+    def ask(self):
+        if self.search.wants_another(len(self.under_way)):
+            trial = self.search.begin()
+            self.under_way.append(trial)
+            suggest(trial, SPEC, num_layers=2)
+
+    def leave(self):
+        """End the thread without giving the lease back, as death does."""
+        self.faults.plan.clear()
+        self.lease._ended.set()
+
+
+class Survival(RuleBasedStateMachine):
+    """A study; ``new_url``, a method of subclasses, gives each example its own."""
+
+    def __init__(self):
+        super().__init__()
+        self.url = self.new_url()
+        self.machines = itertools.count()
+        self.current = None
+        self.lost = []
+        self.reader = optuna.load_study(storage=Database(self.url), study_name="toy")
+        self.told = {}
+        # What looks dead to another machine can be declared dead at once.
+        self.patches = [
+            mock.patch.object(search.lease, "GRACE_SECONDS", -10.0),
+            mock.patch.object(time, "sleep"),
+        ]
+        for patch in self.patches:
+            patch.start()
+
+    def teardown(self):
+        try:
+            self.finish()
+        finally:
+            for patch in self.patches:
+                patch.stop()
+            for launcher in [*self.lost, *([self.current] if self.current else [])]:
+                launcher.leave()
+
+    def act(self, action):
+        """Act for the search under way, which may be killed by it."""
+        try:
+            action()
+        except Killed:
+            self.current.leave()
+            self.current = None
+
+    @precondition(lambda self: self.current is None)
+    @rule(die_at=st.none() | MOMENTS)
+    def resume(self, die_at):
+        plan = [] if die_at is None else [None] * die_at + ["die after"]
+        try:
+            self.current = Launcher(self.url, f"machine {next(self.machines)}", plan)
+        except Killed:
+            self.current = None
+
+    @precondition(lambda self: self.current)
+    @rule()
+    def ask(self):
+        self.act(self.current.ask)
+
+    @precondition(lambda self: self.current and self.current.under_way)
+    @rule(value=st.floats(0, 1))
+    def report(self, value):
+        self.act(lambda: self.current.under_way[-1].report(value, 250))
+
+    @precondition(lambda self: self.current and self.current.under_way)
+    @rule(ending=st.sampled_from(["value", "pruned", "failed"]), first=st.booleans())
+    def tell(self, ending, first):
+        trial = self.current.under_way.pop(0 if first else -1)
+        options = {"value": {"value": 0.5}, "pruned": {}, "failed": {"failure": "out of memory"}}[ending]
+        state = {"value": "COMPLETE", "pruned": "PRUNED", "failed": "FAIL"}[ending]
+
+        def end():
+            self.current.search.end(trial, **options)
+            self.told[trial.number] = state
+
+        self.act(end)
+
+    @precondition(lambda self: self.current and self.current.under_way)
+    @rule()
+    def worker_dies(self):
+        trial = self.current.under_way.pop()
+        self.act(lambda: self.current.search.killed(trial))
+
+    @precondition(lambda self: self.current)
+    @rule()
+    def kill(self):
+        self.current.leave()
+        self.current = None
+
+    @precondition(lambda self: self.current)
+    @rule(in_commits=MOMENTS, when=st.sampled_from(["die before", "die after"]))
+    def kill_later(self, in_commits, when):
+        self.current.faults.plan = [None] * in_commits + [when]
+
+    @precondition(lambda self: self.current)
+    @rule(in_commits=MOMENTS, when=st.sampled_from(["before", "after"]))
+    def lose_connection_later(self, in_commits, when):
+        self.current.faults.plan = [None] * in_commits + [when]
+
+    @precondition(lambda self: self.current)
+    @rule()
+    def interrupt(self):
+        launcher = self.current
+
+        def close():
+            launcher.search.close(reason="interrupted")
+            launcher.lease.__exit__()
+
+        self.act(close)
+        self.current = None
+
+    @precondition(lambda self: self.current)
+    @rule()
+    def be_away_for_too_long(self):
+        self.current.faults.plan.clear()
+        self.lost.append(self.current)
+        self.current = None
+
+    @precondition(lambda self: self.current and self.lost)
+    @rule()
+    def come_back_too_late(self):
+        launcher = self.lost.pop()
+        for trial in launcher.under_way:
+            with pytest.raises(LeaseLostError):
+                trial.report(0.9, 500)
+            with pytest.raises(
+                (LeaseLostError, ValueError)
+            ):  # of Optuna, which sees first that it was failed
+                launcher.search.end(trial, value=1.0)
+        with pytest.raises(LeaseLostError):
+            launcher.search.begin()
+        launcher.leave()
+
+    @invariant()
+    def numbers_count_from_zero(self):
+        assert [t.number for t in self.trials()] == list(range(len(self.trials())))
+
+    @invariant()
+    def budget_is_never_exceeded(self):
+        assert len(finished(self.trials())) <= NUM_TRIALS
+
+    @invariant()
+    def no_trial_is_repeated_twice(self):
+        repeated = [t.user_attrs["retry_of"] for t in self.trials() if "retry_of" in t.user_attrs]
+        assert len(repeated) == len(set(repeated))
+
+    @invariant()
+    def what_was_told_stays(self):
+        states = {t.number: t.state.name for t in self.trials()}
+        assert {n: states[n] for n in self.told} == self.told
+
+    @invariant()
+    def only_trials_under_way_are_running(self):
+        if self.current and not self.current.faults.plan:
+            running = {t.number for t in self.trials() if t.state == TrialState.RUNNING}
+            assert running == {t.number for t in self.current.under_way}
+
+    def trials(self):
+        return self.reader.get_trials(deepcopy=False)
+
+    def finish(self):
+        """Resume until the search ends by itself."""
+        if self.current is None:
+            self.current = Launcher(self.url, f"machine {next(self.machines)}")
+        self.current.faults.plan.clear()
+        while self.current.under_way or self.current.search.wants_another():
+            if not self.current.under_way:
+                self.current.ask()
+            self.current.search.end(self.current.under_way.pop(), value=0.5)
+        self.current.search.close(reason="killed")
+        trials = self.trials()
+        assert len(finished(trials)) == NUM_TRIALS
+        assert TrialState.RUNNING not in {t.state for t in trials}
+        # Repeats carry the parameters of what they repeat, and killed setups are not repeated for ever.
+        for trial in trials:
+            if "retry_of" in trial.user_attrs and trial.state != TrialState.WAITING:
+                assert trial.params.items() >= trials[trial.user_attrs["retry_of"]].params.items()
+            assert _kills(trial, trials) <= MAX_RETRIES + 1
+        self.numbers_count_from_zero()
+        self.no_trial_is_repeated_twice()
+        self.what_was_told_stays()
+
+
+def _kills(trial, trials):
+    """How often this setup was killed, up to this trial."""
+    killed = trial.user_attrs.get("reason") == "killed"
+    before = trial.user_attrs.get("retry_of")
+    return killed + (0 if before is None else _kills(trials[before], trials))
+
+
+def create_toy(url):
+    study = optuna.create_study(storage=connect(url), study_name="toy", direction="maximize")
+    database_of(study).engine.dispose()
+
+
+def check(new_url, *, max_examples):
+    machine = type("SurvivalHere", (Survival,), {"new_url": lambda _: new_url()})
+    run_state_machine_as_test(machine, settings=settings(max_examples=max_examples, stateful_step_count=25))
+
+
+@pytest.mark.slow
+def test_nothing_is_lost_or_counted_twice_whatever_dies(tmp_path):
+    create_toy(f"sqlite:///{tmp_path / 'template.db'}")
+    numbers = itertools.count()
+
+    def new_url():
+        path = tmp_path / f"{next(numbers)}.db"
+        shutil.copy(tmp_path / "template.db", path)
+        return f"sqlite:///{path}"
+
+    check(new_url, max_examples=25)
+
+
+@pytest.mark.slow
+def test_nothing_is_lost_or_counted_twice_on_postgresql(postgres_server):
+    template = postgres_server.create_database()
+    create_toy(postgres_server.url(template))
+    check(lambda: postgres_server.url(postgres_server.create_database(template)), max_examples=8)

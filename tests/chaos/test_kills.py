@@ -7,7 +7,7 @@ import signal
 import time
 
 import pytest
-from invariants import best_number, check_export, of, read_ledgers
+from invariants import best_number, check_export
 
 pytestmark = pytest.mark.slow
 
@@ -170,9 +170,3 @@ def test_export_killed_at_any_point_is_whole_after_the_next(make_search, verify)
         injected=len(EXPORT_DIES),
         saw=ending.line_with("the same figures"),
     )
-
-
-def test_faults_leave_their_mark_in_the_ledger(make_search):
-    search = make_search(num_trials=1)
-    search.strike(at="after ask")
-    assert [e["point"] for e in of(read_ledgers(search.folder), "fault")] == ["after ask"]

@@ -13,7 +13,6 @@ settings.register_profile("frostline", max_examples=50, deadline=None, derandomi
 settings.load_profile("frostline")
 
 
-
 def pytest_addoption(parser):
     parser.addoption(
         "--chaos",

@@ -18,8 +18,9 @@ INSIDE = Path(__file__).parent / "inside"
 PATIENCE_SECONDS = 300
 """Enough for a machine that is busy with something else."""
 
-GRACE_SECONDS = 20
-"""What a search starts may outlive it by so much, on a busy machine; a second is usual."""
+GRACE_SECONDS = 120
+"""What a search starts may outlive it by so much: a forkserver sees its end after its imports, which take seconds, or
+on a busy machine a minute."""
 
 
 @dataclass(frozen=True)

@@ -156,7 +156,9 @@ def _repeats(trials):
             )
     for trial in trials:
         original = by_number.get(trial.user_attrs.get("retry_of"))
-        if original and not original.params.items() <= trial.params.items():
+        # One that was killed early has not asked for all that it was enqueued with.
+        params = {**trial.system_attrs.get("fixed_params", {}), **trial.params}
+        if original and not original.params.items() <= params.items():
             yield Broken(
                 "lost", f"trial {trial.number} repeats trial {original.number} with other parameters"
             )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from optuna.distributions import (
     FloatDistribution,
     IntDistribution,
 )
+from optuna.trial import FrozenTrial
 
 from search.recipes import RECIPES
 from search.spec import Range, StudySpec
@@ -47,7 +49,9 @@ def suggest(trial: optuna.Trial, spec: StudySpec, *, num_layers: int) -> TrainCo
             settings[name] = _suggest(trial, name, distribution)
     if recipe:
         settings = recipe_settings(recipe, spec, num_layers=num_layers)
-    return spec.train_config(settings, seed=trial_seed(spec.seed, _place(trial)))
+    return spec.train_config(
+        settings, seed=trial_seed(spec.seed, place(trial.study.get_trials(deepcopy=False), trial.number))
+    )
 
 
 def recipe_settings(name: str, spec: StudySpec, *, num_layers: int) -> dict[str, Any]:
@@ -79,11 +83,14 @@ def trial_seed(study_seed: int, trial_number: int) -> int:
     return int(np.random.SeedSequence([study_seed, trial_number]).generate_state(1)[0])
 
 
-def _place(trial: optuna.Trial) -> int:
-    """Return which trial of the study this is, repeats not counted; a repeat stands in its original's place."""
-    trials = trial.study.get_trials(deepcopy=False)
-    number = trial.number
-    while "retry_of" in trials[number].user_attrs:
+def place(trials: Sequence[FrozenTrial], number: int) -> int:
+    """Return which trial of the study this is, repeats not counted; a repeat stands in its original's place.
+
+    Args:
+        trials: All of the study's, in order.
+        number: Of the trial; one more than the last is the next one.
+    """
+    while number < len(trials) and "retry_of" in trials[number].user_attrs:
         number = trials[number].user_attrs["retry_of"]
     return sum("retry_of" not in t.user_attrs for t in trials[:number])
 

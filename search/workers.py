@@ -18,7 +18,7 @@ from search.objective import Attempt, objective
 from search.processes import Crew, Death, Failure
 from search.pruning import FeasiblePruner
 from search.results import finished
-from search.space import trial_seed
+from search.space import place, trial_seed
 from search.spec import StudySpec
 from search.storage import fail, recover, retry
 from trainers.config import Device
@@ -120,10 +120,11 @@ class _Search:
 
     @held_back()
     def begin(self) -> optuna.Trial:
-        # A fresh sampler a trial, seeded by its number, repeats not counted: given the same results, a search
-        # that was cut off and continued draws what an uninterrupted one would have drawn.
-        originals = [t for t in self.study.get_trials(deepcopy=False) if "retry_of" not in t.user_attrs]
-        self.study.sampler = TPESampler(seed=trial_seed(self.spec.seed + 1, len(originals)))
+        # A fresh sampler a trial, seeded by the trial's place, which repeats share with their originals: given
+        # the same results, a search that was cut off and continued draws what an uninterrupted one would have.
+        trials = self.study.get_trials(deepcopy=False)
+        number = next((t.number for t in trials if t.state == TrialState.WAITING), len(trials))
+        self.study.sampler = TPESampler(seed=trial_seed(self.spec.seed + 1, place(trials, number)))
         return self.study.ask()
 
     @held_back()

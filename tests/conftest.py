@@ -12,6 +12,17 @@ from hypothesis import settings
 settings.register_profile("frostline", max_examples=50, deadline=None, derandomize=True)
 settings.load_profile("frostline")
 
+
+def pytest_addoption(parser):
+    parser.addoption(
+        "--chaos",
+        choices=("short", "full"),
+        default="short",
+        help="Faults that tests/chaos injects: a few of each kind, or all, for half an hour.",
+    )
+    parser.addoption("--chaos-table", metavar="FILE", help="Write what --chaos=full prints as JSON, too.")
+
+
 ROOT = Path(__file__).parent.parent
 GOOD = ("good", "great", "lovely", "moving", "superb", "warm")
 BAD = ("bad", "awful", "boring", "dull", "weak", "cold")

@@ -224,6 +224,18 @@ def test_killed_and_continued_study_samples_what_an_uninterrupted_one_does(searc
     assert seeds(cut) == seeds(whole)
 
 
+def test_trial_killed_before_it_had_parameters_is_drawn_as_if_nothing_had_happened(search_on):
+    whole, cut = make_study(), make_study()
+    search_on(whole, 4)
+    search_on(cut, 1)
+    cut.ask()
+    assert recover(cut) == 1
+    search_on(cut, 4)
+    assert states(cut) == ["COMPLETE", "FAIL", *["COMPLETE"] * 3]
+    assert sampled(cut) == sampled(whole)
+    assert seeds(cut) == seeds(whole)
+
+
 def test_study_continued_between_trials_samples_what_an_uninterrupted_one_does(search_on):
     whole, cut = make_study(), make_study()
     search_on(whole, 16)

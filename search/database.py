@@ -284,9 +284,9 @@ def connect(storage_url: str) -> Database:
         ) from None
     except ImportError as error:
         missing = getattr(error.__cause__, "name", None) or error
-        package = "'frostline[postgres]'" if url.drivername == "postgresql+psycopg" else "it"
+        remedy = "pip install 'frostline[postgres]'" if url.drivername == "postgresql+psycopg" else "pip"
         raise InputError(
-            f"{GIVEN_BY}: the driver for {backend!r} is not installed ({missing}); pip install {package}"
+            f"{GIVEN_BY}: the driver for {backend!r} is not installed ({missing}); install it with {remedy}"
         ) from None
     except (TypeError, ValueError):  # their words may quote an option's value
         raise InputError(

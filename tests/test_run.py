@@ -115,7 +115,7 @@ def test_terminal_shows_pareto_recipes_goal_and_next_commands(finished_study):
     for words in (
         "Pareto-best trials",
         "Known recipes",
-        "Goal: validation >= 60 %",
+        "Goal: validation accuracy >= 60 %",
         "python -m search.dashboard",
     ):
         assert words in output

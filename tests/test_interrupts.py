@@ -39,8 +39,9 @@ BUSY = {
     "deaf, waiting for a lock of SQLite": """
     one, two = (sqlite3.connect(sys.argv[1], timeout=1000, isolation_level=None) for _ in range(2))
     one.execute("BEGIN EXCLUSIVE")
-    ready()
-    two.execute("BEGIN EXCLUSIVE")
+    with held_back():
+        ready()
+        two.execute("BEGIN EXCLUSIVE")
 """,
 }
 CLEAN_UP_FOR_EVER = """

@@ -93,6 +93,7 @@ class Survival(RuleBasedStateMachine):
         self.lost = []
         self.reader = optuna.load_study(storage=Database(self.url), study_name="toy")
         self.told = {}
+        self.steps = 0
         # What looks dead to another machine can be declared dead at once.
         self.patches = [
             mock.patch.object(search.lease, "GRACE_SECONDS", -10.0),
@@ -135,7 +136,8 @@ class Survival(RuleBasedStateMachine):
     @precondition(lambda self: self.current and self.current.under_way)
     @rule(value=st.floats(0, 1))
     def report(self, value):
-        self.act(lambda: self.current.under_way[-1].report(value, 250))
+        self.steps += 1
+        self.act(lambda: self.current.under_way[-1].report(value, self.steps))
 
     @precondition(lambda self: self.current and self.current.under_way)
     @rule(ending=st.sampled_from(["value", "pruned", "failed"]), first=st.booleans())
@@ -197,7 +199,7 @@ class Survival(RuleBasedStateMachine):
         launcher = self.lost.pop()
         for trial in launcher.under_way:
             with pytest.raises(LeaseLostError):
-                trial.report(0.9, 500)
+                trial.report(0.9, 0)
             with pytest.raises(
                 (LeaseLostError, ValueError)
             ):  # of Optuna, which sees first that it was failed
@@ -270,7 +272,7 @@ def create_toy(url):
 
 def check(new_url, *, max_examples):
     machine = type("SurvivalHere", (Survival,), {"new_url": lambda _: new_url()})
-    run_state_machine_as_test(machine, settings=settings(max_examples=max_examples, stateful_step_count=25))
+    run_state_machine_as_test(machine, settings=settings(max_examples=max_examples, stateful_step_count=20))
 
 
 @pytest.mark.slow
@@ -283,11 +285,11 @@ def test_nothing_is_lost_or_counted_twice_whatever_dies(tmp_path):
         shutil.copy(tmp_path / "template.db", path)
         return f"sqlite:///{path}"
 
-    check(new_url, max_examples=25)
+    check(new_url, max_examples=15)
 
 
 @pytest.mark.slow
 def test_nothing_is_lost_or_counted_twice_on_postgresql(postgres_server):
     template = postgres_server.create_database()
     create_toy(postgres_server.url(template))
-    check(lambda: postgres_server.url(postgres_server.create_database(template)), max_examples=8)
+    check(lambda: postgres_server.url(postgres_server.create_database(template)), max_examples=5)

@@ -11,6 +11,7 @@ import subprocess
 import tempfile
 import time
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psycopg
@@ -60,6 +61,8 @@ class Server:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
         self._process = None
+        # Linux takes the end of the thread that started a process for the end of its parent: so always the same one.
+        self._starter = ThreadPoolExecutor(max_workers=1)
         self._create_data()
 
     def __enter__(self):
@@ -68,6 +71,7 @@ class Server:
 
     def __exit__(self, *_):
         self.stop("immediate")
+        self._starter.shutdown()
         shutil.rmtree(self.folder)
 
     def url(self, database, *, driver="postgresql+psycopg", password=PASSWORD):
@@ -133,7 +137,8 @@ class Server:
             privileges["group"] = "nogroup"
         with (self.folder / "log").open("a") as log:
             # Of a session of its own: Ctrl-C at the tests is not meant for it.
-            process = subprocess.Popen(
+            process = self._starter.submit(
+                subprocess.Popen,
                 line,
                 stdout=log,
                 stderr=log,
@@ -141,7 +146,7 @@ class Server:
                 start_new_session=True,
                 preexec_fn=_end_with_parent if program == "postgres" else None,
                 **privileges,
-            )
+            ).result()
         if wait and process.wait() != 0:
             pytest.fail(f"{program} failed: {self.log()}")
         return process

@@ -98,8 +98,8 @@ def test_connection_lost_at_any_commit_changes_nothing(make_study, fault):
     undisturbed = make_study()
     faults = Faults(database_in(undisturbed))
     work(undisturbed)
-    expected = content(undisturbed)
     num_commits = faults.num_commits
+    expected = content(undisturbed)
     assert num_commits > 20
     for position in range(num_commits):
         study = make_study()

@@ -1,3 +1,6 @@
+import threading
+import time
+
 import psycopg
 import pytest
 
@@ -29,3 +32,14 @@ def test_databases_are_separate(postgres_server):
         connection.execute("CREATE TABLE kept (number INT)")
     with pytest.raises(psycopg.errors.UndefinedTable):
         rows(postgres_server, second)
+
+
+@pytest.mark.slow
+def test_server_outlives_the_thread_that_starts_it(postgres_server):
+    postgres_server.stop()
+    thread = threading.Thread(target=postgres_server.start)
+    thread.start()
+    thread.join()
+    time.sleep(0.5)
+    with postgres_server.connect("postgres") as connection:
+        assert connection.execute("SELECT 1").fetchone() == (1,)

@@ -85,7 +85,7 @@ def check_export(folder, trials):
     best = best_number(trials)
     text = (folder / "winner.toml").read_text()
     winner = tomllib.loads(text)
-    winner["data"].pop("fingerprint", None)  # of the texts, which the study keeps, not the trial
+    winner.get("data", {}).pop("fingerprint", None)  # of the texts, which the study keeps, not the trial
     broken = []
     if not text.startswith(f"# Trial {best} of study "):
         broken.append(Broken("wrong", f"winner.toml is not of trial {best}: {text.partition(chr(10))[0]}"))

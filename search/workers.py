@@ -130,12 +130,18 @@ class _Search:
     @held_back()
     def end(self, trial: optuna.Trial, *, value: float | None = None, failure: str | None = None) -> None:
         """Tell the study a trial's value, or why it failed; neither of them means pruned."""
-        if failure is not None:
-            fail(self.study, trial, reason=failure)
-        elif value is not None:
-            self.study.tell(trial, value)
-        else:
-            self.study.tell(trial, state=TrialState.PRUNED)
+        try:
+            if failure is not None:
+                fail(self.study, trial, reason=failure)
+            elif value is not None:
+                self.study.tell(trial, value)
+            else:
+                self.study.tell(trial, state=TrialState.PRUNED)
+        except (
+            ValueError
+        ):  # Optuna finds that it has ended: who ended it is said by a write, which needs the lease
+            trial.set_user_attr("value", value)
+            raise
         self._show_end(trial)
 
     @held_back()

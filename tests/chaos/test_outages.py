@@ -113,9 +113,10 @@ def test_one_of_two_searches_on_a_server_is_refused(make_search, on_server, veri
     verify(search, scenario="two machines started at once, PostgreSQL", saw=refused.last_line)
 
 
-def test_search_that_was_frozen_while_another_machine_took_over_changes_nothing(make_search, verify):
+@pytest.mark.parametrize("at", ["before report", "before tell"])  # outside any transaction
+def test_search_that_was_frozen_while_another_machine_took_over_changes_nothing(make_search, verify, at):
     search = make_search(constants={"search.lease": {"GRACE_SECONDS": 1}})
-    frozen = search.start(at="before report", nth=2, do="wait", host="north")  # outside any transaction
+    frozen = search.start(at=at, nth=2, do="wait", host="north")
     frozen.wait_for_fault()
     frozen.freeze()
     time.sleep(3)

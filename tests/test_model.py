@@ -130,6 +130,11 @@ def test_a_long_text_is_cut_as_in_training(classifier, tiny_encoder):
     assert classifier.predict_proba([text]) == pytest.approx(expected, abs=1e-6)
 
 
+def test_texts_are_mended_as_in_training(classifier):
+    plain = classifier.predict_proba(["the film was good & warm"])
+    assert np.array_equal(classifier.predict_proba(["the film<br />was\tgo\u200bod &amp; warm\0"]), plain)
+
+
 def test_labels_give_the_loss(classifier):
     ids_BT, labels_B = torch.tensor([[2, 7, 8, 3]]), torch.tensor([1])
     output = classifier.model(ids_BT, labels=labels_B)

@@ -28,6 +28,7 @@ from transformers import (
 from transformers.modeling_outputs import SequenceClassifierOutput
 
 from trainers.batching import sorted_batches
+from trainers.cleaning import mend
 from trainers.config import Device, TrainConfig
 from trainers.data import encode
 from trainers.encoder import (
@@ -155,9 +156,13 @@ class Classifier:
         return [Prediction(names[i], float(row[i])) for i, row in zip(best_N, probabilities_NC, strict=True)]
 
     def predict_proba(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
-        """Return probabilities_NC, the columns in the order of ``model.config.id2label``."""
+        """Return probabilities_NC, the columns in the order of ``model.config.id2label``.
+
+        Texts are mended as those that the model was trained on.
+        """
         config = self.model.config
-        rows = encode(texts, self.tokenizer, max_length=config.max_tokens, head_tokens=config.head_tokens)
+        plain = [mend(text)[0] for text in texts]
+        rows = encode(plain, self.tokenizer, max_length=config.max_tokens, head_tokens=config.head_tokens)
         probabilities_NC = np.empty((len(rows), len(class_names(self.model))), dtype=np.float32)
         lengths_N = np.array([len(r) for r in rows], dtype=np.int64)
         for batch in sorted_batches(lengths_N, batch_size=BATCH_SIZE):

@@ -112,11 +112,11 @@ class Crew:
         """Whether a process is free."""
         return any(m.job is None for m in self._members)
 
-    def begin(self, job: int, config: TrainConfig) -> None:
-        """Give a free process a fit; ``job`` is what its news are marked with."""
+    def begin(self, job: int, config: TrainConfig, *, test: bool = False) -> None:
+        """Give a free process a fit; ``job`` is what its news are marked with, ``test`` as for ``figures_of``."""
         member = next(m for m in self._members if m.job is None)
         member.job = job
-        _send(member.link, config)
+        _send(member.link, (config, test))
 
     def news(self) -> Iterator[tuple[int, Any]]:
         """Wait for news; yields job and ``News``. An evaluation must be answered."""
@@ -165,6 +165,27 @@ class Crew:
         return exit_code
 
 
+def figures_of(
+    config: TrainConfig, features: Features, *, test: bool = False, **options: Any
+) -> dict[str, Any]:
+    """Fit, and return ``FitResult.figures``.
+
+    Args:
+        config: What to fit.
+        features: Encoder, splits and stored features.
+        test: Whether to add ``test_predictions``, the class index of each text of the test split.
+        **options: Of ``fit``.
+    """
+    from trainers.fit import fit
+    from trainers.holdout import predict_test
+
+    result = fit(config, features, **options)
+    figures = result.figures()
+    if test:
+        figures["test_predictions"] = predict_test(config, features, result).tolist()
+    return figures
+
+
 def _context() -> ForkServerContext | SpawnContext:
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
@@ -196,8 +217,6 @@ class _UnwantedError(Exception):
 def _serve(link: Connection) -> None:
     """Fit what is asked for, until the process is killed."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    from trainers.fit import fit
-
     # From the parent, through its own pipe.
     features, peeks = pickle.loads(link.recv())  # noqa: S301
 
@@ -207,9 +226,9 @@ def _serve(link: Connection) -> None:
             raise _UnwantedError
 
     while True:
-        config = link.recv()
+        config, test = link.recv()
         try:
-            link.send(fit(config, features, peeks=peeks, on_evaluation=on_evaluation).figures())
+            link.send(figures_of(config, features, peeks=peeks, on_evaluation=on_evaluation, test=test))
         except _UnwantedError:
             pass  # pruned: the parent knows, and has marked this process as free
         except FitError as error:

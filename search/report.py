@@ -20,6 +20,7 @@ from rich.text import Text
 from search.credentials import StorageOption, chosen_url
 from search.page import print_page
 from search.summary import bound, describe_counts, duration, figures, percent, rate, shortfall, summarise
+from search.verdict import print_confirmation
 from trainers.cli import launch
 from trainers.config import METRIC_NAMES
 from trainers.errors import printable
@@ -61,6 +62,7 @@ def print_report(study: Study, spec: StudySpec, console: Console, *, options: st
             )
             say()
             say(Segments(segment for line in lines for segment in line), soft_wrap=True, end="")
+    print_confirmation(summary, console)
     print_page(summary["data"], console)
     size = "not recorded" if cost["cache_bytes"] is None else f"{cost['cache_bytes'] / 2**20:,.0f} MiB"
     say(f"\nWall time {duration(cost['wall_seconds'])}, feature cache {size}.")
@@ -240,6 +242,8 @@ def _remark(row: dict[str, Any], *, capped_at: int | None) -> str:
 
 def _next_commands(summary: dict[str, Any], options: str) -> Iterable[tuple[str, str]]:
     yield "look at it", f"python -m search.dashboard {options}"
+    if summary["best"] and not summary["confirmation"]:
+        yield "confirm it", f"python -m search.confirm {options}"
     if summary["best"]:
         yield "keep the winner", f"python -m search.export {options}"
     more = (summary["counts"]["finished"] // 25 + 1) * 25

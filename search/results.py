@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 SCORED = (TrialState.COMPLETE, TrialState.PRUNED)
+
+CONFIRMATION = "frostline:confirmation"
+"""System attribute of a study: what became of its finalists. A user attribute would fill the dashboard's page."""
 
 
 def finished(trials: Iterable[FrozenTrial]) -> list[FrozenTrial]:
@@ -66,6 +70,12 @@ def pareto_front(trials: Iterable[FrozenTrial]) -> list[FrozenTrial]:
 def recipe_trials(study: Study) -> dict[str, FrozenTrial]:
     """Return the latest finished trial of each recipe, by name."""
     return {t.user_attrs["recipe"]: t for t in finished(study.trials) if "recipe" in t.user_attrs}
+
+
+def confirmation_of(study: Study) -> dict[str, Any] | None:
+    """Return what ``search.finalists.outcome`` said of a study when it was last confirmed; None if never."""
+    found: dict[str, Any] | None = study._storage.get_study_system_attrs(study._study_id).get(CONFIRMATION)
+    return found
 
 
 def _point(trial: FrozenTrial) -> tuple[float, float]:

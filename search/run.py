@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -43,6 +43,9 @@ def run(
     device: Annotated[
         Device | Literal["auto"], Parameter(help="Where to fit; auto takes a GPU if there is one.")
     ] = "auto",
+    confirm: Annotated[
+        int, Parameter(help="Then fit so many finalists on fresh seeds, and test them; 0 does not.")
+    ] = 0,
 ) -> int:
     """Search a study until it has so many finished trials; the same command continues it."""
     from search.lease import Lease
@@ -51,7 +54,7 @@ def run(
     from search.spec import find_study, load_spec
     from search.storage import begun_with, open_study, results_dir
 
-    _check(trials=trials, timeout=timeout, seed=seed, workers=workers)
+    _check(trials=trials, timeout=timeout, seed=seed, workers=workers, confirm=confirm)
     path = find_study(study)
     spec = load_spec(path)
     opened = open_study(spec, path, storage_url=chosen_url(storage), create=True)
@@ -73,6 +76,8 @@ def run(
             interrupted = True
     else:
         _tidy(opened)
+    if confirm and not interrupted:
+        interrupted = _confirm(opened, spec, num_finalists=confirm, workers=workers, device=device)
     make_report(opened, spec, results_dir(path, spec), command_options(study, storage))
     return EXIT_INTERRUPTED if interrupted else 0
 
@@ -87,7 +92,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return code if interrupted_at() is None else EXIT_INTERRUPTED
 
 
-def _check(*, trials: int, timeout: float | None, seed: int | None, workers: int | Literal["auto"]) -> None:
+def _check(
+    *, trials: int, timeout: float | None, seed: int | None, workers: int | Literal["auto"], confirm: int
+) -> None:
     if trials < 1:
         raise InputError(f"--trials must be at least 1, got {trials}; raise it")
     if timeout is not None and not timeout > 0:
@@ -96,6 +103,8 @@ def _check(*, trials: int, timeout: float | None, seed: int | None, workers: int
         raise InputError(f"--seed must be 0 or more, got {seed}; raise it")
     if workers != "auto" and workers < 1:
         raise InputError(f"--workers must be auto or at least 1, got {workers}; raise it")
+    if confirm < 0:
+        raise InputError(f"--confirm must be 0 or more finalists, got {confirm}; raise it")
 
 
 def _recipe_names(spec: StudySpec, recipes: str) -> tuple[str, ...]:
@@ -159,6 +168,42 @@ def _search(
             _note_peak(study, features.encoder.device)
 
 
+def _confirm(
+    study: optuna.Study,
+    spec: StudySpec,
+    *,
+    num_finalists: int,
+    workers: int | Literal["auto"],
+    device: Device | Literal["auto"],
+) -> bool:
+    """Confirm the finalists, as ``search.confirm`` does; returns whether the user interrupted.
+
+    A search without a feasible trial has none, which is no mistake of the command.
+    """
+    from search.confirm import NUM_SEEDS, confirm_study
+    from search.finalists import choose_finalists
+    from search.lease import Lease
+
+    try:
+        choose_finalists(study, spec, num_finalists=num_finalists)
+    except InputError as error:
+        print(f"nothing to confirm: {error}")  # noqa: T201
+        return False
+    try:
+        with Lease(study):
+            confirm_study(
+                study,
+                spec,
+                num_finalists=num_finalists,
+                num_seeds=NUM_SEEDS,
+                workers=workers,
+                device=device,
+            )
+    except KeyboardInterrupt:
+        return True
+    return False
+
+
 def _tidy(study: optuna.Study) -> None:
     """Mend what a killed search left, unless another one is under way, whose trials those are."""
     from optuna.trial import TrialState
@@ -182,53 +227,28 @@ def _note_peak(study: optuna.Study, device: Device) -> None:
 
 
 def _prepare(study: optuna.Study, spec: StudySpec, live: Live, device: Device) -> Features:
-    """Load encoder and texts and store the features of every depth that a trial can ask for."""
+    """Prepare what every trial may ask for, and leave in the study what was found."""
     from search.interrupts import held_back
-    from search.page import warnings_of
+    from search.preparation import prepare
     from search.recipes import RECIPES
-    from search.storage import begun_data, check_same_encoder
-    from trainers.data import describe_data, load_splits
-    from trainers.encoder import load_encoder
-    from trainers.features import build_features, default_cache_directory
 
     began = time.monotonic()
     live.stage("measuring what the processor can do")
     with held_back():
         _note_peak(study, device)
-    live.stage(f"loading encoder {spec.encoder.name}")
-    revision = study.user_attrs.get("encoder_revision") or spec.encoder.revision  # a branch may have moved on
-    encoder = load_encoder(spec.encoder.model_copy(update={"revision": revision}), device=device)
-    check_same_encoder(study, spec, encoder.fingerprint)
-    deepest = max(spec.depths())
-    if deepest > encoder.num_layers:
-        raise InputError(
-            f"fit.freeze_depth must be at most {encoder.num_layers}, the layers of encoder {spec.encoder.name!r}, "
-            f"got {deepest}; lower it"
-        )
-    live.stage(f"reading and tokenising {spec.data.source}")
-    splits = load_splits(begun_data(study, spec), encoder.tokenizer)
-    data = describe_data(splits)
-    for warning in warnings_of(data):
-        live.message(warning)
-    recipe_depths = {
-        RECIPES[name].resolve(num_layers=encoder.num_layers)["freeze_depth"] for name in spec.recipes.enqueue
-    }
-    live.stage("computing what the frozen layers give (once, then kept)")
-    features = build_features(
-        encoder,
-        splits,
-        spec.any_config(),
-        depths=sorted({*spec.depths(), *recipe_depths}),
-        directory=spec.cache.directory or default_cache_directory(),
-        disk_bytes=int(spec.cache.disk_gib * 2**30),
-        on_progress=lambda done, total: live.progress("frozen layers, texts", done, total),
-    )
+
+    def depths(num_layers: int) -> Iterator[int]:
+        yield from spec.depths()
+        for name in spec.recipes.enqueue:
+            yield RECIPES[name].resolve(num_layers=num_layers)["freeze_depth"]
+
+    features, data = prepare(study, spec, live, device, depths=depths)
     known = {
         # Again: a launcher that was refused the lease may have opened the study meanwhile, with other settings.
         "spec": spec.model_dump(mode="json"),
-        "num_layers": encoder.num_layers,
-        "encoder_revision": encoder.revision,
-        "encoder_sha256": encoder.fingerprint,
+        "num_layers": features.encoder.num_layers,
+        "encoder_revision": features.encoder.revision,
+        "encoder_sha256": features.encoder.fingerprint,
         "cache_bytes": features.num_bytes(),
         "preparation_seconds": study.user_attrs.get("preparation_seconds", 0.0) + time.monotonic() - began,
         "data": data,

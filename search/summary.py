@@ -37,6 +37,8 @@ def summarise(study: Study, spec: StudySpec) -> dict[str, Any]:
         pareto: Rows of the complete trials that none beats in both accuracies, best validation first.
         recipes: One each: ``recipe``, ``story``, ``reported``, ``trial`` (its row, or null if it never ran) and
             ``capped_at``, the epochs that the study allowed it, if fewer than its own.
+        confirmation: What became of the finalists on fresh seeds and on the test split, see
+            ``search.finalists.outcome``; null if nobody has confirmed the study.
         counts: ``finished`` = ``complete`` + ``pruned`` + ``failed``; ``feasible`` of the complete ones;
             ``repeated`` failures; ``running``, ``waiting``; ``pruned_by_reason``, ``failed_by_reason``.
         cost: ``wall_seconds`` over all starts, ``cache_bytes``; ``trial_seconds``, ``tokens`` of all trials;
@@ -70,6 +72,7 @@ def summarise(study: Study, spec: StudySpec) -> dict[str, Any]:
         "nearest": nearest and nearest | {"config": trials[nearest["number"]].user_attrs.get("config")},
         "pareto": [_row(t) for t in results.pareto_front(trials)],
         "recipes": _recipes(study, trials),
+        "confirmation": results.confirmation_of(study),
         "counts": count(trials),
         "cost": {
             "wall_seconds": attributes.get("wall_seconds"),

@@ -24,25 +24,27 @@ LAYERS = {
         "features",
         "network",
         "fit",
-        "model",
+        "holdout model",
         "train predict",
     ),
     "search": (
-        "recipes interrupts account credentials",
+        "recipes interrupts account credentials evidence",
         "spec processes database",
         "space pruning results storage sizes baseline lease",
-        "summary",
-        "picture live notes page template",
-        "report objective",
+        "summary finalists",
+        "picture live notes page template verdict",
+        "preparation report objective",
         "export dashboard",
         "workers",
-        "run new",
+        "confirm new",
+        "run",
     ),
 }
 COMMANDS = (
     "search.new",
     "search.run",
     "search.report",
+    "search.confirm",
     "search.dashboard",
     "search.export",
     "trainers.train",
@@ -144,7 +146,8 @@ def test_help_exits_with_zero_and_imports_nothing_heavy(module):
 
 
 @pytest.mark.parametrize(
-    "module", ["search.new", "search.run", "search.report", "search.export", "search.dashboard"]
+    "module",
+    ["search.new", "search.run", "search.report", "search.confirm", "search.export", "search.dashboard"],
 )
 def test_every_flag_says_its_default(module):
     done = subprocess.run(

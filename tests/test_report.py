@@ -257,6 +257,7 @@ def test_a_waiting_recipe_says_so():
 def test_next_commands_carry_the_options(study):
     assert text_of(study, options="--study a.toml").partition("Next:\n")[2].splitlines() == [
         "  look at it      python -m search.dashboard --study a.toml",
+        "  confirm it      python -m search.confirm --study a.toml",
         "  keep the winner python -m search.export --study a.toml",
         "  search on       python -m search.run --study a.toml --trials 25",
         "  add overfit     python -m search.run --study a.toml --trials 25 --recipes all",

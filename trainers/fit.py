@@ -160,7 +160,7 @@ def fit(
         )
     with (
         torch.random.fork_rng(devices=generators(config.device)),
-        _threads(config.threads),
+        threads(config.threads),
         _named_failures(),
     ):
         torch.manual_seed(config.seed)
@@ -435,7 +435,7 @@ class _Fit:
 
 
 @contextmanager
-def _threads(count: int) -> Iterator[None]:
+def threads(count: int) -> Iterator[None]:
     """Compute with so many threads for a while."""
     before = torch.get_num_threads()
     torch.set_num_threads(count)

@@ -1,0 +1,273 @@
+"""Finalists fitted again on fresh seeds, and judged once on the test split: python -m search.confirm."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from cyclopts import Parameter
+
+from search.credentials import StorageOption, chosen_url
+from search.interrupts import EXIT_INTERRUPTED, held_back, interrupted_at, interruptible
+from trainers.cli import launch
+from trainers.config import Device
+from trainers.errors import FitError, InputError, printable
+
+if TYPE_CHECKING:
+    import optuna
+
+    from search.finalists import Finalist
+    from search.spec import StudySpec
+    from trainers.config import TrainConfig
+    from trainers.features import Features
+
+NUM_FINALISTS = 3
+NUM_SEEDS = 3
+
+KEPT = ("validation_accuracy", "training_accuracy", "seconds", "best_epoch", "test_predictions")
+"""Figures of a fit that the study keeps."""
+
+
+def confirm(
+    *,
+    study: Annotated[str, Parameter(help="Name in studies/, or path of a TOML file.")] = "imdb",
+    finalists: Annotated[
+        int, Parameter(help="Pareto-best setups under the ceiling to fit again, the recipes not counted.")
+    ] = NUM_FINALISTS,
+    seeds: Annotated[int, Parameter(help="Fresh seeds for each.")] = NUM_SEEDS,
+    storage: StorageOption = None,
+    workers: Annotated[
+        Literal["auto"] | int, Parameter(help="Fits under way at once; auto keeps every core busy.")
+    ] = "auto",
+    device: Annotated[
+        Device | Literal["auto"], Parameter(help="Where to fit; auto takes a GPU if there is one.")
+    ] = "auto",
+) -> int:
+    """Fit the finalists of a study on fresh seeds, and test them; the same command continues it."""
+    from search.lease import Lease
+    from search.report import command_options, make_report
+    from search.spec import find_study, load_spec
+    from search.storage import begun_with, open_study, results_dir
+
+    for name, value in (("finalists", finalists), ("seeds", seeds)):
+        if value < 1:
+            raise InputError(f"--{name} must be at least 1, got {value}; raise it")
+    if workers != "auto" and workers < 1:
+        raise InputError(f"--workers must be auto or at least 1, got {workers}; raise it")
+    path = find_study(study)
+    spec = load_spec(path)
+    opened = open_study(spec, path, storage_url=chosen_url(storage), create=False)
+    spec = begun_with(opened, spec)
+    interrupted = False
+    try:
+        with Lease(opened):
+            confirm_study(
+                opened, spec, num_finalists=finalists, num_seeds=seeds, workers=workers, device=device
+            )
+    except KeyboardInterrupt:
+        interrupted = True
+    make_report(opened, spec, results_dir(path, spec), command_options(study, storage))
+    return EXIT_INTERRUPTED if interrupted else 0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line."""
+    with interruptible():
+        try:
+            code = launch(confirm, name="search.confirm", argv=argv)
+        except KeyboardInterrupt:
+            code = EXIT_INTERRUPTED
+        return code if interrupted_at() is None else EXIT_INTERRUPTED
+
+
+@dataclass(frozen=True)
+class _Fit:
+    """One fit to be made: of a finalist, on a fresh seed."""
+
+    name: str
+    config: TrainConfig
+    test: bool
+
+    @property
+    def key(self) -> str:
+        """The study's system attribute that keeps what came out; equal configurations give equal results."""
+        digest = hashlib.sha256(self.config.model_dump_json().encode()).hexdigest()
+        return f"frostline:fit:{digest[:32]}"
+
+
+def confirm_study(
+    study: optuna.Study,
+    spec: StudySpec,
+    *,
+    num_finalists: int,
+    num_seeds: int,
+    workers: Literal["auto"] | int,
+    device: Device | Literal["auto"],
+) -> None:
+    """Confirm a study whose lease is held, and leave the outcome in it.
+
+    Each fit is kept as soon as it has ended; those that are kept are not made again. The fit of each
+    finalist's first fresh seed comes last, and is the one that predicts the test split.
+
+    Raises:
+        InputError: No trial is feasible, or encoder, texts or cache cannot be used.
+        KeyboardInterrupt: The user interrupted; the fits under way are lost, the others are kept.
+    """
+    from rich.console import Console
+
+    from search.finalists import choose_finalists, outcome
+    from search.lease import database_of
+    from search.live import Live
+    from search.preparation import prepare
+    from search.processes import warm_up
+    from search.results import CONFIRMATION, finished
+    from search.workers import number_of_workers
+
+    chosen = choose_finalists(study, spec, num_finalists=num_finalists)
+    after = len(finished(study.get_trials(deepcopy=False)))
+    if workers != 1:
+        warm_up()
+    from trainers.device import choose_device
+
+    with Live(Console(), total_trials=0, ceiling=spec.score.ceiling) as live:
+        database_of(study).tell = live.message
+        depths = {finalist.config.freeze_depth for finalist in chosen}
+        features, _ = prepare(study, spec, live, choose_device(device), depths=lambda _: depths)
+        rounds = _rounds(chosen, spec, features, num_seeds=num_seeds)
+        kept = study._storage.get_study_system_attrs(study._study_id)
+        missing = [fit for fit in rounds if fit.key not in kept]
+        num_workers = number_of_workers(
+            workers,
+            threads=spec.any_config().threads,
+            trials_left=len(missing),
+            device=features.encoder.device,
+        )
+        live.message(_plan(chosen, missing, num_seeds=num_seeds, num_workers=num_workers))
+        for done, (fit, record) in enumerate(_fitted(missing, features, num_workers), start=1):
+            with held_back():
+                study._storage.set_study_system_attr(study._study_id, fit.key, record)
+            live.message(f"[{done}/{len(missing)}] {_describe(fit, record)}")
+        live.stage("resampling the test split")
+        kept = study._storage.get_study_system_attrs(study._study_id)
+        found = outcome(
+            chosen,
+            {c.name: [kept[fit.key] for fit in reversed(rounds) if fit.name == c.name] for c in chosen},
+            features.splits.test.labels_N,
+            rule=spec.score,
+            num_classes=len(features.splits.class_names),
+            after=after,
+        )
+        with held_back():
+            study._storage.set_study_system_attr(study._study_id, CONFIRMATION, found)
+
+
+def _rounds(
+    finalists: Sequence[Finalist], spec: StudySpec, features: Features, *, num_seeds: int
+) -> list[_Fit]:
+    """List all fits, the first seed's last, and in each round the longest first."""
+    from search.finalists import fresh_seeds
+
+    seeds = fresh_seeds(spec.seed, num_seeds)
+    encoder = features.encoder
+    fits = []
+    for i in reversed(range(num_seeds)):
+        for finalist in sorted(finalists, key=lambda f: -f.seconds):
+            config = finalist.config
+            pinned = config.encoder.model_copy(update={"revision": encoder.revision})
+            changes = {"seed": seeds[i], "device": encoder.device, "encoder": pinned}
+            fits.append(_Fit(finalist.name, config.model_copy(update=changes), test=i == 0))
+    return fits
+
+
+def _fitted(
+    fits: Sequence[_Fit], features: Features, num_workers: int
+) -> Iterator[tuple[_Fit, dict[str, Any]]]:
+    """Fit, here or in processes; yields each fit with its record as soon as it has ended."""
+    from search.processes import figures_of
+
+    if num_workers > 1:
+        yield from _fitted_in_processes(fits, features, num_workers)
+        return
+    for fit in fits:
+        try:
+            record = _complete(fit, figures_of(fit.config, features, test=fit.test))
+        except FitError as error:
+            record = _failed(fit, str(error))
+        yield fit, record
+
+
+def _fitted_in_processes(
+    fits: Sequence[_Fit], features: Features, num_workers: int
+) -> Iterator[tuple[_Fit, dict[str, Any]]]:
+    from search.processes import Crew, Death, Failure
+    from search.storage import MAX_RETRIES
+
+    waiting, under_way = list(range(len(fits))), 0
+    deaths: Counter[int] = Counter()
+    with Crew(features, size=num_workers, peeks=()) as crew:
+        while waiting or under_way:
+            while crew.has_room and waiting:
+                job = waiting.pop(0)
+                crew.begin(job, fits[job].config, test=fits[job].test)
+                under_way += 1
+            for job, news in crew.news():
+                fit = fits[job]
+                match news:
+                    case dict():
+                        under_way -= 1
+                        yield fit, _complete(fit, news)
+                    case Failure():
+                        if news.trace:
+                            raise RuntimeError(f"a worker met a bug:\n{news.trace}")
+                        under_way -= 1
+                        yield fit, _failed(fit, news.reason)
+                    case Death():
+                        under_way -= 1
+                        deaths[job] += 1
+                        if deaths[job] > MAX_RETRIES:
+                            yield fit, _failed(fit, "killed")
+                        else:
+                            waiting.insert(0, job)
+                    case _:
+                        crew.answer(job, go_on=True)
+
+
+def _complete(fit: _Fit, figures: dict[str, Any]) -> dict[str, Any]:
+    found = {k: figures[k] for k in KEPT if k in figures}
+    return {"seed": fit.config.seed, "state": "complete", "reason": None, **found}
+
+
+def _failed(fit: _Fit, reason: str) -> dict[str, Any]:
+    return {"seed": fit.config.seed, "state": "failed", "reason": reason}
+
+
+def _plan(finalists: Sequence[Finalist], missing: Sequence[_Fit], *, num_seeds: int, num_workers: int) -> str:
+    from search.summary import duration
+
+    took = {finalist.name: finalist.seconds for finalist in finalists}
+    seconds = sum(took[fit.name] for fit in missing) / num_workers
+    names = ", ".join(finalist.name for finalist in finalists)
+    all_fits = len(finalists) * num_seeds
+    there = "" if len(missing) == all_fits else f", {all_fits - len(missing)} of them made before"
+    return f"{names}: {all_fits} fits on {num_seeds} fresh seed{'s' * (num_seeds > 1)}{there}; about {duration(seconds)}"
+
+
+def _describe(fit: _Fit, record: dict[str, Any]) -> str:
+    from search.summary import duration, percent
+
+    text = f"{fit.name}, seed {record['seed']}: "
+    if record["state"] == "failed":
+        return text + f"failed: {printable(record['reason'])}"
+    return (
+        text + f"validation {percent(record['validation_accuracy'])}, "
+        f"training {percent(record['training_accuracy'])}, {duration(record['seconds'])}"
+        f"{'; test split predicted' if fit.test else ''}"
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

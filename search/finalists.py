@@ -1,0 +1,222 @@
+"""Who is confirmed, and what the fits on fresh seeds and the test split say of them. Nothing is fitted here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean, stdev
+from typing import Any
+
+import numpy as np
+import optuna
+
+from search.evidence import CONFIDENCE, Classes, Paired, compare, estimate, holm
+from search.results import complete, finished, is_feasible, pareto_front, recipe_trials
+from search.space import recipe_settings
+from search.spec import Score, StudySpec
+from search.storage import begun_data
+from trainers.config import TrainConfig
+from trainers.errors import InputError
+
+BASELINE = "frozen-head"
+"""The recipe that every finalist is compared with."""
+
+RULE = (
+    "the highest mean score on fresh seeds (validation - penalty x excess over the ceiling) among the setups that "
+    "stay under the ceiling with most of them; the test split has no say"
+)
+
+
+@dataclass(frozen=True)
+class Finalist:
+    """A setup that is fitted again.
+
+    Attributes:
+        name: ``trial 24``, or a recipe's.
+        trial: Its number in the search; None for a recipe that did not run there.
+        recipe: Its name, if it is one.
+        config: Its configuration; the seed is the search's.
+        search: ``validation_accuracy`` and ``training_accuracy`` in the search; None if it did not run there.
+        seconds: That its fit took there.
+    """
+
+    name: str
+    trial: int | None
+    recipe: str | None
+    config: TrainConfig
+    search: dict[str, float] | None
+    seconds: float
+
+    @property
+    def trains_less(self) -> int:
+        """Decides between setups of equal scores: the more is frozen, the better."""
+        return self.config.freeze_depth
+
+
+def choose_finalists(study: optuna.Study, spec: StudySpec, *, num_finalists: int) -> list[Finalist]:
+    """Return the Pareto-best feasible setups of the search, best validation first, and then the recipes.
+
+    The recipes are those that the study runs or has run; they do not count against ``num_finalists``.
+
+    Raises:
+        InputError: No complete trial of the search is feasible, so there is nothing to confirm.
+    """
+    trials = finished(study.get_trials(deepcopy=False))
+    searched = [t for t in trials if "recipe" not in t.user_attrs and is_feasible(t)]
+    best = pareto_front(searched)[:num_finalists]
+    if not best:
+        raise InputError(
+            f"study {study.study_name!r} must have a complete trial under the ceiling before it can be confirmed, "
+            f"got none of {len(complete(trials))} complete ones; search on: python -m search.run"
+        )
+    data = begun_data(study, spec)
+    ran = {name: t for name, t in recipe_trials(study).items() if t in complete(trials)}
+
+    def of(trial: optuna.trial.FrozenTrial) -> Finalist:
+        notes = trial.user_attrs
+        recipe = notes.get("recipe")
+        return Finalist(
+            name=recipe or f"trial {trial.number}",
+            trial=trial.number,
+            recipe=recipe,
+            config=TrainConfig.model_validate({**notes["config"], "data": data}),
+            search={k: notes[k] for k in ("validation_accuracy", "training_accuracy")},
+            seconds=notes["seconds"],
+        )
+
+    finalists = [of(t) for t in best]
+    for name in dict.fromkeys((*spec.recipes.enqueue, *ran)):
+        if name in ran:
+            finalists.append(of(ran[name]))
+        else:
+            settings = recipe_settings(name, spec, num_layers=study.user_attrs["num_layers"])
+            config = spec.train_config(settings, seed=spec.seed).model_copy(update={"data": data})
+            finalists.append(Finalist(name, None, name, config, None, 0.0))
+    return finalists
+
+
+def fresh_seeds(study_seed: int, count: int) -> list[int]:
+    """Derive seeds that no trial of the study has."""
+    return [
+        int(np.random.SeedSequence([study_seed, i], spawn_key=(1,)).generate_state(1)[0])
+        for i in range(count)
+    ]
+
+
+def outcome(
+    finalists: Sequence[Finalist],
+    fits: Mapping[str, Sequence[dict[str, Any]]],
+    labels_N: Classes,
+    *,
+    rule: Score,
+    num_classes: int,
+    after: int,
+) -> dict[str, Any]:
+    """Judge the finalists.
+
+    Args:
+        finalists: All of them.
+        fits: By name, a record for each fresh seed: ``seed``, ``state`` (complete or failed), ``reason``, and of
+            a complete one ``validation_accuracy``, ``training_accuracy``, ``seconds``, ``best_epoch``. That of
+            the first seed has ``test_predictions``.
+        labels_N: Of the test split.
+        rule: The study's score.
+        num_classes: C.
+        after: Finished trials that the finalists were chosen from.
+
+    Returns:
+        rule, seeds, after, num_test: How the winner is chosen, and from what.
+        winner: Its name; null if no setup stays under the ceiling with most seeds.
+        finalists: The best first: ``name``, ``trial``, ``recipe``, ``config``; ``search``, its two accuracies
+            there, or null; ``fits``, without predictions; ``validation`` and ``training``, ``mean`` and ``spread``
+            (sample standard deviation) over the complete fits, null where there are too few;
+            ``share_under_ceiling`` of all fits; ``score``, the mean; ``optimism``, the search's validation accuracy
+            minus the mean; ``test``: ``accuracy``, ``low``, ``high``, ``confidence``, and the ``seed`` of the fit
+            that was tested, the first one. Null if that fit failed.
+        comparisons: Pairs on the test split: ``first``, ``second``, ``difference`` (first - second), ``low``,
+            ``high``, ``only_first_right``, ``only_second_right``, ``p`` (McNemar, exact), ``p_holm``.
+    """
+    metric = rule.metric
+    rows = [_row(finalist, fits[finalist.name], rule) for finalist in finalists]
+    tested: dict[str, Classes] = {}
+    for row in rows:
+        first = fits[row["name"]][0]
+        if first["state"] == "complete":
+            tested[row["name"]] = np.array(first["test_predictions"], dtype=np.int64)
+            test = estimate(labels_N, tested[row["name"]], metric=metric, num_classes=num_classes)
+            bounds = {"low": test.low, "high": test.high, "confidence": CONFIDENCE}
+            row["test"] = {"accuracy": test.value, **bounds, "seed": first["seed"]}
+    depth = {finalist.name: finalist.trains_less for finalist in finalists}
+    rows.sort(key=lambda row: (_is_eligible(row), row["score"] or 0.0, depth[row["name"]]), reverse=True)
+    names = [row["name"] for row in rows]
+    pairs = [(name, BASELINE) for name in names if name != BASELINE]
+    pairs += [(names[0], names[1])] if len(names) > 1 and (names[0], names[1]) not in pairs else []
+    compared = {
+        pair: compare(labels_N, tested[pair[0]], tested[pair[1]], metric=metric, num_classes=num_classes)
+        for pair in pairs
+        if set(pair) <= tested.keys()
+    }
+    corrected = holm([result.p for result in compared.values()])
+    return {
+        "rule": RULE,
+        "seeds": [record["seed"] for record in fits[names[0]]],
+        "after": after,
+        "num_test": len(labels_N),
+        "winner": names[0] if _is_eligible(rows[0]) else None,
+        "finalists": rows,
+        "comparisons": [
+            _comparison(pair, result, p_holm)
+            for (pair, result), p_holm in zip(compared.items(), corrected, strict=True)
+        ],
+    }
+
+
+def _row(finalist: Finalist, fits: Sequence[dict[str, Any]], rule: Score) -> dict[str, Any]:
+    ended = [fit for fit in fits if fit["state"] == "complete"]
+    validation = _spread([fit["validation_accuracy"] for fit in ended])
+    training = [fit["training_accuracy"] for fit in ended]
+    scores = [
+        fit["validation_accuracy"] - rule.penalty * max(0.0, fit["training_accuracy"] - rule.ceiling)
+        for fit in ended
+    ]
+    promised = None if finalist.search is None else finalist.search["validation_accuracy"]
+    mean = validation["mean"]
+    return {
+        "name": finalist.name,
+        "trial": finalist.trial,
+        "recipe": finalist.recipe,
+        "config": finalist.config.model_dump(mode="json", exclude_none=True),
+        "search": finalist.search,
+        "fits": [{k: v for k, v in fit.items() if k != "test_predictions"} for fit in fits],
+        "validation": validation,
+        "training": _spread(training),
+        "share_under_ceiling": sum(accuracy <= rule.ceiling for accuracy in training) / len(fits),
+        "score": fmean(scores) if scores else None,
+        "optimism": None if promised is None or mean is None else promised - mean,
+        "test": None,
+    }
+
+
+def _is_eligible(row: dict[str, Any]) -> bool:
+    return bool(row["share_under_ceiling"] > 0.5)
+
+
+def _spread(figures: Sequence[float]) -> dict[str, float | None]:
+    return {
+        "mean": fmean(figures) if figures else None,
+        "spread": stdev(figures) if len(figures) > 1 else None,
+    }
+
+
+def _comparison(pair: tuple[str, str], result: Paired, p_holm: float) -> dict[str, Any]:
+    return {
+        "first": pair[0],
+        "second": pair[1],
+        "difference": result.difference.value,
+        "low": result.difference.low,
+        "high": result.difference.high,
+        "only_first_right": result.only_first_right,
+        "only_second_right": result.only_second_right,
+        "p": result.p,
+        "p_holm": p_holm,
+    }

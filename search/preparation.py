@@ -1,0 +1,71 @@
+"""What comes before any fit of a study: its encoder, its texts and the features of the frozen layers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+from search.page import warnings_of
+from search.storage import begun_data, check_same_encoder
+from trainers.errors import InputError
+
+if TYPE_CHECKING:
+    import optuna
+
+    from search.live import Live
+    from search.spec import StudySpec
+    from trainers.config import Device
+    from trainers.features import Features
+
+Depths = Callable[[int], Iterable[int]]
+"""From the encoder's number of layers to the freeze depths that fits will ask for."""
+
+
+def prepare(
+    study: optuna.Study, spec: StudySpec, live: Live, device: Device, *, depths: Depths
+) -> tuple[Features, dict[str, Any]]:
+    """Load encoder and texts, and store the features of the depths that are asked for.
+
+    Args:
+        study: Says which commit of the encoder and which texts its trials were fitted with, if it has any.
+        spec: Of the study.
+        live: What the terminal shows.
+        device: Where to fit.
+        depths: That fits will ask for.
+
+    Returns:
+        The features, and the data page.
+
+    Raises:
+        InputError: Encoder, texts or cache cannot be used, or are not those that the study was begun with.
+    """
+    from trainers.data import describe_data, load_splits
+    from trainers.encoder import load_encoder
+    from trainers.features import build_features, default_cache_directory
+
+    live.stage(f"loading encoder {spec.encoder.name}")
+    revision = study.user_attrs.get("encoder_revision") or spec.encoder.revision  # a branch may have moved on
+    encoder = load_encoder(spec.encoder.model_copy(update={"revision": revision}), device=device)
+    check_same_encoder(study, spec, encoder.fingerprint)
+    deepest = max(spec.depths())
+    if deepest > encoder.num_layers:
+        raise InputError(
+            f"fit.freeze_depth must be at most {encoder.num_layers}, the layers of encoder {spec.encoder.name!r}, "
+            f"got {deepest}; lower it"
+        )
+    live.stage(f"reading and tokenising {spec.data.source}")
+    splits = load_splits(begun_data(study, spec), encoder.tokenizer)
+    data = describe_data(splits)
+    for warning in warnings_of(data):
+        live.message(warning)
+    live.stage("computing what the frozen layers give (once, then kept)")
+    features = build_features(
+        encoder,
+        splits,
+        spec.any_config(),
+        depths=sorted(set(depths(encoder.num_layers))),
+        directory=spec.cache.directory or default_cache_directory(),
+        disk_bytes=int(spec.cache.disk_gib * 2**30),
+        on_progress=lambda done, total: live.progress("frozen layers, texts", done, total),
+    )
+    return features, data

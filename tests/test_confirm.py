@@ -1,0 +1,174 @@
+import json
+import os
+import re
+import shutil
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+import search.confirm
+from search.confirm import main
+from search.lease import Lease
+from search.results import CONFIRMATION, confirmation_of
+from search.run import main as run
+from search.spec import load_spec
+from search.storage import open_study
+
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("tiny_reviews")]
+
+
+@pytest.fixture
+def study(finished_study, tmp_path):
+    """The TOML file of a finished study of one's own."""
+    source, _ = finished_study
+    shutil.copy(source, tmp_path / "tiny.toml")
+    shutil.copytree(source.parent / "tiny", tmp_path / "tiny")
+    return tmp_path / "tiny.toml"
+
+
+def confirm(path, *arguments):
+    return main(["--study", str(path), "--workers", "1", *map(str, arguments)])
+
+
+def outcome(path):
+    return confirmation_of(open_study(load_spec(path), path))
+
+
+def kept_fits(path):
+    study = open_study(load_spec(path), path)
+    attributes = study._storage.get_study_system_attrs(study._study_id)
+    return {k: v for k, v in attributes.items() if k.startswith("frostline:fit:")}
+
+
+def without_times(found):
+    return json.loads(re.sub(r'"seconds": [\d.]+', '"seconds": 0', json.dumps(found)))
+
+
+def test_finalists_and_recipes_are_fitted_tested_and_told(study, capsys):
+    assert confirm(study, "--finalists", 1, "--seeds", 2) == 0
+    output = capsys.readouterr().out
+    found = outcome(study)
+    names = {row["name"] for row in found["finalists"]}
+    assert {"frozen-head", "thaw-top"} < names
+    assert len(names) == 3
+    assert len(kept_fits(study)) == 6
+    assert [len(row["fits"]) for row in found["finalists"]] == [2, 2, 2]
+    assert sum("test_predictions" in fit for fit in kept_fits(study).values()) == 3
+    assert "[6/6]" in output
+    assert "Confirmed on 2 fresh seeds and 20 test texts" in output
+    assert f"Winner: {found['winner']}, by the highest mean score on fresh seeds" in output
+    assert json.loads((study.parent / "tiny" / "report.json").read_text())["confirmation"] == found
+
+
+def test_a_fit_of_the_searchs_own_seed_would_give_the_searchs_figures(study, monkeypatch):
+    monkeypatch.setattr("search.finalists.fresh_seeds", lambda _seed, count: [own] * count)
+    trials = open_study(load_spec(study), study).trials
+    best = next(t for t in trials if "recipe" not in t.user_attrs and t.state.name == "COMPLETE")
+    own = best.user_attrs["config"]["seed"]
+    assert confirm(study, "--finalists", 3, "--seeds", 1) == 0
+    row = next(r for r in outcome(study)["finalists"] if r["trial"] == best.number)
+    assert row["fits"][0]["validation_accuracy"] == best.user_attrs["validation_accuracy"]
+    assert row["fits"][0]["training_accuracy"] == best.user_attrs["training_accuracy"]
+
+
+def test_processes_find_what_this_process_finds(study, tmp_path):
+    other = tmp_path / "other"
+    other.mkdir()
+    shutil.copy(study, other)
+    shutil.copytree(study.parent / "tiny", other / "tiny")
+    assert confirm(study, "--finalists", 1, "--seeds", 2) == 0
+    assert (
+        main(["--study", str(other / "tiny.toml"), "--workers", "2", "--finalists", "1", "--seeds", "2"]) == 0
+    )
+    assert without_times(outcome(study)) == without_times(outcome(other / "tiny.toml"))
+
+
+def test_what_was_fitted_before_is_not_fitted_again(study, monkeypatch, capsys):
+    fitted = []
+    figures_of = search.processes.figures_of
+
+    def interrupted_at_the_third(config, features, **options):
+        fitted.append(config)
+        if len(fitted) == 3:
+            raise KeyboardInterrupt
+        return figures_of(config, features, **options)
+
+    monkeypatch.setattr("search.processes.figures_of", interrupted_at_the_third)
+    assert confirm(study, "--finalists", 1, "--seeds", 2) == 130
+    assert outcome(study) is None
+    assert len(kept_fits(study)) == 2
+    assert confirm(study, "--finalists", 1, "--seeds", 2) == 0
+    assert len(fitted) == 3 + 4
+    assert "6 fits on 2 fresh seeds, 2 of them made before" in capsys.readouterr().out
+    assert confirm(study, "--finalists", 1, "--seeds", 2) == 0
+    assert len(fitted) == 7
+
+
+def test_the_search_confirms_at_its_end_when_asked_to(study, capsys):
+    assert run(["--study", str(study), "--trials", "4", "--workers", "1", "--confirm", "1"]) == 0
+    assert len(outcome(study)["seeds"]) == 3
+    assert "Confirmed on 3 fresh seeds" in capsys.readouterr().out
+
+
+def test_a_killed_worker_costs_nothing_but_time(study, command):
+    with command("-m", "search.confirm", "--study", study, "--workers", "2", start=True) as process:
+        try:
+            children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+            deadline = time.monotonic() + 300
+            killed = False
+            while process.poll() is None and not killed and time.monotonic() < deadline:
+                for server in children.read_text().split():
+                    if b"forkserver" in Path(f"/proc/{server}/cmdline").read_bytes():
+                        workers = Path(f"/proc/{server}/task/{server}/children").read_text().split()
+                        if kept_fits(study) and workers:
+                            os.kill(int(workers[0]), signal.SIGKILL)
+                            killed = True
+                time.sleep(0.05)
+            _, errors = process.communicate(timeout=300)
+        finally:
+            process.kill()
+    assert process.returncode == 0, errors
+    assert killed
+    assert {fit["state"] for row in outcome(study)["finalists"] for fit in row["fits"]} == {"complete"}
+
+
+def test_a_study_that_is_searched_is_not_confirmed_beside(study, capsys):
+    with Lease(open_study(load_spec(study), study)):
+        assert confirm(study) == 2
+    assert "must be searched by one process at a time" in capsys.readouterr().err
+
+
+def test_without_a_feasible_trial_the_search_says_so_and_goes_on(write_tiny_study, tmp_path, capsys):
+    path = write_tiny_study(tmp_path, ("ceiling = 1.0", "ceiling = 0.01"))
+    assert run(["--study", str(path), "--trials", "2", "--workers", "1", "--confirm", "1"]) == 0
+    assert (
+        "nothing to confirm: study 'tiny' must have a complete trial under the ceiling"
+        in capsys.readouterr().out
+    )
+    assert confirm(path) == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--finalists", "0"], "--finalists must be at least 1, got 0; raise it"),
+        (["--seeds", "0"], "--seeds must be at least 1, got 0; raise it"),
+        (["--workers", "0"], "--workers must be auto or at least 1, got 0; raise it"),
+    ],
+)
+def test_numbers_must_be_above_zero(study, capsys, arguments, message):
+    assert main(["--study", str(study), *arguments]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_trials_that_ended_since_are_told(study, capsys):
+    assert confirm(study, "--finalists", 1, "--seeds", 1) == 0
+    assert run(["--study", str(study), "--trials", "5", "--workers", "1"]) == 0
+    assert "1 trial has ended since; confirm again" in capsys.readouterr().out
+
+
+def test_the_outcome_is_no_user_attribute(study):
+    assert confirm(study, "--finalists", 1, "--seeds", 1) == 0
+    assert CONFIRMATION not in open_study(load_spec(study), study).user_attrs

@@ -1,0 +1,39 @@
+"""The one door to the test split: what a finished fit predicts for it.
+
+Shapes: N texts.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from trainers.batching import sorted_batches
+from trainers.config import TrainConfig
+from trainers.features import Features, Source
+from trainers.fit import EVALUATION_BATCH, FitResult, threads
+from trainers.network import Network
+
+
+def predict_test(config: TrainConfig, features: Features, result: FitResult) -> npt.NDArray[np.int64]:
+    """Return the class that a fit's restored weights predict for each text of the test split, predicted_N.
+
+    Nothing of the test split is stored: the frozen layers are run, too, and give what they would from the cache.
+    """
+    source = Source(
+        features.splits.test,
+        depth=None,
+        values=None,
+        pad_id=features.encoder.tokenizer.pad_token_id,
+        device=config.device,
+    )
+    num_classes = len(features.splits.class_names)
+    network = Network(features.encoder, config, start=None, num_classes=num_classes).to(config.device)
+    network.load_state_dict(result.network.state_dict())
+    network.eval()
+    predicted_N = np.empty(len(source), dtype=np.int64)
+    with threads(config.threads), torch.inference_mode():
+        for rows in sorted_batches(source.lengths_N, batch_size=EVALUATION_BATCH):
+            predicted_N[rows] = network(source.batch(rows)).argmax(dim=1).cpu().numpy()
+    return predicted_N

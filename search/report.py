@@ -17,10 +17,10 @@ from rich.segment import Segments
 from rich.table import Table
 from rich.text import Text
 
+from search.confirmed import print_confirmation
 from search.credentials import StorageOption, chosen_url
 from search.page import print_page
 from search.summary import bound, describe_counts, duration, figures, percent, rate, shortfall, summarise
-from search.verdict import print_confirmation
 from trainers.cli import launch
 from trainers.config import METRIC_NAMES
 from trainers.errors import printable

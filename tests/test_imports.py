@@ -32,7 +32,7 @@ LAYERS = {
         "spec processes database",
         "space pruning results storage sizes baseline lease",
         "summary finalists",
-        "picture live notes page template verdict",
+        "picture live notes page template confirmed",
         "preparation report objective",
         "export dashboard",
         "workers",

@@ -3,7 +3,7 @@ import io
 import pytest
 from rich.console import Console
 
-from search.verdict import print_confirmation, sentences
+from search.confirmed import print_confirmation, sentences
 
 
 def row(name, *, search=0.88, mean=0.86, spread=0.01, share=1.0, test=0.85, low=0.83, high=0.87):

@@ -31,8 +31,11 @@ LAYERS = {
         "recipes interrupts account credentials",
         "spec processes database",
         "space pruning results storage sizes baseline lease",
+        "checkpoints importance",
         "summary",
-        "picture live notes page template",
+        "picture live notes page template palette verdict",
+        "figures comparisons",
+        "html",
         "report objective",
         "export dashboard",
         "workers",
@@ -58,6 +61,7 @@ HEAVY = (
     "matplotlib",
     "sqlalchemy",
     "plotly",
+    "jinja2",
     "psutil",
 )
 

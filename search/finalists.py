@@ -18,6 +18,12 @@ from search.storage import begun_data
 from trainers.config import TrainConfig
 from trainers.errors import InputError
 
+SHOWN = (
+    *("seed", "state", "reason", "validation_accuracy", "training_accuracy"),
+    *("seconds", "best_epoch"),
+)
+"""What the outcome says of each fit; null is what a failed one does not have."""
+
 BASELINE = "frozen-head"
 """The recipe that every finalist is compared with."""
 
@@ -128,7 +134,7 @@ def outcome(
         rule, seeds, after, num_test: How the winner is chosen, and from what.
         winner: Its name; null if no setup stays under the ceiling with most seeds.
         finalists: The best first: ``name``, ``trial``, ``recipe``, ``config``; ``search``, its two accuracies
-            there, or null; ``fits``, without predictions; ``validation`` and ``training``, ``mean`` and ``spread``
+            there, or null; ``fits``, as listed in ``SHOWN``; ``validation`` and ``training``, ``mean`` and ``spread``
             (sample standard deviation) over the complete fits, null where there are too few;
             ``share_under_ceiling`` of all fits; ``score``, the mean; ``optimism``, the search's validation accuracy
             minus the mean; ``test``: ``accuracy``, ``low``, ``high``, ``confidence``, and the ``seed`` of the fit
@@ -187,7 +193,7 @@ def _row(finalist: Finalist, fits: Sequence[dict[str, Any]], rule: Score) -> dic
         "recipe": finalist.recipe,
         "config": finalist.config.model_dump(mode="json", exclude_none=True),
         "search": finalist.search,
-        "fits": [{k: v for k, v in fit.items() if k != "test_predictions"} for fit in fits],
+        "fits": [{k: fit.get(k) for k in SHOWN} for fit in fits],
         "validation": validation,
         "training": _spread(training),
         "share_under_ceiling": sum(accuracy <= rule.ceiling for accuracy in training) / len(fits),

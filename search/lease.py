@@ -104,6 +104,7 @@ class Lease:
 
     def __init__(self, study: optuna.Study) -> None:
         self._name = study.study_name
+        self._row = _row_of(study)
         self._study_id = study._study_id
         self._database = database_of(study)
         self._own = Holder.this_process()
@@ -131,15 +132,15 @@ class Lease:
             self._thread.join()
             # If not, the end of this process, or the grace period, will tell.
             with suppress(SQLAlchemyError), self._database.engine.begin() as connection:
-                text = _read(connection, self._where())
+                text = _read(connection, self._row)
                 if text is not None and _parse(text).token == self._own.token:
-                    connection.execute(delete(_ROW).where(self._where()))
+                    connection.execute(delete(_ROW).where(self._row))
 
     def _take(self) -> bool:
         """Take the lease unless it is held; False if another process was faster."""
         with suppress(IntegrityError), self._database.engine.begin() as connection:
             now = _now(connection)
-            text = _read(connection, self._where())
+            text = _read(connection, self._row)
             own = json.dumps(asdict(replace(self._own, seen=now)))
             if text is None:
                 row = {"study_id": self._study_id, "key": KEY, "value_json": own}
@@ -167,7 +168,7 @@ class Lease:
 
     def _check(self, session: Session) -> None:
         """Raise if another process has the lease now; until the transaction ends, none can take it."""
-        held = select(_ROW.value_json).where(self._where()).with_for_update(read=True)
+        held = select(_ROW.value_json).where(self._row).with_for_update(read=True)
         text = session.scalar(held)
         holder = _parse(text) if text is not None else None
         if holder is None or holder.token != self._own.token:
@@ -180,18 +181,27 @@ class Lease:
     def _give_signs_of_life(self) -> None:
         while not self._ended.wait(HEARTBEAT_SECONDS):
             with suppress(SQLAlchemyError), self._database.engine.begin() as connection:
-                text = _read(connection, self._where())
+                text = _read(connection, self._row)
                 if text is None or _parse(text).token != self._own.token:
                     return
                 self._replace(connection, text, json.dumps(asdict(replace(self._own, seen=_now(connection)))))
 
     def _replace(self, connection: Connection, old: str, new: str) -> bool:
         """Exchange what was read, in one step; False if it was exchanged meanwhile."""
-        unchanged = and_(self._where(), _ROW.value_json == old)
+        unchanged = and_(self._row, _ROW.value_json == old)
         return connection.execute(update(_ROW).where(unchanged).values(value_json=new)).rowcount == 1
 
-    def _where(self) -> ColumnElement[bool]:
-        return and_(_ROW.study_id == self._study_id, _ROW.key == KEY)
+
+def is_searched(study: optuna.Study) -> bool:
+    """Tell whether a process that lives, as far as is known, searches a study."""
+    database = database_of(study)
+
+    def look() -> bool:
+        with database.engine.begin() as connection:
+            text = _read(connection, _row_of(study))
+            return text is not None and not _parse(text).is_dead(now=_now(connection))
+
+    return database.persist(look)
 
 
 def database_of(study: optuna.Study) -> Database:
@@ -199,6 +209,10 @@ def database_of(study: optuna.Study) -> Database:
     database = getattr(study._storage, "_backend", None)
     assert isinstance(database, Database)  # noqa: S101
     return database
+
+
+def _row_of(study: optuna.Study) -> ColumnElement[bool]:
+    return and_(_ROW.study_id == study._study_id, _ROW.key == KEY)
 
 
 def _read(connection: Connection, where: ColumnElement[bool]) -> str | None:

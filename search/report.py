@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import shlex
+import signal
 import sys
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -20,10 +22,11 @@ from rich.text import Text
 from search.confirmed import print_confirmation
 from search.credentials import StorageOption, chosen_url
 from search.page import print_page
-from search.summary import bound, describe_counts, duration, figures, percent, rate, shortfall, summarise
+from search.summary import bound, describe_counts, duration, percent, rate, summarise
+from search.verdict import advice, next_commands, verdict
 from trainers.cli import launch
 from trainers.config import METRIC_NAMES
-from trainers.errors import printable
+from trainers.errors import InputError, printable
 from trainers.files import write_atomically
 
 if TYPE_CHECKING:
@@ -49,9 +52,10 @@ def print_report(study: Study, spec: StudySpec, console: Console, *, options: st
         style="bold",
     )
     say(describe_counts(summary["counts"]), end="\n\n")
-    say(_verdict(summary), style="bold green" if summary["goal"]["met"] else "bold yellow")
+    say(verdict(summary), style="bold green" if summary["goal"]["met"] else "bold yellow")
     if not summary["goal"]["met"]:
-        say(_advice(summary))
+        say(advice(summary))
+    say(summary["hypervolume"]["sentence"])
     for table in (_pareto_table(summary), _recipe_table(summary), _account_table(cost["account"])):
         if table.rows:
             # At least 80 columns wide: a narrower terminal wraps lines itself, and no figure is ever cut.
@@ -68,17 +72,21 @@ def print_report(study: Study, spec: StudySpec, console: Console, *, options: st
     say(f"\nWall time {duration(cost['wall_seconds'])}, feature cache {size}.")
     say()
     say("Next:", style="bold")
-    for purpose, command in _next_commands(summary, printable(options or f"--study {spec.name}")):
+    for purpose, command in next_commands(summary, printable(options or f"--study {spec.name}")):
         say(f"  {purpose:<16}{command}", soft_wrap=True)
 
 
-def write_report(study: Study, spec: StudySpec, path: Path) -> None:
-    """Write ``report.json`` in one piece, so that a reader never meets half of it; schema: ``summarise``.
+def write_report(summary: dict[str, Any], path: Path) -> None:
+    """Write ``report.json`` in one piece, so that a reader never meets half of it.
+
+    Args:
+        summary: What ``summarise`` says of the study.
+        path: Of the file.
 
     Raises:
         InputError: The file cannot be written.
     """
-    write_atomically(path, json.dumps(summarise(study, spec), indent=2, ensure_ascii=False).encode() + b"\n")
+    write_atomically(path, json.dumps(summary, indent=2, ensure_ascii=False).encode() + b"\n")
 
 
 def command_options(study: str, storage: str | None) -> str:
@@ -95,69 +103,80 @@ def report(
     *,
     study: Annotated[str, Parameter(help="Name in studies/, or path of a TOML file.")] = "imdb",
     storage: StorageOption = None,
+    follow: Annotated[
+        int | None,
+        Parameter(help="Renew the files every so many seconds while the search runs. [default: once]"),
+    ] = None,
 ) -> int:
-    """Print the report of a study, finished or still running, and renew its report.json and pareto.png."""
+    """Print the report of a study, finished or still running, and renew its report.html, .json and pareto.png."""
     from search.spec import find_study, load_spec
     from search.storage import begun_with, open_study, results_dir
 
+    if follow is not None and follow < 1:
+        raise InputError(f"--follow must be at least 1 second, got {follow}; raise it or leave it out")
     path = find_study(study)
     spec = load_spec(path)
     opened = open_study(spec, path, storage_url=chosen_url(storage), create=False)
-    make_report(opened, begun_with(opened, spec), results_dir(path, spec), command_options(study, storage))
+    spec, folder, options = begun_with(opened, spec), results_dir(path, spec), command_options(study, storage)
+    if follow is not None:
+        renew_while_searched(opened, spec, folder, options, seconds=follow)
+    make_report(opened, spec, folder, options)
     return 0
 
 
+def renew_while_searched(study: Study, spec: StudySpec, folder: Path, options: str, *, seconds: int) -> None:
+    """Write the files every so many seconds, until no living process searches the study, or until Ctrl-C.
+
+    Meanwhile the page asks the browser to read it again as often. Its last version, which does not, is left
+    to the caller.
+    """
+    from search.lease import database_of, is_searched
+
+    database_of(study).is_patient = True
+    previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        while is_searched(study):
+            write_files(study, spec, folder, options, refresh_seconds=seconds)
+            _say(f"{folder / 'report.html'} renewed; again in {seconds} s (Ctrl-C ends it)")
+            time.sleep(seconds)
+    except KeyboardInterrupt:
+        _say("Stopped.")
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+
+
 def make_report(study: Study, spec: StudySpec, folder: Path, options: str) -> None:
-    """Print the report, and write ``report.json`` and ``pareto.png`` into the study's folder.
+    """Print the report, and write its files into the study's folder.
 
     Raises:
         InputError: The folder cannot be written.
     """
+    print_report(study, spec, Console(), options=options)
+    write_files(study, spec, folder, options)
+    _say(f"\nThe whole report: {printable(folder / 'report.html')}")
+
+
+def write_files(
+    study: Study, spec: StudySpec, folder: Path, options: str, *, refresh_seconds: int | None = None
+) -> None:
+    """Write ``report.json``, ``pareto.png`` and ``report.html``, each in one piece, from one look at the study.
+
+    Raises:
+        InputError: The folder cannot be written.
+    """
+    from search.html import render
     from search.picture import write_pareto_picture
 
-    print_report(study, spec, Console(), options=options)
-    write_report(study, spec, folder / "report.json")
-    write_pareto_picture(summarise(study, spec), folder / "pareto.png")
+    summary = summarise(study, spec)
+    write_report(summary, folder / "report.json")
+    write_pareto_picture(summary, folder / "pareto.png")
+    page = render(summary, options=options, refresh_seconds=refresh_seconds)
+    write_atomically(folder / "report.html", page.encode())
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line."""
     return launch(report, name="search.report", argv=argv)
-
-
-def _verdict(summary: dict[str, Any]) -> str:
-    goal, best, nearest = (summary[k] for k in ("goal", "best", "nearest"))
-    wanted, ceiling = bound(goal["validation_accuracy"]), bound(goal["training_accuracy"])
-    name = METRIC_NAMES[summary["metric"]]
-    text = f"Goal: validation {name} >= {wanted}, training < {ceiling}: "
-    if goal["met"]:
-        return f"{text}met by {figures(summary['trials'][goal['trial']])}."
-    if not nearest:
-        return f"{text}not met. No trial has completed yet."
-    short, above = shortfall(nearest, goal)
-    missing = [f"{percent(short, unit='')} points short"] if short > 0 else []
-    missing += [f"{percent(above, unit='')} points over the ceiling"] if above >= 0 else []
-    text += "not met; nearest is " if best else "not met. No trial stayed under the ceiling. Nearest is "
-    text += f"{figures(nearest)} ({' and '.join(missing)})"
-    if best and best["number"] != nearest["number"]:
-        text += f"; best under the ceiling is {figures(best)}"
-    return f"{text}."
-
-
-def _advice(summary: dict[str, Any]) -> str:
-    """Say what to change, going by the trial that came nearest."""
-    nearest = summary["nearest"]
-    if not nearest:
-        return "What to do: let the search go on; a report needs a trial that ran to its end."
-    remedy = "freeze fewer layers, raise the learning rate or the patience, lower dropout"
-    if shortfall(nearest, summary["goal"])[1] >= 0:
-        remedy = "raise dropout, freeze more layers, lower the learning rate or the patience"
-    s = nearest["settings"]
-    return (
-        f"What to do: more trials, or other ranges in the study's TOML file: {remedy}. Trial {nearest['number']} "
-        f"had dropout {s['dropout']:.3g}, freeze depth {s['freeze_depth']}, learning rate "
-        f"{rate(s['learning_rate'])}."
-    )
 
 
 def _table(title: str, *heads: str) -> Table:
@@ -240,17 +259,8 @@ def _remark(row: dict[str, Any], *, capped_at: int | None) -> str:
     return f"trial {row['number']}{over}" + (f", cut at {capped_at} epochs" if capped_at else "")
 
 
-def _next_commands(summary: dict[str, Any], options: str) -> Iterable[tuple[str, str]]:
-    yield "look at it", f"python -m search.dashboard {options}"
-    if summary["best"] and not summary["confirmation"]:
-        yield "confirm it", f"python -m search.confirm {options}"
-    if summary["best"]:
-        yield "keep the winner", f"python -m search.export {options}"
-    more = (summary["counts"]["finished"] // 25 + 1) * 25
-    yield "search on", f"python -m search.run {options} --trials {more}"
-    missing = [entry["recipe"] for entry in summary["recipes"] if entry["trial"] is None]
-    if missing:
-        yield f"add {missing[0]}", f"python -m search.run {options} --trials {more} --recipes all"
+def _say(text: str) -> None:
+    print(text, flush=True)  # noqa: T201
 
 
 if __name__ == "__main__":

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
 
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
+
+T = TypeVar("T")
 
 SCORED = (TrialState.COMPLETE, TrialState.PRUNED)
 
@@ -55,16 +57,24 @@ def pareto_front(trials: Iterable[FrozenTrial]) -> list[FrozenTrial]:
 
     Equal points all stay; sorted by validation accuracy, highest first.
     """
-    ranked = sorted(
-        complete(trials),
-        key=lambda t: (-t.user_attrs["validation_accuracy"], t.user_attrs["training_accuracy"], t.number),
-    )
-    front: list[FrozenTrial] = []
-    for trial in ranked:
-        point = _point(trial)
-        if not front or point[1] < _point(front[-1])[1] or point == _point(front[-1]):
-            front.append(trial)
-    return front
+    return front(complete(trials), _point)
+
+
+def front(candidates: Iterable[T], point: Callable[[T], tuple[float, float]]) -> list[T]:
+    """Return the candidates that no other beats: validation accuracy up, training accuracy down.
+
+    Equal points all stay, in their order; sorted by validation accuracy, highest first.
+
+    Args:
+        candidates: Trials, checkpoints, or whatever has both accuracies.
+        point: Tells validation and training accuracy of one.
+    """
+    unbeaten: list[T] = []
+    for candidate in sorted(candidates, key=lambda c: (-point(c)[0], point(c)[1])):
+        own = point(candidate)
+        if not unbeaten or own[1] < point(unbeaten[-1])[1] or own == point(unbeaten[-1]):
+            unbeaten.append(candidate)
+    return unbeaten
 
 
 def recipe_trials(study: Study) -> dict[str, FrozenTrial]:

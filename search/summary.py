@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import platform
 from collections import Counter
 from collections.abc import Iterable
+from contextlib import suppress
 from importlib.metadata import version
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from search.account import account
@@ -28,29 +31,11 @@ VERSIONS = ("frostline", "optuna", "torch", "transformers", "datasets", "scikit-
 def summarise(study: Study, spec: StudySpec) -> dict[str, Any]:
     """Collect all that a report says about a study; what ``report.json`` holds.
 
-    Returns:
-        study, seed: The study's name and its sampler's seed.
-        metric: By which every accuracy below is measured, reported ones excepted.
-        goal: ``validation_accuracy`` (at least), ``training_accuracy`` (below), ``met``, ``trial`` (its number).
-        best: Row of the best feasible complete trial, with its whole ``config``; null if there is none.
-        nearest: Likewise, of the complete trial that misses the goal by the fewest points in all.
-        pareto: Rows of the complete trials that none beats in both accuracies, best validation first.
-        recipes: One each: ``recipe``, ``story``, ``reported``, ``trial`` (its row, or null if it never ran) and
-            ``capped_at``, the epochs that the study allowed it, if fewer than its own.
-        confirmation: What became of the finalists on fresh seeds and on the test split, see
-            ``search.finalists.outcome``; null if nobody has confirmed the study.
-        counts: ``finished`` = ``complete`` + ``pruned`` + ``failed``; ``feasible`` of the complete ones;
-            ``repeated`` failures; ``running``, ``waiting``; ``pruned_by_reason``, ``failed_by_reason``.
-        cost: ``wall_seconds`` over all starts, ``cache_bytes``; ``trial_seconds``, ``tokens`` of all trials;
-            ``account``, see there.
-        encoder: ``name``, ``revision`` (the commit of a hub model) and ``sha256``.
-        data: What was found in the texts, see ``trainers.data.describe_data``; null before they were read.
-        versions: Of the software that wrote the report.
-        trials: A row for every trial: ``number``, ``state``, ``feasible``, ``value``, ``settings`` and what is
-            listed in ``NOTED``; null is what the study does not know. Accuracies are shares of one; ``gap`` is
-            training - validation accuracy.
+    ``search/report.schema.json`` describes every key. Accuracies are shares of one, by the study's metric.
     """
     from search import results
+    from search.checkpoints import checkpoints, floor_of, growth, pareto_front
+    from search.importance import importances
 
     trials = study.get_trials(deepcopy=False)
     complete = [_row(t) for t in results.complete(trials)]
@@ -63,6 +48,8 @@ def summarise(study: Study, spec: StudySpec) -> dict[str, Any]:
     nearest = min(complete, key=lambda r: sum(max(0.0, m) for m in shortfall(r, goal)), default=None)
     rows = [_row(t) for t in trials]
     attributes = study.user_attrs
+    evaluated = checkpoints(trials, ceiling=spec.score.ceiling)
+    floor = floor_of(attributes.get("data"), spec.score.metric)
     return {
         "study": spec.name,
         "seed": spec.seed,
@@ -71,6 +58,10 @@ def summarise(study: Study, spec: StudySpec) -> dict[str, Any]:
         "best": best and _row(best) | {"config": best.user_attrs.get("config")},
         "nearest": nearest and nearest | {"config": trials[nearest["number"]].user_attrs.get("config")},
         "pareto": [_row(t) for t in results.pareto_front(trials)],
+        "checkpoints": evaluated,
+        "checkpoint_front": pareto_front(evaluated),
+        "hypervolume": growth(trials, evaluated, floor=floor),
+        "importances": importances(trials),
         "recipes": _recipes(study, trials),
         "confirmation": results.confirmation_of(study),
         "counts": count(trials),
@@ -87,6 +78,8 @@ def summarise(study: Study, spec: StudySpec) -> dict[str, Any]:
             "sha256": attributes.get("encoder_sha256"),
         },
         "data": attributes.get("data"),
+        "spec": spec.model_dump(mode="json", exclude={"cache"}),
+        "machine": {"system": platform.platform(), "processor": _processor(), "cores": os.cpu_count()},
         "versions": {"python": platform.python_version()} | {name: version(name) for name in VERSIONS},
         "trials": rows,
     }
@@ -196,6 +189,15 @@ def _recipes(study: Study, trials: list[FrozenTrial]) -> list[dict[str, Any]]:
         entry = {"recipe": name, "story": recipe.story, "reported": reported, "capped_at": capped_at}
         entries.append(entry | {"trial": _row(trial) if trial else None})
     return entries
+
+
+def _processor() -> str:
+    """Name the processor; Linux keeps its name where ``platform`` does not look."""
+    with suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
 
 
 def _kind(trial: FrozenTrial) -> str:

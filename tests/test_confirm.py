@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
+from jsonschema import Draft202012Validator
 
 import search.confirm
 from search.confirm import main
@@ -15,6 +16,9 @@ from search.results import CONFIRMATION, confirmation_of
 from search.run import main as run
 from search.spec import load_spec
 from search.storage import open_study
+from trainers.errors import FitError
+
+SCHEMA = json.loads((Path(search.confirm.__file__).parent / "report.schema.json").read_text())
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("tiny_reviews")]
 
@@ -59,7 +63,9 @@ def test_finalists_and_recipes_are_fitted_tested_and_told(study, capsys):
     assert "[6/6]" in output
     assert "Confirmed on 2 fresh seeds and 20 test texts" in output
     assert f"Winner: {found['winner']}, by the highest mean score on fresh seeds" in output
-    assert json.loads((study.parent / "tiny" / "report.json").read_text())["confirmation"] == found
+    report = json.loads((study.parent / "tiny" / "report.json").read_text())
+    assert report["confirmation"] == found
+    Draft202012Validator(SCHEMA).validate(report)
 
 
 def test_a_fit_of_the_searchs_own_seed_would_give_the_searchs_figures(study, monkeypatch):
@@ -167,6 +173,23 @@ def test_trials_that_ended_since_are_told(study, capsys):
     assert confirm(study, "--finalists", 1, "--seeds", 1) == 0
     assert run(["--study", str(study), "--trials", "5", "--workers", "1"]) == 0
     assert "1 trial has ended since; confirm again" in capsys.readouterr().out
+
+
+def test_a_failed_fit_is_told_and_reported(study, monkeypatch, capsys):
+    figures_of = search.processes.figures_of
+
+    def fails_when_tested(config, features, *, test=False):
+        if test:
+            raise FitError("diverged: training loss nan")
+        return figures_of(config, features)
+
+    monkeypatch.setattr("search.processes.figures_of", fails_when_tested)
+    assert confirm(study, "--finalists", 1, "--seeds", 2) == 0
+    assert "failed: diverged: training loss nan" in capsys.readouterr().out
+    report = json.loads((study.parent / "tiny" / "report.json").read_text())
+    Draft202012Validator(SCHEMA).validate(report)
+    assert [row["test"] for row in report["confirmation"]["finalists"]] == [None] * 3
+    assert (study.parent / "tiny" / "report.html").stat().st_size > 1000
 
 
 def test_the_outcome_is_no_user_attribute(study):

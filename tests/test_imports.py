@@ -31,8 +31,11 @@ LAYERS = {
         "recipes interrupts account credentials evidence",
         "spec processes database",
         "space pruning results storage sizes baseline lease",
+        "checkpoints importance",
         "summary finalists",
-        "picture live notes page template confirmed",
+        "picture live notes page template palette verdict confirmed",
+        "figures comparisons",
+        "html",
         "preparation report objective",
         "export dashboard",
         "workers",
@@ -60,6 +63,7 @@ HEAVY = (
     "matplotlib",
     "sqlalchemy",
     "plotly",
+    "jinja2",
     "psutil",
 )
 

@@ -1,81 +1,25 @@
 import json
+import re
 import subprocess
 import sys
+import time
+from importlib.resources import files
 from io import StringIO
 from pathlib import Path
 
-import optuna
 import pytest
+from jsonschema import Draft202012Validator
 from optuna.trial import TrialState
 from rich.console import Console
+from toys import CONFIRMATION, add, fill, make_spec, make_study
 
+from search.lease import Lease
 from search.picture import write_pareto_picture
 from search.report import command_options, main, print_report, write_report
-from search.spec import StudySpec, load_spec
+from search.spec import load_spec
 from search.storage import open_study
 from search.summary import count, describe_counts, duration, percent, rate, summarise
 from trainers.errors import CONTROL, InputError
-
-DISTRIBUTIONS = {
-    "freeze_depth": optuna.distributions.IntDistribution(0, 6),
-    "dropout": optuna.distributions.FloatDistribution(0.0, 0.9),
-    "head_width": optuna.distributions.IntDistribution(1, 65536),
-    "learning_rate": optuna.distributions.FloatDistribution(1e-7, 1.0, log=True),
-    "patience": optuna.distributions.IntDistribution(1, 20),
-}
-
-
-def make_spec(**changes):
-    table = {
-        "name": "toy",
-        "seed": 3,
-        "data": {"source": "imdb", "validation": 100, "test": 100},
-        "fit": {
-            "freeze_depth": {"low": 2, "high": 6},
-            "dropout": {"low": 0.0, "high": 0.6},
-            "head_width": [32, 64, 128],
-            "learning_rate": {"low": 1e-5, "high": 1e-3, "log": True},
-            "patience": {"low": 1, "high": 5},
-        },
-    }
-    return StudySpec.model_validate(table | changes)
-
-
-def add(study, training=None, validation=None, *, state=TrialState.COMPLETE, reason="patience", **attrs):
-    params = {"freeze_depth": 4, "dropout": 0.312, "head_width": 128, "learning_rate": 4.12e-5, "patience": 3}
-    attributes = {"reason": reason, "config": params}
-    constraints = {}
-    if training is not None:
-        attributes |= {
-            "training_accuracy": training,
-            "validation_accuracy": validation,
-            "gap": training - validation,
-            "training_exact": state == TrialState.COMPLETE,
-            "best_epoch": 2.0,
-            "epochs": 2.5,
-            "seconds": 64.4,
-            "tokens": 1000,
-        }
-        constraints = {"training_accuracy_over_ceiling": training - 0.92}
-    attributes |= attrs
-    if state in (TrialState.RUNNING, TrialState.WAITING) or training is None:
-        value = None
-    else:
-        value = validation - max(0.0, training - 0.92)
-    study.add_trial(
-        optuna.trial.create_trial(
-            state=state,
-            value=value,
-            params={} if state == TrialState.WAITING else params,
-            distributions={} if state == TrialState.WAITING else DISTRIBUTIONS,
-            user_attrs=attributes,
-            constraints=constraints,
-        )
-    )
-
-
-def make_study():
-    return optuna.create_study(direction="maximize", study_name="toy")
 
 
 @pytest.fixture
@@ -282,7 +226,7 @@ def test_options_leave_out_a_storage_that_the_environment_gives():
 
 
 def test_report_json_holds_the_summary(study, tmp_path):
-    write_report(study, make_spec(), tmp_path / "new" / "report.json")
+    write_report(summarise(study, make_spec()), tmp_path / "new" / "report.json")
     report = json.loads((tmp_path / "new" / "report.json").read_text())
     assert report == summarise(study, make_spec())
     assert report["seed"] == 3
@@ -294,7 +238,7 @@ def test_report_json_holds_the_summary(study, tmp_path):
 def test_an_unwritable_report_states_rule_value_and_remedy(study, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError) as caught:
-        write_report(study, make_spec(), tmp_path / "file" / "report.json")
+        write_report(summarise(study, make_spec()), tmp_path / "file" / "report.json")
     assert str(caught.value) == (
         f"{tmp_path}/file/report.json must be writable, got: File exists; free space or change the "
         f"permissions of {tmp_path}/file"
@@ -348,7 +292,8 @@ def test_the_command_prints_a_study_and_renews_its_files(study, tmp_path, capsys
     output = capsys.readouterr().out
     assert "met by trial 1: validation 86.00 %" in flat(output)
     assert f"python -m search.dashboard --study {path}" in output
-    assert {"report.json", "pareto.png"} < {file.name for file in (tmp_path / "toy").iterdir()}
+    assert output.endswith(f"\nThe whole report: {tmp_path}/toy/report.html\n")
+    assert {"report.json", "report.html", "pareto.png"} < {file.name for file in (tmp_path / "toy").iterdir()}
 
 
 def test_the_command_says_that_a_study_has_no_trials(tmp_path, capsys):
@@ -380,3 +325,118 @@ def test_a_terminal_finds_nothing_to_obey_in_a_studys_texts(tmp_path):
     assert CONTROL.search(text.replace("\n", "")) is None
     write_pareto_picture(summarise(study, make_spec()), tmp_path / "pareto.png")
     assert (tmp_path / "pareto.png").read_bytes().startswith(b"\x89PNG")
+
+
+SCHEMA = json.loads(files("search").joinpath("report.schema.json").read_text())
+
+
+def with_trial(study, **attrs):
+    add(study, **attrs)
+    return study
+
+
+@pytest.mark.parametrize(
+    "study",
+    [
+        make_study(),
+        fill(make_study()),
+        with_trial(make_study(), state=TrialState.RUNNING),
+        with_trial(fill(make_study()), state=TrialState.WAITING),
+    ],
+    ids=["empty", "finished", "running", "waiting"],
+)
+@pytest.mark.parametrize("confirmation", [None, CONFIRMATION], ids=["unconfirmed", "confirmed"])
+def test_a_summary_is_as_its_schema_says(study, confirmation):
+    summary = json.loads(json.dumps(summarise(study, make_spec())), parse_constant=pytest.fail)
+    Draft202012Validator(SCHEMA).validate(summary | {"confirmation": confirmation})
+
+
+def test_the_summary_of_a_search_is_as_its_schema_says(finished_study):
+    path, _ = finished_study
+    report = json.loads((path.parent / "tiny" / "report.json").read_text())
+    Draft202012Validator(SCHEMA).validate(report)
+    assert report["checkpoints"]
+    assert report["data"]["findings"] is not None
+
+
+def test_the_schema_describes_every_key():
+    Draft202012Validator.check_schema(SCHEMA)
+    undescribed = []
+
+    def walk(node, path):
+        for name, child in (node.get("properties") or {}).items():
+            by_split = set(node["properties"]) == {"train", "validation", "test"}
+            if "description" not in child and not by_split:
+                undescribed.append(f"{path}.{name}")
+        for name, child in node.items():
+            if isinstance(child, dict):
+                walk(child, f"{path}.{name}")
+
+    walk(SCHEMA, "")
+    assert undescribed == []
+
+
+def test_confirmation_is_handed_on():
+    study = make_study()
+    study._storage.set_study_system_attr(study._study_id, "frostline:confirmation", CONFIRMATION)
+    assert summarise(study, make_spec())["confirmation"] == CONFIRMATION
+
+
+def test_the_outlook_is_printed(study):
+    expected = "Whether more trials would still pay cannot be told before 20 have finished; 6 have."
+    assert expected in flat(text_of(study))
+
+
+def test_following_needs_a_whole_second(capsys):
+    assert main(["--follow", "0"]) == 2
+    expected = "error: --follow must be at least 1 second, got 0; raise it or leave it out\n"
+    assert capsys.readouterr().err == expected
+
+
+@pytest.fixture
+def stored(tmp_path):
+    """The TOML file of a filled study, and the study in its database."""
+    path = tmp_path / "toy.toml"
+    path.write_text(TOML)
+    return path, fill(open_study(load_spec(path), path, create=True))
+
+
+def refreshes(folder):
+    return re.findall(r'http-equiv="refresh" content="(\d+)"', (folder / "report.html").read_text())
+
+
+def test_following_ends_with_the_search_and_leaves_a_page_that_stays(stored, capsys, monkeypatch):
+    path, study = stored
+    seen = []
+    with Lease(study) as lease:
+
+        def sleep(seconds):
+            seen.append((seconds, refreshes(path.parent / "toy")))
+            if len(seen) == 2:
+                lease.__exit__()
+
+        monkeypatch.setattr(time, "sleep", sleep)
+        assert main(["--study", str(path), "--follow", "7"]) == 0
+    assert seen == [(7, ["7"]), (7, ["7"])]
+    assert refreshes(path.parent / "toy") == []
+    renewed = f"{path.parent}/toy/report.html renewed; again in 7 s (Ctrl-C ends it)\n"
+    assert capsys.readouterr().out.startswith(2 * renewed + "\nStudy toy")
+
+
+def test_following_a_study_that_nobody_searches_writes_once(stored, capsys):
+    path, _ = stored
+    assert main(["--study", str(path), "--follow", "7"]) == 0
+    assert "renewed" not in capsys.readouterr().out
+
+
+def test_ctrl_c_ends_following_and_leaves_a_page_that_stays(stored, capsys, monkeypatch):
+    path, study = stored
+
+    def interrupt(_):
+        raise KeyboardInterrupt
+
+    with Lease(study):
+        monkeypatch.setattr(time, "sleep", interrupt)
+        assert main(["--study", str(path), "--follow", "7"]) == 0
+    assert refreshes(path.parent / "toy") == []
+    assert "Stopped.\n\nStudy toy" in capsys.readouterr().out

@@ -30,6 +30,7 @@ from sqlalchemy.exc import (
     InterfaceError,
     NoSuchModuleError,
     OperationalError,
+    PendingRollbackError,
     SQLAlchemyError,
 )
 from sqlalchemy.orm import Session
@@ -305,6 +306,10 @@ def driver_words(error: BaseException) -> str:
 def _passing(error: Exception) -> SQLAlchemyError | None:
     """Return what the driver met if it may pass."""
     cause = error.__cause__ if isinstance(error, StorageInternalError) else error
+    if isinstance(
+        cause, PendingRollbackError
+    ):  # Optuna asked again in the transaction that had just been lost
+        cause = cause.__context__
     if not isinstance(cause, DBAPIError):
         return None
     if isinstance(cause.orig, sqlite3.Error):

@@ -9,7 +9,9 @@ import optuna
 import pytest
 from faults import Faults
 from optuna.trial import TrialState
-from sqlalchemy import event
+from sqlalchemy import create_engine, event, text
+from sqlalchemy.engine import make_url
+from sqlalchemy.pool import NullPool
 
 import search.database
 from search.database import Database, DatabaseAwayError, connect
@@ -86,7 +88,8 @@ def work(study):
 
 def content(study):
     """All that a study holds, times apart, read by somebody else."""
-    trials = study_in(str(database_in(study).engine.url)).trials
+    url = database_in(study).engine.url.render_as_string(hide_password=False)
+    trials = study_in(url).trials
     parts = ("number", "state", "values", "params", "user_attrs", "system_attrs", "intermediate_values")
     return study.user_attrs, [{p: getattr(t, p) for p in parts} for t in trials]
 
@@ -300,6 +303,49 @@ def test_postgresql_that_goes_away_and_comes_back_changes_nothing(
     assert seen == expected
     assert told[0].startswith("the study's database does not answer (")
     assert "winter" not in "".join(told)
+
+
+class LostConnections:
+    """Ends the server's side of a connection, just before a statement is sent over it."""
+
+    def __init__(self, database, url):
+        self.at = None
+        self.num_statements = 0
+        self._killer = create_engine(make_url(url).set(drivername="postgresql+psycopg"), poolclass=NullPool)
+        event.listen(database.engine, "before_cursor_execute", self.before)
+
+    def before(self, connection, *_):
+        if self.num_statements == self.at:
+            pid = connection.connection.dbapi_connection.info.backend_pid
+            with self._killer.connect() as killer:
+                killer.execute(text("SELECT pg_terminate_backend(:pid, 5000)"), {"pid": pid})
+        self.num_statements += 1
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("no_pauses")
+def test_postgresql_connection_lost_at_any_statement_changes_nothing(postgres_url):
+    database = connect(postgres_url)
+    lost = LostConnections(database, postgres_url)
+
+    def done_anew(at):
+        optuna.create_study(storage=database, study_name="toy", direction="maximize")
+        database.is_patient = True
+        sampler = optuna.samplers.RandomSampler(seed=0)
+        study = optuna.load_study(storage=database, study_name="toy", sampler=sampler)
+        lost.at, lost.num_statements = at, 0
+        work(study)
+        num_statements, lost.at = lost.num_statements, None
+        found = content(study)
+        optuna.delete_study(storage=database, study_name="toy")
+        return num_statements, found
+
+    num_statements, expected = done_anew(None)
+    assert num_statements > 50
+    for position in range(num_statements):
+        seen, found = done_anew(position)
+        assert seen > position
+        assert found == expected, f"statement {position}"
 
 
 def test_plain_postgresql_url_takes_psycopg_3(monkeypatch):

@@ -12,9 +12,10 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from trainers.config import EncoderConfig
-from trainers.encoder import PACKAGED_SHA256, encoder_fingerprint, load_encoder, pool
+from trainers.encoder import PACKAGED_SHA256, encoder_fingerprint, load_encoder
 from trainers.errors import InputError
 from trainers.families import set_dropout
+from trainers.modeling_frostline import pool
 
 
 @pytest.fixture

@@ -31,12 +31,13 @@ from transformers import (
 
 from trainers.config import EncoderConfig
 from trainers.data import encode
-from trainers.encoder import load_encoder, pool
+from trainers.encoder import load_encoder
 from trainers.errors import InputError
 from trainers.families import SUPPORTED, run
 from trainers.features import Features, build_features
 from trainers.fit import fit
 from trainers.model import assemble, load, save
+from trainers.modeling_frostline import pool
 from trainers.network import Network
 
 NUM_LAYERS = 3

@@ -14,9 +14,10 @@ import transformers
 
 import trainers.features
 from trainers.config import EncoderConfig
-from trainers.encoder import load_encoder, pool
+from trainers.encoder import load_encoder
 from trainers.errors import InputError
 from trainers.features import Features, build_features, default_cache_directory, padding_mask
+from trainers.modeling_frostline import pool
 
 DEPTHS = (1, 2, 3)
 PLENTY = 2**30

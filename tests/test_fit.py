@@ -11,13 +11,13 @@ from torch.nn import functional as F
 import trainers.fit
 from trainers.batching import shuffled_batches
 from trainers.data import load_splits
-from trainers.encoder import load_encoder, pool
+from trainers.encoder import load_encoder
 from trainers.errors import FitError, InputError
 from trainers.features import Features, build_features
 from trainers.fit import Network, fit
-from trainers.head import Head
 from trainers.metrics import balanced_weights, confusion, cross_entropy, measure
 from trainers.model import weights_sha256
+from trainers.modeling_frostline import Head, pool
 
 DEPTHS = (0, 1, 2, 3)
 STEPS_PER_EPOCH = 6

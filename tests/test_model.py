@@ -1,18 +1,20 @@
 import json
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from torch.nn import functional as F
-from transformers import AutoModelForSequenceClassification, AutoTokenizer
+from transformers import AutoModelForSequenceClassification, AutoTokenizer, pipeline
 
 from trainers.data import encode
 from trainers.errors import InputError
 from trainers.features import Features
 from trainers.fit import fit
-from trainers.model import Classifier, assemble, class_names, load, save, weights_sha256
+from trainers.model import CODE, Classifier, assemble, class_names, load, save, weights_sha256
 from trainers.model_files import write_checksums
 
 TEXTS = ["the film was good and warm", "a dull story", "", "it was a very very very boring plot of the actor"]
@@ -100,7 +102,7 @@ def test_transformers_loads_a_saved_model(saved, classifier):
 
 def test_weights_are_saved_as_safetensors_alone(saved):
     assert (saved / "model.safetensors").is_file()
-    assert not [path for path in saved.iterdir() if path.suffix in {".bin", ".pt", ".pkl", ".py"}]
+    assert not [path for path in saved.iterdir() if path.suffix in {".bin", ".pt", ".pkl"}]
 
 
 def test_probabilities_sum_to_one_and_keep_the_order_of_the_texts(classifier):
@@ -341,3 +343,116 @@ def test_a_label_that_a_terminal_would_obey_is_escaped(saved, capsys):
     assert main([str(saved), "good\x1b]0;title\x07 \u202efilm"]) == 0
     label, _, text = capsys.readouterr().out.rstrip("\n").split("\t")
     assert (label, text) == ("\\x1b[2Jgone", "good\\x1b]0;title\\x07 \\u202efilm")
+
+
+def test_a_saved_model_brings_the_file_that_runs_it_elsewhere(saved):
+    config = json.loads((saved / "config.json").read_text())
+    assert (saved / "modeling_frostline.py").read_bytes() == CODE.read_bytes()
+    assert config["auto_map"] == {
+        "AutoConfig": "modeling_frostline.FrostlineConfig",
+        "AutoModelForSequenceClassification": "modeling_frostline.FrostlineForSequenceClassification",
+    }
+
+
+def test_a_saved_model_names_no_path_of_the_machine(saved, tiny_encoder_dir):
+    assert str(tiny_encoder_dir) not in (saved / "config.json").read_text()
+
+
+def test_code_that_is_not_ours_is_refused_even_with_new_checksums(saved, tmp_path, hostile_module):
+    (saved / "modeling_frostline.py").write_text(hostile_module(tmp_path / "ran"))
+    write_checksums(saved)
+    assert failure(saved) == (
+        f"the fine-tuned model must bring no code of its own, but {saved / 'modeling_frostline.py'} is not the "
+        "modeling_frostline.py of this version of Frostline; export the model again, or load it with the version that "
+        "saved it"
+    )
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize(
+    "name", ["other--modeling_frostline.Model", "hostile.Model", "modeling_frostline.os.x", 1]
+)
+def test_only_classes_of_our_own_file_may_be_named(saved, name):
+    set_config(saved, auto_map={"AutoModelForSequenceClassification": name})
+    assert "config.json has auto_map, which names some" in failure(saved)
+
+
+def test_a_tokenizer_that_names_code_is_refused(saved):
+    path = saved / "tokenizer_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"auto_map": {"AutoTokenizer": ["a.B", None]}}))
+    write_checksums(saved)
+    assert "tokenizer_config.json has auto_map, which names some" in failure(saved)
+
+
+def test_the_copy_of_our_file_is_never_run(saved, monkeypatch):
+    def refuse(*_args, **_kwargs):
+        raise AssertionError("code of the directory was loaded")
+
+    monkeypatch.setattr("transformers.dynamic_module_utils.get_cached_module_file", refuse)
+    assert load(saved).model.__class__.__module__ == "trainers.modeling_frostline"
+
+
+def test_an_edited_card_is_no_damage(saved):
+    (saved / "README.md").write_text("# A model")
+    write_checksums(saved)
+    (saved / "README.md").write_text("# My model")
+    assert load(saved).predict(["good"])
+
+
+ELSEWHERE = """
+import json, sys
+for name in ("trainers", "search"):
+    sys.modules[name] = None
+import torch
+torch.set_num_threads(1)
+from transformers import AutoModelForSequenceClassification, AutoTokenizer, pipeline
+folder, texts = sys.argv[1], json.loads(sys.argv[2])
+classify = pipeline("text-classification", model=folder, trust_remote_code=True)
+said = classify(texts, top_k=None)
+model = AutoModelForSequenceClassification.from_pretrained(folder, trust_remote_code=True)
+tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=True)
+with torch.no_grad():
+    logits = [model(**tokenizer(text, return_tensors="pt")).logits[0].tolist() for text in texts]
+print(json.dumps({"said": said, "logits": logits, "class": type(model).__module__}))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("head_tokens", [6, None])
+def test_where_our_package_is_missing_the_shipped_file_gives_the_same_logits_to_the_bit(
+    fitted, tmp_path, head_tokens
+):
+    classifier = fitted(2, data={"head_tokens": head_tokens})[2]
+    save(classifier, tmp_path / "model")
+    texts = [*TEXTS, "the film was good and " * 60 + "dull"]
+    done = subprocess.run(
+        [sys.executable, "-c", ELSEWHERE, tmp_path / "model", json.dumps(texts)],
+        cwd=tmp_path,
+        env={"PATH": "/usr/bin:/bin", "HF_HOME": str(tmp_path / "hub"), "HF_HUB_OFFLINE": "1"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    there = json.loads(done.stdout)
+    assert there["class"].startswith("transformers_modules.")
+    tokenizer = classifier.tokenizer
+    with torch.no_grad():
+        here = [classifier.model(**tokenizer(text, return_tensors="pt")).logits[0].tolist() for text in texts]
+    assert there["logits"] == here
+    probabilities = classifier.predict_proba(texts)
+    for row, said in zip(probabilities, there["said"], strict=True):
+        assert {entry["label"]: entry["score"] for entry in said} == pytest.approx(
+            dict(zip(NAMES, map(float, row), strict=True)), abs=1e-6
+        )
+
+
+def test_the_pipeline_of_transformers_cuts_long_texts_as_we_do(saved, classifier):
+    classify = pipeline("text-classification", model=str(saved))
+    texts = [*TEXTS, "good " * 20 + "the film was dull " * 80, "a " * 500 + "superb"]
+    for text, (expected, said) in zip(
+        texts, zip(classifier.predict(texts), classify(texts, batch_size=3), strict=True), strict=True
+    ):
+        assert said == {
+            "label": expected.label,
+            "score": pytest.approx(expected.probability, abs=1e-6),
+        }, text

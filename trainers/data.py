@@ -177,16 +177,33 @@ def pack(rows: Sequence[Sequence[int]]) -> tuple[npt.NDArray[np.int32], npt.NDAr
     return ids_S, offsets_N1
 
 
+def cut_points(
+    tokenizer: PreTrainedTokenizerBase, *, max_length: int, head_tokens: int | None
+) -> tuple[int, int]:
+    """Return how many tokens of a long text are kept from its start and from its end, special tokens not counted."""
+    prefix, suffix = special_tokens(tokenizer)
+    room = max_length - len(prefix) - len(suffix)
+    head = room if head_tokens is None else min(head_tokens, room)
+    return head, room - head
+
+
+def special_tokens(tokenizer: PreTrainedTokenizerBase) -> tuple[list[int], list[int]]:
+    """Return the ids that the tokenizer puts before and after a text."""
+    bare = tokenizer("a", add_special_tokens=False)["input_ids"]
+    wrapped = tokenizer("a")["input_ids"]
+    start = next(i for i in range(len(wrapped)) if wrapped[i : i + len(bare)] == bare)
+    return wrapped[:start], wrapped[start + len(bare) :]
+
+
 def _encode(
     texts: Sequence[str], tokenizer: PreTrainedTokenizerBase, *, max_length: int, head_tokens: int | None
 ) -> tuple[list[list[int]], npt.NDArray[np.int64]]:
     """Tokenise as ``encode`` does; returns the rows, and the length of each before it was cut."""
     if not texts:
         return [], np.empty(0, dtype=np.int64)
-    prefix, suffix = _special_tokens(tokenizer)
-    room = max_length - len(prefix) - len(suffix)
-    head = room if head_tokens is None else min(head_tokens, room)
-    tail = room - head
+    prefix, suffix = special_tokens(tokenizer)
+    head, tail = cut_points(tokenizer, max_length=max_length, head_tokens=head_tokens)
+    room = head + tail
     encoded = tokenizer(list(texts), add_special_tokens=False, return_attention_mask=False, verbose=False)
     rows = encoded["input_ids"]
     lengths_N = np.array([len(ids) for ids in rows]) + len(prefix) + len(suffix)
@@ -247,11 +264,3 @@ def _cut_texts(splits: Sequence[Split], config: DataConfig) -> list[Finding]:
         return [Finding("long texts", message, "note", count=num_cut)]
     message += "; raise it, or set data.head_tokens to keep each text's end, too"
     return [Finding("long texts", message, "warning", count=num_cut)]
-
-
-def _special_tokens(tokenizer: PreTrainedTokenizerBase) -> tuple[list[int], list[int]]:
-    """Return the ids that the tokenizer puts before and after a text."""
-    bare = tokenizer("a", add_special_tokens=False)["input_ids"]
-    wrapped = tokenizer("a")["input_ids"]
-    start = next(i for i in range(len(wrapped)) if wrapped[i : i + len(bare)] == bare)
-    return wrapped[:start], wrapped[start + len(bare) :]

@@ -1,6 +1,6 @@
 """A pre-trained encoder that can be cut in two: frozen prefix | trainable rest.
 
-Shapes: B texts, T tokens of the longest one, D hidden size.
+Shapes: N texts, D hidden size.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from trainers.config import PACKAGED_ENCODER, Device, EncoderConfig
 from trainers.errors import InputError
@@ -153,29 +153,6 @@ def encoder_fingerprint(config: EncoderConfig) -> str:
     return fingerprint(digests(_locate(config)))
 
 
-def pool(
-    hidden_BTD: Tensor, mask_BT: Tensor | None, *, pooling: str, pooler: nn.Module | None = None
-) -> Tensor:
-    """Reduce token vectors to one vector a text, pooled_BD; padding does not count.
-
-    Args:
-        hidden_BTD: What the last layer gives.
-        mask_BT: True where there is a token; None if nothing is padded.
-        pooling: One of ``config.Pooling``.
-        pooler: The encoder's own, for ``model``.
-    """
-    if pooling == "model":
-        assert pooler is not None  # noqa: S101
-        pooled_BD: Tensor = pooler(hidden_BTD)
-        return pooled_BD
-    if pooling == "cls":
-        return hidden_BTD[:, 0]
-    if mask_BT is None:
-        return hidden_BTD.mean(dim=1)
-    weight_BT1 = mask_BT[..., None].to(hidden_BTD.dtype)
-    return (hidden_BTD * weight_BT1).sum(dim=1) / weight_BT1.sum(dim=1)
-
-
 def _locate(config: EncoderConfig) -> Path:
     """Return the folder that holds the model's files, fetching a hub model if it is not on disk yet."""
     if config.name == PACKAGED_ENCODER:
@@ -233,7 +210,9 @@ def _fetch(config: EncoderConfig) -> Path:
         ) from error
 
 
-def load_checked(model_class: Any, folder: Path, *, what: str, unused: str = "", **options: Any) -> Any:
+def load_checked(
+    model_class: Any, folder: Path, *, what: str, unused: str = "", code: Path | None = None, **options: Any
+) -> Any:
     """Load a transformers model from safetensors, and check that nothing of it is missing or not finite.
 
     Args:
@@ -241,12 +220,13 @@ def load_checked(model_class: Any, folder: Path, *, what: str, unused: str = "",
         folder: Of the model.
         what: How errors call the model.
         unused: Prefix of tensors that may be missing, since nothing uses them.
+        code: See ``check_files``.
         **options: For ``from_pretrained``.
 
     Raises:
         InputError: The model is missing or damaged.
     """
-    check_files(folder, what=what)
+    check_files(folder, what=what, code=code)
     try:
         with quiet_transformers():
             model, loading = model_class.from_pretrained(

@@ -36,9 +36,10 @@ from trainers.batching import Rows, sorted_batches
 from trainers.config import Device, TrainConfig
 from trainers.data import Split, Splits
 from trainers.device import moved, resident
-from trainers.encoder import Encoder, pool
+from trainers.encoder import Encoder
 from trainers.errors import InputError
 from trainers.families import POOLER, run
+from trainers.modeling_frostline import pool
 
 FORMAT = 1
 _KEY = re.compile(r"[0-9a-f]{32}")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,112 +16,35 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
 from transformers import (
     AutoConfig,
-    AutoModel,
     AutoModelForSequenceClassification,
-    PretrainedConfig,
-    PreTrainedModel,
     PreTrainedTokenizerBase,
 )
-from transformers.modeling_outputs import SequenceClassifierOutput
+from transformers.tokenization_utils_base import VERY_LARGE_INTEGER
 
+from trainers import modeling_frostline
 from trainers.batching import sorted_batches
 from trainers.cleaning import mend
 from trainers.config import Device, TrainConfig
-from trainers.data import encode
+from trainers.data import cut_points, encode, special_tokens
 from trainers.encoder import (
     Encoder,
     check_vocabulary,
     load_checked,
     load_tokenizer,
-    pool,
     quiet_transformers,
 )
 from trainers.errors import InputError
-from trainers.families import POOLER
 from trainers.fit import FitResult
-from trainers.head import Head
 from trainers.model_files import check_files, verify_checksums, write_checksums
+from trainers.modeling_frostline import FrostlineConfig, FrostlineForSequenceClassification
 from trainers.network import Network
 
 BATCH_SIZE = 64
 
-
-class FrostlineConfig(PretrainedConfig):
-    """Configuration of a fine-tuned classifier.
-
-    Attributes:
-        encoder: Configuration of the encoder, with its ``model_type``.
-        pooling: ``mean``, ``cls``, or ``model``: by the encoder's own pooler.
-        head_width: Units of the head's hidden layer.
-        dropout: Rate before and after it.
-        max_tokens: Tokens kept of a text; transformers takes ``max_length`` for itself.
-        head_tokens: Of these, from the text's start; None takes all from there.
-    """
-
-    model_type = "frostline"
-
-    def __init__(
-        self,
-        *,
-        encoder: dict[str, Any] | None = None,
-        pooling: str = "mean",
-        head_width: int = 64,
-        dropout: float = 0.0,
-        max_tokens: int = 128,
-        head_tokens: int | None = None,
-        **kwargs: Any,
-    ) -> None:
-        self.encoder = encoder or {}
-        self.pooling = pooling
-        self.head_width = head_width
-        self.dropout = dropout
-        self.max_tokens = max_tokens
-        self.head_tokens = head_tokens
-        super().__init__(**kwargs)
-
-
-class FrostlineForSequenceClassification(PreTrainedModel):
-    """Encoder, pooling and head in one transformers model."""
-
-    config_class = FrostlineConfig
-    base_model_prefix = "encoder"
-    _supports_sdpa = True
-
-    def __init__(self, config: FrostlineConfig) -> None:
-        super().__init__(config)
-        inner = AutoConfig.for_model(**config.encoder)
-        self.encoder = AutoModel.from_config(inner)
-        self.head = Head(
-            hidden_size=inner.hidden_size,
-            width=config.head_width,
-            num_classes=len(config.id2label or {}),
-            dropout=config.dropout,
-        )
-        self.post_init()  # type: ignore[no-untyped-call]
-
-    def forward(
-        self,
-        input_ids: Tensor,
-        attention_mask: Tensor | None = None,
-        labels: Tensor | None = None,
-        **_: Any,
-    ) -> SequenceClassifierOutput:
-        """Classify padded texts.
-
-        Args:
-            input_ids: ids_BT.
-            attention_mask: 1 where there is a token; None if nothing is padded.
-            labels: Class indices; adds the mean cross-entropy as ``loss``.
-        """
-        hidden_BTD = self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
-        mask_BT = None if attention_mask is None else attention_mask.bool()
-        pooler = getattr(self.encoder, POOLER, None)
-        logits_BC = self.head(pool(hidden_BTD, mask_BT, pooling=self.config.pooling, pooler=pooler))
-        loss = None if labels is None else torch.nn.functional.cross_entropy(logits_BC, labels)
-        return SequenceClassifierOutput(loss=loss, logits=logits_BC)
+CODE = Path(modeling_frostline.__file__)
+"""Copied into saved models, for those who use them without this package."""
 
 
 AutoConfig.register(FrostlineConfig.model_type, FrostlineConfig)
@@ -188,16 +111,22 @@ def assemble(encoder: Encoder, config: TrainConfig, result: FitResult, *, names:
     layers: Any = inner.get_submodule(encoder.anatomy.layers)
     for layer, trained in zip(layers[config.freeze_depth :], network.layers, strict=True):
         layer.load_state_dict(trained.state_dict())
-    described = inner.config.to_dict()
+    described = {**inner.config.to_dict(), "model_type": inner.config.model_type}
+    described.pop("_name_or_path", None)  # a path of this machine
+    tokenizer = copy.deepcopy(encoder.tokenizer)
+    tokenizer.model_max_length = VERY_LARGE_INTEGER  # the model cuts; a tokenizer would take the start alone
+    max_tokens, head_tokens = config.data.max_length, config.data.head_tokens
+    head, _ = cut_points(tokenizer, max_length=max_tokens, head_tokens=head_tokens)
     with torch.random.fork_rng(devices=[]):  # its first weights are random, and replaced at once
         model = FrostlineForSequenceClassification(
             FrostlineConfig(
-                encoder={**described, "model_type": inner.config.model_type},
+                encoder=described,
                 pooling=config.encoder.pooling,
                 head_width=config.head_width,
                 dropout=config.dropout,
-                max_tokens=config.data.max_length,
-                head_tokens=config.data.head_tokens,
+                max_tokens=max_tokens,
+                head_tokens=head_tokens,
+                start_tokens=len(special_tokens(tokenizer)[0]) + head,
                 id2label=dict(enumerate(names)),
                 label2id={name: i for i, name in enumerate(names)},
             )
@@ -205,14 +134,23 @@ def assemble(encoder: Encoder, config: TrainConfig, result: FitResult, *, names:
     model.encoder.load_state_dict(inner.state_dict())
     model.head.load_state_dict(network.head.state_dict())
     model.train(mode=False)
-    return Classifier(model=model, tokenizer=encoder.tokenizer)
+    return Classifier(model=model, tokenizer=tokenizer)
 
 
-def save(classifier: Classifier, folder: Path) -> None:
+def save(
+    classifier: Classifier, folder: Path, *, files: Mapping[str, str] | None = None, onnx: bool = False
+) -> None:
     """Write model and tokenizer so that ``folder`` is at every moment whole: the old one, or the new one.
 
+    Args:
+        classifier: What to save.
+        folder: Where.
+        files: Further texts that belong there, such as a card, by name.
+        onnx: Write the model as ONNX, too.
+
     Raises:
-        InputError: The folder cannot be written, or holds something that is no model.
+        InputError: The folder cannot be written, holds something that is no model, or the model cannot be had as
+            ONNX.
     """
     if folder.is_file() or (
         folder.is_dir() and not (folder / "config.json").is_file() and any(folder.iterdir())
@@ -225,6 +163,12 @@ def save(classifier: Classifier, folder: Path) -> None:
             with quiet_transformers():
                 classifier.model.save_pretrained(fresh)
                 classifier.tokenizer.save_pretrained(fresh)
+            for name, text in (files or {}).items():
+                (fresh / name).write_text(text, encoding="utf-8")
+            if onnx:
+                from trainers.onnx import export_onnx
+
+                export_onnx(classifier.model, fresh / "model.onnx")
             write_checksums(fresh)
             if folder.exists():
                 folder.rename(Path(scratch) / "old")
@@ -250,9 +194,9 @@ def load(folder: str | Path, *, device: Device = "cpu") -> Classifier:
     if not folder.is_dir():
         raise InputError(f"no model directory {folder}; export one with: python -m search.export")
     what = "the fine-tuned model"
-    check_files(folder, what=what)
+    check_files(folder, what=what, code=CODE)
     verify_checksums(folder, what=what)
-    model = load_checked(FrostlineForSequenceClassification, folder, what=what)
+    model = load_checked(FrostlineForSequenceClassification, folder, what=what, code=CODE)
     tokenizer = load_tokenizer(folder, what=what)
     check_vocabulary(model.encoder, tokenizer, what=what)
     return Classifier(model=model.to(device), tokenizer=tokenizer)

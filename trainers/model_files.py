@@ -6,11 +6,13 @@ import hashlib
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 from trainers.errors import InputError
 
 WEIGHTS = "model.safetensors"
 SUMS = "SHA256SUMS"
+CARD = "README.md"
 
 PICKLED = {".bin", ".pt", ".pth", ".ckpt", ".pkl"}
 FINGERPRINTED = {".json", ".txt", ".model", ".safetensors"}
@@ -20,12 +22,14 @@ READ_BY_LIBRARIES = {*PICKLED, *FINGERPRINTED, ".jinja", ".py", ".h5", ".msgpack
 _LINE = re.compile(r"([0-9a-f]{64}) [ *](.+)")
 
 
-def check_files(folder: Path, *, what: str) -> None:
-    """Check that a model is there as safetensors and brings no code.
+def check_files(folder: Path, *, what: str, code: Path | None = None) -> None:
+    """Check that a model is there as safetensors and brings no code, but for a copy of a file that is known.
 
     Args:
         folder: Of the model.
         what: How errors call it.
+        code: The one file of which the folder may hold a copy, and its configuration name classes; None allows
+            none. The copy is never run.
 
     Raises:
         InputError: A file is missing, the weights are a pickle, or transformers is told to run code.
@@ -45,11 +49,18 @@ def check_files(folder: Path, *, what: str) -> None:
             "save_pretrained (safetensors; pickled weights are not read)"
         )
     for name in ("config.json", "tokenizer_config.json"):
-        if "auto_map" in _keys(folder / name):
+        if any(not _names_classes_of(code, entry) for entry in _code_named_by(folder / name)):
             raise InputError(
                 f"{what} must bring no code of its own, but {folder / name} has auto_map, which names some; take a "
                 "model that transformers knows by itself"
             )
+    if code is not None:
+        for path in sorted(folder.rglob("*.py")):
+            if path.name != code.name or path.read_bytes() != code.read_bytes():
+                raise InputError(
+                    f"{what} must bring no code of its own, but {path} is not the {code.name} of this version of "
+                    "Frostline; export the model again, or load it with the version that saved it"
+                )
 
 
 def digests(folder: Path) -> dict[str, str]:
@@ -97,7 +108,7 @@ def verify_checksums(folder: Path, *, what: str) -> None:
             raise InputError(
                 f"{what} must hold {name}, listed in {folder / SUMS}, and does not; copy it again"
             )
-        if sha256_of(path) != expected:
+        if name != CARD and sha256_of(path) != expected:  # a card is there to be edited
             raise InputError(
                 f"{what}: {path} is not as it was saved, its SHA-256 differs from that in {SUMS}; copy or export it "
                 "again"
@@ -111,14 +122,28 @@ def verify_checksums(folder: Path, *, what: str) -> None:
         raise InputError(f"{what}: {folder / added[0]} was added after it was saved; remove the file")
 
 
-def _keys(path: Path) -> set[str]:
-    """Return every key of a JSON file, however deep; none of a file that is missing or damaged."""
-    keys: set[str] = set()
+def _code_named_by(path: Path) -> list[Any]:
+    """Return what stands in a JSON file under any ``auto_map``; nothing of a file that is missing or damaged."""
+    found: list[Any] = []
+
+    def look(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found.extend(value for key, value in pairs if key == "auto_map")
+        return dict(pairs)
+
     try:
-        json.loads(path.read_bytes(), object_pairs_hook=lambda pairs: keys.update(key for key, _ in pairs))
+        json.loads(path.read_bytes(), object_pairs_hook=look)
     except (OSError, ValueError, RecursionError):
-        return set()  # loading it will say what is wrong
-    return keys
+        return []  # loading it will say what is wrong
+    return found
+
+
+def _names_classes_of(code: Path | None, auto_map: Any) -> bool:
+    """Tell whether an ``auto_map`` names classes of that one file beside it alone, and none of another repository."""
+    return (
+        code is not None
+        and isinstance(auto_map, dict)
+        and all(isinstance(v, str) and re.fullmatch(rf"{code.stem}\.\w+", v) for v in auto_map.values())
+    )
 
 
 def _listed(folder: Path, what: str) -> dict[str, str]:

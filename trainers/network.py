@@ -12,10 +12,10 @@ from torch import Tensor, nn
 
 from trainers.config import TrainConfig
 from trainers.device import precision
-from trainers.encoder import Encoder, pool
+from trainers.encoder import Encoder
 from trainers.families import EMBEDDINGS, POOLER, run, set_dropout
 from trainers.features import Batch
-from trainers.head import Head
+from trainers.modeling_frostline import Head, pool
 
 
 class Network(nn.Module):

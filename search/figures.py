@@ -116,6 +116,7 @@ def learning_curves_figure(summary: Row) -> go.Figure:
                 hovertemplate="%{hovertext}<extra></extra>",
             )
     add_ceiling(figure, summary["goal"]["training_accuracy"], axis="y")
+    _show_searched_epochs(figure, summary)
     return figure
 
 
@@ -132,6 +133,7 @@ def gap_figure(summary: Row) -> go.Figure:
     if best:
         own = [r for r in summary["checkpoints"] if r["trial"] == best["number"]]
         add_lines(figure, f"trial {best['number']}", [own] if own else [], gap, color=BEST, width=3)
+    _show_searched_epochs(figure, summary)
     return figure
 
 
@@ -208,6 +210,14 @@ def hypervolume_figure(summary: Row) -> go.Figure:
         figure.add_vrect(*ends, fillcolor=MUTED, opacity=0.12, line_width=0, layer="below")
     figure.update_yaxes(rangemode="tozero")
     return figure
+
+
+def _show_searched_epochs(figure: go.Figure, summary: Row) -> None:
+    """End the axis with the longest trial of the search: a recipe of twenty epochs would press all others together."""
+    searched = {t["number"] for t in summary["trials"] if t["recipe"] is None}
+    ages = [r["epoch"] for r in summary["checkpoints"] if r["trial"] in searched]
+    if ages:
+        figure.update_xaxes(range=[0, 1.04 * max(ages)])
 
 
 def _curves(summary: Row, states: Sequence[str]) -> list[list[Row]]:

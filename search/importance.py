@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable
 from typing import Any
 
@@ -34,13 +33,5 @@ def importances(trials: Iterable[FrozenTrial]) -> dict[str, Any]:
 
     study = optuna.create_study(direction="maximize")  # in memory: get_param_importances wants a whole study
     study.add_trials(scored)
-    with warnings.catch_warnings():
-        # Where too many tie for the best, Optuna warns and calls all settings equal, which says nothing.
-        warnings.simplefilter("error", UserWarning)
-        try:
-            shares = optuna.importance.get_param_importances(study)
-        except UserWarning:
-            return answer | {
-                "missing": f"too many of the {len(scored)} complete trials tie for the best score"
-            }
+    shares = optuna.importance.get_param_importances(study)
     return answer | {"shares": {name: float(share) for name, share in shares.items()}}

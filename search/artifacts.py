@@ -128,8 +128,7 @@ def _report_paths(folder: Path) -> list[Path]:
 
 def _report_files(folder: Path) -> Iterator[_File]:
     for path in _report_paths(folder):
-        content = path.read_bytes()
-        yield _File(path.name, content, lambda content=content: content)
+        yield _File(path.name, path.read_bytes(), path.read_bytes)
 
 
 def _trial_files(trial: FrozenTrial, spec: StudySpec) -> Iterator[_File]:

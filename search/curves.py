@@ -35,6 +35,7 @@ def curve_picture(trial: FrozenTrial, spec: StudySpec) -> bytes:
         axes.grid(color="0.93")
         axes.spines[["top", "right"]].set_visible(False)
         axes.axvline(trial.user_attrs["best_epoch"], color="0.5", linestyle=":", linewidth=1.2)
+        axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
         axes.legend(frameon=False, fontsize="small", loc="center left", bbox_to_anchor=(1, 0.5))
     picture = io.BytesIO()
     figure.savefig(picture, format="png")
@@ -90,7 +91,7 @@ def curves_figure(study: Study, spec: StudySpec) -> go.Figure:
     figure.update_layout(
         template=None,
         title={"text": f"Learning curves: validation {name}", "x": 0.02},
-        xaxis={"title": "epoch", "rangemode": "tozero"},
+        xaxis={"title": "epoch", "type": "log"},  # recipes may be ten times as long as the rest
         yaxis={"title": name, "tickformat": ".1~%"},
         legend={"orientation": "h", "y": -0.25},
         margin={"t": 60, "r": 20},
@@ -138,7 +139,7 @@ def _draw_loss(axes: Axes, trial: FrozenTrial) -> None:
 def _looks(trial: FrozenTrial, *, peeks: bool = False) -> list[dict[str, Any]]:
     """Return a trial's evaluations, with the exact figures where they are known."""
     attrs = trial.user_attrs
-    exact = {k: attrs[k] for k in ("training_accuracy", "validation_accuracy") if k in attrs}
+    exact: dict[str, Any] = {k: attrs[k] for k in ("training_accuracy", "validation_accuracy") if k in attrs}
     return [
         {**e, **exact, "exact": True}
         if trial.state.name == "COMPLETE" and e["epoch"] == attrs["best_epoch"] and not e["peek"]

@@ -15,8 +15,9 @@ from cyclopts import Parameter
 from search.credentials import StorageOption, chosen_url
 from search.curves import curves_figure
 from search.guard import LOOPBACK, WILDCARDS, authority, guard
-from search.notes import OWN_NOTE, pareto_figure, study_note, trial_note
+from search.notes import OWN_NOTE, front_note, pareto_figure, study_note, trial_note
 from trainers.cli import launch
+from trainers.config import METRIC_NAMES
 from trainers.errors import InputError
 
 if TYPE_CHECKING:
@@ -88,6 +89,8 @@ def make_server(study: Study, store: Store, *, host: str, port: int, writable: b
 
     import optuna_dashboard
 
+    from search.shadow import feasible_front
+
     class Server(socketserver.ThreadingMixIn, simple_server.WSGIServer):
         daemon_threads = True
         address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -103,6 +106,7 @@ def make_server(study: Study, store: Store, *, host: str, port: int, writable: b
             f"--host and --port must be an address of this machine and a free port, got {host} and {port} "
             f"({getattr(error, 'strerror', None) or error}); give another, such as --port 0 for any free one"
         ) from error
+    optuna_dashboard._app.get_pareto_front_trials = feasible_front
     app = optuna_dashboard.wsgi(_best_is_feasible(study._storage), artifact_store=store)
     server.set_app(guard(app, host=host, port=server.server_port, writable=writable))
     return server
@@ -148,30 +152,38 @@ def bring_in_step(
     from search.artifacts import keep_artifacts
     from search.shadow import keep_front
 
-    _keep_notes(study, spec, options)
+    _name_objectives(study, ["score"])
+    ended = [t for t in study.get_trials(deepcopy=False) if t.state.is_finished()]
+    notes: dict[int | None, str] = {t._trial_id: trial_note(t, spec) for t in ended}
+    _keep_notes(study, {None: study_note(study, spec, options=options), **notes})
     _keep_figures(study, spec)
-    keep_front(study, spec)
+    front = keep_front(study, spec)
+    if front is not None:
+        name = METRIC_NAMES[spec.score.metric]
+        _name_objectives(front, [f"training {name}", f"validation {name}"])
+        _keep_notes(front, {None: front_note(spec)})
     keep_artifacts(study, spec, store, stop)
 
 
-def _keep_notes(study: Study, spec: StudySpec, options: str | None) -> None:
-    """Renew notes and the name of the metric; a note that a user wrote stays."""
+def _name_objectives(study: Study, names: list[str]) -> None:
     from optuna_dashboard._named_objectives import SYSTEM_ATTR_METRIC_NAMES
 
+    storage, study_id = study._storage, study._study_id
+    # study.set_metric_names warns that it is experimental.
+    if SYSTEM_ATTR_METRIC_NAMES not in storage.get_study_system_attrs(study_id):
+        storage.set_study_system_attr(study_id, SYSTEM_ATTR_METRIC_NAMES, names)
+
+
+def _keep_notes(study: Study, notes: dict[int | None, str]) -> None:
+    """Renew notes on trials, by id, and on the study itself; a note that a user wrote stays."""
     # The public save_note takes no finished trial, and reads all attributes of the study for each note.
     from optuna_dashboard._note import get_note_from_system_attrs, save_note_with_version
 
-    storage, study_id = study._storage, study._study_id
-    attrs = storage.get_study_system_attrs(study_id)
-    if SYSTEM_ATTR_METRIC_NAMES not in attrs:  # study.set_metric_names warns that it is experimental
-        storage.set_study_system_attr(study_id, SYSTEM_ATTR_METRIC_NAMES, ["score"])
-    ended = [t for t in study.get_trials(deepcopy=False) if t.state.is_finished()]
-    notes: dict[int | None, str] = {t._trial_id: trial_note(t, spec) for t in ended}
-    notes[None] = study_note(study, spec, options=options)
+    attrs = study._storage.get_study_system_attrs(study._study_id)
     for trial_id, body in notes.items():
         note = get_note_from_system_attrs(attrs, trial_id)
         if not note["body"] or (OWN_NOTE in note["body"] and note["body"] != body):
-            save_note_with_version(storage, study_id, trial_id, note["version"] + 1, body)
+            save_note_with_version(study._storage, study._study_id, trial_id, note["version"] + 1, body)
 
 
 def _keep_figures(study: Study, spec: StudySpec) -> None:

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
-
-from trainers.config import METRIC_NAMES
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
-    from optuna.study import Study
+    from optuna.study import Study, StudyDirection
     from optuna.trial import FrozenTrial
 
     from search.spec import StudySpec
 
-DIRECTIONS = ("minimize", "maximize")
+DIRECTIONS: tuple[Literal["minimize", "maximize"], ...] = ("minimize", "maximize")
 """Of training and of validation accuracy; the page draws the first one to the right."""
 
 
@@ -33,7 +31,6 @@ def keep_front(study: Study, spec: StudySpec) -> Study | None:
         The study of two objectives; None where there is no checkpoint yet.
     """
     import optuna
-    from optuna_dashboard._named_objectives import SYSTEM_ATTR_METRIC_NAMES
 
     wanted = {
         _key(point): point
@@ -49,9 +46,6 @@ def keep_front(study: Study, spec: StudySpec) -> Study | None:
         optuna.delete_study(storage=storage, study_name=name)
         shadow = optuna.create_study(storage=storage, study_name=name, directions=DIRECTIONS)
         present = {}
-    if SYSTEM_ATTR_METRIC_NAMES not in storage.get_study_system_attrs(shadow._study_id):
-        names = [f"{split} {METRIC_NAMES[spec.score.metric]}" for split in ("training", "validation")]
-        storage.set_study_system_attr(shadow._study_id, SYSTEM_ATTR_METRIC_NAMES, names)
     for key, point in wanted.items():
         if key not in present:
             # Not by add_trial, which takes no setting from outside the space, as a recipe's may be.
@@ -75,7 +69,7 @@ def checkpoints(trial: FrozenTrial, *, ceiling: float) -> Iterator[FrozenTrial]:
         is_restored = trial.state.name == "COMPLETE" and evaluation["epoch"] == attrs["best_epoch"]
         figures: dict[str, Any] = attrs if is_restored else evaluation
         training, validation = figures["training_accuracy"], figures["validation_accuracy"]
-        told = {k: attrs[k] for k in ("recipe", "reason") if k in attrs}
+        told: dict[str, Any] = {k: attrs[k] for k in ("recipe", "reason") if k in attrs}
         began = trial.datetime_start
         yield FrozenTrial(
             number=-1,
@@ -100,6 +94,16 @@ def checkpoints(trial: FrozenTrial, *, ceiling: float) -> Iterator[FrozenTrial]:
             system_attrs={"constraints": [training - ceiling]},
             intermediate_values={},
         )
+
+
+def feasible_front(trials: Sequence[FrozenTrial], directions: Sequence[StudyDirection]) -> list[FrozenTrial]:
+    """List the best trials of several objectives as optuna-dashboard does, which forgets constraints there."""
+    from optuna_dashboard._pareto_front import get_pareto_front_trials
+
+    # A trial of no constraints breaks none.
+    feasible = [t for t in trials if all(c <= 0 for c in t.system_attrs.get("constraints", []))]
+    front: list[FrozenTrial] = get_pareto_front_trials(feasible, directions)
+    return front
 
 
 def _key(point: FrozenTrial) -> tuple[Any, Any]:

@@ -15,7 +15,9 @@ from optuna.trial import TrialState
 from sqlalchemy.exc import OperationalError
 
 from search import dashboard
-from search.dashboard import bring_in_step, follow, guard, make_server
+from search.artifacts import Store
+from search.dashboard import bring_in_step, follow, make_server
+from search.guard import guard
 from search.notes import OWN_NOTE, pareto_figure, study_note, trial_note
 from search.spec import load_spec
 from search.storage import open_study
@@ -95,9 +97,9 @@ def seen(original, spec):
 
 
 @pytest.fixture(scope="module")
-def port(seen):
+def port(seen, original):
     """Of a read-only dashboard of the study."""
-    with serving(seen) as port:
+    with serving(seen, Store(original.parent / "toy" / "artifacts")) as port:
         yield port
 
 
@@ -114,13 +116,19 @@ def study(spec, path):
 
 
 @pytest.fixture
+def store(path):
+    """Of the copy of the study's folder."""
+    return Store(path.parent / "toy" / "artifacts")
+
+
+@pytest.fixture
 def empty_study():
     return optuna.create_study(direction="maximize")
 
 
 @contextmanager
-def serving(study, *, writable=False):
-    with make_server(study, host="127.0.0.1", port=0, writable=writable) as server:
+def serving(study, store, *, writable=False):
+    with make_server(study, store, host="127.0.0.1", port=0, writable=writable) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         try:
@@ -194,8 +202,8 @@ def test_a_foreign_origin_is_refused(port, origin):
     assert json.loads(body)["reason"].startswith("Origin must be this server's own")
 
 
-def test_a_foreign_origin_cannot_delete_where_writing_is_allowed(study):
-    with serving(study, writable=True) as port:
+def test_a_foreign_origin_cannot_delete_where_writing_is_allowed(study, store):
+    with serving(study, store, writable=True) as port:
         assert ask(port, "DELETE", "/api/studies/1", Origin="http://evil.example")[0] == 403
         assert len(json.loads(ask(port)[1])["study_summaries"]) == 1
 
@@ -213,8 +221,8 @@ def test_deleting_is_refused_unless_writable(port):
     )
 
 
-def test_deleting_passes_when_writable(study):
-    with serving(study, writable=True) as port:
+def test_deleting_passes_when_writable(study, store):
+    with serving(study, store, writable=True) as port:
         assert ask(port, "DELETE", "/api/studies/1", **{"Content-Type": "application/json"})[0] == 204
         assert json.loads(ask(port)[1])["study_summaries"] == []
 
@@ -276,9 +284,9 @@ def test_the_best_trial_is_the_best_feasible_one(port):
     assert [t["number"] for t in best] == [1]
 
 
-def test_the_best_trial_is_an_infeasible_one_where_no_other_is(empty_study):
+def test_the_best_trial_is_an_infeasible_one_where_no_other_is(empty_study, store):
     add(empty_study, 0.9, 0.95)
-    with serving(empty_study) as port:
+    with serving(empty_study, store) as port:
         assert [t["number"] for t in detail(port, study_id=0)["best_trials"]] == [0]
 
 
@@ -289,37 +297,40 @@ def test_parameter_importances_are_answered(port):
     assert {i["name"] for i in importances} >= {"dropout", "learning_rate"}
 
 
-def test_notes_and_metric_name_and_picture_are_served(study, spec):
-    bring_in_step(study, spec)
-    with serving(study) as port:
+def test_notes_and_metric_name_and_picture_are_served(study, spec, store):
+    bring_in_step(study, spec, store)
+    with serving(study, store) as port:
         found = detail(port)
     assert found["note"]["body"] == study_note(study, spec)
     assert [t["note"]["body"] for t in found["trials"][:5]] == [note_of(study, spec, n) for n in range(5)]
     assert found["trials"][5]["note"]["body"] == ""
     assert found["objective_names"] == ["score"]
-    (picture,) = found["plotly_graph_objects"]
-    assert picture["id"] == "pareto-front"
-    assert (
-        json.loads(picture["graph_object"])["layout"]["title"]["text"] == "Validation over training accuracy"
-    )
+    titles = {
+        p["id"]: json.loads(p["graph_object"])["layout"]["title"]["text"]
+        for p in found["plotly_graph_objects"]
+    }
+    assert titles == {
+        "pareto-front": "Validation over training accuracy",
+        "learning-curves": "Learning curves: validation accuracy",
+    }
 
 
-def test_a_second_look_renews_the_study_note_and_adds_trial_notes(study, spec):
-    bring_in_step(study, spec)
+def test_a_second_look_renews_the_study_note_and_adds_trial_notes(study, spec, store):
+    bring_in_step(study, spec, store)
     add(study, 0.88, 0.915)
-    bring_in_step(study, spec)
-    with serving(study) as port:
+    bring_in_step(study, spec, store)
+    with serving(study, store) as port:
         found = detail(port)
     assert "Trial 6: " in found["note"]["body"]
     assert found["trials"][6]["note"]["body"] == note_of(study, spec, 6)
     assert found["trials"][0]["note"]["version"] == 1
 
 
-def test_a_note_of_the_users_own_stays(study, spec):
+def test_a_note_of_the_users_own_stays(study, spec, store):
     import optuna_dashboard
 
     optuna_dashboard.save_note(study, "look at the long reviews")
-    bring_in_step(study, spec)
+    bring_in_step(study, spec, store)
     assert optuna_dashboard.get_note(study) == "look at the long reviews"
 
 
@@ -435,7 +446,7 @@ def test_the_picture_of_an_empty_study_shows_the_ceiling(empty_study, spec):
     assert pareto_figure(empty_study, spec).data[3].x == (0.92, 0.92)
 
 
-def test_following_outlives_a_database_error(empty_study, spec, monkeypatch, caplog):
+def test_following_outlives_a_database_error(empty_study, spec, store, monkeypatch, caplog):
     monkeypatch.setattr(dashboard, "REFRESH_SECONDS", 0.01)
     written = threading.Event()
     answers = [OperationalError("SELECT 1", {}, Exception("gone")), None]
@@ -448,16 +459,16 @@ def test_following_outlives_a_database_error(empty_study, spec, monkeypatch, cap
 
     monkeypatch.setattr(dashboard, "bring_in_step", step)
     stop = threading.Event()
-    thread = threading.Thread(target=follow, args=(empty_study, spec, stop))
+    thread = threading.Thread(target=follow, args=(empty_study, spec, store, stop))
     thread.start()
     assert written.wait(10)
     stop.set()
     thread.join()
     assert answers == []
-    assert caplog.messages == ["notes and picture wait for the database: OperationalError"]
+    assert caplog.messages == ["notes, pictures and front wait for database and folder: OperationalError"]
 
 
-def test_nothing_is_written_while_no_trial_begins_or_ends(empty_study, spec, monkeypatch):
+def test_nothing_is_written_while_no_trial_begins_or_ends(empty_study, spec, store, monkeypatch):
     monkeypatch.setattr(dashboard, "REFRESH_SECONDS", 0.0)
     steps = []
     monkeypatch.setattr(dashboard, "bring_in_step", lambda *_, **__: steps.append(1))
@@ -468,24 +479,24 @@ def test_nothing_is_written_while_no_trial_begins_or_ends(empty_study, spec, mon
             looks.append(1)
             return len(looks) == 3
 
-    follow(empty_study, spec, Stop())
+    follow(empty_study, spec, store, Stop())
     assert len(steps) == 1
 
 
-def test_a_port_in_use_is_an_input_error(seen):
+def test_a_port_in_use_is_an_input_error(seen, store):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(InputError) as caught:
-            make_server(seen, host="127.0.0.1", port=port, writable=False)
+            make_server(seen, store, host="127.0.0.1", port=port, writable=False)
     assert str(caught.value) == (
         f"--host and --port must be an address of this machine and a free port, got 127.0.0.1 and {port} "
         "(Address already in use); give another, such as --port 0 for any free one"
     )
 
 
-def test_a_port_out_of_range_is_an_input_error(seen):
+def test_a_port_out_of_range_is_an_input_error(seen, store):
     with pytest.raises(InputError, match=r"got 127\.0\.0\.1 and 65536"):
-        make_server(seen, host="127.0.0.1", port=65536, writable=False)
+        make_server(seen, store, host="127.0.0.1", port=65536, writable=False)
 
 
 @pytest.mark.parametrize(

@@ -2,36 +2,35 @@
 
 from __future__ import annotations
 
-import json
 import logging
-import re
 import signal
 import socket
 import sys
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
 from search.credentials import StorageOption, chosen_url
-from search.notes import OWN_NOTE, pareto_figure, study_note, trial_note
+from search.curves import curves_figure
+from search.guard import LOOPBACK, WILDCARDS, authority, guard
+from search.notes import OWN_NOTE, front_note, pareto_figure, study_note, trial_note
 from trainers.cli import launch
+from trainers.config import METRIC_NAMES
 from trainers.errors import InputError
 
 if TYPE_CHECKING:
     from wsgiref.simple_server import WSGIServer
-    from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
     from optuna.storages import BaseStorage
     from optuna.study import Study
     from optuna.trial import FrozenTrial
 
+    from search.artifacts import Store
     from search.spec import StudySpec
 
 REFRESH_SECONDS = 3.0
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
-WILDCARDS = ("0.0.0.0", "::")  # noqa: S104
 _logger = logging.getLogger(__name__)
 
 
@@ -44,23 +43,25 @@ def dashboard(
     writable: Annotated[bool, Parameter(negative=(), help="Let the page change and delete studies.")] = False,
 ) -> int:
     """Show a study in the browser, running or finished, until Ctrl-C."""
+    from search.artifacts import Store
     from search.report import command_options
     from search.spec import find_study, load_spec
-    from search.storage import open_study
+    from search.storage import open_study, results_dir
 
     path = find_study(study)
     spec = load_spec(path)
     opened = open_study(spec, path, storage_url=chosen_url(storage), create=False)
+    store = Store(results_dir(path, spec) / "artifacts")
     stop = threading.Event()
-    arguments = (opened, spec, stop, command_options(study, storage))
+    arguments = (opened, spec, store, stop, command_options(study, storage))
     follower = threading.Thread(target=follow, args=arguments, daemon=True)
-    with make_server(opened, host=host, port=port, writable=writable) as server:
+    with make_server(opened, store, host=host, port=port, writable=writable) as server:
         previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
             follower.start()
             if host not in LOOPBACK:
                 _say(f"Warning: there is no password, and {host} may be within reach of other machines.")
-            shown = _authority(LOOPBACK[0] if host in WILDCARDS else host, server.server_port)
+            shown = authority(LOOPBACK[0] if host in WILDCARDS else host, server.server_port)
             _say(f"Study {spec.name}: http://{shown}/ (Ctrl-C ends it)")
             server.serve_forever()
         except KeyboardInterrupt:
@@ -77,8 +78,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     return launch(dashboard, name="search.dashboard", argv=argv)
 
 
-def make_server(study: Study, *, host: str, port: int, writable: bool) -> WSGIServer:
-    """Bind the guarded dashboard of a study's storage to an address, not serving yet.
+def make_server(study: Study, store: Store, *, host: str, port: int, writable: bool) -> WSGIServer:
+    """Bind the guarded dashboard of a study's storage and files to an address, not serving yet.
 
     Raises:
         InputError: The address cannot be listened on.
@@ -87,6 +88,8 @@ def make_server(study: Study, *, host: str, port: int, writable: bool) -> WSGISe
     from wsgiref import simple_server
 
     import optuna_dashboard
+
+    from search.shadow import feasible_front
 
     class Server(socketserver.ThreadingMixIn, simple_server.WSGIServer):
         daemon_threads = True
@@ -103,95 +106,96 @@ def make_server(study: Study, *, host: str, port: int, writable: bool) -> WSGISe
             f"--host and --port must be an address of this machine and a free port, got {host} and {port} "
             f"({getattr(error, 'strerror', None) or error}); give another, such as --port 0 for any free one"
         ) from error
-    app = optuna_dashboard.wsgi(_best_is_feasible(study._storage))
+    optuna_dashboard._app.get_pareto_front_trials = feasible_front
+    app = optuna_dashboard.wsgi(_best_is_feasible(study._storage), artifact_store=store)
     server.set_app(guard(app, host=host, port=server.server_port, writable=writable))
     return server
 
 
-def guard(app: WSGIApplication, *, host: str, port: int, writable: bool) -> WSGIApplication:
-    """Let through to ``app`` only requests to this server, from its own pages, that do not write.
+def follow(
+    study: Study, spec: StudySpec, store: Store, stop: threading.Event, options: str | None = None
+) -> None:
+    """Bring the dashboard in step whenever a trial began or ended or a report was written, until ``stop``.
 
-    optuna-dashboard 0.21 checks neither Host nor Origin: a foreign page whose name is made to resolve to
-    this machine (DNS rebinding) could read and delete studies.
+    Errors of the database and of the folder pass, and are told once: the page shows what there is.
     """
-    methods = ("GET", "HEAD", *(("DELETE", "PATCH", "POST", "PUT") if writable else ()))
-    ours = {_authority(name, port) for name in (host, *LOOPBACK)}
-    # Rebinding needs a name: where the server listens on every address, each address as such is safe.
-    address = re.compile(rf"([0-9.]+|\[[0-9a-f:.]+\]){f':{port}' if port != 80 else ''}")
-
-    def is_ours(authority: str) -> bool:
-        name = authority.lower()
-        return name in ours or (host in WILDCARDS and bool(address.fullmatch(name)))
-
-    def guarded(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        asked, origin = environ.get("HTTP_HOST", ""), environ.get("HTTP_ORIGIN")
-        here = f"must be this server's own, such as localhost:{port}"
-        status = "403 Forbidden"
-        if not is_ours(asked):
-            reason = f"Host {here}, got {asked!r}; open that address"
-        elif origin is not None and not (origin.startswith("http://") and is_ours(origin[7:])):
-            reason = f"Origin {here}, got {origin!r}; use the page at that address"
-        elif environ["REQUEST_METHOD"] not in methods:
-            status = "405 Method Not Allowed"
-            remedy = (
-                "use one of them" if writable else "start search.dashboard with --writable to change studies"
-            )
-            reason = f"only {', '.join(methods)} are answered, got {environ['REQUEST_METHOD']}; {remedy}"
-        else:
-            return app(environ, start_response)
-        is_api = environ.get("PATH_INFO", "").startswith("/api/")  # there the page shows a JSON reason
-        kind = "application/json" if is_api else "text/plain; charset=utf-8"
-        headers = {"Content-Type": kind, "X-Content-Type-Options": "nosniff", "Allow": ", ".join(methods)}
-        start_response(status, list(headers.items()))
-        return [(json.dumps({"reason": reason}) if is_api else f"{reason}\n").encode()]
-
-    return guarded
-
-
-def follow(study: Study, spec: StudySpec, stop: threading.Event, options: str | None = None) -> None:
-    """Bring the dashboard in step whenever a trial began or ended, until ``stop``; database errors pass."""
     from optuna.exceptions import StorageInternalError
     from sqlalchemy.exc import SQLAlchemyError
 
-    seen = None
+    from search.artifacts import report_state
+
+    seen, told = None, ""
     while True:
         try:
-            states = [t.state for t in study.get_trials(deepcopy=False)]
-            if states != seen:
-                bring_in_step(study, spec, options=options)
-                seen = states
-        except (SQLAlchemyError, StorageInternalError, KeyError) as error:  # KeyError: the study was deleted
-            _logger.warning("notes and picture wait for the database: %s", type(error).__name__)
+            now = [t.state for t in study.get_trials(deepcopy=False)], report_state(store.folder.parent)
+            if now != seen:
+                bring_in_step(study, spec, store, stop, options=options)
+                seen, told = now, ""
+        # KeyError: the study was deleted. InputError: the folder, or a database that stays away.
+        except (SQLAlchemyError, StorageInternalError, KeyError, OSError, InputError) as error:
+            if told != type(error).__name__:
+                told = type(error).__name__
+                _logger.warning("notes, pictures and front wait for database and folder: %s", told)
         if stop.wait(REFRESH_SECONDS):
             return
 
 
-def bring_in_step(study: Study, spec: StudySpec, *, options: str | None = None) -> None:
-    """Write what the dashboard shows beside Optuna's own data; a note that a user wrote stays."""
-    from optuna_dashboard import save_plotly_graph_object
+def bring_in_step(
+    study: Study,
+    spec: StudySpec,
+    store: Store,
+    stop: threading.Event | None = None,
+    *,
+    options: str | None = None,
+) -> None:
+    """Write what the dashboard shows beside Optuna's own data: notes, figures, front and files."""
+    from search.artifacts import keep_artifacts
+    from search.shadow import keep_front
+
+    _name_objectives(study, ["score"])
+    ended = [t for t in study.get_trials(deepcopy=False) if t.state.is_finished()]
+    notes: dict[int | None, str] = {t._trial_id: trial_note(t, spec) for t in ended}
+    _keep_notes(study, {None: study_note(study, spec, options=options), **notes})
+    _keep_figures(study, spec)
+    front = keep_front(study, spec)
+    if front is not None:
+        name = METRIC_NAMES[spec.score.metric]
+        _name_objectives(front, [f"training {name}", f"validation {name}"])
+        _keep_notes(front, {None: front_note(spec)})
+    keep_artifacts(study, spec, store, stop)
+
+
+def _name_objectives(study: Study, names: list[str]) -> None:
     from optuna_dashboard._named_objectives import SYSTEM_ATTR_METRIC_NAMES
 
+    storage, study_id = study._storage, study._study_id
+    # study.set_metric_names warns that it is experimental.
+    if SYSTEM_ATTR_METRIC_NAMES not in storage.get_study_system_attrs(study_id):
+        storage.set_study_system_attr(study_id, SYSTEM_ATTR_METRIC_NAMES, names)
+
+
+def _keep_notes(study: Study, notes: dict[int | None, str]) -> None:
+    """Renew notes on trials, by id, and on the study itself; a note that a user wrote stays."""
     # The public save_note takes no finished trial, and reads all attributes of the study for each note.
     from optuna_dashboard._note import get_note_from_system_attrs, save_note_with_version
 
-    storage, study_id = study._storage, study._study_id
-    attrs = storage.get_study_system_attrs(study_id)
-    if SYSTEM_ATTR_METRIC_NAMES not in attrs:  # study.set_metric_names warns that it is experimental
-        storage.set_study_system_attr(study_id, SYSTEM_ATTR_METRIC_NAMES, ["score"])
-    ended = [t for t in study.get_trials(deepcopy=False) if t.state.is_finished()]
-    notes: dict[int | None, str] = {t._trial_id: trial_note(t, spec) for t in ended}
-    notes[None] = study_note(study, spec, options=options)
+    attrs = study._storage.get_study_system_attrs(study._study_id)
     for trial_id, body in notes.items():
         note = get_note_from_system_attrs(attrs, trial_id)
         if not note["body"] or (OWN_NOTE in note["body"] and note["body"] != body):
-            save_note_with_version(storage, study_id, trial_id, note["version"] + 1, body)
-    save_plotly_graph_object(study, pareto_figure(study, spec), graph_object_id="pareto-front")
+            save_note_with_version(study._storage, study._study_id, trial_id, note["version"] + 1, body)
 
 
-def _authority(host: str, port: int) -> str:
-    """Write host and port as a browser does: IPv6 in brackets, port 80 left out."""
-    name = f"[{host}]" if ":" in host else host
-    return (name if port == 80 else f"{name}:{port}").lower()
+def _keep_figures(study: Study, spec: StudySpec) -> None:
+    """Renew the figures that have changed: they are long, and stored in many pieces."""
+    from optuna_dashboard import save_plotly_graph_object
+    from optuna_dashboard._custom_plot_data import get_plotly_graph_objects
+
+    shown = get_plotly_graph_objects(study._storage.get_study_system_attrs(study._study_id))
+    for name, draw in (("pareto-front", pareto_figure), ("learning-curves", curves_figure)):
+        figure = draw(study, spec)
+        if shown.get(name) != figure.to_json():
+            save_plotly_graph_object(study, figure, graph_object_id=name)
 
 
 def _best_is_feasible(storage: BaseStorage) -> BaseStorage:

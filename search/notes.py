@@ -63,6 +63,22 @@ def study_note(study: Study, spec: StudySpec, *, options: str | None = None) -> 
     return "\n\n".join(paragraphs)
 
 
+def front_note(spec: StudySpec) -> str:
+    """Say in Markdown what the study of two objectives is that shows a study's Pareto front."""
+    name = METRIC_NAMES[spec.score.metric]
+    return "\n\n".join(
+        (
+            f"**Pareto front of study {_plain(spec.name)}**: each point is one evaluated epoch of a complete or pruned "
+            f"trial, training {name} down, validation {name} up.",
+            "Click a point to see, among its user attributes, which `epoch` of which `trial` it is, and whether its "
+            "weights were `restored`.",
+            f"Infeasible points, over the ceiling of {100 * spec.score.ceiling:g} %, are grey and not on the front.",
+            "search.dashboard keeps this study in step, and makes it anew should it be deleted.",
+            OWN_NOTE,
+        )
+    )
+
+
 def trial_note(trial: FrozenTrial, spec: StudySpec) -> str:
     """Say in Markdown what a finished trial was, what it reached, and why it ended."""
     from search.results import excess
@@ -117,7 +133,7 @@ def pareto_figure(study: Study, spec: StudySpec) -> go.Figure:
     ceiling, name = spec.score.ceiling, METRIC_NAMES[spec.score.metric]
     widths = [t.user_attrs["training_accuracy"] for t in trials] + [ceiling]
     heights = [t.user_attrs["validation_accuracy"] for t in trials] + [spec.goal.validation_accuracy]
-    room = 0.01 + 0.2 * (max(widths) - min(widths))  # for the names of recipes
+    room = 0.01 + 0.35 * (max(widths) - min(widths))  # for the names of recipes
     figure.add_scatter(
         x=[ceiling, ceiling],
         y=[min(heights), max(heights)],

@@ -1,4 +1,3 @@
-import http.client
 import json
 import re
 import shutil
@@ -7,64 +6,20 @@ import socket
 import subprocess
 import sys
 import threading
-from contextlib import contextmanager
 
 import optuna
 import pytest
 from optuna.trial import TrialState
+from served import TOML, add, ask, serving
 from sqlalchemy.exc import OperationalError
 
 from search import dashboard
-from search.dashboard import bring_in_step, follow, guard, make_server
+from search.artifacts import Store
+from search.dashboard import bring_in_step, follow, make_server
 from search.notes import OWN_NOTE, pareto_figure, study_note, trial_note
 from search.spec import load_spec
 from search.storage import open_study
 from trainers.errors import InputError
-
-TOML = """
-[data]
-source = "imdb"
-validation = 100
-test = 100
-
-[fit]
-freeze_depth = { low = 2, high = 6 }
-dropout = { low = 0.0, high = 0.5 }
-head_width = [32, 64]
-learning_rate = { low = 3e-5, high = 3e-4, log = true }
-patience = { low = 1, high = 4 }
-"""
-
-
-def add(study, validation=None, training=None, *, state=TrialState.COMPLETE, reason="patience", **attrs):
-    trial = study.ask()
-    trial.suggest_int("freeze_depth", 2, 6)
-    trial.suggest_float("dropout", 0.0, 0.5)
-    trial.suggest_categorical("head_width", [32, 64])
-    trial.suggest_float("learning_rate", 3e-5, 3e-4, log=True)
-    trial.suggest_int("patience", 1, 4)
-    trial.report(0.6, 50)
-    for key, value in attrs.items():
-        trial.set_user_attr(key, value)
-    if state == TrialState.RUNNING:
-        return
-    trial.set_user_attr("reason", reason)
-    value = None
-    if training is not None:
-        figures = {
-            "validation_accuracy": validation,
-            "training_accuracy": training,
-            "gap": training - validation,
-        }
-        figures |= {"training_exact": state == TrialState.COMPLETE, "best_epoch": 1.5, "epochs": 2.0}
-        for key, figure in figures.items():
-            trial.set_user_attr(key, figure)
-        over = training - 0.92
-        value = validation - max(0.0, over)
-        trial.report(value, 100)
-        trial.set_constraint("training_accuracy_over_ceiling", over)
-        trial.storage.set_trial_system_attr(trial._trial_id, "constraints", [over])
-    study.tell(trial, value if state == TrialState.COMPLETE else None, state=state)
 
 
 @pytest.fixture(scope="module")
@@ -95,9 +50,9 @@ def seen(original, spec):
 
 
 @pytest.fixture(scope="module")
-def port(seen):
+def port(seen, original):
     """Of a read-only dashboard of the study."""
-    with serving(seen) as port:
+    with serving(seen, Store(original.parent / "toy" / "artifacts")) as port:
         yield port
 
 
@@ -114,29 +69,14 @@ def study(spec, path):
 
 
 @pytest.fixture
+def store(path):
+    """Of the copy of the study's folder."""
+    return Store(path.parent / "toy" / "artifacts")
+
+
+@pytest.fixture
 def empty_study():
     return optuna.create_study(direction="maximize")
-
-
-@contextmanager
-def serving(study, *, writable=False):
-    with make_server(study, host="127.0.0.1", port=0, writable=writable) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        try:
-            yield server.server_port
-        finally:
-            server.shutdown()
-            thread.join()
-
-
-def ask(port, method="GET", path="/api/studies", **headers):
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
-    connection.request(method, path, headers={"Host": f"127.0.0.1:{port}", **headers})
-    answer = connection.getresponse()
-    body = answer.read().decode()
-    connection.close()
-    return answer.status, body
 
 
 def detail(port, study_id=1):
@@ -145,109 +85,8 @@ def detail(port, study_id=1):
     return json.loads(body)
 
 
-def knock(environ, **options):
-    """Send one request to a guard that has nothing behind it; return the status."""
-    statuses = []
-
-    def app(_, start_response):
-        start_response("200 OK", [])
-        return []
-
-    guarded = guard(app, **{"host": "127.0.0.1", "port": 8080, "writable": False, **options})
-    request = {"REQUEST_METHOD": "GET", "PATH_INFO": "/", **environ}
-    list(guarded(request, lambda status, _: statuses.append(status)))
-    return statuses[0]
-
-
 def note_of(study, spec, number):
     return trial_note(study.get_trials()[number], spec)
-
-
-@pytest.mark.parametrize(
-    "host", ["evil.example:{}", "127.0.0.1.evil.example:{}", "127.0.0.1:1", "a@127.0.0.1:{}"]
-)
-def test_a_foreign_host_is_refused(port, host):
-    status, body = ask(port, Host=host.format(port))
-    assert status == 403
-    assert json.loads(body)["reason"] == (
-        f"Host must be this server's own, such as localhost:{port}, got '{host.format(port)}'; open that address"
-    )
-
-
-def test_a_page_is_refused_in_plain_text(port):
-    status, body = ask(port, path="/dashboard", Host="evil.example")
-    assert status == 403
-    assert body.startswith("Host must be this server's own")
-
-
-@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "LOCALHOST", "[::1]"])
-def test_loopback_names_are_served(port, host):
-    assert ask(port, Host=f"{host}:{port}")[0] == 200
-
-
-@pytest.mark.parametrize(
-    "origin", ["http://evil.example", "null", "https://127.0.0.1:{}", "http://localhost:1"]
-)
-def test_a_foreign_origin_is_refused(port, origin):
-    status, body = ask(port, Origin=origin.format(port))
-    assert status == 403
-    assert json.loads(body)["reason"].startswith("Origin must be this server's own")
-
-
-def test_a_foreign_origin_cannot_delete_where_writing_is_allowed(study):
-    with serving(study, writable=True) as port:
-        assert ask(port, "DELETE", "/api/studies/1", Origin="http://evil.example")[0] == 403
-        assert len(json.loads(ask(port)[1])["study_summaries"]) == 1
-
-
-def test_the_pages_own_origin_is_served(port):
-    assert ask(port, Origin=f"http://localhost:{port}")[0] == 200
-
-
-def test_deleting_is_refused_unless_writable(port):
-    status, body = ask(port, "DELETE", "/api/studies/1")
-    assert len(json.loads(ask(port)[1])["study_summaries"]) == 1
-    assert status == 405
-    assert json.loads(body)["reason"] == (
-        "only GET, HEAD are answered, got DELETE; start search.dashboard with --writable to change studies"
-    )
-
-
-def test_deleting_passes_when_writable(study):
-    with serving(study, writable=True) as port:
-        assert ask(port, "DELETE", "/api/studies/1", **{"Content-Type": "application/json"})[0] == 204
-        assert json.loads(ask(port)[1])["study_summaries"] == []
-
-
-@pytest.mark.parametrize("writable", [False, True])
-def test_options_is_always_refused(writable):
-    request = {"REQUEST_METHOD": "OPTIONS", "HTTP_HOST": "localhost:8080"}
-    assert knock(request, writable=writable) == "405 Method Not Allowed"
-
-
-def test_port_80_is_left_out_of_the_host():
-    assert knock({"HTTP_HOST": "localhost"}, port=80) == "200 OK"
-
-
-def test_a_request_without_host_is_refused():
-    assert knock({}) == "403 Forbidden"
-
-
-@pytest.mark.parametrize(
-    ("host", "status"),
-    [
-        ("192.168.1.5:8080", "200 OK"),
-        ("[fe80::1]:8080", "200 OK"),
-        ("evil.example:8080", "403 Forbidden"),
-        ("192.168.1.5:1", "403 Forbidden"),
-    ],
-)
-def test_on_all_addresses_each_address_is_served_and_no_name(host, status):
-    assert knock({"HTTP_HOST": host}, host="0.0.0.0") == status
-
-
-def test_another_machines_address_is_refused_on_loopback():
-    assert knock({"HTTP_HOST": "192.168.1.5:8080"}) == "403 Forbidden"
 
 
 def test_the_study_is_listed(port):
@@ -276,9 +115,9 @@ def test_the_best_trial_is_the_best_feasible_one(port):
     assert [t["number"] for t in best] == [1]
 
 
-def test_the_best_trial_is_an_infeasible_one_where_no_other_is(empty_study):
+def test_the_best_trial_is_an_infeasible_one_where_no_other_is(empty_study, store):
     add(empty_study, 0.9, 0.95)
-    with serving(empty_study) as port:
+    with serving(empty_study, store) as port:
         assert [t["number"] for t in detail(port, study_id=0)["best_trials"]] == [0]
 
 
@@ -289,37 +128,40 @@ def test_parameter_importances_are_answered(port):
     assert {i["name"] for i in importances} >= {"dropout", "learning_rate"}
 
 
-def test_notes_and_metric_name_and_picture_are_served(study, spec):
-    bring_in_step(study, spec)
-    with serving(study) as port:
+def test_notes_and_metric_name_and_picture_are_served(study, spec, store):
+    bring_in_step(study, spec, store)
+    with serving(study, store) as port:
         found = detail(port)
     assert found["note"]["body"] == study_note(study, spec)
     assert [t["note"]["body"] for t in found["trials"][:5]] == [note_of(study, spec, n) for n in range(5)]
     assert found["trials"][5]["note"]["body"] == ""
     assert found["objective_names"] == ["score"]
-    (picture,) = found["plotly_graph_objects"]
-    assert picture["id"] == "pareto-front"
-    assert (
-        json.loads(picture["graph_object"])["layout"]["title"]["text"] == "Validation over training accuracy"
-    )
+    titles = {
+        p["id"]: json.loads(p["graph_object"])["layout"]["title"]["text"]
+        for p in found["plotly_graph_objects"]
+    }
+    assert titles == {
+        "pareto-front": "Validation over training accuracy",
+        "learning-curves": "Learning curves: validation accuracy",
+    }
 
 
-def test_a_second_look_renews_the_study_note_and_adds_trial_notes(study, spec):
-    bring_in_step(study, spec)
+def test_a_second_look_renews_the_study_note_and_adds_trial_notes(study, spec, store):
+    bring_in_step(study, spec, store)
     add(study, 0.88, 0.915)
-    bring_in_step(study, spec)
-    with serving(study) as port:
+    bring_in_step(study, spec, store)
+    with serving(study, store) as port:
         found = detail(port)
     assert "Trial 6: " in found["note"]["body"]
     assert found["trials"][6]["note"]["body"] == note_of(study, spec, 6)
     assert found["trials"][0]["note"]["version"] == 1
 
 
-def test_a_note_of_the_users_own_stays(study, spec):
+def test_a_note_of_the_users_own_stays(study, spec, store):
     import optuna_dashboard
 
     optuna_dashboard.save_note(study, "look at the long reviews")
-    bring_in_step(study, spec)
+    bring_in_step(study, spec, store)
     assert optuna_dashboard.get_note(study) == "look at the long reviews"
 
 
@@ -435,7 +277,7 @@ def test_the_picture_of_an_empty_study_shows_the_ceiling(empty_study, spec):
     assert pareto_figure(empty_study, spec).data[3].x == (0.92, 0.92)
 
 
-def test_following_outlives_a_database_error(empty_study, spec, monkeypatch, caplog):
+def test_following_outlives_a_database_error(empty_study, spec, store, monkeypatch, caplog):
     monkeypatch.setattr(dashboard, "REFRESH_SECONDS", 0.01)
     written = threading.Event()
     answers = [OperationalError("SELECT 1", {}, Exception("gone")), None]
@@ -448,16 +290,16 @@ def test_following_outlives_a_database_error(empty_study, spec, monkeypatch, cap
 
     monkeypatch.setattr(dashboard, "bring_in_step", step)
     stop = threading.Event()
-    thread = threading.Thread(target=follow, args=(empty_study, spec, stop))
+    thread = threading.Thread(target=follow, args=(empty_study, spec, store, stop))
     thread.start()
     assert written.wait(10)
     stop.set()
     thread.join()
     assert answers == []
-    assert caplog.messages == ["notes and picture wait for the database: OperationalError"]
+    assert caplog.messages == ["notes, pictures and front wait for database and folder: OperationalError"]
 
 
-def test_nothing_is_written_while_no_trial_begins_or_ends(empty_study, spec, monkeypatch):
+def test_nothing_is_written_while_no_trial_begins_or_ends(empty_study, spec, store, monkeypatch):
     monkeypatch.setattr(dashboard, "REFRESH_SECONDS", 0.0)
     steps = []
     monkeypatch.setattr(dashboard, "bring_in_step", lambda *_, **__: steps.append(1))
@@ -468,24 +310,24 @@ def test_nothing_is_written_while_no_trial_begins_or_ends(empty_study, spec, mon
             looks.append(1)
             return len(looks) == 3
 
-    follow(empty_study, spec, Stop())
+    follow(empty_study, spec, store, Stop())
     assert len(steps) == 1
 
 
-def test_a_port_in_use_is_an_input_error(seen):
+def test_a_port_in_use_is_an_input_error(seen, store):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(InputError) as caught:
-            make_server(seen, host="127.0.0.1", port=port, writable=False)
+            make_server(seen, store, host="127.0.0.1", port=port, writable=False)
     assert str(caught.value) == (
         f"--host and --port must be an address of this machine and a free port, got 127.0.0.1 and {port} "
         "(Address already in use); give another, such as --port 0 for any free one"
     )
 
 
-def test_a_port_out_of_range_is_an_input_error(seen):
+def test_a_port_out_of_range_is_an_input_error(seen, store):
     with pytest.raises(InputError, match=r"got 127\.0\.0\.1 and 65536"):
-        make_server(seen, host="127.0.0.1", port=65536, writable=False)
+        make_server(seen, store, host="127.0.0.1", port=65536, writable=False)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@ import http.client
 import io
 import json
 import socket
+import struct
 
 import pytest
 from served import TOML, add, ask, serving
@@ -168,7 +169,7 @@ def send(port, text):
         ("GET /api/studies HTTP/1.1\nHost: evil.example\nHost: localhost:{port}\n\n", "403"),
         ("GET http://localhost:{port}/api/studies HTTP/1.1\nHost: evil.example\n\n", "403"),
         ("GET http://evil.example/api/studies HTTP/1.1\nHost: localhost:{port}\n\n", "400"),
-        ("GET /api/studies\n\n", "403"),
+        ("GET /api/studies\n\n", "Host must be"),
         ("DELETE /api/studies/1 HTTP/1.0\nHost: localhost:{port}\n\n", "405"),
         ("BREW / HTTP/1.1\nHost: localhost:{port}\n\n", "405"),
         ("OPTIONS * HTTP/1.1\nHost: localhost:{port}\n\n", "405"),
@@ -183,6 +184,14 @@ def send(port, text):
 )
 def test_a_request_as_no_browser_writes_it_is_answered_with(port, text, status):
     assert status in send(port, text)
+
+
+def test_a_client_that_hangs_up_in_the_middle_is_no_news(port, capfd):
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
+        connection.sendall(b"GET /api/stu")
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # a reset
+    assert ask(port)[0] == 200
+    assert capfd.readouterr().err == ""
 
 
 def test_a_redirect_leads_to_this_server_whatever_a_proxy_says(port):

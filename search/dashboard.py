@@ -31,6 +31,10 @@ if TYPE_CHECKING:
     from search.spec import StudySpec
 
 REFRESH_SECONDS = 3.0
+
+STALLED_SECONDS = 60
+"""After so long without a byte a connection is given up, and its thread ends."""
+
 _logger = logging.getLogger(__name__)
 
 
@@ -95,7 +99,14 @@ def make_server(study: Study, store: Store, *, host: str, port: int, writable: b
         daemon_threads = True
         address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
 
+        def handle_error(self, request: Any, client_address: Any) -> None:
+            """Say nothing of a browser that hung up or stalled."""
+            if not isinstance(sys.exc_info()[1], OSError):
+                super().handle_error(request, client_address)
+
     class Handler(simple_server.WSGIRequestHandler):
+        timeout = STALLED_SECONDS
+
         def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
             """Say nothing: the page asks every few seconds."""
 

@@ -16,6 +16,7 @@ from sqlalchemy.exc import OperationalError
 from search import dashboard
 from search.artifacts import Store
 from search.dashboard import bring_in_step, follow, make_server
+from search.database import connect
 from search.notes import OWN_NOTE, pareto_figure, study_note, trial_note
 from search.spec import load_spec
 from search.storage import open_study
@@ -297,6 +298,41 @@ def test_following_outlives_a_database_error(empty_study, spec, store, monkeypat
     thread.join()
     assert answers == []
     assert caplog.messages == ["notes, pictures and front wait for database and folder: OperationalError"]
+
+
+@pytest.mark.parametrize("error", [OSError("no space"), InputError("no folder"), KeyError("deleted")])
+def test_an_error_that_stays_is_told_once(empty_study, spec, store, monkeypatch, caplog, error):
+    monkeypatch.setattr(dashboard, "REFRESH_SECONDS", 0.0)
+
+    def step(*_, **__):
+        raise error
+
+    monkeypatch.setattr(dashboard, "bring_in_step", step)
+    looks = []
+
+    class Stop:
+        def wait(self, _):
+            looks.append(1)
+            return len(looks) == 3
+
+    follow(empty_study, spec, store, Stop())
+    name = type(error).__name__
+    assert caplog.messages == [f"notes, pictures and front wait for database and folder: {name}"]
+
+
+def test_a_database_that_may_not_be_written_is_served_all_the_same(path, spec, store, monkeypatch, caplog):
+    with serving(open_study(spec, path), store) as port:
+        assert ask(port)[0] == 200
+    database = path.parent / "toy" / "study.db"
+    study = optuna.load_study(
+        storage=connect(f"sqlite:///file:{database}?mode=ro&uri=true"), study_name="toy"
+    )
+    stop = threading.Event()
+    monkeypatch.setattr(stop, "wait", lambda _: True)
+    follow(study, spec, store, stop)
+    assert caplog.messages == ["notes, pictures and front wait for database and folder: StorageInternalError"]
+    with serving(study, store) as port:
+        assert len(detail(port)["trials"]) == 6
 
 
 def test_nothing_is_written_while_no_trial_begins_or_ends(empty_study, spec, store, monkeypatch):

@@ -2,6 +2,7 @@ import http.client
 import io
 import json
 import socket
+import struct
 
 import pytest
 from served import TOML, add, ask, serving
@@ -183,6 +184,14 @@ def send(port, text):
 )
 def test_a_request_as_no_browser_writes_it_is_answered_with(port, text, status):
     assert status in send(port, text)
+
+
+def test_a_client_that_hangs_up_in_the_middle_is_no_news(port, capfd):
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
+        connection.sendall(b"GET /api/stu")
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # a reset
+    assert ask(port)[0] == 200
+    assert capfd.readouterr().err == ""
 
 
 def test_a_redirect_leads_to_this_server_whatever_a_proxy_says(port):

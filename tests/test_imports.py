@@ -25,7 +25,8 @@ LAYERS = {
         "network",
         "fit",
         "model",
-        "train predict",
+        "card sklearn predict",
+        "train",
     ),
     "search": (
         "recipes interrupts account credentials",

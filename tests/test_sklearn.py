@@ -53,7 +53,7 @@ def reviews(named_reviews):
 
 @pytest.fixture(scope="module")
 def fitted(small, reviews):
-    return small(epochs=8, freeze_depth=1, learning_rate=3e-3).fit(*reviews)
+    return small(epochs=20, freeze_depth=0, dropout=0.0, learning_rate=3e-3).fit(*reviews)
 
 
 def failure(estimator, texts, labels):

@@ -145,7 +145,7 @@ def model_card(
 
 def escape(text: object) -> str:
     """Write a text of whatever origin on one line of Markdown, in which nothing is markup, a table's bar or a link."""
-    return _MARKUP.sub(r"\\\1", printable(text).replace("www.", "www\\."))
+    return _MARKUP.sub(r"\\\1", printable(text)).replace("www.", "www\\.")
 
 
 def percent(share: float | None) -> str:

@@ -226,7 +226,8 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def predict(self, X: Sequence[str]) -> npt.NDArray[Any]:
         """Return the most probable label of each text."""
-        labels_N: npt.NDArray[Any] = self.classes_[self.predict_proba(X).argmax(axis=1)]
+        best_N = self.predict_proba(X).argmax(axis=1)
+        labels_N: npt.NDArray[Any] = self.classes_[best_N]
         return labels_N
 
     def predict_proba(self, X: Sequence[str]) -> npt.NDArray[np.float64]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -12,7 +12,7 @@ from cyclopts import Parameter
 
 from search.credentials import StorageOption, chosen_url
 from trainers.cli import launch
-from trainers.config import METRIC_NAMES, Device
+from trainers.config import METRIC_NAMES, Device, as_toml
 from trainers.errors import InputError
 from trainers.files import write_atomically
 
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
     from search.spec import StudySpec
-    from trainers.config import TrainConfig
+    from trainers.card import Search
+    from trainers.config import DataConfig, TrainConfig
     from trainers.fit import FitResult
 
 
@@ -30,7 +31,8 @@ def export(
     study: Annotated[str, Parameter(help="Name in studies/, or path of a TOML file.")] = "imdb",
     storage: StorageOption = None,
     trial: Annotated[
-        int | None, Parameter(help="Number of the trial. [default: the best feasible one]")
+        int | None,
+        Parameter(help="Number of the trial. [default: the confirmed winner, else the best feasible one]"),
     ] = None,
     to: Annotated[
         Path | None, Parameter(help="Folder for winner.toml and model/. [default: the study's folder]")
@@ -39,36 +41,44 @@ def export(
         Device | Literal["auto"] | None,
         Parameter(help="Where to fit it again. [default: where the trial ran]"),
     ] = None,
+    onnx: Annotated[bool, Parameter(help="Write model/model.onnx, too.")] = False,
 ) -> int:
     """Write the winner's configuration, fit it again and save the model."""
     from search.spec import find_study, load_spec
     from search.storage import begun_data, begun_with, check_same_encoder, open_study, results_dir
-    from trainers.config import TrainConfig
+    from trainers.card import model_card
     from trainers.encoder import encoder_fingerprint
-    from trainers.model import save
-    from trainers.train import describe_evaluation, describe_result, on_device, train
+    from trainers.fit import fit
+    from trainers.model import assemble, save
+    from trainers.onnx import check_packages
+    from trainers.train import describe_evaluation, describe_result, on_device, prepare
 
+    if onnx:
+        check_packages()
     path = find_study(study)
     spec = load_spec(path)
     opened = open_study(spec, path, storage_url=chosen_url(storage))
     spec = begun_with(opened, spec)
-    chosen = choose(opened, trial)
-    data = begun_data(opened, spec)  # where the texts are now, and which they must be
-    config = TrainConfig.model_validate({**chosen.user_attrs["config"], "data": data})
+    choice = choose(opened, trial)
+    config = choice.config(begun_data(opened, spec))  # where the texts are now, and which they must be
     check_same_encoder(opened, spec, encoder_fingerprint(config.encoder))
     config = on_device(config, device)
     folder = to or results_dir(path, spec)
-    name = METRIC_NAMES[config.metric]
-    print(f"trial {chosen.number}: validation {name} {_percent(chosen)}; fitting it again", flush=True)  # noqa: T201
-    result, classifier = train(
+    print(f"trial {choice.trial.number}: {choice.reason}; fitting it again", flush=True)  # noqa: T201
+    features = prepare(config, cache_directory=spec.cache.directory)
+    result = fit(
         config,
-        cache_directory=spec.cache.directory,
+        features,
         on_evaluation=lambda e: print(describe_evaluation(e, metric=config.metric), flush=True),  # noqa: T201
     )
     print(describe_result(result, metric=config.metric))  # noqa: T201
-    print(_same_or_not(chosen, result))  # noqa: T201
-    save(classifier, folder / "model")
-    write_atomically(folder / "winner.toml", winner_toml(chosen, config, result, spec).encode())
+    print(_same_or_not(choice, result))  # noqa: T201
+    winner = winner_toml(choice, config, result, spec)
+    origin = _origin(opened, spec, choice)
+    card = model_card(config, features, result, search=origin, onnx=onnx)
+    classifier = assemble(features.encoder, config, result, names=features.splits.class_names)
+    save(classifier, folder / "model", files={"winner.toml": winner, "README.md": card}, onnx=onnx)
+    write_atomically(folder / "winner.toml", winner.encode())
     print(  # noqa: T201
         f"wrote {folder / 'winner.toml'} and {folder / 'model'}\n"
         f"  fit again  python -m trainers.train {folder / 'winner.toml'}\n"
@@ -77,15 +87,58 @@ def export(
     return 0
 
 
-def choose(study: optuna.Study, number: int | None) -> FrozenTrial:
-    """Return the trial to export: the best feasible one, or the one asked for.
+@dataclass(frozen=True)
+class Choice:
+    """A trial to export.
+
+    Attributes:
+        trial: Of the search.
+        reason: Why it was chosen.
+        finalist: What the study's confirmation says of it; None if it says nothing.
+    """
+
+    trial: FrozenTrial
+    reason: str
+    finalist: dict[str, Any] | None
+
+    @property
+    def tested(self) -> dict[str, Any] | None:
+        """The confirmation's fit that was measured on the test split: that very one is exported."""
+        if not self.finalist or not self.finalist["test"]:
+            return None
+        seed = self.finalist["test"]["seed"]
+        return next((f for f in self.finalist["fits"] if f["seed"] == seed), None)
+
+    def config(self, data: DataConfig) -> TrainConfig:
+        """Return what is to be fitted again."""
+        from trainers.config import TrainConfig
+
+        if self.finalist is not None and self.tested is not None:
+            settings = {**self.finalist["config"], "seed": self.tested["seed"]}
+        else:
+            settings = self.trial.user_attrs["config"]
+        return TrainConfig.model_validate({**settings, "data": data})
+
+
+def choose(study: optuna.Study, number: int | None) -> Choice:
+    """Return the trial to export: the one asked for, else the confirmed winner, else the best feasible one.
 
     Raises:
         InputError: There is no such trial, or none is feasible.
     """
-    from search.results import SCORED, best_feasible, excess, nearest_to_feasible
+    from search.results import (
+        SCORED,
+        best_feasible,
+        confirmation_of,
+        excess,
+        finished,
+        nearest_to_feasible,
+    )
 
     trials = study.get_trials(deepcopy=False)
+    confirmation = confirmation_of(study) or {}
+    measured = [f for f in confirmation.get("finalists", []) if _num_fits(f)]
+    finalists = {f["trial"]: f for f in measured if f["trial"] is not None}
     if number is not None:
         chosen = next((t for t in trials if t.number == number and t.state in SCORED), None)
         if chosen is None:
@@ -93,10 +146,24 @@ def choose(study: optuna.Study, number: int | None) -> FrozenTrial:
                 f"--trial must be the number of a complete or pruned trial, got {number} of {len(trials)} trials; "
                 "see python -m search.report"
             )
-        return chosen
+        return Choice(chosen, f"the one asked for, validation {_percent(chosen)}", finalists.get(number))
+    winner = next((f for f in measured if f["name"] == confirmation.get("winner")), None)
+    if winner is not None and winner["trial"] is not None:
+        [chosen] = [t for t in trials if t.number == winner["trial"]]
+        num_finished = len(finished(trials))
+        late = (
+            f" after {confirmation['after']} of now {num_finished} trials"
+            if num_finished > confirmation["after"]
+            else ""
+        )
+        return Choice(chosen, f"winner of the confirmation{late}, {_describe(winner)}", winner)
     best = best_feasible(trials)
     if best is not None:
-        return best
+        why = "the confirmation has no winner" if confirmation else "never confirmed"
+        if winner is not None:
+            why = f"the confirmation's winner, {winner['name']}, is no trial of it"
+        reason = f"best feasible one of the search ({why}), validation {_percent(best)}"
+        return Choice(best, reason, finalists.get(best.number))
     nearest = nearest_to_feasible(trials)
     if nearest is None:
         raise InputError("no trial is complete yet; search first: python -m search.run")
@@ -106,27 +173,25 @@ def choose(study: optuna.Study, number: int | None) -> FrozenTrial:
     )
 
 
-def winner_toml(chosen: FrozenTrial, config: TrainConfig, result: FitResult, spec: StudySpec) -> str:
+def winner_toml(choice: Choice, config: TrainConfig, result: FitResult, spec: StudySpec) -> str:
     """Write a complete, fixed configuration as TOML, with what was measured as comments."""
     from trainers.model import weights_sha256
 
-    figures, name = chosen.user_attrs, METRIC_NAMES[config.metric]
+    figures, name = choice.trial.user_attrs, METRIC_NAMES[config.metric]
+    again = f"when fitted again with seed {config.seed}" if choice.tested else "when fitted again"
     comments = [
-        f"Trial {chosen.number} of study {spec.name!r}, seed {spec.seed}.",
+        f"Trial {choice.trial.number} of study {spec.name!r}, seed {spec.seed}.",
         f"validation {name} {figures['validation_accuracy']:.4f} in the search, "
-        f"{result.validation_accuracy:.4f} when fitted again",
+        f"{result.validation_accuracy:.4f} {again}",
         f"training {name}   {figures['training_accuracy']:.4f} in the search, "
-        f"{result.training_accuracy:.4f} when fitted again",
+        f"{result.training_accuracy:.4f} {again}",
         f"restored epoch {result.best_epoch:g} of {result.epochs:g}, {result.seconds:.0f} s",
         f"weights sha256 {weights_sha256(result.network)}",
-        "The validation figure is the best of many tries, and flatters.",
+        "The search's validation figure is the best of many tries, and flatters.",
+        *([f"Confirmed: {_describe(choice.finalist)}."] if choice.finalist else []),
         "Fit again: python -m trainers.train winner.toml",
     ]
-    return (
-        "".join(f"# {c}\n" for c in comments)
-        + "\n"
-        + _toml(config.model_dump(mode="json", exclude_none=True))
-    )
+    return "".join(f"# {c}\n" for c in comments) + "\n" + as_toml(config)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -134,23 +199,60 @@ def main(argv: Sequence[str] | None = None) -> int:
     return launch(export, name="search.export", argv=argv)
 
 
-def _toml(table: dict[str, Any]) -> str:
-    """Write scalars, then tables of scalars; their JSON forms are valid TOML."""
-    scalars = [
-        f"{k} = {json.dumps(v, ensure_ascii=False)}\n" for k, v in table.items() if not isinstance(v, dict)
-    ]
-    tables = [f"\n[{k}]\n{_toml(v)}" for k, v in table.items() if isinstance(v, dict)]
-    return "".join([*scalars, *tables])
-
-
-def _same_or_not(chosen: FrozenTrial, result: FitResult) -> str:
-    before = chosen.user_attrs["validation_accuracy"], chosen.user_attrs["training_accuracy"]
+def _same_or_not(choice: Choice, result: FitResult) -> str:
+    known: Mapping[str, Any] = choice.tested or choice.trial.user_attrs
+    where = "in the confirmation" if choice.tested else "in the search"
+    before = known["validation_accuracy"], known["training_accuracy"]
     after = result.validation_accuracy, result.training_accuracy
     if before == after:
-        return f"the same figures as trial {chosen.number}'s"
+        return f"the same figures as trial {choice.trial.number} had {where}"
     return (
-        f"trial {chosen.number} had {before[0]:.2%} and {before[1]:.2%}: it ran elsewhere, was pruned, or "
+        f"trial {choice.trial.number} had {before[0]:.2%} and {before[1]:.2%} {where}: it ran elsewhere, was pruned, or "
         "libraries have changed since"
+    )
+
+
+def _describe(finalist: dict[str, Any]) -> str:
+    """Say in words what the confirmation measured of a finalist."""
+    figures, test = finalist["validation"], finalist["test"]
+    spread = "" if figures["spread"] is None else f" +- {figures['spread']:.2%}"
+    said = f"validation {figures['mean']:.2%}{spread} over {_num_fits(finalist)} fresh seeds"
+    if test:
+        interval = "" if test["low"] is None else f" [{test['low']:.2%}, {test['high']:.2%}]"
+        said += f", test {test['accuracy']:.2%}{interval} with seed {test['seed']}"
+    return said
+
+
+def _num_fits(finalist: dict[str, Any]) -> int:
+    return sum(f["state"] == "complete" for f in finalist["fits"])
+
+
+def _origin(study: optuna.Study, spec: StudySpec, choice: Choice) -> Search:
+    """Collect what the card says of the search."""
+    from search.results import confirmation_of, finished
+    from trainers.card import Confirmation, Search
+
+    confirmation, finalist = None, choice.finalist
+    if finalist is not None:
+        test = finalist["test"] or {}
+        confirmation = Confirmation(
+            validation=finalist["validation"]["mean"],
+            spread=finalist["validation"]["spread"],
+            num_seeds=_num_fits(finalist),
+            share_under_ceiling=finalist["share_under_ceiling"],
+            test=test.get("accuracy"),
+            low=test.get("low"),
+            high=test.get("high"),
+            confidence=test.get("confidence"),
+            num_test=(confirmation_of(study) or {}).get("num_test", 0),
+            test_seed=test.get("seed"),
+        )
+    return Search(
+        study=spec.name,
+        trial=choice.trial.number,
+        num_trials=len(finished(study.get_trials(deepcopy=False))),
+        validation_accuracy=choice.trial.user_attrs.get("validation_accuracy"),
+        confirmation=confirmation,
     )
 
 

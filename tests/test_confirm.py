@@ -6,17 +6,23 @@ import signal
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 from jsonschema import Draft202012Validator
 
 import search.confirm
 from search.confirm import main
+from search.export import main as export
 from search.lease import Lease
 from search.results import CONFIRMATION, confirmation_of
 from search.run import main as run
 from search.spec import load_spec
 from search.storage import open_study
+from trainers.config import load_config
+from trainers.data import load_splits
 from trainers.errors import FitError
+from trainers.model import load
 
 SCHEMA = json.loads((Path(search.confirm.__file__).parent / "report.schema.json").read_text())
 
@@ -173,6 +179,28 @@ def test_trials_that_ended_since_are_told(study, capsys):
     assert confirm(study, "--finalists", 1, "--seeds", 1) == 0
     assert run(["--study", str(study), "--trials", "5", "--workers", "1"]) == 0
     assert "1 trial has ended since; confirm again" in capsys.readouterr().out
+
+
+def test_what_is_exported_then_is_the_fit_that_was_tested(study, capsys):
+    assert confirm(study, "--finalists", 3, "--seeds", 1) == 0
+    assert export(["--study", str(study)]) == 0
+    output = capsys.readouterr().out
+    winner = next(row for row in outcome(study)["finalists"] if row["name"] == outcome(study)["winner"])
+    assert f"trial {winner['trial']}: winner of the confirmation" in output
+    assert f"the same figures as trial {winner['trial']} had in the confirmation" in output
+    folder = study.parent / "tiny" / "model"
+    assert f"seed = {winner['test']['seed']}\n" in (folder / "winner.toml").read_text()
+    # The model whole, on texts, gives what the fit's network gave on the test split.
+    config = load_config(folder / "winner.toml")
+    classifier = load(folder)
+    splits = load_splits(config.data, classifier.tokenizer)
+    predicted = [int(classifier.model(ids[None]).logits.argmax()) for ids in texts_of(splits.test)]
+    assert float(np.mean(predicted == splits.test.labels_N)) == winner["test"]["accuracy"]
+
+
+def texts_of(split):
+    """The token ids of each text, ids_T."""
+    return [torch.from_numpy(ids).long() for ids in np.split(split.ids_S, split.offsets_N1[1:-1])]
 
 
 def test_a_failed_fit_is_told_and_reported(study, monkeypatch, capsys):

@@ -33,6 +33,44 @@ def make_study(*trials):
     return study
 
 
+def finalist(name, trial, *, config=None, seed=None, validation=0.8):
+    test = {"accuracy": 0.75, "low": 0.7, "high": 0.8, "confidence": 0.95, "seed": seed}
+    fits = [
+        {
+            "seed": s,
+            "state": "complete",
+            "reason": None,
+            "validation_accuracy": validation,
+            "training_accuracy": 0.9,
+        }
+        | {"seconds": 1.0, "best_epoch": 1.0}
+        for s in (seed or 101, 102)
+    ]
+    return {
+        "name": name,
+        "trial": trial,
+        "recipe": None,
+        "config": config or {},
+        "search": {"validation_accuracy": 0.82, "training_accuracy": 0.9},
+        "fits": fits,
+        "validation": {"mean": 0.8, "spread": 0.01},
+        "training": {"mean": 0.9, "spread": 0.0},
+        "share_under_ceiling": 1.0,
+        "optimism": 0.02,
+        "test": test if seed is not None else None,
+    }
+
+
+def confirm(study, winner, *finalists, after=1):
+    """Leave in a study what a confirmation leaves there."""
+    study._storage.set_study_system_attr(
+        study._study_id,
+        "frostline:confirmation",
+        {"rule": "highest mean", "seeds": [101, 102], "after": after, "num_test": 20}
+        | {"winner": winner, "finalists": list(finalists), "comparisons": []},
+    )
+
+
 def refusal(study, number=None):
     with pytest.raises(InputError) as caught:
         choose(study, number)
@@ -58,12 +96,44 @@ def winner(finished_study):
 
 def test_best_feasible_trial_is_chosen():
     study = make_study((0.99, 0.95, TrialState.COMPLETE), (0.9, 0.8, TrialState.COMPLETE))
-    assert choose(study, None).number == 1
+    choice = choose(study, None)
+    assert choice.trial.number == 1
+    assert choice.reason == "best feasible one of the search (never confirmed), validation 80.00%"
+
+
+def test_a_confirmed_winner_is_chosen_before_the_best_of_the_search():
+    study = make_study((0.9, 0.8, TrialState.COMPLETE), (0.9, 0.85, TrialState.COMPLETE))
+    confirm(study, "trial 0", finalist("trial 0", 0, seed=7), finalist("trial 1", 1))
+    choice = choose(study, None)
+    assert (choice.trial.number, choice.tested["seed"]) == (0, 7)
+    assert choice.reason == (
+        "winner of the confirmation after 1 of now 2 trials, validation 80.00% +- 1.00% over 2 fresh seeds, test 75.00% [70.00%, "
+        "80.00%] with seed 7"
+    )
+
+
+def test_a_confirmed_recipe_that_is_no_trial_leaves_the_best_of_the_search():
+    study = make_study((0.9, 0.8, TrialState.COMPLETE))
+    confirm(study, "frozen-head", finalist("frozen-head", None, seed=7))
+    choice = choose(study, None)
+    assert choice.trial.number == 0
+    assert choice.reason == (
+        "best feasible one of the search (the confirmation's winner, frozen-head, is no trial of it), validation 80.00%"
+    )
+
+
+def test_a_confirmation_without_a_winner_leaves_the_best_of_the_search():
+    study = make_study((0.9, 0.8, TrialState.COMPLETE))
+    confirm(study, None, finalist("trial 0", 0))
+    choice = choose(study, None)
+    assert choice.reason.startswith("best feasible one of the search (the confirmation has no winner)")
+    assert choice.finalist["name"] == "trial 0"
+    assert choice.tested is None
 
 
 def test_trial_asked_for_is_chosen_feasible_or_not():
     study = make_study((0.99, 0.95, TrialState.COMPLETE), (0.9, 0.8, TrialState.PRUNED))
-    assert [choose(study, n).number for n in (0, 1)] == [0, 1]
+    assert [choose(study, n).trial.number for n in (0, 1)] == [0, 1]
 
 
 def test_without_a_feasible_trial_the_nearest_and_the_flag_are_named():
@@ -121,7 +191,7 @@ def test_winner_toml_tells_the_measured_figures(exported, winner):
 
 @pytest.mark.slow
 def test_exported_model_has_the_figures_of_the_trial(exported, winner):
-    assert f"the same figures as trial {winner.number}'s" in exported[1]
+    assert f"the same figures as trial {winner.number} had in the search" in exported[1]
 
 
 @pytest.mark.slow
@@ -203,3 +273,54 @@ def test_a_bit_of_the_encoder_flipped_since_the_search_stops_search_and_export(
         assert "its files have been changed or damaged; restore them, or set another name" in error
     assert not (tmp_path / "tiny" / "model").exists()
     assert len(open_study(load_spec(path), path).trials) == 1
+
+
+@pytest.mark.slow
+def test_the_model_directory_is_whole(exported):
+    model = exported[0] / "model"
+    assert (model / "winner.toml").read_bytes() == (exported[0] / "winner.toml").read_bytes()
+    card = (model / "README.md").read_text()
+    assert "# tiny, trial " in card
+    assert "Not confirmed" in card
+    assert "`sha256sum -c SHA256SUMS`" in card
+    listed = [line.split("  ")[1] for line in (model / "SHA256SUMS").read_text().splitlines()]
+    assert sorted([*listed, "SHA256SUMS"]) == sorted(p.name for p in model.iterdir())
+    assert {"README.md", "modeling_frostline.py", "tokenizer.json", "winner.toml"} <= set(listed)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("tiny_reviews")
+def test_the_fit_that_was_tested_is_the_one_exported(write_tiny_study, tmp_path, capsys):
+    from search.run import main as search
+
+    path = write_tiny_study(tmp_path)
+    assert search(["--trials", "1", "--workers", "1", "--recipes", "none", "--study", str(path)]) == 0
+    study = open_study(load_spec(path), path)
+    chosen = study.trials[0]
+    confirm(
+        study, "trial 0", finalist("trial 0", 0, config=chosen.user_attrs["config"], seed=7, validation=-1.0)
+    )
+    capsys.readouterr()
+    assert main(["--study", str(path), "--onnx"]) == 0
+    output = capsys.readouterr().out
+    assert output.startswith(
+        "trial 0: winner of the confirmation, validation 80.00% +- 1.00% over 2 fresh seeds"
+    )
+    assert "trial 0 had -100.00% and 90.00% in the confirmation: it ran elsewhere" in output
+    folder = tmp_path / "tiny"
+    assert load_config(folder / "winner.toml").seed == 7
+    assert "when fitted again with seed 7" in (folder / "winner.toml").read_text()
+    card = (folder / "model" / "README.md").read_text()
+    assert "| test accuracy | 75.00 % [70.00 %, 80.00 %] | these weights, once, on 20 texts" in card
+    assert "session = onnxruntime.InferenceSession" in card
+    assert (folder / "model" / "model.onnx").is_file()
+
+
+def test_without_the_packages_for_onnx_nothing_is_fitted(finished_study, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("trainers.onnx.PACKAGES", ("onnx", "not_installed_at_all"))
+    assert main(["--study", str(finished_study[0]), "--to", str(tmp_path / "out"), "--onnx"]) == 2
+    assert capsys.readouterr().err == (
+        "error: ONNX needs the packages onnx, not_installed_at_all, of which not_installed_at_all is not installed; run: "
+        "pip install 'frostline[onnx]'\n"
+    )
+    assert not (tmp_path / "out").exists()

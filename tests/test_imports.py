@@ -25,7 +25,8 @@ LAYERS = {
         "network",
         "fit",
         "holdout model",
-        "train predict",
+        "card sklearn predict",
+        "train",
     ),
     "search": (
         "recipes interrupts account credentials evidence",

@@ -3,12 +3,14 @@ import copy
 import numpy as np
 import pytest
 import torch
+from test_families import FAMILIES
 
 import trainers.onnx
 from trainers.errors import InputError
 from trainers.features import Features
 from trainers.fit import fit
 from trainers.model import assemble, load, save
+from trainers.modeling_frostline import FrostlineConfig, FrostlineForSequenceClassification
 from trainers.onnx import TOLERANCE, check_packages, export_onnx, furthest
 
 TEXTS = ["the film was good", "", "dull and boring " * 40, "a very very warm story of the actor"]
@@ -128,3 +130,16 @@ def test_a_missing_package_is_named_with_the_command_that_installs_it(monkeypatc
         "ONNX needs the packages onnx, onnxruntime, onnxscript, of which onnxscript is not installed; run: pip install "
         "'frostline[onnx]'"
     )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_family_can_be_had_as_onnx(family, tmp_path):
+    described = FAMILIES[family].to_dict() | {"model_type": FAMILIES[family].model_type}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(5)
+        model = FrostlineForSequenceClassification(
+            FrostlineConfig(encoder=described, head_width=8, max_tokens=24, start_tokens=7)
+        ).eval()
+    export_onnx(model, tmp_path / "model.onnx")
+    assert furthest(model, tmp_path / "model.onnx") <= TOLERANCE

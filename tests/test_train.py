@@ -171,3 +171,17 @@ def test_another_device_can_be_taken_than_the_files(winner, capsys):
     winner.write_text('device = "cuda"\n' + winner.read_text())
     assert main([str(winner), "--device", "cpu"]) == 0
     assert fingerprint(capsys.readouterr().out) == expected
+
+
+def test_a_saved_model_carries_a_card_and_its_configuration(winner, tmp_path, capsys):
+    assert main([str(winner), "--out", str(tmp_path / "model")]) == 0
+    capsys.readouterr()
+    assert load_config(tmp_path / "model" / "winner.toml") == load_config(winner)
+    card = (tmp_path / "model" / "README.md").read_text()
+    assert "# A text classifier" in card
+    assert "search's" not in card
+
+
+def test_onnx_needs_a_directory(winner, capsys):
+    assert main([str(winner), "--onnx"]) == 2
+    assert capsys.readouterr().err == "error: --onnx needs --out, the directory to save in; give both\n"

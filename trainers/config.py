@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import tomllib
@@ -260,6 +261,11 @@ def load_config(path: Path) -> TrainConfig:
         raise InputError(f"{path}: {describe(error, valid_keys=_keys_of_table)}") from error
 
 
+def as_toml(config: TrainConfig) -> str:
+    """Write a complete configuration as the text of a TOML file."""
+    return _toml(config.model_dump(mode="json", exclude_none=True))
+
+
 def table_keys(model: type[BaseModel], path: tuple[str, ...]) -> Iterable[str]:
     """List the keys that the table at ``path`` inside ``model`` may hold; empty where there is no table."""
     for part in path:
@@ -269,6 +275,15 @@ def table_keys(model: type[BaseModel], path: tuple[str, ...]) -> Iterable[str]:
             return []
         model = tables[0]
     return model.model_fields
+
+
+def _toml(table: dict[str, Any]) -> str:
+    """Write scalars, then tables of scalars; their JSON forms are valid TOML."""
+    scalars = [
+        f"{k} = {json.dumps(v, ensure_ascii=False)}\n" for k, v in table.items() if not isinstance(v, dict)
+    ]
+    tables = [f"\n[{k}]\n{_toml(v)}" for k, v in table.items() if isinstance(v, dict)]
+    return "".join([*scalars, *tables])
 
 
 def _place(source: str, info: ValidationInfo) -> str:

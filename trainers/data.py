@@ -102,7 +102,7 @@ def load_splits(config: DataConfig, tokenizer: PreTrainedTokenizerBase) -> Split
     parts, more = split_rows(rows, labels_N, clusters_N, config)
     findings += more
     splits = {
-        name: _tokenise([texts[i] for i in parts[name]], labels_N[parts[name]], config, tokenizer)
+        name: tokenise([texts[i] for i in parts[name]], labels_N[parts[name]], config, tokenizer)
         for name in SPLITS
     }
     if not known:
@@ -170,6 +170,24 @@ def encode(
     return _encode(texts, tokenizer, max_length=max_length, head_tokens=head_tokens)[0]
 
 
+def tokenise(
+    texts: Sequence[str],
+    labels_N: npt.NDArray[np.int64],
+    config: DataConfig,
+    tokenizer: PreTrainedTokenizerBase,
+) -> Split:
+    """Tokenise labelled texts, as long as ``config`` says."""
+    rows, lengths_N = _encode(texts, tokenizer, max_length=config.max_length, head_tokens=config.head_tokens)
+    ids_S, offsets_N1 = pack(rows)
+    return Split(
+        ids_S=ids_S,
+        offsets_N1=offsets_N1,
+        labels_N=labels_N,
+        num_cut=int((lengths_N > config.max_length).sum()),
+        num_tokens=int(lengths_N.sum()),
+    )
+
+
 def pack(rows: Sequence[Sequence[int]]) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]:
     """Lay token rows end to end; returns ids_S and offsets_N1 as in ``Split``."""
     offsets_N1 = np.concatenate([[0], np.cumsum([len(r) for r in rows])]).astype(np.int64)
@@ -209,23 +227,6 @@ def _encode(
     lengths_N = np.array([len(ids) for ids in rows]) + len(prefix) + len(suffix)
     kept = (ids if len(ids) <= room else ids[:head] + (ids[-tail:] if tail else []) for ids in rows)
     return [[*prefix, *ids, *suffix] for ids in kept], lengths_N
-
-
-def _tokenise(
-    texts: Sequence[str],
-    labels_N: npt.NDArray[np.int64],
-    config: DataConfig,
-    tokenizer: PreTrainedTokenizerBase,
-) -> Split:
-    rows, lengths_N = _encode(texts, tokenizer, max_length=config.max_length, head_tokens=config.head_tokens)
-    ids_S, offsets_N1 = pack(rows)
-    return Split(
-        ids_S=ids_S,
-        offsets_N1=offsets_N1,
-        labels_N=labels_N,
-        num_cut=int((lengths_N > config.max_length).sum()),
-        num_tokens=int(lengths_N.sum()),
-    )
 
 
 def _checked_fingerprint(source: Source, config: DataConfig) -> str:

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter
 
 from trainers.cli import launch
-from trainers.config import METRIC_NAMES, Device, Metric, TrainConfig, load_config
+from trainers.config import METRIC_NAMES, Device, Metric, TrainConfig, as_toml, load_config
+from trainers.errors import InputError
 
 if TYPE_CHECKING:
-    from trainers.features import Progress
+    from trainers.features import Features, Progress
     from trainers.fit import Evaluation, FitResult
     from trainers.model import Classifier
 
@@ -39,16 +40,33 @@ def train(
         InputError: Encoder, data, cache or device cannot be used.
         FitError: The fit diverged or ran out of memory.
     """
+    from trainers.fit import fit
+    from trainers.model import assemble
+
+    features = prepare(config, cache_directory=cache_directory, on_progress=on_progress)
+    result = fit(config, features, on_evaluation=on_evaluation)
+    return result, assemble(features.encoder, config, result, names=features.splits.class_names)
+
+
+def prepare(
+    config: TrainConfig,
+    *,
+    cache_directory: Path | None = None,
+    on_progress: Progress = lambda done, total: None,  # noqa: ARG005
+) -> Features:
+    """Load what a fit needs: encoder, texts and the features at its freeze depth; see ``train``.
+
+    Raises:
+        InputError: Encoder, data, cache or device cannot be used.
+    """
     from trainers.data import load_splits
     from trainers.device import choose_device
     from trainers.encoder import load_encoder
     from trainers.features import build_features, default_cache_directory
-    from trainers.fit import fit
-    from trainers.model import assemble
 
     encoder = load_encoder(config.encoder, device=choose_device(config.device))
     splits = load_splits(config.data, encoder.tokenizer)
-    features = build_features(
+    return build_features(
         encoder,
         splits,
         config,
@@ -57,8 +75,6 @@ def train(
         disk_bytes=CACHE_BYTES,
         on_progress=on_progress,
     )
-    result = fit(config, features, on_evaluation=on_evaluation)
-    return result, assemble(encoder, config, result, names=splits.class_names)
 
 
 def on_device(config: TrainConfig, wanted: Device | Literal["auto"] | None) -> TrainConfig:
@@ -99,6 +115,7 @@ def _command(
     device: Annotated[
         Device | Literal["auto"] | None, Parameter(help="Where to compute. [default: where the file says]")
     ] = None,
+    onnx: Annotated[bool, Parameter(help="Save it as ONNX, too.")] = False,
 ) -> int:
     """Fit the configuration of a TOML file, such as an exported winner.toml.
 
@@ -106,17 +123,33 @@ def _command(
         config: The TOML file.
         out: Where to save the model.
         device: Where to compute.
+        onnx: Whether to save it as ONNX, too.
     """
+    from trainers.fit import fit
+    from trainers.onnx import check_packages
+
+    if onnx:
+        if out is None:
+            raise InputError("--onnx needs --out, the directory to save in; give both")
+        check_packages()
     settings = on_device(load_config(config), device)
-    result, classifier = train(
+    features = prepare(settings)
+    result = fit(
         settings,
+        features,
         on_evaluation=lambda e: print(describe_evaluation(e, metric=settings.metric), flush=True),  # noqa: T201
     )
     print(describe_result(result, metric=settings.metric))  # noqa: T201
     if out is not None:
-        from trainers.model import save
+        from trainers.card import model_card
+        from trainers.model import assemble, save
 
-        save(classifier, out)
+        files = {
+            "README.md": model_card(settings, features, result, onnx=onnx),
+            "winner.toml": as_toml(settings),
+        }
+        names = features.splits.class_names
+        save(assemble(features.encoder, settings, result, names=names), out, files=files, onnx=onnx)
         print(f"saved {out}; try: python -m trainers.predict {out} 'a text'")  # noqa: T201
     return 0
 

@@ -1,0 +1,326 @@
+"""A scikit-learn estimator around one fit: texts and labels in, a classifier out.
+
+Shapes: N texts, C classes.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import ValidationError
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.model_selection import train_test_split
+from sklearn.utils import check_consistent_length, check_random_state, column_or_1d
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted
+
+from trainers.cleaning import mend
+from trainers.config import (
+    PACKAGED_ENCODER,
+    DataConfig,
+    Device,
+    EncoderConfig,
+    Metric,
+    Pooling,
+    Schedule,
+    TrainConfig,
+    load_config,
+)
+from trainers.data import Split, Splits, tokenise
+from trainers.encoder import Encoder, load_encoder
+from trainers.errors import InputError, describe
+from trainers.features import build_features
+from trainers.fit import fit
+from trainers.model import assemble
+
+CACHE_BYTES = 8 * 2**30
+
+NO_SOURCE = "/texts in memory.csv"
+"""Stands where a configuration names its texts; nothing reads it."""
+
+NOT_OF_A_FIT = {"encoder", "revision", "pooling", "max_length", "head_tokens", "random_state"}
+OWN = {"validation_fraction", "cache_directory"}
+
+
+class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+    """Fine-tunes a pre-trained encoder on labelled texts.
+
+    Of the texts given to ``fit``, a share is drawn by class for early stopping: the weights restored are those of
+    the epoch with the lowest loss on it. Equal settings, texts and seeds give equal weights. Where no default is
+    given here or there, a parameter is the setting of ``TrainConfig`` of the same name, with its default.
+
+    Args:
+        encoder: ``minilm`` (packaged), a local directory, or a hub id.
+        revision: Branch, tag or commit of a hub id.
+        pooling: How token vectors become one vector a text.
+        freeze_depth: 0 trains everything; k freezes the embeddings and the k lowest layers; None all layers, so that
+            the head alone is trained, which is fast.
+        dropout: Rate before and after the head's hidden layer.
+        head_width: Units of the head's hidden layer.
+        learning_rate: Peak rate of AdamW for the encoder's trainable layers, and for the head times the ratio.
+        head_learning_rate_ratio: See there.
+        patience: Evaluations without a lower validation loss after which a fit ends; None goes on to the last epoch.
+        epochs: At most.
+        evaluations_per_epoch: Looks at the validation texts.
+        batch_size: Texts a step.
+        weight_decay: Of AdamW.
+        warmup: Share of the steps over which the rate rises.
+        schedule: What it does then.
+        label_smoothing: Of the training loss.
+        encoder_dropout: Rate inside the encoder's trainable layers.
+        class_weights: ``balanced`` gives every class the same weight in the loss.
+        metric: By which ``ceiling`` is measured.
+        ceiling: Training accuracy above which an epoch counts as over-fitted, and is not restored if another can be.
+        max_length: Tokens kept of a text, special ones included.
+        head_tokens: Of these, from the start of a longer text, the rest being from its end; None takes all from there.
+        cache: Number format of what is stored of the frozen layers.
+        threads: Of the processor.
+        device: Where to compute.
+        validation_fraction: Share of the texts, between 0 and 1, that is not trained on.
+        cache_directory: Where to keep what the frozen layers compute, for other fits on the same texts, as in a grid
+            search; None removes it when a fit ends.
+        random_state: Of the split and the fit; None draws from numpy's global generator.
+
+    Attributes:
+        classes_: The labels, sorted; the columns of ``predict_proba``.
+        classifier_: The ``trainers.model.Classifier``; ``trainers.model.save`` writes it.
+        figures_: What the fit came to, by name: ``validation_accuracy``, ``training_accuracy``, ``best_epoch`` ...
+        config_: The ``TrainConfig`` of the fit.
+    """
+
+    def __init__(
+        self,
+        *,
+        encoder: str = PACKAGED_ENCODER,
+        revision: str | None = None,
+        pooling: Pooling = "mean",
+        freeze_depth: int | None = None,
+        dropout: float = 0.2,
+        head_width: int = 64,
+        learning_rate: float = 1e-3,
+        head_learning_rate_ratio: float = 1.0,
+        patience: int | None = None,
+        epochs: int = 20,
+        evaluations_per_epoch: int = 1,
+        batch_size: int = 32,
+        weight_decay: float = 0.0,
+        warmup: float = 0.0,
+        schedule: Schedule = "constant",
+        label_smoothing: float = 0.0,
+        encoder_dropout: float = 0.1,
+        class_weights: Literal["balanced"] | None = None,
+        metric: Metric = "accuracy",
+        ceiling: float | None = None,
+        max_length: int = 128,
+        head_tokens: int | None = None,
+        cache: Literal["float16", "float32"] = "float16",
+        threads: int = 1,
+        device: Device = "cpu",
+        validation_fraction: float = 0.2,
+        cache_directory: str | Path | None = None,
+        random_state: int | np.random.RandomState | None = 0,
+    ) -> None:
+        self.encoder = encoder
+        self.revision = revision
+        self.pooling = pooling
+        self.freeze_depth = freeze_depth
+        self.dropout = dropout
+        self.head_width = head_width
+        self.learning_rate = learning_rate
+        self.head_learning_rate_ratio = head_learning_rate_ratio
+        self.patience = patience
+        self.epochs = epochs
+        self.evaluations_per_epoch = evaluations_per_epoch
+        self.batch_size = batch_size
+        self.weight_decay = weight_decay
+        self.warmup = warmup
+        self.schedule = schedule
+        self.label_smoothing = label_smoothing
+        self.encoder_dropout = encoder_dropout
+        self.class_weights = class_weights
+        self.metric = metric
+        self.ceiling = ceiling
+        self.max_length = max_length
+        self.head_tokens = head_tokens
+        self.cache = cache
+        self.threads = threads
+        self.device = device
+        self.validation_fraction = validation_fraction
+        self.cache_directory = cache_directory
+        self.random_state = random_state
+
+    @classmethod
+    def from_config(cls, path: str | Path, **changes: Any) -> Self:
+        """Return an estimator with the settings of a TOML file, such as an exported ``winner.toml``.
+
+        Args:
+            path: Of the file; the texts that it names are not read.
+            **changes: Parameters that are to differ.
+
+        Raises:
+            InputError: Every mistake in the file, in one message.
+        """
+        config = load_config(Path(path))
+        settings = config.model_dump(exclude={"data", "encoder", "seed"})
+        settings |= {"encoder": config.encoder.name, "random_state": config.seed}
+        settings |= config.encoder.model_dump(exclude={"name"})
+        settings |= config.data.model_dump(include={"max_length", "head_tokens"})
+        return cls(**{**settings, **changes})
+
+    def fit(self, X: Sequence[str], y: Sequence[Any]) -> Self:
+        """Fine-tune on texts and their labels.
+
+        Raises:
+            ValueError: Texts, labels or settings cannot be used.
+            FitError: The fit diverged or ran out of memory.
+        """
+        if y is None:
+            raise ValueError(f"{type(self).__name__} requires y to be passed, but the target y is None")
+        texts = _texts(X)
+        y = column_or_1d(y, warn=True)
+        check_consistent_length(texts, y)
+        check_classification_targets(y)
+        self.classes_, labels_N = np.unique(y, return_inverse=True)
+        seed = self._seed()
+        train, validation = self._split(texts, labels_N, seed)
+        with _value_errors():
+            encoder = load_encoder(
+                EncoderConfig(name=self.encoder, revision=self.revision, pooling=self.pooling),
+                device=self.device,
+            )
+            config = self.config_ = self._config(encoder, seed)
+
+            def part(rows: npt.NDArray[np.int64]) -> Split:
+                return tokenise([texts[i] for i in rows], labels_N[rows], config.data, encoder.tokenizer)
+
+            names = tuple(map(str, self.classes_))
+            splits = Splits(
+                train=part(train),
+                validation=part(validation),
+                test=part(train[:0]),
+                class_names=names,
+                duplicates=0,
+                contradictions=0,
+                mended=0,
+            )
+            with tempfile.TemporaryDirectory() as scratch:
+                features = build_features(
+                    encoder,
+                    splits,
+                    config,
+                    depths=[config.freeze_depth],
+                    directory=Path(self.cache_directory or scratch),
+                    disk_bytes=CACHE_BYTES,
+                )
+                result = fit(config, features)
+        self.figures_ = result.figures()
+        self.classifier_ = assemble(encoder, config, result, names=names)
+        return self
+
+    def predict(self, X: Sequence[str]) -> npt.NDArray[Any]:
+        """Return the most probable label of each text."""
+        best_N = self.predict_proba(X).argmax(axis=1)
+        labels_N: npt.NDArray[Any] = self.classes_[best_N]
+        return labels_N
+
+    def predict_proba(self, X: Sequence[str]) -> npt.NDArray[np.float64]:
+        """Return probabilities_NC, the columns in the order of ``classes_``."""
+        check_is_fitted(self)
+        probabilities_NC = self.classifier_.predict_proba(_texts(X)).astype(np.float64)
+        scaled_NC: npt.NDArray[np.float64] = probabilities_NC / probabilities_NC.sum(axis=1, keepdims=True)
+        return scaled_NC
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.one_d_array = True
+        tags.input_tags.two_d_array = False
+        tags.input_tags.string = True
+        return tags
+
+    def _seed(self) -> int:
+        if isinstance(self.random_state, int | np.integer):
+            return int(self.random_state)
+        return int(check_random_state(self.random_state).randint(2**31 - 1))
+
+    def _split(
+        self, texts: list[str], labels_N: npt.NDArray[np.int64], seed: int
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """Draw the rows to train on and those to stop by, of which no text stands among the first."""
+        if not 0 < self.validation_fraction < 1:
+            raise ValueError(
+                f"validation_fraction must lie between 0 and 1, got {self.validation_fraction}; change it"
+            )
+        if len(self.classes_) < 2:
+            raise ValueError(
+                f"y must hold two classes at least, got 1 class, {self.classes_.tolist()[0]!r}; add texts of others"
+            )
+        name, count = min(Counter(labels_N.tolist()).items(), key=lambda pair: pair[1])
+        if count < 2:
+            raise ValueError(
+                "each class needs two texts at least, one to train on and one to stop by, got 1 sample of "
+                f"{self.classes_.tolist()[name]!r}; add texts of it"
+            )
+        wanted = round(self.validation_fraction * len(texts))
+        size = min(max(wanted, len(self.classes_)), len(texts) - len(self.classes_))
+        train, validation = train_test_split(
+            np.arange(len(texts)), test_size=size, stratify=labels_N, random_state=seed
+        )
+        known = {texts[i] for i in train}
+        unseen = np.array([i for i in validation if texts[i] not in known], dtype=np.int64)
+        if not len(unseen):
+            raise ValueError(
+                f"the {len(texts)} samples have too few distinct texts: all that would be stopped by are trained on, too; "
+                "add others"
+            )
+        return train, unseen
+
+    def _config(self, encoder: Encoder, seed: int) -> TrainConfig:
+        settings = {
+            key: value.item() if isinstance(value, np.generic) else value
+            for key, value in self.get_params(deep=False).items()
+            if key not in NOT_OF_A_FIT | OWN
+        }
+        if self.freeze_depth is None:
+            settings["freeze_depth"] = encoder.num_layers
+        data = DataConfig(
+            source=NO_SOURCE, max_length=self.max_length, head_tokens=self.head_tokens, seed=seed
+        )
+        chosen = EncoderConfig(name=self.encoder, revision=self.revision, pooling=self.pooling)
+        return TrainConfig.model_validate({**settings, "data": data, "encoder": chosen, "seed": seed})
+
+
+def _texts(X: Any) -> list[str]:
+    """Return texts as training reads them.
+
+    Raises:
+        ValueError: They are none.
+    """
+    if isinstance(X, str | bytes) or not hasattr(X, "__iter__"):
+        raise ValueError(f"X must be a sequence of texts, got one {type(X).__name__}; put it in a list")
+    texts = list(X)
+    if not texts:
+        raise ValueError("X must hold one text at least, got 0 samples; add some")
+    for i, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise ValueError(
+                f"X must hold texts alone, got {type(text).__name__} at index {i}; make it a str"
+            )
+    return [mend(text)[0] for text in texts]
+
+
+@contextmanager
+def _value_errors() -> Iterator[None]:
+    """Turn what the user can mend into what scikit-learn expects."""
+    try:
+        yield
+    except ValidationError as error:
+        raise ValueError(describe(error, valid_keys=lambda _: ())) from error
+    except InputError as error:
+        raise ValueError(str(error)) from error

@@ -1,0 +1,231 @@
+import json
+import re
+from html.parser import HTMLParser
+from itertools import pairwise
+
+import pytest
+from browser import open_browser
+from optuna.trial import TrialState
+from toys import CONFIRMATION, add, evaluation, fill, make_spec, make_study
+
+from search.html import render
+from search.summary import summarise
+
+HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(1)> & \"' {{ 7 * 7 }} \x1b[2J"
+
+
+class Page(HTMLParser):
+    """What a browser would make of the page: elements with their attributes, and the words between."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.elements, self.words, self.headings, self._inside = [], [], [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
+        self._inside = [tag] if tag in {"script", "style"} else self._inside
+
+    def handle_endtag(self, tag):
+        self._inside = [] if tag in {"script", "style"} else self._inside
+
+    def handle_data(self, data):
+        if not self._inside:
+            self.words.append(data)
+
+    def named(self, tag):
+        return [attrs for name, attrs in self.elements if name == tag]
+
+    @property
+    def text(self):
+        return " ".join("".join(self.words).split())
+
+
+def render_page(study, spec=None, *, confirmation=None, **options):
+    summary = summarise(study, spec or make_spec()) | {"confirmation": confirmation}
+    return render(summary, options="--study toy", **options)
+
+
+@pytest.fixture(scope="module")
+def html():
+    return render_page(fill(make_study()), confirmation=CONFIRMATION)
+
+
+@pytest.fixture(scope="module")
+def page(html):
+    return Page(html)
+
+
+def figures_of(html):
+    return json.loads(re.search(r'id="figures">(.*?)</script>', html, flags=re.DOTALL).group(1))["figures"]
+
+
+def test_the_answer_stands_first(page):
+    assert "Trial 1 reaches 86.00 % on validation, at 91.00 % on training" in page.text
+    assert "goal met" in page.text
+
+
+def test_an_unmet_goal_says_what_is_missing_and_what_to_do():
+    html = render_page(fill(make_study()), make_spec(goal={"validation_accuracy": 0.9}))
+    text = Page(html).text
+    assert "goal not met" in text
+    assert "2.67 points short and 1.12 points over the ceiling" in text
+    assert "What to do: more trials" in text
+
+
+def test_an_empty_study_has_a_page():
+    text = Page(render_page(make_study())).text
+    assert "No trial has completed yet" in text
+    assert "Importances cannot be told: it takes 2 complete trials besides the recipes, there are 0." in text
+
+
+def test_a_running_study_says_so():
+    study = fill(make_study())
+    add(study, state=TrialState.RUNNING, evaluations=[evaluation(1.0, 0.8, 0.8)])
+    assert "a study that has not ended: 1 running, 0 waiting." in Page(render_page(study)).text
+
+
+def test_the_front_names_epoch_and_trial(page):
+    assert "trial 1, epoch 2" in page.text
+    assert "trial 1, epoch 1" in page.text
+
+
+def test_confirmation_is_shown_where_there_is_one(page):
+    assert "Winner: trial 1." in page.text
+    assert "84.50" in page.text
+    assert "Not confirmed" not in page.text
+
+
+def test_without_confirmation_the_page_warns():
+    text = Page(render_page(fill(make_study()))).text
+    assert "Not confirmed: the validation figures are the best of 6 tries, and flatter." in text
+
+
+def test_headings_are_in_order_and_there_is_one_h1(page):
+    levels = [int(tag[1]) for tag, _ in page.elements if re.fullmatch(r"h[1-6]", tag)]
+    assert levels[0] == 1
+    assert levels.count(1) == 1
+    assert all(after <= before + 1 for before, after in pairwise(levels))
+
+
+def test_every_table_has_a_caption_and_scopes(page):
+    assert len(page.named("table")) == len(page.named("caption")) > 5
+    assert {attrs["scope"] for attrs in page.named("th")} == {"col", "row"}
+
+
+def test_every_figure_has_a_text_alternative_and_a_place(html, page):
+    places = {a["id"]: a["aria-label"] for a in page.named("div") if a.get("role") == "img"}
+    assert set(places) == set(figures_of(html))
+    assert all(places.values())
+
+
+def test_links_lead_to_sections_of_the_page(page):
+    ids = {attrs["id"] for _, attrs in page.elements if "id" in attrs}
+    assert {attrs["href"][1:] for attrs in page.named("a")} <= ids
+
+
+def test_the_page_asks_for_nothing_from_anywhere(page):
+    assert [a for _, a in page.elements if "src" in a] == []
+    assert [a["href"] for a in page.named("link")] == ["data:,"]
+
+
+@pytest.mark.parametrize("refresh", [None, 30])
+def test_the_page_renews_itself_only_when_asked_to(refresh):
+    metas = Page(render_page(make_study(), refresh_seconds=refresh)).named("meta")
+    found = [m["content"] for m in metas if m.get("http-equiv") == "refresh"]
+    assert found == ([] if refresh is None else ["30"])
+
+
+def hostile_page():
+    study = fill(make_study())
+    study.set_user_attr("data", {**study.user_attrs["data"], "class_names": [HOSTILE, "good"]})
+    add(study, state=TrialState.FAIL, reason=HOSTILE)
+    add(study, 0.80, 0.85, recipe=HOSTILE)
+    confirmation = json.loads(json.dumps(CONFIRMATION))
+    confirmation |= {"rule": HOSTILE, "winner": HOSTILE}
+    confirmation["finalists"][0] |= {"name": HOSTILE}
+    summary = summarise(study, make_spec()) | {"confirmation": confirmation, "study": HOSTILE}
+    summary["recipes"][0] |= {"recipe": HOSTILE}
+    return render(summary, options=f"--study '{HOSTILE}'")
+
+
+def test_hostile_texts_are_words_on_the_page_and_in_its_figures():
+    html = hostile_page()
+    page = Page(html)
+    assert len(page.named("script")) == 3
+    assert page.named("img") == []
+    assert [attrs for _, attrs in page.elements if any(key.startswith("on") for key in attrs)] == []
+    assert "</script><script>alert(1)</script><img src=x onerror=alert(1)>" in page.text
+    assert "{{ 7 * 7 }}" in page.text
+    assert "\x1b" not in html.replace("\\u001b", "")
+    assert "<img" not in json.dumps(figures_of(html))
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with open_browser() as browser:
+        yield browser
+
+
+@pytest.fixture(scope="module")
+def path(html, tmp_path_factory):
+    path = tmp_path_factory.mktemp("page") / "report.html"
+    path.write_text(html)
+    return path
+
+
+def visit(browser, path, **options):
+    """Open a file; returns the page, and all that it said on the console or asked for."""
+    page = browser.new_page(**options)
+    said = []
+    page.on("console", lambda message: said.append(message.text))
+    page.on("pageerror", lambda error: said.append(str(error)))
+    page.on("request", lambda request: said.append(request.url))
+    page.goto(path.as_uri(), timeout=120_000)
+    page.wait_for_selector("#figure-hypervolume .main-svg", timeout=120_000)
+    return page, [words for words in said if words != path.as_uri()]
+
+
+@pytest.mark.slow
+def test_a_browser_draws_every_figure_and_has_nothing_to_say(browser, path, html):
+    page, said = visit(browser, path)
+    assert said == []
+    drawn = page.eval_on_selector_all(".plot", "all => all.filter(e => e.querySelector('.main-svg')).length")
+    assert drawn == len(figures_of(html))
+    assert page.get_by_text("6 finished: 4 complete (3 under the ceiling)").is_visible()
+    assert page.locator("#figure-pareto .legendtext", has_text="Pareto front").count() == 1
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.className") == "skip"
+    page.close()
+
+
+@pytest.mark.slow
+def test_a_phone_scrolls_no_page_sideways(browser, path):
+    page, _ = visit(browser, path, viewport={"width": 360, "height": 740})
+    page.evaluate("document.querySelectorAll('details').forEach(d => { d.open = true; })")
+    assert page.evaluate("document.documentElement.scrollWidth") == 360
+    page.close()
+
+
+@pytest.mark.slow
+def test_a_dark_page_is_dark_figures_and_all(browser, path):
+    colors = []
+    for scheme in ("light", "dark"):
+        page, _ = visit(browser, path, color_scheme=scheme)
+        background = page.evaluate("getComputedStyle(document.body).backgroundColor")
+        words = page.eval_on_selector("#figure-pareto .xtick text", "e => getComputedStyle(e).fill")
+        colors.append((background, words))
+        page.close()
+    assert colors == [
+        ("rgb(246, 247, 249)", "rgb(28, 39, 51)"),
+        ("rgb(18, 23, 29)", "rgb(230, 233, 238)"),
+    ]
+
+
+@pytest.mark.slow
+def test_a_browser_runs_no_hostile_text(browser, tmp_path):
+    path = tmp_path / "report.html"
+    path.write_text(hostile_page())
+    page, said = visit(browser, path)
+    assert said == []
+    page.close()

@@ -97,6 +97,7 @@ def add_points(
         texts: To write beside the marks.
     """
     rows, texts = list(rows), list(texts)
+    middle = sum(figure.layout.xaxis.range or (0.0, 1.0)) / 2
     if rows:
         figure.add_scatter(
             x=[r["training_accuracy"] for r in rows],
@@ -105,7 +106,8 @@ def add_points(
             name=f"{name} ({len(rows)})" if len(rows) > 1 else name,
             marker={"color": color, "symbol": symbol, "size": size, "line": {"width": 1.5, "color": color}},
             text=texts or None,
-            textposition="top left",  # where nothing lies beside a point of the front
+            # Where nothing lies beside a point of the front, but not off a narrow figure.
+            textposition=["top left" if r["training_accuracy"] > middle else "bottom right" for r in rows],
             textfont={"color": color},
             hovertext=[say(r) for r in rows],
             hovertemplate="%{hovertext}<extra></extra>",

@@ -1,140 +1,200 @@
+import datetime
+from itertools import pairwise, product
+
+import numpy as np
 import optuna
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from optuna._hypervolume import compute_hypervolume
 from optuna.trial import TrialState
-from toys import DATA, add, evaluation, fill, make_study
+from toys import DATA, add, evaluation, make_study
 
 from search.checkpoints import checkpoints, floor_of, growth, hypervolume, outlook, pareto_front
 
-SHARES = st.integers(0, 20).map(lambda n: n / 20)
-POINTS = st.lists(st.tuples(SHARES, SHARES), max_size=12)
-CEILING = 0.92
+
+def rows_of(study):
+    return checkpoints(study.trials, ceiling=0.92)
 
 
-@pytest.fixture
-def study():
-    return make_study()
+def points(rows):
+    return [(r["trial"], r["epoch"], r["validation_accuracy"], r["training_accuracy"]) for r in rows]
 
 
-def rows_of(study, ceiling=CEILING):
-    return checkpoints(study.trials, ceiling=ceiling)
+def test_every_full_evaluation_is_a_checkpoint_and_a_peek_is_none():
+    study = make_study()
+    curve = [evaluation(0.5, 0.9, 0.1, peek=True), evaluation(1.0, 0.7, 0.72), evaluation(2.0, 0.8, 0.83)]
+    add(study, state=TrialState.RUNNING, evaluations=curve)
+    assert points(rows_of(study)) == [(0, 1.0, 0.7, 0.72), (0, 2.0, 0.8, 0.83)]
 
 
-def test_every_full_evaluation_is_a_checkpoint_and_no_peek_is(study):
-    add(study, 0.9, 0.86, evaluations=[evaluation(0.5, 0.8, 0.7, peek=True), evaluation(1.0, 0.84, 0.85)])
-    assert [(r["trial"], r["epoch"]) for r in rows_of(study)] == [(0, 1.0), (0, 2.0)]
+def test_exact_figures_of_the_restored_epoch_replace_its_estimate():
+    study = make_study()
+    curve = [evaluation(1.0, 0.84, 0.85), evaluation(2.0, 0.86, 0.90), evaluation(3.0, 0.85, 0.93)]
+    add(study, 0.91, 0.86, evaluations=curve)
+    first, second, third = rows_of(study)
+    assert second == {
+        "trial": 0,
+        "epoch": 2.0,
+        "validation_accuracy": 0.86,
+        "training_accuracy": 0.91,
+        "exact": True,
+        "validation_loss": 0.6 - 0.2,
+        "seconds": 20.0,
+        "restored": True,
+        "feasible": True,
+    }
+    assert (first["restored"], first["exact"], first["feasible"]) == (False, False, True)
+    assert (third["restored"], third["exact"], third["feasible"]) == (False, False, False)
 
 
-def test_what_was_restored_has_its_exact_figures(study):
-    add(study, 0.91, 0.86, evaluations=[evaluation(2.0, 0.86, 0.90), evaluation(3.0, 0.85, 0.95)])
-    restored, other = rows_of(study)
-    assert (restored["training_accuracy"], restored["exact"], restored["restored"]) == (0.91, True, True)
-    assert (other["training_accuracy"], other["exact"], other["restored"]) == (0.95, False, False)
-    assert [r["feasible"] for r in (restored, other)] == [True, False]
+def test_a_complete_trial_without_evaluations_has_its_final_figures():
+    study = make_study()
+    add(study, 0.91, 0.86)
+    (row,) = rows_of(study)
+    assert (row["epoch"], row["validation_loss"], row["seconds"], row["restored"]) == (2.0, None, 64.4, True)
 
 
-def test_pruned_trials_have_checkpoints_and_restore_none(study):
-    add(study, 0.74, 0.70, state=TrialState.PRUNED, evaluations=[evaluation(1.0, 0.70, 0.74)])
-    assert [r["restored"] for r in rows_of(study)] == [False]
+def test_a_pruned_trial_has_what_it_evaluated_and_no_final_figures():
+    study = make_study()
+    peek = [evaluation(0.5, 0.7, 0.9, peek=True)]
+    add(study, 0.90, 0.70, state=TrialState.PRUNED, best_epoch=0.5, evaluations=peek)
+    assert rows_of(study) == []
 
 
-def test_trials_that_were_run_again_do_not_count_twice(study):
-    add(study, state=TrialState.FAIL, reason="killed", evaluations=[evaluation(1.0, 0.9, 0.5)])
-    add(study, 0.8, 0.7, retry_of=0)
-    assert {r["trial"] for r in rows_of(study)} == {1}
+def test_a_trial_that_was_cut_off_leaves_its_checkpoints_to_its_repeat():
+    study = make_study()
+    curve = [evaluation(1.0, 0.7, 0.72)]
+    add(study, state=TrialState.FAIL, reason="killed", evaluations=curve)
+    add(study, state=TrialState.FAIL, reason="diverged", evaluations=curve)
+    add(study, state=TrialState.RUNNING, retry_of=0, evaluations=curve)
+    assert [r["trial"] for r in rows_of(study)] == [1, 2]
 
 
-def test_front_is_what_no_other_beats(study):
-    front = pareto_front(rows_of(fill(study)))
-    rows = rows_of(study)
-
-    def beaten(row):
-        return any(
-            o["validation_accuracy"] >= row["validation_accuracy"]
-            and o["training_accuracy"] <= row["training_accuracy"]
-            and (o["validation_accuracy"], o["training_accuracy"])
-            != (row["validation_accuracy"], row["training_accuracy"])
-            for o in rows
-        )
-
-    assert sorted((r["trial"], r["epoch"]) for r in front) == sorted(
-        (r["trial"], r["epoch"]) for r in rows if not beaten(r)
-    )
-    assert any(not r["restored"] for r in front)
+def test_a_training_figure_on_the_ceiling_is_feasible():
+    study = make_study()
+    curve = [evaluation(1.0, 0.8, 0.92), evaluation(2.0, 0.8, 0.9200001)]
+    add(study, state=TrialState.RUNNING, evaluations=curve)
+    assert [r["feasible"] for r in rows_of(study)] == [True, False]
 
 
-@given(points=POINTS, floor=SHARES)
-def test_hypervolume_is_optunas(points, floor):
-    import numpy as np
-
-    losses = np.array([(-v, t) for v, t in points if v > floor and t < 1])
-    expected = compute_hypervolume(losses, np.array([-floor, 1.0])) if len(losses) else 0.0
-    assert hypervolume(points, floor=floor) == pytest.approx(expected, abs=1e-12)
-
-
-@given(points=POINTS, more=POINTS, floor=SHARES)
-def test_hypervolume_never_shrinks_with_more_points(points, more, floor):
-    assert hypervolume(points + more, floor=floor) >= hypervolume(points, floor=floor) - 1e-12
+def test_the_front_tells_which_epoch_of_which_trial():
+    study = make_study()
+    add(study, 0.91, 0.86, evaluations=[evaluation(1.0, 0.84, 0.85), evaluation(2.0, 0.86, 0.90)])
+    add(study, 0.88, 0.83, evaluations=[evaluation(1.0, 0.80, 0.82), evaluation(2.0, 0.83, 0.87)])
+    front = pareto_front(rows_of(study))
+    assert points(front) == [(0, 2.0, 0.86, 0.91), (0, 1.0, 0.84, 0.85), (1, 1.0, 0.80, 0.82)]
 
 
-def test_floor_is_the_largest_class_for_accuracy_and_one_class_of_all_otherwise():
+EIGHTHS = st.integers(min_value=0, max_value=8).map(lambda n: n / 8)
+
+
+@given(st.lists(st.tuples(EIGHTHS, EIGHTHS), max_size=8), EIGHTHS)
+def test_hypervolume_equals_the_cells_that_some_point_dominates(candidates, floor):
+    """All lie on a grid of eighths, so that area is a count of cells."""
+    cells = [
+        (low, left)
+        for low, left in product(np.arange(0, 1, 1 / 8), repeat=2)
+        if low >= floor and any(v >= low + 1 / 8 and t <= left for v, t in candidates)
+    ]
+    assert hypervolume(candidates, floor=floor) == pytest.approx(len(cells) / 64, abs=1e-12)
+
+
+@given(st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), max_size=12), st.floats(0, 1))
+def test_hypervolume_equals_optunas_own(candidates, floor):
+    inside = [(-v, t) for v, t in candidates if v > floor]
+    expected = compute_hypervolume(np.array(inside), np.array([-floor, 1.0])) if inside else 0.0
+    assert hypervolume(candidates, floor=floor) == pytest.approx(expected, abs=1e-9)
+
+
+def test_the_floor_is_the_share_of_the_largest_class_for_accuracy_alone():
     assert floor_of(DATA, "accuracy") == 0.6
-    assert floor_of(DATA, "macro_f1") == 0.5
-    assert floor_of(None, "accuracy") == floor_of({}, "accuracy") == 0.0
+    assert floor_of(DATA, "balanced_accuracy") == floor_of(DATA, "macro_f1") == 0.5
 
 
-def test_history_has_an_entry_for_each_finished_trial(study):
-    found = growth(fill(study).trials, rows_of(study), floor=0.6)
-    assert [entry["finished"] for entry in found["history"]] == list(range(1, 7))
-    areas = [entry["hypervolume"] for entry in found["history"]]
-    assert areas == sorted(areas)
-    points = [(r["validation_accuracy"], r["training_accuracy"]) for r in rows_of(study)]
-    assert areas[-1] == pytest.approx(hypervolume(points, floor=0.6))
+@pytest.mark.parametrize("data", [None, {}, {"train": 3}, {"texts_per_class": {"validation": [0, 0]}}])
+def test_the_floor_is_0_where_nothing_is_known(data):
+    assert floor_of(data, "accuracy") == 0.0
 
 
-def test_running_trials_have_no_part_in_the_history(study):
-    add(study, 0.8, 0.7)
-    add(study, state=TrialState.RUNNING, evaluations=[evaluation(1.0, 0.9, 0.5)])
-    found = growth(study.trials, rows_of(study), floor=0.5)
-    assert [entry["trial"] for entry in found["history"]] == [0]
-    assert found["history"][0]["hypervolume"] == pytest.approx(0.2 * 0.2)
+def ended(number, validation=None, *, minute, state=TrialState.COMPLETE, **attrs):
+    if validation is not None:
+        attrs |= {"validation_accuracy": validation, "training_accuracy": 0.8, "best_epoch": 1.0}
+    trial = optuna.trial.create_trial(
+        state=state, value=validation if state == TrialState.COMPLETE else None, user_attrs=attrs
+    )
+    trial.number = number
+    trial.datetime_complete = datetime.datetime(2026, 1, 1, 0, minute)
+    return trial
 
 
-def test_few_trials_tell_nothing():
-    assert outlook([0.1] * 19)["pays"] is None
-    assert "cannot be told before 20 have finished; 1 has." in outlook([0.1])["sentence"]
+def history(trials, *, floor=0.5):
+    grown = growth(trials, checkpoints(trials, ceiling=0.92), floor=floor)
+    return [(e["finished"], e["trial"], pytest.approx(e["hypervolume"])) for e in grown["history"]]
 
 
-@pytest.mark.parametrize(
-    ("areas", "pays", "words"),
-    [
-        (
-            [0.1] * 20,
-            False,
-            "would hardly pay: over the last 10 of 20 finished ones the hypervolume of the Pareto",
-        ),
-        ([0.1] * 19 + [0.101], True, "may still pay: over the last 10 of 20"),
-        ([0.1] * 19 + [0.1009], False, "grew by 0.90 %, less than the 1 %"),
-        ([0.0] * 19 + [0.2], True, "rose from nothing."),
-        ([0.0] * 20, False, "grew by 0.00 %"),
-        ([0.1] * 30 + [0.2] * 30, False, "over the last 15 of 60"),
-    ],
-)
-def test_outlook_follows_its_rule(areas, pays, words):
-    found = outlook(areas)
-    assert found["pays"] is pays
-    assert words in found["sentence"]
+def test_the_history_follows_the_order_in_which_trials_ended():
+    trials = [ended(0, 0.7, minute=5), ended(1, 0.6, minute=1), ended(2, 0.65, minute=9)]
+    assert history(trials) == [(1, 1, 0.02), (2, 0, 0.04), (3, 2, 0.04)]
 
 
-def test_a_study_of_optunas_with_two_objectives_has_the_same_front(study):
-    rows = rows_of(fill(study))
-    other = optuna.create_study(directions=["maximize", "minimize"])
-    for row in rows:
-        values = [row["validation_accuracy"], row["training_accuracy"]]
-        other.add_trial(
-            optuna.trial.create_trial(values=values, user_attrs={"row": [row["trial"], row["epoch"]]})
-        )
-    expected = sorted(t.user_attrs["row"] for t in other.best_trials)
-    assert sorted([r["trial"], r["epoch"]] for r in pareto_front(rows)) == expected
+def test_a_failed_trial_counts_and_a_running_one_does_not():
+    trials = [
+        ended(0, minute=1, state=TrialState.FAIL),
+        ended(1, 0.6, minute=2),
+        ended(2, minute=3, state=TrialState.RUNNING, evaluations=[evaluation(1.0, 0.9, 0.5)]),
+    ]
+    assert history(trials) == [(1, 0, 0.0), (2, 1, 0.02)]
+
+
+@given(st.lists(st.tuples(EIGHTHS, EIGHTHS), max_size=10))
+def test_the_history_ends_with_the_hypervolume_of_all_and_never_falls(candidates):
+    trials = [
+        ended(i, validation, minute=i, evaluations=[evaluation(2.0, validation, training)])
+        for i, (validation, training) in enumerate(candidates)
+    ]
+    rows = checkpoints(trials, ceiling=0.92)
+    areas = [e["hypervolume"] for e in growth(trials, rows, floor=0.25)["history"]]
+    assert all(before <= after + 1e-12 for before, after in pairwise(areas))
+    everything = [(r["validation_accuracy"], r["training_accuracy"]) for r in rows]
+    assert (areas or [0.0])[-1] == pytest.approx(hypervolume(everything, floor=0.25))
+
+
+def test_the_outlook_waits_for_twenty_trials():
+    assert outlook([0.1] * 19) == {
+        "window": 10,
+        "growth": None,
+        "pays": None,
+        "sentence": "Whether more trials would still pay cannot be told before 20 have finished; 19 have.",
+    }
+    assert outlook([0.1])["sentence"].endswith("; 1 has.")
+
+
+def test_more_trials_may_pay_where_the_front_grew_by_a_hundredth():
+    answer = outlook([0.1] * 38 + [0.101] * 12)
+    assert (answer["window"], answer["pays"]) == (12, True)
+    assert answer["sentence"] == (
+        "More trials may still pay: over the last 12 of 50 finished ones the hypervolume of the Pareto front grew "
+        "by 1.00 %, at least the 1 % that would make them worth it."
+    )
+
+
+def test_more_trials_would_hardly_pay_where_it_grew_by_less():
+    answer = outlook([0.1] * 10 + [0.1009] * 10)
+    assert (answer["window"], answer["pays"], answer["growth"]) == (10, False, pytest.approx(0.009))
+    assert answer["sentence"] == (
+        "More trials would hardly pay: over the last 10 of 20 finished ones the hypervolume of the Pareto front "
+        "grew by 0.90 %, less than the 1 % that would make them worth it."
+    )
+
+
+def test_a_front_that_rose_from_nothing_may_rise_on():
+    answer = outlook([0.0] * 10 + [0.1] * 10)
+    assert (answer["growth"], answer["pays"]) == (None, True)
+    assert answer["sentence"].endswith("the hypervolume of the Pareto front rose from nothing.")
+
+
+def test_a_front_that_is_worth_nothing_yet_promises_nothing():
+    answer = outlook([0.0] * 20)
+    assert (answer["growth"], answer["pays"]) == (None, False)
+    assert "More trials would hardly pay: " in answer["sentence"]

@@ -221,8 +221,9 @@ def test_a_text_of_validation_is_none_of_training(small):
         (["a", "b"], [1, 1], "y must hold two classes at least, got 1 class, 1; add texts of others"),
         (
             ["a", "b", "c"],
-            [0, 0, 1],
-            "each class needs two texts at least, one to train on and one to stop by, got 1 sample of 1; add texts of it",
+            [0, 1, 2],
+            "some class needs two texts at least, one to train on and one to stop by, got 3 samples of as many classes; "
+            "add texts",
         ),
         (
             ["a"] * 8,
@@ -285,8 +286,10 @@ class OnNumbers(TextClassifier):
         return super().predict_proba(self._written(validate_data(self, X, reset=False)))
 
     def _written(self, X):
-        steps = np.clip(np.round(3 * np.asarray(X, dtype=float)) + 6, 0, len(WORDS) - 1).astype(int)
-        return [" ".join(WORDS[i] for i in row) for row in steps]
+        """Spell out sign, three digits and exponent of each number, a word for each character."""
+        spelt = dict(zip("0123456789+-", WORDS, strict=True))
+        rows = [[f"{x:+.2e}" for x in row] for row in np.asarray(X, dtype=float)]
+        return [" ".join(spelt[c] for number in row for c in number if c in spelt) for row in rows]
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -297,12 +300,12 @@ class OnNumbers(TextClassifier):
         return tags
 
 
-EXEMPT = {}
+EXEMPT: dict[str, str] = {}
 """Checks that are not passed, each with its reason."""
 
 
 def checks():
-    settings = {"encoder": "tiny", "head_width": 4, "epochs": 1, "max_length": 24}
+    settings = {"encoder": "tiny", "head_width": 4, "epochs": 1, "max_length": 62}
     return estimator_checks_generator(OnNumbers(**settings), legacy=True)
 
 

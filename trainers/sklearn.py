@@ -6,7 +6,6 @@ Shapes: N texts, C classes.
 from __future__ import annotations
 
 import tempfile
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -52,8 +51,8 @@ OWN = {"validation_fraction", "cache_directory"}
 class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """Fine-tunes a pre-trained encoder on labelled texts.
 
-    Of the texts given to ``fit``, a share is drawn by class for early stopping: the weights restored are those of
-    the epoch with the lowest loss on it. Equal settings, texts and seeds give equal weights. Where no default is
+    Of the texts given to ``fit``, a share is drawn by class for early stopping, none of a class that has but one: the
+    weights restored are those of the epoch with the lowest loss on it. Equal settings, texts and seeds give equal weights. Where no default is
     given here or there, a parameter is the setting of ``TrainConfig`` of the same name, with its default.
 
     Args:
@@ -261,17 +260,22 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             raise ValueError(
                 f"y must hold two classes at least, got 1 class, {self.classes_.tolist()[0]!r}; add texts of others"
             )
-        name, count = min(Counter(labels_N.tolist()).items(), key=lambda pair: pair[1])
-        if count < 2:
+        several_N = np.bincount(labels_N)[labels_N] > 1
+        drawn_from, alone = np.flatnonzero(several_N), np.flatnonzero(~several_N)
+        if not len(drawn_from):
             raise ValueError(
-                "each class needs two texts at least, one to train on and one to stop by, got 1 sample of "
-                f"{self.classes_.tolist()[name]!r}; add texts of it"
+                "some class needs two texts at least, one to train on and one to stop by, got "
+                f"{len(texts)} samples of as many classes; add texts"
             )
+        num_classes = len(np.unique(labels_N[drawn_from]))
         wanted = round(self.validation_fraction * len(texts))
-        size = min(max(wanted, len(self.classes_)), len(texts) - len(self.classes_))
         train, validation = train_test_split(
-            np.arange(len(texts)), test_size=size, stratify=labels_N, random_state=seed
+            drawn_from,
+            test_size=min(max(wanted, num_classes), len(drawn_from) - num_classes),
+            stratify=labels_N[drawn_from],
+            random_state=seed,
         )
+        train = np.concatenate([train, alone])
         known = {texts[i] for i in train}
         unseen = np.array([i for i in validation if texts[i] not in known], dtype=np.int64)
         if not len(unseen):

@@ -65,27 +65,26 @@ def _table(summary: dict[str, Any]) -> Table:
         box=SIMPLE_HEAD,
         show_edge=False,
     )
-    table.add_column("setup")
+    table.add_column("setup", no_wrap=True)
     for head in (
         "in the\nsearch",
-        "valid\nmean",
-        "+-",
+        "valid\nmean +-",
         "train\nmean",
         "under the\nceiling",
         "test",
-        "95 % interval",
+        "95 %\ninterval",
     ):
         table.add_column(head, justify="right", no_wrap=True)
     for row in found["finalists"]:
         test = row["test"] or {"accuracy": None, "low": None, "high": None}
-        low, high = percent(test["low"], unit=""), percent(test["high"], unit="")
+        interval = "-" if test["low"] is None else f"{100 * test['low']:.2f}-{100 * test['high']:.2f}"
         cells = [
             percent(row["search"] and row["search"]["validation_accuracy"], unit=""),
-            *(percent(row["validation"][k], unit="") for k in ("mean", "spread")),
+            _with_spread(row["validation"], unit=""),
             percent(row["training"]["mean"], unit=""),
             f"{round(row['share_under_ceiling'] * len(found['seeds']))} of {len(found['seeds'])}",
             percent(test["accuracy"], unit=""),
-            "-" if test["low"] is None else f"{low} to {high}",
+            interval,
         ]
         table.add_row(row["name"], *cells, style="bold green" if row["name"] == found["winner"] else "")
     return table
@@ -97,9 +96,9 @@ def _too_good(optimism: float) -> str:
     return f"{percent(optimism, unit='')} points of it were luck"
 
 
-def _with_spread(figures: dict[str, float | None]) -> str:
+def _with_spread(figures: dict[str, float | None], *, unit: str = " %") -> str:
     spread = figures["spread"]
-    return percent(figures["mean"]) + ("" if spread is None else f" +- {percent(spread, unit='')}")
+    return percent(figures["mean"], unit=unit) + ("" if spread is None else f" +- {percent(spread, unit='')}")
 
 
 def _difference(pair: dict[str, Any]) -> str:

@@ -293,7 +293,7 @@ class OnNumbers(TextClassifier):
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
-        tags.input_tags.two_d_array = True
+        tags.input_tags.one_d_array, tags.input_tags.two_d_array = False, True
         tags.input_tags.string = False
         # A tiny random encoder, trained for an epoch on a dozen words: the checks look at manners, not at skill.
         tags.classifier_tags.poor_score = True

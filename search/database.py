@@ -60,6 +60,9 @@ SQLITE_LOCKED = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROT
 SQLITE_PASSING = (*SQLITE_LOCKED, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN)
 """Errors that may pass; of the others, a read-only or a damaged file, waiting mends none."""
 
+NUM_OPENINGS = 20
+"""Attempts to open a new database; each may find that another process made the next of its tables first."""
+
 POSTGRES_OPTIONS = {"connect_timeout": 10, "tcp_user_timeout": 30_000}
 """A server that vanished without a word is noticed after so many seconds, milliseconds for an open connection."""
 
@@ -141,14 +144,14 @@ class Database(RDBStorage):
         super().check_trial_is_updatable(trial_id, trial_state)
 
     def _open(self, url: str, engine_kwargs: dict[str, Any] | None) -> None:
-        """Connect, and make the tables unless another process does so at the same moment."""
-        for is_last in (False, False, True):
+        """Connect, and make the tables unless other processes do so at the same moment."""
+        for num_left in reversed(range(NUM_OPENINGS)):
             try:
                 super().__init__(url, engine_kwargs=engine_kwargs)
                 break
             except SQLAlchemyError as error:
                 made_meanwhile = isinstance(error, IntegrityError) or "already exists" in str(error)
-                if is_last or not made_meanwhile:
+                if not (num_left and made_meanwhile):
                     raise
                 self.engine.dispose()
         # Otherwise a connection that its pool keeps would be closed by nobody.

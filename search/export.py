@@ -73,6 +73,11 @@ def export(
     )
     print(describe_result(result, metric=config.metric))  # noqa: T201
     print(_same_or_not(choice, result))  # noqa: T201
+    if config.ceiling is not None and result.training_accuracy > config.ceiling:
+        print(  # noqa: T201
+            f"note: with seed {config.seed} its training {METRIC_NAMES[config.metric]} lies above the ceiling of "
+            f"{config.ceiling:.2%}"
+        )
     winner = winner_toml(choice, config, result, spec)
     origin = _origin(opened, spec, choice)
     card = model_card(config, features, result, search=origin, onnx=onnx)

@@ -124,7 +124,7 @@ def pareto_figure(study: Study, spec: StudySpec) -> go.Figure:
             mode=mode,
             name=f"{name} ({len(group)})",
             marker={"symbol": symbol, "color": color, "size": 9},
-            line={"color": color},
+            line={"color": color, "shape": "vh"},
             text=[html.escape(str(t.user_attrs.get("recipe", ""))) for t in group],
             textposition="top left",  # where nothing lies beside a trial on the front
             hovertext=[html.escape(f"trial {t.number}, {_settings(t)}").replace(", ", "<br>") for t in group],

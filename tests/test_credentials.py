@@ -138,6 +138,20 @@ def test_no_error_and_no_traceback_shows_a_password(
     assert CANARY not in said + "".join(traceback.format_exception(caught.value))
 
 
+def test_a_server_that_refuses_the_password_does_not_make_us_repeat_it(
+    postgres_server, write_tiny_study, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setenv(STORAGE_VARIABLE, postgres_server.url("postgres", password=CANARY))
+    line = ["--study", str(write_tiny_study(tmp_path))]
+    assert search(line) == 2
+    said = capsys.readouterr().err
+    assert "password authentication failed" in said
+    with pytest.raises(InputError) as caught:
+        search([*line, "--debug"])
+    assert CANARY not in said + "".join(traceback.format_exception(caught.value))
+    assert [p for p in tmp_path.rglob("*") if p.is_file() and CANARY.encode() in p.read_bytes()] == []
+
+
 @pytest.mark.slow
 def test_a_secret_in_the_url_is_left_nowhere(write_tiny_study, tmp_path, monkeypatch, command):
     path = write_tiny_study(tmp_path)

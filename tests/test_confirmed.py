@@ -53,7 +53,7 @@ def test_table_shows_what_was_promised_confirmed_and_tested():
     text = printed(summary(row("trial 3"), row("frozen-head", search=None, share=2 / 3, spread=None)))
     assert "Confirmed on 3 fresh seeds and 2,500 test texts, accuracy in %" in text
     assert text.split("trial 3")[1].split("\n")[0].split() == (
-        "88.00 86.00 +- 1.00 90.00 3 of 3 85.00 83.00-87.00".split()
+        ["88.00", "86.00", "+-", "1.00", "90.00", "3", "of", "3", "85.00", "83.00-87.00"]
     )
     assert text.split("frozen-head")[1].split("\n")[0].split()[:3] == ["-", "86.00", "90.00"]
     assert "2 of 3" in text

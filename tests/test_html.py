@@ -4,6 +4,7 @@ from html.parser import HTMLParser
 from itertools import pairwise
 
 import pytest
+from axe_playwright_python import sync_playwright as axe
 from browser import open_browser
 from optuna.trial import TrialState
 from toys import CONFIRMATION, add, evaluation, fill, make_spec, make_study
@@ -220,6 +221,16 @@ def test_a_dark_page_is_dark_figures_and_all(browser, path):
         ("rgb(246, 247, 249)", "rgb(28, 39, 51)"),
         ("rgb(18, 23, 29)", "rgb(230, 233, 238)"),
     ]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_that_shuts_anybody_out(browser, path, scheme):
+    page, _ = visit(browser, path, color_scheme=scheme)
+    page.evaluate("document.querySelectorAll('details').forEach(d => { d.open = true; })")
+    found = axe.Axe().run(page).response["violations"]
+    page.close()
+    assert [(v["id"], [node["html"][:200] for node in v["nodes"]]) for v in found] == []
 
 
 @pytest.mark.slow

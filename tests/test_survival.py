@@ -43,8 +43,17 @@ SPEC = StudySpec.model_validate(
         },
     }
 )
-MOMENTS = st.integers(0, 6)
+MOMENTS = st.integers(0, 8)
 """Commits until something happens; a trial that is asked for takes eight, one that is told three."""
+
+DEATHS = ("die before", "die after")
+
+
+def plans(faults):
+    return st.just([]) | st.builds(lambda n, fault: [None] * n + [fault], MOMENTS, st.sampled_from(faults))
+
+
+PLANS = plans(("before", "after", *DEATHS))
 
 
 class QuietLive:
@@ -111,27 +120,27 @@ class Survival(RuleBasedStateMachine):
             for launcher in [*self.lost, *([self.current] if self.current else [])]:
                 launcher.leave()
 
-    def act(self, action):
-        """Act for the search under way, which may be killed by it."""
+    def act(self, action, plan=()):
+        """Act for the search under way, which may be killed by it; what of a plan is left befalls what it does next."""
         try:
+            self.current.faults.plan += plan
             action()
         except Killed:
             self.current.leave()
             self.current = None
 
     @precondition(lambda self: self.current is None)
-    @rule(die_at=st.none() | MOMENTS)
-    def resume(self, die_at):
-        plan = [] if die_at is None else [None] * die_at + ["die after"]
+    @rule(plan=plans(DEATHS))  # a database that is away when a search begins is an error
+    def resume(self, plan):
         try:
             self.current = Launcher(self.url, f"machine {next(self.machines)}", plan)
         except Killed:
             self.current = None
 
     @precondition(lambda self: self.current)
-    @rule()
-    def ask(self):
-        self.act(self.current.ask)
+    @rule(plan=PLANS)
+    def ask(self, plan):
+        self.act(self.current.ask, plan)
 
     @precondition(lambda self: self.current and self.current.under_way)
     @rule(value=st.floats(0, 1))
@@ -140,8 +149,8 @@ class Survival(RuleBasedStateMachine):
         self.act(lambda: self.current.under_way[-1].report(value, self.steps))
 
     @precondition(lambda self: self.current and self.current.under_way)
-    @rule(ending=st.sampled_from(["value", "pruned", "failed"]), first=st.booleans())
-    def tell(self, ending, first):
+    @rule(ending=st.sampled_from(["value", "pruned", "failed"]), first=st.booleans(), plan=PLANS)
+    def tell(self, ending, first, plan):
         trial = self.current.under_way.pop(0 if first else -1)
         options = {"value": {"value": 0.5}, "pruned": {}, "failed": {"failure": "out of memory"}}[ending]
         state = {"value": "COMPLETE", "pruned": "PRUNED", "failed": "FAIL"}[ending]
@@ -150,29 +159,24 @@ class Survival(RuleBasedStateMachine):
             self.current.search.end(trial, **options)
             self.told[trial.number] = state
 
-        self.act(end)
+        self.act(end, plan)
 
     @precondition(lambda self: self.current and self.current.under_way)
-    @rule()
-    def worker_dies(self):
-        trial = self.current.under_way.pop()
-        self.act(lambda: self.current.search.killed(trial))
+    @rule(times=st.integers(1, MAX_RETRIES + 2), plan=PLANS)
+    def worker_dies(self, times, plan):
+        def die():
+            for _ in range(times):
+                if self.current.under_way:
+                    self.current.search.killed(self.current.under_way.pop())
+                self.current.ask()
+
+        self.act(die, plan)
 
     @precondition(lambda self: self.current)
     @rule()
     def kill(self):
         self.current.leave()
         self.current = None
-
-    @precondition(lambda self: self.current)
-    @rule(in_commits=MOMENTS, when=st.sampled_from(["die before", "die after"]))
-    def kill_later(self, in_commits, when):
-        self.current.faults.plan = [None] * in_commits + [when]
-
-    @precondition(lambda self: self.current)
-    @rule(in_commits=MOMENTS, when=st.sampled_from(["before", "after"]))
-    def lose_connection_later(self, in_commits, when):
-        self.current.faults.plan = [None] * in_commits + [when]
 
     @precondition(lambda self: self.current)
     @rule()
@@ -251,8 +255,8 @@ class Survival(RuleBasedStateMachine):
         repeated = {t.user_attrs.get("retry_of") for t in trials}
         # Repeats carry the parameters of what they repeat, and killed setups are not repeated for ever.
         for trial in trials:
-            if "retry_of" in trial.user_attrs and trial.state != TrialState.WAITING:
-                assert trial.params.items() >= trials[trial.user_attrs["retry_of"]].params.items()
+            if "retry_of" in trial.user_attrs:
+                assert _setup(trial).items() >= _setup(trials[trial.user_attrs["retry_of"]]).items()
             assert _kills(trial, trials) <= MAX_RETRIES + 1
             # What was cut off is repeated, unless it was killed too often.
             if trial.user_attrs.get("reason") in ("killed", "interrupted"):
@@ -271,6 +275,11 @@ def num_counted(trials):
             trial = repeats[trial.number]
         count += trial.state.is_finished()
     return count
+
+
+def _setup(trial):
+    """What a trial has of its parameters: it may be killed before it has drawn those that it was enqueued with."""
+    return {**trial.system_attrs.get("fixed_params", {}), **trial.params}
 
 
 def _kills(trial, trials):

@@ -162,7 +162,7 @@ def test_export_killed_at_any_point_is_whole_after_the_next(make_search, verify)
         assert search.strike(module="search.export", at=point).code == KILLED
     ending = search.run(module="search.export")
     assert ending.code == 0
-    assert f"the same figures as trial {best_number(search.trials())}'s" in ending.output
+    assert f"the same figures as trial {best_number(search.trials())} had in the search" in ending.output
     assert check_export(search.results, search.trials()) == []
     verify(
         search,

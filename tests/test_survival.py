@@ -43,17 +43,13 @@ SPEC = StudySpec.model_validate(
         },
     }
 )
-MOMENTS = st.integers(0, 8)
-"""Commits until something happens; a trial that is asked for takes eight, one that is told three."""
-
 DEATHS = ("die before", "die after")
+FAULTS = (None, "before", "after", *DEATHS)
 
 
-def plans(faults):
-    return st.just([]) | st.builds(lambda n, fault: [None] * n + [fault], MOMENTS, st.sampled_from(faults))
-
-
-PLANS = plans(("before", "after", *DEATHS))
+def plans(commits, faults=FAULTS):
+    """What goes wrong at one of the commits that a step takes, or of what comes next."""
+    return st.builds(lambda n, fault: [None] * n + [fault], st.integers(0, commits), st.sampled_from(faults))
 
 
 class QuietLive:
@@ -130,7 +126,7 @@ class Survival(RuleBasedStateMachine):
             self.current = None
 
     @precondition(lambda self: self.current is None)
-    @rule(plan=plans(DEATHS))  # a database that is away when a search begins is an error
+    @rule(plan=plans(8, (None, *DEATHS)))  # a database that is away when a search begins is an error
     def resume(self, plan):
         try:
             self.current = Launcher(self.url, f"machine {next(self.machines)}", plan)
@@ -138,7 +134,7 @@ class Survival(RuleBasedStateMachine):
             self.current = None
 
     @precondition(lambda self: self.current)
-    @rule(plan=PLANS)
+    @rule(plan=plans(8))
     def ask(self, plan):
         self.act(self.current.ask, plan)
 
@@ -149,7 +145,7 @@ class Survival(RuleBasedStateMachine):
         self.act(lambda: self.current.under_way[-1].report(value, self.steps))
 
     @precondition(lambda self: self.current and self.current.under_way)
-    @rule(ending=st.sampled_from(["value", "pruned", "failed"]), first=st.booleans(), plan=PLANS)
+    @rule(ending=st.sampled_from(["value", "pruned", "failed"]), first=st.booleans(), plan=plans(3))
     def tell(self, ending, first, plan):
         trial = self.current.under_way.pop(0 if first else -1)
         options = {"value": {"value": 0.5}, "pruned": {}, "failed": {"failure": "out of memory"}}[ending]
@@ -162,7 +158,7 @@ class Survival(RuleBasedStateMachine):
         self.act(end, plan)
 
     @precondition(lambda self: self.current and self.current.under_way)
-    @rule(times=st.integers(1, MAX_RETRIES + 2), plan=PLANS)
+    @rule(times=st.integers(1, MAX_RETRIES + 2), plan=plans(20))
     def worker_dies(self, times, plan):
         def die():
             for _ in range(times):
@@ -309,7 +305,7 @@ def test_nothing_is_lost_or_counted_twice_whatever_dies(tmp_path):
         shutil.copy(tmp_path / "template.db", path)
         return f"sqlite:///{path}"
 
-    check(new_url, max_examples=25)
+    check(new_url, max_examples=20)
 
 
 @pytest.mark.slow

@@ -24,7 +24,8 @@ import trainers.fit
 from search.account import measure_peak_flops
 from trainers.config import TrainConfig
 from trainers.data import load_splits
-from trainers.encoder import load_encoder, set_dropout
+from trainers.encoder import load_encoder
+from trainers.families import set_dropout
 from trainers.features import Features, Source, build_features
 from trainers.fit import fit
 from trainers.network import Network

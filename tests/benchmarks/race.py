@@ -45,13 +45,13 @@ STUDY = {
 
 
 def outcome(result, seconds):
-    """Return when the goal was first met, the best feasible validation accuracy in time, and the trials in time."""
+    """Return when the goal was first met, the best feasible validation accuracy in time, and how many trials."""
     in_time = [t for t in result["trials"] if t["at"] <= seconds]
     feasible = [t for t in in_time if t["train"] <= CEILING]
     return {
         "goal_met_at": min((t["at"] for t in feasible if t["validation"] >= GOAL), default=None),
         "best": max((t["validation"] for t in feasible), default=None),
-        "trials": len(in_time),
+        "num_in_time": len(in_time),
     }
 
 
@@ -82,7 +82,7 @@ def main():
                 entry |= outcome(result, options.seconds)
             report["runs"].append(entry)
             options.out.write_text(json.dumps(report, indent=2))
-            shown = {k: entry.get(k) for k in ("goal_met_at", "best", "trials")}
+            shown = {k: entry.get(k) for k in ("goal_met_at", "best", "num_in_time")}
             console.print(f"seed {seed}, {contender}: {shown}", highlight=False)
     console.print(table(report))
 

@@ -48,7 +48,7 @@ def test_a_csv_file_is_searched_reported_and_exported(study, tmp_path, monkeypat
     assert page["texts_per_class"] == {"train": [20, 20], "validation": [10, 10], "test": [10, 10]}
 
     assert export(["--study", str(study)]) == 0
-    assert "the same figures as trial 0's" in capsys.readouterr().out
+    assert "the same figures as trial 0 had in the search" in capsys.readouterr().out
     winner = tmp_path / "tiny" / "winner.toml"
     assert tomllib.loads(winner.read_text())["data"]["fingerprint"] == page["fingerprint"]
     monkeypatch.chdir(tmp_path.parent)

@@ -67,11 +67,15 @@ class Launcher:
         self.faults = Faults(database)
         self.study = optuna.load_study(storage=database, study_name="toy")
         self.under_way = []
-        with mock.patch.object(search.lease, "_place", return_value=machine):
-            self.lease = Lease(self.study)
-            self.faults.plan = list(plan)
-            self.lease.__enter__()
-        recover(self.study)
+        self.lease = Lease(self.study)
+        self.faults.plan = list(plan)
+        try:
+            with mock.patch.object(search.lease, "_place", return_value=machine):
+                self.lease.__enter__()
+            recover(self.study)
+        except Killed:
+            self.leave()
+            raise
         times = {"started": time.monotonic(), "deadline": None}
         self.search = _Search(self.study, SPEC, QuietLive(), num_trials=NUM_TRIALS, **times)
 
@@ -82,9 +86,10 @@ class Launcher:
             suggest(trial, SPEC, num_layers=2)
 
     def leave(self):
-        """End the thread without giving the lease back, as death does."""
+        """End thread and connections without giving the lease back, as death does."""
         self.faults.plan.clear()
         self.lease._ended.set()
+        database_of(self.study).engine.dispose()
 
 
 class Survival(RuleBasedStateMachine):
@@ -115,6 +120,7 @@ class Survival(RuleBasedStateMachine):
                 patch.stop()
             for launcher in [*self.lost, *([self.current] if self.current else [])]:
                 launcher.leave()
+            database_of(self.reader).engine.dispose()
 
     def act(self, action, plan=()):
         """Act for the search under way, which may be killed by it; what of a plan is left befalls what it does next."""

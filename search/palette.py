@@ -19,7 +19,7 @@ Row = Mapping[str, Any]
 
 INK, MUTED, FAINT, GRID = "#1c2733", "#5a6673", "#a9b4c0", "#dfe4e9"
 VALIDATION, TRAINING, OVER, BEST, RECIPE = "#1f6fb2", "#a94d08", "#b03a2e", "#117a3d", "#7a5195"
-GAP = "rgba(184,86,11,0.18)"
+GAP = "rgba(169,77,8,0.18)"
 DARK = {
     INK: "#e6e9ee",
     MUTED: "#a3aebb",

@@ -138,6 +138,8 @@ def test_signal_that_is_ignored_stays_ignored():
     try:
         with interruptible():
             signal.raise_signal(signal.SIGINT)
+            assert interrupted_at() is None
+            assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
     finally:
         signal.signal(signal.SIGINT, before)
 

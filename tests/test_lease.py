@@ -80,14 +80,14 @@ def test_lease_of_a_dead_process_is_taken_at_once(open_study, ended_process):
     study = open_study()
     occupy(study, pid=ended_process)
     with Lease(study):
-        pass
+        assert holder_in(study).pid == Holder.this_process().pid
 
 
 def test_process_that_got_the_number_of_a_dead_one_has_no_lease(open_study):
     study = open_study()
     occupy(study, started=Holder.this_process().started - 1000)
     with Lease(study):
-        pass
+        assert holder_in(study).started == Holder.this_process().started
 
 
 def test_process_that_ended_but_was_not_waited_for_is_dead():
@@ -181,6 +181,7 @@ def test_signs_of_life_go_on_and_survive_a_database_that_is_away(open_study, mon
             wait_for(lambda: len(broken) > 2)
         before = holder_in(study).seen
         wait_for(lambda: holder_in(study).seen > before)
+        assert holder_in(study).pid == Holder.this_process().pid
 
 
 def test_of_two_that_take_it_at_once_one_gets_it(open_study, monkeypatch):

@@ -177,7 +177,7 @@ def _fetch(config: DataConfig) -> datasets.Dataset | datasets.DatasetDict:
         # Asked first: load_dataset would try an unreachable hub for minutes.
         revision = HfApi().dataset_info(config.source, revision=revision, timeout=HUB_TIMEOUT_SECONDS).sha
     except OfflineModeIsEnabled:
-        pass
+        pass  # what was fetched earlier is taken, at the revision that was asked for
     except (HFValidationError, HfHubHTTPError) as error:
         raise InputError(
             f"{what} is no file, no directory, and the hub does not give it: {_first_line(error)}; mend the path, "

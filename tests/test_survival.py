@@ -234,7 +234,7 @@ class Survival(RuleBasedStateMachine):
 
     @invariant()
     def only_trials_under_way_are_running(self):
-        if self.current and not self.current.faults.plan:
+        if self.current and not any(self.current.faults.plan):
             running = {t.number for t in self.trials() if t.state == TrialState.RUNNING}
             assert running == {t.number for t in self.current.under_way}
 

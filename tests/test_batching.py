@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from trainers.batching import MEGA_BATCH, shuffled_batches, sorted_batches
+from trainers.batching import FORWARD_TOKENS, MEGA_BATCH, shuffled_batches, sorted_batches
 
 lengths = arrays(np.int64, st.integers(0, 700), elements=st.integers(1, 200))
 sizes = st.integers(1, 12)
@@ -55,15 +55,24 @@ def test_grouping_by_length_leaves_little_padding():
     assert padded / lengths_N.sum() < 1.05
 
 
-@given(lengths, sizes)
-def test_every_text_stands_in_exactly_one_sorted_batch(lengths_N, batch_size):
-    batches = sorted_batches(lengths_N, batch_size=batch_size)
+@given(lengths)
+def test_every_text_stands_in_exactly_one_sorted_batch(lengths_N):
+    batches = sorted_batches(lengths_N)
     assert sorted(int(row) for batch in batches for row in batch) == list(range(len(lengths_N)))
 
 
-@given(lengths, sizes)
-def test_sorted_batches_begin_with_the_longest(lengths_N, batch_size):
-    batches = sorted_batches(lengths_N, batch_size=batch_size)
+@given(arrays(np.int64, st.integers(1, 100), elements=st.integers(1, 3 * FORWARD_TOKENS)))
+def test_sorted_batches_are_as_large_as_their_padded_tokens_allow(lengths_N):
+    batches = sorted_batches(lengths_N)
+    padded = [len(batch) * int(lengths_N[batch].max()) for batch in batches]
+    assert all(p <= FORWARD_TOKENS or len(b) == 1 for p, b in zip(padded, batches, strict=True))
+    for batch, size in list(zip(batches, padded, strict=True))[:-1]:
+        assert size + int(lengths_N[batch].max()) > FORWARD_TOKENS
+
+
+@given(lengths)
+def test_sorted_batches_begin_with_the_longest(lengths_N):
+    batches = sorted_batches(lengths_N)
     in_order = [int(lengths_N[row]) for batch in batches for row in batch]
     assert in_order == sorted(in_order, reverse=True)
 
@@ -71,4 +80,4 @@ def test_sorted_batches_begin_with_the_longest(lengths_N, batch_size):
 def test_no_texts_make_no_batches():
     nothing = np.array([], dtype=np.int64)
     assert shuffled_batches(nothing, batch_size=4, generator=np.random.default_rng(0)) == []
-    assert sorted_batches(nothing, batch_size=4) == []
+    assert sorted_batches(nothing) == []

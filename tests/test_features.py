@@ -12,6 +12,7 @@ import pytest
 import torch
 import transformers
 
+import trainers.feature_files
 import trainers.features
 from trainers.config import EncoderConfig
 from trainers.encoder import load_encoder
@@ -178,7 +179,7 @@ def test_a_build_that_was_cut_off_leaves_nothing_that_counts(build, tmp_path, mo
         self._file.write(np.ascontiguousarray(values).data)
 
     with monkeypatch.context() as patch:
-        patch.setattr(trainers.features._Writer, "write", fail_later)
+        patch.setattr(trainers.feature_files.FeatureWriter, "write", fail_later)
         with pytest.raises(KeyboardInterrupt):
             build()
     assert files(tmp_path, "depth-*") == []
@@ -364,7 +365,7 @@ def test_a_full_disk_is_an_error(build, tmp_path, monkeypatch):
     def no_space(*_):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(trainers.features._Writer, "write", no_space)
+    monkeypatch.setattr(trainers.feature_files.FeatureWriter, "write", no_space)
     with pytest.raises(InputError, match="with room for it, got: No space left on device; free space"):
         build()
     assert files(tmp_path, "depth-*") == []

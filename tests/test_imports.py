@@ -15,7 +15,7 @@ FILES = sorted(p for package in ("search", "trainers") for p in (ROOT / package)
 LAYERS = {
     "trainers": (
         "errors",
-        "config files cli findings cleaning duplicates model_files",
+        "config files cli findings cleaning duplicates model_files feature_files",
         "tables labels metrics stopping batching modeling_frostline device families onnx",
         "columns encoder",
         "sources",

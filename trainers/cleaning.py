@@ -9,7 +9,6 @@ LONGEST_TEXT = 200_000
 """Characters kept of a text, half of them from its end: far more than any encoder reads."""
 
 _TAG = re.compile(r"<[a-zA-Z/][^<>]{0,200}>")
-_SPACE = re.compile(r"\s+")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 # Zero-width space and joiner of words, byte order mark, soft hyphen, marks of writing direction. The zero-width
 # joiner and non-joiner stay: emoji and several scripts are spelt with them.
@@ -18,7 +17,7 @@ _INVISIBLE = re.compile("[\u00ad\u200b\u200e\u200f\u202a-\u202e\u2060\u2066-\u20
 
 def clean(text: str) -> str:
     """Resolve entities, strip markup such as ``<br />`` and reduce white space to single blanks."""
-    return _SPACE.sub(" ", _TAG.sub(" ", html.unescape(text))).strip()
+    return " ".join(_TAG.sub(" ", html.unescape(text)).split())
 
 
 def mend(text: str) -> tuple[str, tuple[str, ...]]:

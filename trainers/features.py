@@ -2,7 +2,7 @@
 
 A feature file holds one split's activations at one depth, texts end to end without padding in the order of
 ``sorted_batches``. Beside it stands a JSON file with its SHA-256, written last: a data file without a
-matching one is torn or altered, and is built again.
+matching one is torn or altered, and is built again (``feature_files``).
 
 Shapes: B texts, T tokens of the longest one, D hidden size, N texts, S tokens of all texts.
 """
@@ -11,11 +11,8 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import mmap
 import os
-import re
-import shutil
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -39,11 +36,10 @@ from trainers.device import moved, resident
 from trainers.encoder import Encoder
 from trainers.errors import InputError
 from trainers.families import POOLER, run
+from trainers.feature_files import FeatureWriter, data_file, evict, is_intact, open_features
 from trainers.modeling_frostline import pool
 
-FORMAT = 1
-_KEY = re.compile(r"[0-9a-f]{32}")
-BATCH_SIZE = 64
+FORMAT = 2
 
 _Result = TypeVar("_Result")
 SplitName = Literal["train", "validation"]
@@ -160,7 +156,9 @@ class Features:
         latest = self._sources.get(name)
         if latest is None or latest.depth != depth:
             split: Split = getattr(self.splits, name)
-            values = None if depth is None else _open(self._folders[name], depth, self.encoder.hidden_size)
+            values = None
+            if depth is not None:
+                values = open_features(self._folders[name], depth, hidden_size=self.encoder.hidden_size)
             pad_id = self.encoder.tokenizer.pad_token_id
             # One depth a split stays mapped: what was read of it counts as this process's memory.
             self._sources[name] = Source(
@@ -170,7 +168,7 @@ class Features:
 
     def num_bytes(self) -> int:
         """Return the disk space that the stored features take."""
-        paths = (_data_file(folder, depth) for folder in self._folders.values() for depth in self.kept)
+        paths = (data_file(folder, depth) for folder in self._folders.values() for depth in self.kept)
         return sum(p.stat().st_size for p in paths)
 
 
@@ -221,7 +219,7 @@ def build_features(
         for folder in folders.values():
             folder.mkdir(parents=True, exist_ok=True)
         with FileLock(directory / "features" / "build.lock"):
-            missing = {n: [d for d in kept if not _is_intact(folders[n], d)] for n in named}
+            missing = {n: [d for d in kept if not is_intact(folders[n], d)] for n in named}
             total = sum(len(split) for name, split in named.items() if missing[name])
             done = 0
             for name, split in named.items():
@@ -233,7 +231,7 @@ def build_features(
                         on_progress(done, total)
             for folder in folders.values():
                 os.utime(folder)
-            _evict(directory / "features", keep=set(folders.values()), disk_bytes=disk_bytes)
+            evict(directory / "features", keep=set(folders.values()), disk_bytes=disk_bytes)
     except OSError as error:
         raise InputError(
             f"the feature cache {directory} must be writable with room for it, got: {error.strerror or error}; "
@@ -310,7 +308,7 @@ def _build(
     pooling: str,
 ) -> Iterator[int]:
     """Run the prefix once over a split and store ``depths``, ascending; yields texts done since the last."""
-    batches = sorted_batches(split.lengths_N, batch_size=BATCH_SIZE)
+    batches = sorted_batches(split.lengths_N)
     pad_id = encoder.tokenizer.pad_token_id
     source = Source(split, depth=None, values=None, pad_id=pad_id, device=encoder.device)
     pooler = getattr(encoder.model, POOLER, None)
@@ -321,8 +319,7 @@ def _build(
     pooled_ND = np.empty((len(split), encoder.hidden_size), dtype=np.float32)
     with contextlib.ExitStack() as stack:
         writers = {
-            d: stack.enter_context(_Writer(folder, d, hidden_size=encoder.hidden_size, dtype=dtype))
-            for d in depths
+            d: stack.enter_context(FeatureWriter(folder, d, hidden_size=encoder.hidden_size)) for d in depths
         }
 
         def compute(rows: Rows) -> tuple[Rows, dict[int, npt.NDArray[np.floating]]]:
@@ -366,88 +363,10 @@ def _side_by_side(compute: Callable[[Rows], _Result], batches: Sequence[Rows]) -
             yield ahead.popleft().result()
 
 
-class _Writer:
-    """Writes one feature file so that it is either whole, with its checksum beside it, or absent."""
-
-    def __init__(self, folder: Path, depth: int, *, hidden_size: int, dtype: np.dtype[np.floating]) -> None:
-        self._target = _data_file(folder, depth)
-        self._temporary = self._target.with_suffix(".part")
-        self._description = {"hidden_size": hidden_size, "dtype": dtype.name}
-        self._sha256 = hashlib.sha256()
-
-    def __enter__(self) -> _Writer:
-        _description_file(self._target).unlink(missing_ok=True)
-        self._file = self._temporary.open("wb")
-        return self
-
-    def write(self, values: npt.NDArray[np.floating]) -> None:
-        self._description["dtype"] = values.dtype.name
-        data = np.ascontiguousarray(values).data
-        self._sha256.update(data)
-        self._file.write(data)
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        self._file.close()
-        if kind is not None:
-            self._temporary.unlink(missing_ok=True)
-            return
-        size = self._temporary.stat().st_size
-        self._temporary.replace(self._target)
-        description = {**self._description, "bytes": size, "sha256": self._sha256.hexdigest()}
-        part = self._target.with_suffix(".json.part")
-        part.write_text(json.dumps(description))
-        part.replace(_description_file(self._target))
-
-
-def _data_file(folder: Path, depth: int) -> Path:
-    return folder / f"depth-{depth}.bin"
-
-
-def _description_file(data_file: Path) -> Path:
-    return data_file.with_suffix(".json")
-
-
-def _is_intact(folder: Path, depth: int) -> bool:
-    """Tell whether a feature file is there, whole and unaltered."""
-    path = _data_file(folder, depth)
-    try:
-        description = json.loads(_description_file(path).read_text())
-        if path.stat().st_size != description["bytes"]:
-            return False
-        with path.open("rb") as file:
-            return bool(hashlib.file_digest(file, "sha256").hexdigest() == description["sha256"])
-    except (FileNotFoundError, ValueError, KeyError, TypeError):
-        return False
-
-
-def _open(folder: Path, depth: int, hidden_size: int) -> npt.NDArray[np.floating]:
-    path = _data_file(folder, depth)
-    dtype = np.dtype(json.loads(_description_file(path).read_text())["dtype"])
-    # Copy-on-write: torch wants writable memory, the file stays as it is.
-    return np.memmap(path, dtype=dtype, mode="c").reshape(-1, hidden_size)
-
-
 def _starts_in_file(lengths_N: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     """Return where each text starts in a feature file, in tokens."""
-    order = np.concatenate(sorted_batches(lengths_N, batch_size=BATCH_SIZE))
+    order = np.concatenate(sorted_batches(lengths_N))
     ends = np.cumsum(lengths_N[order])
     starts_N = np.empty_like(lengths_N)
     starts_N[order] = ends - lengths_N[order]
     return starts_N
-
-
-def _evict(root: Path, *, keep: set[Path], disk_bytes: int) -> None:
-    """Remove the longest unused folders until the cache fits its budget again.
-
-    Whatever does not bear the name of a folder of features is somebody else's, and stays.
-    """
-    own = (p for p in root.iterdir() if _KEY.fullmatch(p.name) and p.is_dir() and not p.is_symlink())
-    folders = sorted(own, key=lambda p: p.stat().st_mtime)
-    sizes = {p: sum(f.stat().st_size for f in p.iterdir()) for p in folders}
-    total = sum(sizes.values())
-    for folder in folders:
-        if total <= disk_bytes:
-            break
-        if folder not in keep:
-            shutil.rmtree(folder)
-            total -= sizes[folder]

@@ -43,8 +43,6 @@ FIRST_SAMPLE = 300
 KEPT_CHECKPOINTS = 3
 """Candidates whose weights are kept, should the exact training accuracy rule the first ones out."""
 
-EVALUATION_BATCH = 64
-
 
 @dataclass(frozen=True, kw_only=True)
 class Cost:
@@ -418,7 +416,7 @@ class _Fit:
         """Return logits_NC and labels_N of the texts ``rows`` (None: all), in batches by length."""
         rows = np.arange(len(source)) if rows is None else rows
         logits, labels = [], []
-        for part in sorted_batches(source.lengths_N[rows], batch_size=EVALUATION_BATCH):
+        for part in sorted_batches(source.lengths_N[rows]):
             began = time.perf_counter()
             batch = source.batch(rows[part])
             batched = time.perf_counter()

@@ -12,7 +12,7 @@ import torch
 from trainers.batching import sorted_batches
 from trainers.config import TrainConfig
 from trainers.features import Features, Source
-from trainers.fit import EVALUATION_BATCH, FitResult, threads
+from trainers.fit import FitResult, threads
 from trainers.network import Network
 
 
@@ -34,6 +34,6 @@ def predict_test(config: TrainConfig, features: Features, result: FitResult) -> 
     network.eval()
     predicted_N = np.empty(len(source), dtype=np.int64)
     with threads(config.threads), torch.inference_mode():
-        for rows in sorted_batches(source.lengths_N, batch_size=EVALUATION_BATCH):
+        for rows in sorted_batches(source.lengths_N):
             predicted_N[rows] = network(source.batch(rows)).argmax(dim=1).cpu().numpy()
     return predicted_N

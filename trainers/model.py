@@ -41,8 +41,6 @@ from trainers.model_files import check_files, verify_checksums, write_checksums
 from trainers.modeling_frostline import FrostlineConfig, FrostlineForSequenceClassification
 from trainers.network import Network
 
-BATCH_SIZE = 64
-
 CODE = Path(modeling_frostline.__file__)
 """Copied into saved models, for those who use them without this package."""
 
@@ -88,7 +86,7 @@ class Classifier:
         rows = encode(plain, self.tokenizer, max_length=config.max_tokens, head_tokens=config.head_tokens)
         probabilities_NC = np.empty((len(rows), len(class_names(self.model))), dtype=np.float32)
         lengths_N = np.array([len(r) for r in rows], dtype=np.int64)
-        for batch in sorted_batches(lengths_N, batch_size=BATCH_SIZE):
+        for batch in sorted_batches(lengths_N):
             padded = self.tokenizer.pad({"input_ids": [rows[i] for i in batch]}, return_tensors="pt")
             with torch.inference_mode():
                 padded = padded.to(self.model.device)

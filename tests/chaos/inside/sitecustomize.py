@@ -34,7 +34,7 @@ WATCHED = {
     "search.objective": {"Attempt.__init__": "suggest", "Attempt.evaluated": "report"},
     "search.lease": {"Lease._take": "lease"},
     "trainers.fit": {"_Fit._step": "step", "fit": "fit"},
-    "trainers.features": {"_Writer.write": "features"},
+    "trainers.feature_files": {"FeatureWriter.write": "features"},
     "transformers.modeling_utils": {"PreTrainedModel.save_pretrained": "save"},
 }
 """Functions by module, each with the name of its points."""

@@ -1,0 +1,105 @@
+"""Feature files on disk: whole, with their checksum beside them, or absent.
+
+Shapes: S tokens of all texts, D hidden size.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import shutil
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+
+_KEY = re.compile(r"[0-9a-f]{32}")
+
+
+class FeatureWriter:
+    """Writes one feature file, piece by piece, in a ``with`` block; what fails in it leaves no file.
+
+    Args:
+        folder: Of a split's features.
+        depth: Layers that were run.
+        hidden_size: Of the encoder.
+    """
+
+    def __init__(self, folder: Path, depth: int, *, hidden_size: int) -> None:
+        self._target = data_file(folder, depth)
+        self._temporary = self._target.with_suffix(".part")
+        self._description: dict[str, int | str] = {"hidden_size": hidden_size}
+        self._sha256 = hashlib.sha256()
+
+    def __enter__(self) -> Self:
+        _description_file(self._target).unlink(missing_ok=True)
+        self._file = self._temporary.open("wb")
+        return self
+
+    def write(self, values: npt.NDArray[np.floating]) -> None:
+        """Append values_SD, all in the same number format."""
+        self._description["dtype"] = values.dtype.name
+        data = np.ascontiguousarray(values).data
+        self._sha256.update(data)
+        self._file.write(data)
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._file.close()
+        if kind is not None:
+            self._temporary.unlink(missing_ok=True)
+            return
+        size = self._temporary.stat().st_size
+        self._temporary.replace(self._target)
+        description = {**self._description, "bytes": size, "sha256": self._sha256.hexdigest()}
+        part = self._target.with_suffix(".json.part")
+        part.write_text(json.dumps(description))
+        part.replace(_description_file(self._target))
+
+
+def data_file(folder: Path, depth: int) -> Path:
+    """Return where a split's features at a depth stand."""
+    return folder / f"depth-{depth}.bin"
+
+
+def is_intact(folder: Path, depth: int) -> bool:
+    """Tell whether a feature file is there, whole and unaltered."""
+    path = data_file(folder, depth)
+    try:
+        description = json.loads(_description_file(path).read_text())
+        if path.stat().st_size != description["bytes"]:
+            return False
+        with path.open("rb") as file:
+            return bool(hashlib.file_digest(file, "sha256").hexdigest() == description["sha256"])
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return False
+
+
+def open_features(folder: Path, depth: int, *, hidden_size: int) -> npt.NDArray[np.floating]:
+    """Map a feature file into memory; returns values_SD."""
+    path = data_file(folder, depth)
+    dtype = np.dtype(json.loads(_description_file(path).read_text())["dtype"])
+    # Copy-on-write: torch wants writable memory, the file stays as it is.
+    return np.memmap(path, dtype=dtype, mode="c").reshape(-1, hidden_size)
+
+
+def evict(root: Path, *, keep: set[Path], disk_bytes: int) -> None:
+    """Remove the longest unused folders until the cache fits its budget again.
+
+    Whatever does not bear the name of a folder of features is somebody else's, and stays.
+    """
+    own = (p for p in root.iterdir() if _KEY.fullmatch(p.name) and p.is_dir() and not p.is_symlink())
+    folders = sorted(own, key=lambda p: p.stat().st_mtime)
+    sizes = {p: sum(f.stat().st_size for f in p.iterdir()) for p in folders}
+    total = sum(sizes.values())
+    for folder in folders:
+        if total <= disk_bytes:
+            break
+        if folder not in keep:
+            shutil.rmtree(folder)
+            total -= sizes[folder]
+
+
+def _description_file(data_file: Path) -> Path:
+    return data_file.with_suffix(".json")

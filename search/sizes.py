@@ -71,7 +71,7 @@ LADDER = (
 """From what is best to what is cheapest: layers that every trial freezes, as a share; most training texts; most tokens."""
 
 MARGIN = 0.8
-"""Share of the time asked for that the estimate may take; estimates are some tenths off."""
+"""Share of the time asked for that the estimate may take; estimates are some tenths off, and have been short by half."""
 
 
 @dataclass(frozen=True)

@@ -79,7 +79,7 @@ def number_of_workers(
 
     Args:
         wanted: By the user; ``auto`` is a worker for as many threads as the machine has cores for it: two
-            fits of one thread are half as fast again as one fit of two after the other. On a GPU it is one.
+            fits side by side, one thread each, take less time than in turn with two threads each. On a GPU it is one.
         threads: Of a fit.
         trials_left: More workers than these would have nothing to do.
         device: Where fits compute.

@@ -297,9 +297,8 @@ def test_the_fit_that_was_tested_is_the_one_exported(write_tiny_study, tmp_path,
     assert search(["--trials", "1", "--workers", "1", "--recipes", "none", "--study", str(path)]) == 0
     study = open_study(load_spec(path), path)
     chosen = study.trials[0]
-    confirm(
-        study, "trial 0", finalist("trial 0", 0, config=chosen.user_attrs["config"], seed=7, validation=-1.0)
-    )
+    config = chosen.user_attrs["config"] | {"ceiling": 0.1}
+    confirm(study, "trial 0", finalist("trial 0", 0, config=config, seed=7, validation=-1.0))
     capsys.readouterr()
     assert main(["--study", str(path), "--onnx"]) == 0
     output = capsys.readouterr().out
@@ -307,6 +306,7 @@ def test_the_fit_that_was_tested_is_the_one_exported(write_tiny_study, tmp_path,
         "trial 0: winner of the confirmation, validation 80.00% +- 1.00% over 2 fresh seeds"
     )
     assert "trial 0 had -100.00% and 90.00% in the confirmation: it ran elsewhere" in output
+    assert "note: with seed 7 its training accuracy lies above the ceiling of 10.00%" in output
     folder = tmp_path / "tiny"
     assert load_config(folder / "winner.toml").seed == 7
     assert "when fitted again with seed 7" in (folder / "winner.toml").read_text()

@@ -1,27 +1,29 @@
-"""What each shortcut is worth: one fit with it and without, in turns, on one core.
+"""What each shortcut is worth: one fit with it and without, in turns, on one core; and so a short search, on all.
 
 python tests/benchmarks/ablation.py --out ablation.json
 """
 
 import argparse
 import contextlib
-import datetime
 import json
-import platform
+import os
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 from unittest import mock
 
-import numpy as np
 import torch
 from rich.console import Console
 from rich.table import Table
+from side_by_side import environment
+from torch.nn import functional as F
+from torch.nn.utils.rnn import pad_sequence
 
+import trainers.features
 import trainers.fit
-from search.account import measure_peak_flops
 from trainers.config import TrainConfig
 from trainers.data import load_splits
 from trainers.encoder import load_encoder
@@ -74,13 +76,26 @@ def batch_with_gradient(batch):
     return gather
 
 
-def compiled(init):
+def compiled(init, *, dynamic):
     def create(self, *arguments, **options):
         init(self, *arguments, **options)
         for layer in self.layers:
-            layer.compile(dynamic=True)
+            layer.compile(dynamic=dynamic)
 
     return create
+
+
+def pad_to_the_limit(parts, *, batch_first, padding_value):
+    padded = pad_sequence(parts, batch_first=batch_first, padding_value=padding_value)
+    return F.pad(
+        padded,
+        (0, 0) * (padded.ndim - 2) + (0, CONFIG.data.max_length - padded.shape[1]),
+        value=padding_value,
+    )
+
+
+def mask_to_the_limit(lengths_B):
+    return torch.arange(CONFIG.data.max_length)[None, :] < lengths_B[:, None]
 
 
 def adamw(groups, *, fused):
@@ -89,58 +104,131 @@ def adamw(groups, *, fused):
 
 
 real_adamw = torch.optim.AdamW
-# As large a share of the training texts as in the default study.
-trainers.fit.FIRST_SAMPLE = CONFIG.data.train // 10
+NOTHING_STORED = "nothing cached"
+ONE_LENGTH = mock.patch.multiple(
+    trainers.features, pad_sequence=pad_to_the_limit, padding_mask=mask_to_the_limit
+)
 VARIANTS = {
-    "nothing cached": (),
-    "batches of random length": mock.patch.object(trainers.fit, "shuffled_batches", random_batches),
-    "AdamW as a loop": mock.patch.object(torch.optim, "AdamW", adamw),
-    "attention dropout 0.1": mock.patch("trainers.network.set_dropout", attention_dropout),
+    NOTHING_STORED: (),
+    "batches of random length": (mock.patch.object(trainers.fit, "shuffled_batches", random_batches),),
+    "all texts padded to one length": (ONE_LENGTH,),
+    "AdamW as a loop": (mock.patch.object(torch.optim, "AdamW", adamw),),
+    "attention dropout 0.1": (mock.patch("trainers.network.set_dropout", attention_dropout),),
     "hidden dropout 0.1": {"encoder_dropout": 0.1},
-    "training accuracy on everything": mock.patch.object(trainers.fit, "FIRST_SAMPLE", sys.maxsize),
-    "input gradient of the lowest layer": mock.patch.object(
-        Source, "batch", batch_with_gradient(Source.batch)
+    "training accuracy on everything": (mock.patch.object(trainers.fit, "FIRST_SAMPLE", sys.maxsize),),
+    "evaluation without inference mode": (
+        mock.patch.object(
+            trainers.fit._Fit, "_predict", torch.no_grad()(trainers.fit._Fit._predict.__wrapped__)
+        ),
+    ),
+    "input gradient of the lowest layer": (
+        mock.patch.object(Source, "batch", batch_with_gradient(Source.batch)),
     ),
     "two threads": {"threads": 2},
-    "layers compiled": mock.patch.object(Network, "__init__", compiled(Network.__init__)),
+    "layers compiled": (mock.patch.object(Network, "__init__", compiled(Network.__init__, dynamic=True)),),
+    "layers compiled, one length": (
+        mock.patch.object(Network, "__init__", compiled(Network.__init__, dynamic=False)),
+        ONE_LENGTH,
+    ),
 }
 
+ROOT = Path(__file__).parents[2]
+STUDY = (ROOT / "studies" / "quick.toml").read_text().replace("epochs = 2\n", "epochs = 6\n")
+NUM_TRIALS = 20
+SEARCHES = {
+    "a search without rungs": ("rungs = [0.5, 1.0]", "rungs = []"),
+    "a search without rungs inside an epoch": ("rungs = [0.5, 1.0]", "rungs = [1.0]"),
+    "a search with a ceiling of 100 %": ("[goal]", "[score]\nceiling = 1.0\n\n[goal]"),
+}
+"""What each exchanges in the study. Which setups TPE draws differs, too, after its first ten; imports and report are timed as well."""
 
-def seconds_of(config, features):
-    began = time.perf_counter()
-    fit(config, features)
-    return time.perf_counter() - began
+
+def seconds_of_fit(name, encoder, splits, stored):
+    """Fit without a shortcut; without any name, with all of them."""
+    change = VARIANTS[name] if name else ()
+    config = CONFIG.model_copy(update=change) if isinstance(change, dict) else CONFIG
+    features = Features(encoder, splits) if name == NOTHING_STORED else stored
+    with contextlib.ExitStack() as stack:
+        # As large a share of the training texts as in the default study.
+        stack.enter_context(mock.patch.object(trainers.fit, "FIRST_SAMPLE", CONFIG.data.train // 10))
+        for patch in () if isinstance(change, dict) else change:
+            stack.enter_context(patch)
+        began = time.perf_counter()
+        fit(config, features)
+        return time.perf_counter() - began
+
+
+def seconds_of_search(name, cache):
+    """Search without a shortcut; without any name, with all of them."""
+    old, new = SEARCHES[name] if name else ("", "")
+    assert old in STUDY
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "ablation.toml"
+        path.write_text(STUDY.replace(old, new, 1))
+        began = time.perf_counter()
+        subprocess.run(
+            [
+                sys.executable,
+                "-m",
+                "search.run",
+                "--study",
+                path,
+                "--trials",
+                str(NUM_TRIALS),
+                "--recipes",
+                "none",
+            ],
+            cwd=ROOT,
+            env={**os.environ, "XDG_CACHE_HOME": cache},
+            stdout=subprocess.DEVNULL,
+            check=True,
+        )
+        return time.perf_counter() - began
+
+
+def compare(names, rounds, seconds_of):
+    """Measure each variant between two measurements of what it is compared with."""
+    results = {}
+    seconds_of(None)  # warms up
+    before = seconds_of(None)
+    for name in rounds * names:
+        seconds = seconds_of(name)
+        after = seconds_of(None)
+        found = results.setdefault(name, {"ratios": [], "seconds": []})
+        found["ratios"].append(2 * seconds / (before + after))
+        found["seconds"].append(seconds)
+        before = after
+    return results
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--variant", nargs="+", choices=VARIANTS, default=list(VARIANTS))
+    everything = [*VARIANTS, *SEARCHES]
+    parser.add_argument("--variant", nargs="+", choices=everything, default=everything)
     parser.add_argument("--out", type=Path, default=Path("ablation.json"))
     options = parser.parse_args()
-    encoder = load_encoder(CONFIG.encoder)
-    splits = load_splits(CONFIG.data, encoder.tokenizer)
-    rows = Table(title="Time of one fit, relative to all shortcuts taken", title_justify="left")
+    rows = Table(title="Time relative to all shortcuts taken", title_justify="left")
     for head in ("without", "times as long", "rounds", "first round"):
         rows.add_column(head, justify="left" if head == "without" else "right")
     results = {}
     with tempfile.TemporaryDirectory() as folder:
-        stored = build_features(
-            encoder, splits, CONFIG, depths=[CONFIG.freeze_depth], directory=Path(folder), disk_bytes=2**34
-        )
-        seconds_of(CONFIG, stored)
-        before = seconds_of(CONFIG, stored)
-        for name in options.rounds * options.variant:
-            change = VARIANTS[name]
-            config = CONFIG.model_copy(update=change) if isinstance(change, dict) else CONFIG
-            features = stored if change != () else Features(encoder, splits)
-            with change if not isinstance(change, dict | tuple) else contextlib.nullcontext():
-                seconds = seconds_of(config, features)
-            after = seconds_of(CONFIG, stored)
-            found = results.setdefault(name, {"ratios": [], "seconds": []})
-            found["ratios"].append(2 * seconds / (before + after))
-            found["seconds"].append(seconds)
-            before = after
+        if fits := [v for v in options.variant if v in VARIANTS]:
+            encoder = load_encoder(CONFIG.encoder)
+            splits = load_splits(CONFIG.data, encoder.tokenizer)
+            stored = build_features(
+                encoder,
+                splits,
+                CONFIG,
+                depths=[CONFIG.freeze_depth],
+                directory=Path(folder),
+                disk_bytes=2**34,
+            )
+            results |= compare(
+                fits, options.rounds, lambda name: seconds_of_fit(name, encoder, splits, stored)
+            )
+        if searches := [v for v in options.variant if v in SEARCHES]:
+            results |= compare(searches, options.rounds, lambda name: seconds_of_search(name, folder))
     for name, found in results.items():
         rows.add_row(
             name,
@@ -148,16 +236,7 @@ def main():
             ", ".join(f"{r:.2f}" for r in found["ratios"]),
             f"{found['seconds'][0]:.1f} s",
         )
-    report = {
-        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "peak_gflops": measure_peak_flops() / 1e9,
-        "versions": {
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-            "numpy": np.__version__,
-        },
-        "results": results,
-    }
+    report = {**environment(), "results": results}
     options.out.write_text(json.dumps(report, indent=2))
     Console().print(rows)
 

@@ -111,7 +111,10 @@ def run(name, task, folder):
         )
     if done.returncode:
         return {"error": (folder / f"{slug}.log").read_text()[-2000:]}
-    return {"process_seconds": time.perf_counter() - began, **json.loads(result_file.read_text())}
+    result = json.loads(result_file.read_text())
+    if task["trials"] and len(result["trials"]) != len(task["trials"]):
+        return {"error": f"{len(result['trials'])} of {len(task['trials'])} trials ended"}
+    return {"process_seconds": time.perf_counter() - began, **result}
 
 
 def environment():

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture
 def small_disk(tmp_path):
-    """A disk of four megabytes."""
+    """A disk of sixteen megabytes."""
     folder = tmp_path / "disk"
     folder.mkdir()
     if os.geteuid() != 0:

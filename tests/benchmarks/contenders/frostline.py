@@ -1,4 +1,4 @@
-"""This project: a list of trials without pruning, or a search as its users run it."""
+"""This project: a list of trials without pruning, or a search."""
 
 import datetime
 import importlib
@@ -84,6 +84,7 @@ def run(task):
         {
             "train": t.user_attrs["training_accuracy"],
             "validation": t.user_attrs["validation_accuracy"],
+            "trial": t.number,
             "at": (t.datetime_complete - began).total_seconds(),
         }
         for t in complete(study.trials)

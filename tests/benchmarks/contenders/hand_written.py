@@ -59,10 +59,10 @@ def run(task):
                 model(**batch)["loss"].backward()
                 optimizer.step()
             figures = {name: accuracy(model, splits[name]) for name in ("train", "validation")}
+            seen.append({**figures, "trial": trial.number, "at": task.elapsed()})
             trial.report(score(figures), epoch)
             if trial.should_prune():
                 break
-        seen.append({**figures, "at": task.elapsed()})
         if trial.should_prune():
             raise optuna.TrialPruned
         return score(figures)

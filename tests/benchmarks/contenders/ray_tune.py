@@ -1,5 +1,6 @@
 """Ray Tune around the tuned Trainer, one core a trial; searching with ASHA and OptunaSearch."""
 
+import os
 import sys
 import tempfile
 import time
@@ -34,7 +35,7 @@ def fit(config):
     from trainer import make_trainer
 
     task = Task(config["task"])
-    setup = task.trials[config["index"]] if task.trials else config | {"seed": 0}
+    setup = task.trials[config["index"]] if task.trials else config | {"seed": task.seed}
 
     def model_init():
         return Classifier(task, setup, freeze_embeddings=True, attention_dropout=0.0)
@@ -54,7 +55,7 @@ def fit(config):
 
 def run(task):
     began = time.time()
-    ray.init(num_cpus=2, include_dashboard=False, runtime_env={"env_vars": {"PYTHONPATH": HERE}})
+    ray.init(num_cpus=os.cpu_count(), include_dashboard=False, runtime_env={"env_vars": {"PYTHONPATH": HERE}})
     space = {"task": sys.argv[1], "began": began}
     options = {"metric": "score", "mode": "max"}
     if task.trials:
@@ -76,8 +77,13 @@ def run(task):
     tuner = tune.Tuner(
         tune.with_resources(fit, {"cpu": 1}), param_space=space, tune_config=tune.TuneConfig(**options)
     )
-    wanted = ("train", "validation", "at")
-    return [{k: r.metrics[k] for k in wanted} for r in tuner.fit() if r.metrics and "validation" in r.metrics]
+    wanted = ["train", "validation", "at"]
+    return [
+        {**row, "trial": number}
+        for number, found in enumerate(tuner.fit())
+        if found.metrics and "validation" in found.metrics
+        for row in found.metrics_dataframe[wanted].to_dict("records")
+    ]
 
 
 if __name__ == "__main__":

@@ -55,7 +55,7 @@ def make_trainer(task, model_init, *, folder, tuned, **arguments):
 
 def run(task, *, tuned):
     options = {"freeze_embeddings": True, "attention_dropout": 0.0} if tuned else {"freeze_embeddings": False}
-    seen = {}
+    seen = []
     setups = {}
 
     def setup_of(trial):
@@ -73,7 +73,7 @@ def run(task, *, tuned):
 
     def objective(metrics):
         figures = {k: metrics[f"eval_{k}_accuracy"] for k in ("train", "validation")}
-        seen[max(setups)] = {**figures, "at": task.elapsed()}
+        seen.append({**figures, "trial": max(setups), "at": task.elapsed()})
         return score(figures)
 
     limits = {"n_trials": len(task.trials), "pruner": optuna.pruners.NopPruner()}
@@ -92,7 +92,7 @@ def run(task, *, tuned):
             hp_space=hp_space,
             **limits,
         )
-    return list(seen.values())
+    return seen
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
-from multiprocessing.context import ForkServerContext, SpawnContext
+from multiprocessing.context import ForkServerContext
 from multiprocessing.process import BaseProcess
 from typing import TYPE_CHECKING, Any, Self
 
@@ -60,10 +60,9 @@ class _Member:
 
 def warm_up() -> None:
     """Let a process of its own import what fits need, from now on and while this one does something else."""
-    context = _context()
-    if isinstance(context, ForkServerContext):
-        with _signals_blocked():
-            forkserver.ensure_running()
+    _context()
+    with _signals_blocked():
+        forkserver.ensure_running()
 
 
 MAX_STILLBORN = 3
@@ -128,7 +127,7 @@ class Crew:
                 said = member.link.recv()
                 member.has_spoken = True
                 self._num_stillborn = 0
-            except (EOFError, ConnectionResetError):
+            except (EOFError, OSError):  # between messages, or inside one
                 said = Death(self._replace(member))
             if isinstance(said, dict | Failure | Death):
                 member.job = None
@@ -148,7 +147,8 @@ class Crew:
         with _signals_blocked():
             process.start()
         theirs.close()  # so that the end of the process is the end of the pipe
-        _send(ours, self._payload)
+        with _unheard():
+            ours.send_bytes(self._payload)
         return _Member(process, ours)
 
     def _replace(self, member: _Member) -> int | None:
@@ -186,9 +186,7 @@ def figures_of(
     return figures
 
 
-def _context() -> ForkServerContext | SpawnContext:
-    if "forkserver" not in multiprocessing.get_all_start_methods():
-        return multiprocessing.get_context("spawn")
+def _context() -> ForkServerContext:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["trainers.model"])
     return context
@@ -206,8 +204,12 @@ def _signals_blocked() -> Iterator[None]:
 
 def _send(link: Connection, thing: object) -> None:
     """Send; that nobody is there to hear it shows when news are awaited."""
-    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+    with _unheard():
         link.send(thing)
+
+
+def _unheard() -> contextlib.AbstractContextManager[None]:
+    return contextlib.suppress(BrokenPipeError, ConnectionResetError)
 
 
 class _UnwantedError(Exception):
@@ -218,7 +220,7 @@ def _serve(link: Connection) -> None:
     """Fit what is asked for, until the process is killed."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
     # From the parent, through its own pipe.
-    features, peeks = pickle.loads(link.recv())  # noqa: S301
+    features, peeks = link.recv()
 
     def on_evaluation(evaluation: Evaluation) -> None:
         link.send(evaluation)

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainers.cleaning import LONGEST_TEXT, clean, mend
+from trainers.cleaning import LONGEST_TEXT, mend
 
 
 @pytest.mark.parametrize(
@@ -18,12 +18,13 @@ from trainers.cleaning import LONGEST_TEXT, clean, mend
     ],
 )
 def test_markup_and_white_space_are_cleaned(dirty, cleaned):
-    assert clean(dirty) == cleaned
+    assert mend(dirty)[0] == cleaned
 
 
 @given(st.text())
-def test_a_cleaned_text_has_no_outer_or_double_blanks(text):
-    assert clean(text) == " ".join(clean(text).split())
+def test_a_mended_text_has_no_outer_or_double_blanks(text):
+    plain, _ = mend(text)
+    assert plain == " ".join(plain.split())
 
 
 @pytest.mark.parametrize(
@@ -59,6 +60,16 @@ def test_what_is_mended_is_said(dirty, plain, what):
 )
 def test_scripts_and_emoji_stay_as_they_are(text):
     assert mend(text) == (text, ())
+
+
+@pytest.mark.parametrize("dirty", ["a&shy;b", "a&#8203;b", "a&#x200e;b"])
+def test_what_an_entity_stands_for_is_mended_too(dirty):
+    plain, done = mend(dirty)
+    assert plain == "ab"
+    assert done == (
+        "invisible characters (zero-width, soft hyphens, writing direction) were removed",
+        "markup and white space were cleaned",
+    )
 
 
 def test_of_a_huge_text_start_and_end_are_kept():

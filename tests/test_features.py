@@ -214,6 +214,10 @@ def change_pooling(key, encoder, split, _patch):
     return key(encoder, split, pooling="cls")
 
 
+def change_device(key, encoder, split, _patch):
+    return key(dataclasses.replace(encoder, device="mps"), split)
+
+
 def change_torch(key, encoder, split, patch):
     patch.setattr(torch, "__version__", "0.0")
     return key(encoder, split)
@@ -245,6 +249,7 @@ INGREDIENTS = [
     change_fingerprint,
     change_dtype,
     change_pooling,
+    change_device,
     change_torch,
     change_transformers,
     change_format,
@@ -349,6 +354,25 @@ def test_features_in_use_are_never_evicted(build, tmp_path):
     features, _ = build((2,))
     build((2,), disk_bytes=features.num_bytes())
     assert len(files(tmp_path)) == 2
+
+
+def test_features_that_a_process_reads_are_not_evicted_by_another_study(build, tmp_path):
+    reading, _ = build((2,), cache="float32")
+    old = files(tmp_path)
+    budget = reading.num_bytes() // 2 + 4096
+    build((2,), disk_bytes=budget)
+    assert set(old) < set(files(tmp_path))
+    del reading
+    build((2,), disk_bytes=budget)
+    assert not set(old) & set(files(tmp_path))
+
+
+def test_a_smaller_budget_removes_depths_that_are_not_kept(build, tmp_path):
+    build((1, 2))
+    last = sum(path.stat().st_size for path in files(tmp_path, "depth-2.bin"))
+    features, _ = build((1, 2), disk_bytes=last)
+    assert features.kept == (2,)
+    assert {path.name for path in files(tmp_path)} == {"depth-2.bin"}
 
 
 def test_a_cache_that_cannot_be_written_is_an_error(build, tmp_path):

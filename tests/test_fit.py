@@ -36,11 +36,11 @@ def stored(tiny_encoder, tiny_splits, make_config, tmp_path_factory):
     """A function: the stored features of all depths in a number format."""
     directory = tmp_path_factory.mktemp("features")
 
-    def stored(cache):
+    def stored(cache, pooling="mean"):
         return build_features(
             tiny_encoder,
             tiny_splits,
-            make_config(cache=cache),
+            make_config(cache=cache, encoder={"pooling": pooling}),
             depths=DEPTHS,
             directory=directory,
             disk_bytes=2**30,
@@ -159,7 +159,7 @@ def test_losses_from_fp32_features_are_those_of_the_whole_model_run_live(
     make_config, stored, tiny_encoder, tiny_splits, depth, pooling
 ):
     config = without_dropout(make_config, depth, cache="float32", encoder={"pooling": pooling})
-    features = build_for(config, stored, tiny_encoder, tiny_splits)
+    features = stored(config.cache, pooling)
     result, training = training_losses(config, features)
     expected_training, expected_validation = live_losses(config, tiny_encoder, tiny_splits)
     assert training == pytest.approx(expected_training, abs=FP32_TOLERANCE)
@@ -213,13 +213,6 @@ def test_losses_of_the_packaged_encoder_are_those_of_the_whole_model_run_live(ma
     )
 
 
-def build_for(config, stored, encoder, splits):
-    """Pooled vectors depend on the pooling: take the stored ones for mean, and build for others."""
-    if config.encoder.pooling == "mean" or config.freeze_depth < encoder.num_layers:
-        return stored(config.cache)
-    return Features(encoder, splits)
-
-
 def test_a_network_holds_nothing_frozen(make_config, features, uncached):
     config = make_config(freeze_depth=2)
     names = {frozenset(fit(config, f).network.state_dict()) for f in (features, uncached)}
@@ -229,8 +222,19 @@ def test_a_network_holds_nothing_frozen(make_config, features, uncached):
 
 @pytest.mark.parametrize("depth", DEPTHS)
 def test_the_frozen_part_stays_in_eval_mode(make_config, uncached, tiny_encoder, depth):
+    model = tiny_encoder.model
+    frozen = [model.embeddings, *model.encoder.layer[:depth]] if depth else []
+    modes = []
+    hooks = [
+        module.register_forward_hook(lambda module, *_: modes.append(module.training))
+        for part in frozen
+        for module in part.modules()
+    ]
     fit(make_config(freeze_depth=depth, epochs=1), uncached)
-    assert not any(part.training for part in tiny_encoder.model.modules())
+    for hook in hooks:
+        hook.remove()
+    assert bool(modes) == bool(depth)
+    assert not any(modes)
 
 
 @pytest.mark.parametrize("depth", DEPTHS)
@@ -303,10 +307,17 @@ def test_no_peek_is_taken_where_an_evaluation_is_due(make_config, features):
 
 
 def test_a_peek_looks_at_a_sample_of_the_validation_split(make_config, features, monkeypatch):
-    seen = []
+    looks = []
+    predict = trainers.fit._Fit._predict
+
+    def record(self, source, rows=None):
+        looks.append((source is self.validation, None if rows is None else len(rows)))
+        return predict(self, source, rows)
+
     monkeypatch.setattr(trainers.fit, "PEEK_TEXTS", 8)
-    fit(make_config(epochs=1), features, peeks=(0.5,), on_evaluation=seen.append)
-    assert seen[0].validation_accuracy * 8 == int(seen[0].validation_accuracy * 8)
+    monkeypatch.setattr(trainers.fit._Fit, "_predict", record)
+    fit(make_config(epochs=1), features, peeks=(0.5,))
+    assert looks[:2] == [(True, 8), (True, None)]
 
 
 def test_evaluations_are_spread_evenly_over_an_epoch(make_config, features):

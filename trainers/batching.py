@@ -36,12 +36,12 @@ def shuffled_batches(
 
 
 def sorted_batches(lengths_N: npt.NDArray[np.int64]) -> list[Rows]:
-    """Cut texts into batches by length, the longest first, for evaluation: ``FORWARD_TOKENS`` or a single text."""
+    """Cut texts into batches by length, the longest first, for forward passes: ``FORWARD_TOKENS`` or a single text."""
     order = np.argsort(-lengths_N, kind="stable")
     batches: list[Rows] = []
     start = 0
     while start < len(order):
-        end = start + max(1, FORWARD_TOKENS // int(lengths_N[order[start]]))
+        end = start + max(1, FORWARD_TOKENS // max(1, int(lengths_N[order[start]])))
         batches.append(order[start:end])
         start = end
     return batches

@@ -15,17 +15,18 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 _INVISIBLE = re.compile("[\u00ad\u200b\u200e\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff]")
 
 
-def clean(text: str) -> str:
-    """Resolve entities, strip markup such as ``<br />`` and reduce white space to single blanks."""
-    return " ".join(_TAG.sub(" ", html.unescape(text)).split())
-
-
 def mend(text: str) -> tuple[str, tuple[str, ...]]:
-    """Return the plain form of a text, and what had to be done for it, in words."""
+    """Return the plain form of a text, and what had to be done for it, in words.
+
+    Entities are resolved, markup such as ``<br />`` is stripped, white space reduced to single blanks.
+    """
     done = []
     if len(text) > LONGEST_TEXT:
         text = f"{text[: LONGEST_TEXT // 2]} {text[-LONGEST_TEXT // 2 :]}"
         done.append(f"texts of more than {LONGEST_TEXT:,} characters lost their middle")
+    given = text
+    text = html.unescape(text)  # first: an entity may stand for what is looked for below
+    unescaped = text != given
     if "\0" in text:
         text = text.replace("\0", "")
         done.append("NUL characters were removed")
@@ -36,7 +37,7 @@ def mend(text: str) -> tuple[str, tuple[str, ...]]:
         if _INVISIBLE.search(text):
             text = _INVISIBLE.sub("", text)
             done.append("invisible characters (zero-width, soft hyphens, writing direction) were removed")
-    plain = clean(text)
-    if plain != text:
+    plain = " ".join(_TAG.sub(" ", text).split())
+    if unescaped or plain != text:
         done.append("markup and white space were cleaned")
     return plain, tuple(done)

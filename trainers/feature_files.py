@@ -1,14 +1,17 @@
-"""Feature files on disk: whole, with their checksum beside them, or absent.
+"""Feature files on disk: whole, with their checksum beside them, or absent; and room for them.
 
 Shapes: S tokens of all texts, D hidden size.
 """
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
+import os
 import re
 import shutil
+from collections.abc import Collection
 from pathlib import Path
 from typing import Self
 
@@ -16,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 _KEY = re.compile(r"[0-9a-f]{32}")
+_LOCK = "in-use"
 
 
 class FeatureWriter:
@@ -84,21 +88,54 @@ def open_features(folder: Path, depth: int, *, hidden_size: int) -> npt.NDArray[
     return np.memmap(path, dtype=dtype, mode="c").reshape(-1, hidden_size)
 
 
-def evict(root: Path, *, keep: set[Path], disk_bytes: int) -> None:
-    """Remove the longest unused folders until the cache fits its budget again.
+def hold(folder: Path) -> int:
+    """Keep others from removing a folder; returns the file descriptor whose end, or this process's, ends that."""
+    descriptor = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT)
+    fcntl.flock(descriptor, fcntl.LOCK_SH)
+    return descriptor
+
+
+def evict(root: Path, *, keep: Collection[Path], depths: Collection[int], disk_bytes: int) -> None:
+    """Remove what is unused longest until the cache fits its budget again, or only what is held is left.
 
     Whatever does not bear the name of a folder of features is somebody else's, and stays.
+
+    Args:
+        root: Of the cache.
+        keep: Folders of which only files of other depths than ``depths`` may go, and after all else.
+        depths: Layers run in the files that stay in them.
+        disk_bytes: The budget.
     """
     own = (p for p in root.iterdir() if _KEY.fullmatch(p.name) and p.is_dir() and not p.is_symlink())
     folders = sorted(own, key=lambda p: p.stat().st_mtime)
     sizes = {p: sum(f.stat().st_size for f in p.iterdir()) for p in folders}
     total = sum(sizes.values())
-    for folder in folders:
+    for folder in sorted(folders, key=lambda p: p in keep):
         if total <= disk_bytes:
             break
+        if _is_held(folder):
+            continue
         if folder not in keep:
             shutil.rmtree(folder)
             total -= sizes[folder]
+            continue
+        wanted = {
+            path for d in depths for path in (data_file(folder, d), _description_file(data_file(folder, d)))
+        }
+        for path in set(folder.glob("depth-*")) - wanted:
+            total -= path.stat().st_size
+            path.unlink()
+
+
+def _is_held(folder: Path) -> bool:
+    descriptor = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
 
 
 def _description_file(data_file: Path) -> Path:

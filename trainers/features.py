@@ -13,6 +13,7 @@ import contextlib
 import hashlib
 import mmap
 import os
+import weakref
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -36,7 +37,7 @@ from trainers.device import moved, resident
 from trainers.encoder import Encoder
 from trainers.errors import InputError
 from trainers.families import POOLER, run
-from trainers.feature_files import FeatureWriter, data_file, evict, is_intact, open_features
+from trainers.feature_files import FeatureWriter, data_file, evict, hold, is_intact, open_features
 from trainers.modeling_frostline import pool
 
 FORMAT = 2
@@ -141,10 +142,12 @@ class Features:
         self.splits = splits
         self.kept = tuple(kept)
         self._folders = folders or {}
+        for folder in self._folders.values():
+            weakref.finalize(self, os.close, hold(folder))
         self._sources: dict[SplitName, Source] = {}
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave out what is mapped: another process maps it again."""
+        """Leave out what is mapped: another process maps it again, while this one keeps it from being removed."""
         return {**self.__dict__, "_sources": {}}
 
     def source(self, name: SplitName, freeze_depth: int) -> Source:
@@ -186,7 +189,7 @@ def build_features(
 
     All depths that are missing are computed in one pass. If not all fit into ``disk_bytes``, the deepest
     are kept, which save most; the others are computed live. Features of other studies make room, the
-    longest unused first. One process builds, others wait for it.
+    longest unused first, unless a process still reads them. One process builds, others wait for it.
 
     Args:
         encoder: The pre-trained encoder.
@@ -231,13 +234,13 @@ def build_features(
                         on_progress(done, total)
             for folder in folders.values():
                 os.utime(folder)
-            evict(directory / "features", keep=set(folders.values()), disk_bytes=disk_bytes)
+            evict(directory / "features", keep=set(folders.values()), depths=kept, disk_bytes=disk_bytes)
+            return Features(encoder, splits, folders=folders, kept=kept)
     except OSError as error:
         raise InputError(
             f"the feature cache {directory} must be writable with room for it, got: {error.strerror or error}; "
             "free space, lower cache.disk_gib or set cache.directory"
         ) from error
-    return Features(encoder, splits, folders=folders, kept=kept)
 
 
 def default_cache_directory() -> Path:

@@ -159,7 +159,7 @@ def fit(
     with (
         torch.random.fork_rng(devices=generators(config.device)),
         threads(config.threads),
-        _named_failures(),
+        named_failures(),
     ):
         torch.manual_seed(config.seed)
         return _Fit(config, features, peeks, on_evaluation).run()
@@ -444,7 +444,7 @@ def threads(count: int) -> Iterator[None]:
 
 
 @contextmanager
-def _named_failures() -> Iterator[None]:
+def named_failures() -> Iterator[None]:
     """Turn the many ways in which memory runs out into one named failure."""
     try:
         yield

@@ -11,8 +11,9 @@ import torch
 
 from trainers.batching import sorted_batches
 from trainers.config import TrainConfig
+from trainers.device import generators
 from trainers.features import Features, Source
-from trainers.fit import FitResult, threads
+from trainers.fit import FitResult, named_failures, threads
 from trainers.network import Network
 
 
@@ -20,6 +21,9 @@ def predict_test(config: TrainConfig, features: Features, result: FitResult) -> 
     """Return the class that a fit's restored weights predict for each text of the test split, predicted_N.
 
     Nothing of the test split is stored: the frozen layers are run, too, and give what they would from the cache.
+
+    Raises:
+        FitError: Memory ran out.
     """
     source = Source(
         features.splits.test,
@@ -29,11 +33,16 @@ def predict_test(config: TrainConfig, features: Features, result: FitResult) -> 
         device=config.device,
     )
     num_classes = len(features.splits.class_names)
-    network = Network(features.encoder, config, start=None, num_classes=num_classes).to(config.device)
-    network.load_state_dict(result.network.state_dict())
-    network.eval()
     predicted_N = np.empty(len(source), dtype=np.int64)
-    with threads(config.threads), torch.inference_mode():
+    with (
+        torch.random.fork_rng(devices=generators(config.device)),
+        threads(config.threads),
+        named_failures(),
+        torch.inference_mode(),
+    ):
+        network = Network(features.encoder, config, start=None, num_classes=num_classes).to(config.device)
+        network.load_state_dict(result.network.state_dict())
+        network.eval()
         for rows in sorted_batches(source.lengths_N):
             predicted_N[rows] = network(source.batch(rows)).argmax(dim=1).cpu().numpy()
     return predicted_N

@@ -168,9 +168,15 @@ def save(
 
                 export_onnx(classifier.model, fresh / "model.onnx")
             write_checksums(fresh)
-            if folder.exists():
-                folder.rename(Path(scratch) / "old")
-            fresh.rename(folder)
+            old = Path(scratch) / "old"
+            try:
+                if folder.exists():
+                    folder.rename(old)
+                fresh.rename(folder)
+            except BaseException:
+                if old.exists():
+                    old.rename(folder)
+                raise
     except OSError as error:
         raise InputError(
             f"the model directory {folder} must be writable with room for it, got: {error.strerror or error}; "

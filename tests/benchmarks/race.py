@@ -4,7 +4,8 @@
 
 Shown for every seed: after how many seconds a trial first met the goal, and the best validation accuracy under the
 ceiling when the time was over. Of the others every evaluation counts at its own moment, of this project whole trials alone, whose
-training accuracy is exact. All train by the same recipe but for the hand-written loop's constant learning rate.
+training accuracy is exact. All train by the same recipe, but for the hand-written loop's constant learning rate, and for
+"frostline, own recipe", which trains as the studies that come along do.
 Everything but imports is charged; this project starts with an empty cache.
 """
 
@@ -18,7 +19,8 @@ from rich.console import Console
 from rich.table import Table
 from side_by_side import environment, make_task, run
 
-CONTENDERS = ("trainer", "trainer, tuned", "hand-written", "ray tune", "frostline, cold")
+OWN_RECIPE = "frostline, own recipe"
+CONTENDERS = ("trainer", "trainer, tuned", "hand-written", "ray tune", "frostline, cold", OWN_RECIPE)
 GOAL, CEILING = 0.74, 0.92
 DATA = {"source": "rotten_tomatoes", "train": 600, "validation": 400, "test": 10, "max_length": 64}
 SPACE = {
@@ -41,6 +43,8 @@ STUDY = {
     },
     "pruning": {"rungs": [0.5, 1.0], "keep": 0.3},
 }
+RECIPE_OF_STUDIES = {"head_learning_rate_ratio": 10.0, "warmup": 0.1, "encoder_dropout": 0.0}
+"""What the studies that come along set."""
 
 
 def outcome(result, seconds):
@@ -66,16 +70,17 @@ def main():
     for seed in options.seeds:
         for contender in options.contender:
             with tempfile.TemporaryDirectory() as name:
+                own = contender == OWN_RECIPE
                 task = make_task(
                     DATA,
                     Path(name),
                     seed=seed,
                     epochs=EPOCHS,
                     space=SPACE,
-                    study=STUDY,
+                    study={**STUDY, "fit": {**STUDY["fit"], **(RECIPE_OF_STUDIES if own else {})}},
                     seconds=options.seconds,
                 )
-                result = run(contender, task, Path(name))
+                result = run("frostline, cold" if own else contender, task, Path(name))
             entry = {"contender": contender, "seed": seed, **result}
             if "error" not in result:
                 entry |= outcome(result, options.seconds)

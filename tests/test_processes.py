@@ -1,6 +1,7 @@
 import os
 import signal
 import time
+from multiprocessing import Pipe
 from pathlib import Path
 
 import pytest
@@ -134,6 +135,20 @@ def kill_before_news(crew, job, config):
     os.kill(crew._members[0].process.pid, signal.SIGKILL)
     crew.begin(job, config)
     return list(crew.news())
+
+
+def test_a_process_that_dies_inside_a_message_is_replaced(features, make_config):
+    with Crew(features, size=1, peeks=()) as crew:
+        crew.begin(0, make_config(freeze_depth=3))
+        member = crew._members[0]
+        member.process.kill()
+        member.link.close()
+        member.link, theirs = Pipe()
+        os.write(theirs.fileno(), (100).to_bytes(4, "big") + b"the first of a hundred bytes")
+        theirs.close()
+        assert list(crew.news()) == [(0, Death(-signal.SIGKILL))]
+        crew.begin(1, make_config(freeze_depth=3))
+        assert isinstance(follow(crew, 1)[-1], dict)
 
 
 def test_process_that_is_killed_before_its_first_news_is_replaced(features, make_config):

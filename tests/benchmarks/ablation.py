@@ -134,7 +134,7 @@ VARIANTS = {
 
 ROOT = Path(__file__).parents[2]
 STUDY = (ROOT / "studies" / "quick.toml").read_text().replace("epochs = 2\n", "epochs = 6\n")
-NUM_TRIALS = 20
+NUM_TRIALS = 12
 SEARCHES = {
     "a search without rungs": ("rungs = [0.5, 1.0]", "rungs = []"),
     "a search without rungs inside an epoch": ("rungs = [0.5, 1.0]", "rungs = [1.0]"),

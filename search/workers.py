@@ -120,6 +120,7 @@ class _Search:
 
     @held_back()
     def begin(self) -> optuna.Trial:
+        """Ask the study for a trial: one that waits to be repeated, or a new one."""
         # A fresh sampler a trial, seeded by the trial's place, which repeats share with their originals: given
         # the same results, a search that was cut off and continued draws what an uninterrupted one would have.
         trials = self.study.get_trials(deepcopy=False)

@@ -207,6 +207,7 @@ class _Fit:
         self.trained_on = self.nothing_seen
 
     def run(self) -> FitResult:
+        """Train and evaluate until the planned end or a reason to stop, and restore the best weights."""
         stopped: StopReason | Literal["epochs"] = "epochs"
         for epoch in self._train():
             self._evaluate(epoch)

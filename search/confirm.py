@@ -135,7 +135,7 @@ def confirm_study(
 
     with Live(Console(), total_trials=0, ceiling=spec.score.ceiling) as live:
         database_of(study).tell = live.message
-        depths = {finalist.config.freeze_depth for finalist in chosen}
+        depths = {depth for finalist in chosen for depth in finalist.config.depths}
         features, _ = prepare(study, spec, live, choose_device(device), depths=lambda _: depths)
         rounds = _rounds(chosen, spec, features, num_seeds=num_seeds)
         kept = study._storage.get_study_system_attrs(study._study_id)
@@ -178,7 +178,12 @@ def _rounds(
         for finalist in sorted(finalists, key=lambda f: -f.seconds):
             config = finalist.config
             pinned = config.encoder.model_copy(update={"revision": encoder.revision})
-            changes = {"seed": seeds[i], "device": encoder.device, "encoder": pinned}
+            changes = {
+                "seed": seeds[i],
+                "device": encoder.device,
+                "encoder": pinned,
+                "precision": features.precision,
+            }
             fits.append(_Fit(finalist.name, config.model_copy(update=changes), test=i == 0))
     return fits
 

@@ -12,7 +12,6 @@ from search.live import Live
 from search.pruning import FeasiblePruner, step_of
 from search.space import suggest
 from search.spec import Score, StudySpec
-from trainers.encoder import Encoder
 from trainers.features import Features
 from trainers.fit import Cost, Evaluation, fit
 
@@ -42,17 +41,20 @@ class Attempt:
         trial: Just asked for.
         spec: Of the study.
         live: What the terminal shows.
-        encoder: What is fitted on.
+        features: What is fitted on.
 
     Attributes:
-        config: What is to be fitted, pinned to the encoder's commit and device.
+        config: What is to be fitted, pinned to the encoder's commit, device and precision.
     """
 
     @held_back()
-    def __init__(self, trial: optuna.Trial, spec: StudySpec, live: Live, *, encoder: Encoder) -> None:
+    def __init__(self, trial: optuna.Trial, spec: StudySpec, live: Live, *, features: Features) -> None:
+        encoder = features.encoder
         config = suggest(trial, spec, num_layers=encoder.num_layers)
         pinned = config.encoder.model_copy(update={"revision": encoder.revision})
-        self.config = config.model_copy(update={"encoder": pinned, "device": encoder.device})
+        self.config = config.model_copy(
+            update={"encoder": pinned, "device": encoder.device, "precision": features.precision}
+        )
         self._trial = trial
         self._spec = spec
         self._live = live
@@ -106,7 +108,7 @@ def objective(trial: optuna.Trial, spec: StudySpec, features: Features, live: Li
         optuna.TrialPruned: The trial does not keep up with its feasible peers.
         FitError: The fit failed for a named reason.
     """
-    attempt = Attempt(trial, spec, live, encoder=features.encoder)
+    attempt = Attempt(trial, spec, live, features=features)
     result = fit(attempt.config, features, peeks=spec.pruning.rungs, on_evaluation=attempt.evaluated)
     return attempt.fitted(result.figures())
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from search.live import Live
     from search.spec import StudySpec
-    from trainers.config import Device
+    from trainers.config import Device, FixedPrecision
     from trainers.features import Features
 
 Depths = Callable[[int], Iterable[int]]
@@ -62,10 +62,29 @@ def prepare(
     features = build_features(
         encoder,
         splits,
-        spec.any_config(),
+        spec.any_config().model_copy(update={"precision": _precision(study, spec, live, encoder.device)}),
         depths=sorted(set(depths(encoder.num_layers))),
         directory=spec.cache.directory or default_cache_directory(),
         disk_bytes=int(spec.cache.disk_gib * 2**30),
         on_progress=lambda done, total: live.progress("frozen layers, texts", done, total),
     )
     return features, data
+
+
+def _precision(study: optuna.Study, spec: StudySpec, live: Live, device: Device) -> FixedPrecision:
+    """Choose the number format of a study's fits: what its trials were fitted in so far, if this machine has it."""
+    from trainers.precision import choose_precision
+
+    before = study.user_attrs.get("precision", "float32") if study.trials else None
+    wanted = spec.any_config().precision
+    chosen = choose_precision(before or wanted if wanted == "auto" else wanted, device)
+    if before not in (None, chosen):
+        live.message(
+            f"the study's fits computed in {before} so far; this machine computes in {chosen}, and figures of equal "
+            "setups may differ by some tenths of a point"
+        )
+    elif wanted == "bfloat16" and chosen != wanted:
+        live.message(
+            "fit.precision is bfloat16, for which this machine has no arithmetic: it computes in float32"
+        )
+    return chosen

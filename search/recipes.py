@@ -37,9 +37,21 @@ class Recipe:
 
     def resolve(self, *, num_layers: int) -> dict[str, Any]:
         """Return the settings for an encoder of ``num_layers`` layers."""
-        depth = self.settings["freeze_depth"]
-        absolute = num_layers if depth is None else max(0, num_layers + depth) if depth < 0 else depth
-        return {**self.settings, "freeze_depth": absolute}
+
+        def placed(stage: Mapping[str, Any]) -> dict[str, Any]:
+            depth = stage["freeze_depth"]
+            absolute = num_layers if depth is None else max(0, num_layers + depth) if depth < 0 else depth
+            return {**stage, "freeze_depth": absolute}
+
+        settings = placed(self.settings)
+        return {**settings, "thaw": placed(settings["thaw"])} if "thaw" in settings else settings
+
+
+def recipe_depths(name: str, *, num_layers: int) -> tuple[int, ...]:
+    """Return the freeze depth of each stage of a recipe."""
+    settings = RECIPES[name].resolve(num_layers=num_layers)
+    stages = [settings, *([settings["thaw"]] if "thaw" in settings else [])]
+    return tuple(stage["freeze_depth"] for stage in stages)
 
 
 RECIPES: Mapping[str, Recipe] = {
@@ -66,12 +78,10 @@ RECIPES: Mapping[str, Recipe] = {
     "thaw-top": Recipe(
         settings={
             **_FROZEN_HEAD,
-            "freeze_depth": -2,
-            "learning_rate": 1e-6,
-            "head_learning_rate_ratio": 10.0,
+            "thaw": {"freeze_depth": -2, "learning_rate": 1e-6, "epochs": 20},
         },
         reported_training=None,
         reported_validation=None,
-        story="as frozen-head, with the two top layers trained at 1e-6",
+        story="frozen-head first, then its two top layers thawed at 1e-6",
     ),
 }

@@ -230,7 +230,7 @@ def _prepare(study: optuna.Study, spec: StudySpec, live: Live, device: Device) -
     """Prepare what every trial may ask for, and leave in the study what was found."""
     from search.interrupts import held_back
     from search.preparation import prepare
-    from search.recipes import RECIPES
+    from search.recipes import recipe_depths
 
     began = time.monotonic()
     live.stage("measuring what the processor can do")
@@ -240,13 +240,14 @@ def _prepare(study: optuna.Study, spec: StudySpec, live: Live, device: Device) -
     def depths(num_layers: int) -> Iterator[int]:
         yield from spec.depths()
         for name in spec.recipes.enqueue:
-            yield RECIPES[name].resolve(num_layers=num_layers)["freeze_depth"]
+            yield from recipe_depths(name, num_layers=num_layers)
 
     features, data = prepare(study, spec, live, device, depths=depths)
     known = {
         # Again: a launcher that was refused the lease may have opened the study meanwhile, with other settings.
         "spec": spec.model_dump(mode="json"),
         "num_layers": features.encoder.num_layers,
+        "precision": features.precision,
         "encoder_revision": features.encoder.revision,
         "encoder_sha256": features.encoder.fingerprint,
         "cache_bytes": features.num_bytes(),

@@ -55,10 +55,18 @@ def suggest(trial: optuna.Trial, spec: StudySpec, *, num_layers: int) -> TrainCo
 
 
 def recipe_settings(name: str, spec: StudySpec, *, num_layers: int) -> dict[str, Any]:
-    """Return a recipe's settings, its epochs capped where the study says so."""
+    """Return a recipe's settings, its epochs capped where the study says so: of two stages the second one's."""
     settings = {**RECIPES[name].resolve(num_layers=num_layers), "threads": spec.any_config().threads}
     cap = spec.recipes.epochs.get(name)
-    return settings if cap is None else {**settings, "epochs": min(cap, settings["epochs"])}
+    if cap is None:
+        return settings
+    if "thaw" in settings:
+        return {**settings, "thaw": _capped(settings["thaw"], cap)}
+    return _capped(settings, cap)
+
+
+def _capped(settings: dict[str, Any], epochs: int) -> dict[str, Any]:
+    return {**settings, "epochs": min(epochs, settings["epochs"])}
 
 
 def recipe_params(name: str, spec: StudySpec, *, num_layers: int) -> dict[str, Any]:

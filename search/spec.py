@@ -19,7 +19,9 @@ SEARCHED = ("freeze_depth", "dropout", "head_width", "learning_rate", "patience"
 """The five dimensions that every study searches; any other fit setting may be opened the same way."""
 
 FIT_KEYS = tuple(
-    k for k in TrainConfig.model_fields if k not in {"data", "encoder", "metric", "ceiling", "seed", "device"}
+    k
+    for k in TrainConfig.model_fields
+    if k not in {"data", "encoder", "metric", "ceiling", "thaw", "seed", "device"}
 )
 
 Scalar = bool | int | float | str

@@ -188,7 +188,7 @@ def _run_in_processes(search: _Search, features: Features, num_workers: int) -> 
         while True:
             while crew.has_room and search.wants_another(len(under_way)):
                 trial = search.begin()
-                attempt = Attempt(trial, search.spec, search.live, encoder=features.encoder)
+                attempt = Attempt(trial, search.spec, search.live, features=features)
                 under_way[trial.number] = trial, attempt
                 crew.begin(trial.number, attempt.config)
             if not under_way:

@@ -25,6 +25,9 @@ from trainers.errors import CONTROL, InputError, describe, nearest
 Pooling = Literal["mean", "cls", "model"]
 Device = Literal["cpu", "cuda", "mps"]
 Schedule = Literal["constant", "linear"]
+FixedPrecision = Literal["float32", "bfloat16"]
+Precision = Literal["auto", "float32", "bfloat16"]
+HeadStart = Literal["random", "fitted"]
 Metric = Literal["accuracy", "balanced_accuracy", "macro_f1"]
 
 METRIC_NAMES: Mapping[Metric, str] = {
@@ -169,6 +172,20 @@ class EncoderConfig(Table):
         return revision
 
 
+class Thaw(Table):
+    """A second stage of a fit: it goes on from the head that the first one restored, with more layers trained.
+
+    Attributes:
+        freeze_depth: Of the second stage.
+        learning_rate: Likewise.
+        epochs: At most so many more.
+    """
+
+    freeze_depth: int = Field(ge=0)
+    learning_rate: float = Field(gt=0, le=1)
+    epochs: int = Field(ge=1)
+
+
 class TrainConfig(Table):
     """One fit, whole: equal configurations give equal results, to the bit, on one machine.
 
@@ -197,6 +214,11 @@ class TrainConfig(Table):
         ceiling: Training accuracy, by ``metric``, above which weights count as over-fitted; absent means no
             such rule.
         cache: Number format of the stored features.
+        head_start: What the head begins with: ``random`` weights, or ``fitted`` to the vectors of the untouched
+            encoder, which takes a second and is then looked at as epoch 0.
+        thaw: A second stage; absent means none.
+        precision: Number format that the encoder's layers compute in: ``bfloat16`` where the machine has arithmetic
+            for it, ``auto`` where that is faster, too. Weights, optimiser, pooling, head and loss are float32 always.
         threads: Processor threads that compute the fit; another number rounds differently. Several fits of
             one thread beside one another are faster than one fit of several.
         device: Where the fit is computed; another one rounds differently. On a GPU equal bits are not promised,
@@ -224,9 +246,32 @@ class TrainConfig(Table):
     metric: Metric = "accuracy"
     ceiling: float | None = Field(default=None, gt=0, le=1)
     cache: Literal["float16", "float32"] = "float16"
+    head_start: HeadStart = "random"
+    thaw: Thaw | None = None
+    precision: Precision = "float32"
     threads: int = Field(default=1, ge=1, le=1024)
     device: Device = "cpu"
     seed: int = Field(default=0, ge=0)
+
+    @property
+    def depths(self) -> set[int]:
+        """The freeze depths of all stages."""
+        return {self.freeze_depth, self.last_stage.freeze_depth}
+
+    @property
+    def last_stage(self) -> TrainConfig:
+        """The configuration that the restored weights were trained with last."""
+        if self.thaw is None:
+            return self
+        return self.model_copy(update={**self.thaw.model_dump(), "thaw": None, "head_start": "random"})
+
+    @model_validator(mode="before")
+    @classmethod
+    def _precision_of_old(cls, table: Any) -> Any:
+        """Versions that knew no precision computed in bfloat16 on CUDA."""
+        if isinstance(table, dict) and str(table.get("device", "")).startswith("cuda"):
+            return {"precision": "bfloat16", **table}
+        return table
 
 
 def read_toml(path: Path) -> dict[str, Any]:

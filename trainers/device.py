@@ -35,9 +35,12 @@ def choose_device(wanted: Device | Literal["auto"]) -> Device:
     return wanted
 
 
-def precision(device: Device) -> torch.autocast:
-    """Compute in bfloat16 where there are tensor cores for it: weights stay float32, and so do all other devices."""
-    return torch.autocast(device, dtype=torch.bfloat16, enabled=device == "cuda")
+def computes_bfloat16(device: Device) -> bool:
+    """Tell whether a device has arithmetic for bfloat16; some emulate it, far slower than float32."""
+    if device == "cpu":
+        # Private names: PyTorch has no public ones. Without AVX-512 bf16 or AMX, products are emulated.
+        return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+    return device == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
 
 
 def generators(device: Device) -> list[int]:

@@ -31,7 +31,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from trainers.batching import Rows, sorted_batches
-from trainers.config import Device, TrainConfig
+from trainers.config import Device, FixedPrecision, TrainConfig
 from trainers.data import Split, Splits
 from trainers.device import moved, resident
 from trainers.encoder import Encoder
@@ -39,6 +39,7 @@ from trainers.errors import InputError
 from trainers.families import POOLER, run
 from trainers.feature_files import FeatureWriter, data_file, evict, hold, is_intact, open_features
 from trainers.modeling_frostline import pool
+from trainers.precision import choose_precision, computing_in
 
 FORMAT = 2
 
@@ -128,6 +129,7 @@ class Features:
         splits: The tokenised texts.
         folders: Where each split's feature files stand; None stores nothing.
         kept: Depths that are stored.
+        precision: Number format that the frozen layers compute in; fits on these features compute in it, too.
     """
 
     def __init__(
@@ -137,7 +139,9 @@ class Features:
         *,
         folders: dict[SplitName, Path] | None = None,
         kept: Sequence[int] = (),
+        precision: FixedPrecision = "float32",
     ) -> None:
+        self.precision = precision
         self.encoder = encoder
         self.splits = splits
         self.kept = tuple(kept)
@@ -208,16 +212,16 @@ def build_features(
             f"data.max_length must be at most {encoder.max_length}, the positions of {encoder.name!r}, "
             f"got {config.data.max_length}; lower it"
         )
+    precision = choose_precision(config.precision, encoder.device)
+    config = config.model_copy(update={"precision": precision})
     dtype = np.dtype(config.cache)
-    pooling = config.encoder.pooling
+    if config.head_start == "fitted":
+        depths = [*depths, encoder.num_layers]
     named: dict[SplitName, Split] = {"train": splits.train, "validation": splits.validation}
     kept = _affordable(depths, list(named.values()), encoder, dtype=dtype, disk_bytes=disk_bytes)
-    folders = {
-        name: directory / "features" / _key(encoder, split, dtype=dtype, pooling=pooling)
-        for name, split in named.items()
-    }
+    folders = {name: directory / "features" / _key(encoder, split, config) for name, split in named.items()}
     if not kept:
-        return Features(encoder, splits)
+        return Features(encoder, splits, precision=precision)
     try:
         for folder in folders.values():
             folder.mkdir(parents=True, exist_ok=True)
@@ -227,15 +231,13 @@ def build_features(
             done = 0
             for name, split in named.items():
                 if missing[name]:
-                    for count in _build(
-                        encoder, split, folders[name], depths=missing[name], dtype=dtype, pooling=pooling
-                    ):
+                    for count in _build(encoder, split, config, folders[name], depths=missing[name]):
                         done += count
                         on_progress(done, total)
             for folder in folders.values():
                 os.utime(folder)
             evict(directory / "features", keep=set(folders.values()), depths=kept, disk_bytes=disk_bytes)
-            return Features(encoder, splits, folders=folders, kept=kept)
+            return Features(encoder, splits, folders=folders, kept=kept, precision=precision)
     except OSError as error:
         raise InputError(
             f"the feature cache {directory} must be writable with room for it, got: {error.strerror or error}; "
@@ -257,7 +259,7 @@ def padding_mask(lengths_B: Tensor) -> Tensor | None:
     return torch.arange(longest)[None, :] < lengths_B[:, None]
 
 
-def _key(encoder: Encoder, split: Split, *, dtype: np.dtype[np.floating], pooling: str) -> str:
+def _key(encoder: Encoder, split: Split, config: TrainConfig) -> str:
     """Name the folder of a split's features after everything that they depend on, the depth excepted.
 
     Texts, lengths kept and tokenizer are all in the token ids.
@@ -265,14 +267,16 @@ def _key(encoder: Encoder, split: Split, *, dtype: np.dtype[np.floating], poolin
     parts = [
         f"format {FORMAT}",
         encoder.fingerprint,
-        dtype.name,
-        pooling,
+        config.cache,
+        config.encoder.pooling,
         encoder.device,
         f"torch {torch.__version__}",
         f"transformers {transformers.__version__}",
         hashlib.sha256(split.ids_S.tobytes()).hexdigest(),
         hashlib.sha256(split.offsets_N1.tobytes()).hexdigest(),
     ]
+    if config.precision != "float32":
+        parts.append(config.precision)
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
 
 
@@ -304,11 +308,10 @@ def _num_bytes(split: Split, depth: int, encoder: Encoder, *, dtype: np.dtype[np
 def _build(
     encoder: Encoder,
     split: Split,
+    config: TrainConfig,
     folder: Path,
     *,
     depths: Sequence[int],
-    dtype: np.dtype[np.floating],
-    pooling: str,
 ) -> Iterator[int]:
     """Run the prefix once over a split and store ``depths``, ascending; yields texts done since the last."""
     batches = sorted_batches(split.lengths_N)
@@ -332,14 +335,15 @@ def _build(
             hidden = batch.inputs
             with torch.inference_mode():
                 for depth, stage in stages:
-                    hidden = run(stage, hidden, batch.mask_BT)
+                    with computing_in(config.precision, encoder.device):
+                        hidden = run(stage, hidden, batch.mask_BT).float()
                     if depth == encoder.num_layers:
-                        pooled_BD = pool(hidden, batch.mask_BT, pooling=pooling, pooler=pooler)
+                        pooled_BD = pool(hidden, batch.mask_BT, pooling=config.encoder.pooling, pooler=pooler)
                         values[depth] = pooled_BD.cpu().numpy()
                     else:
                         tokens_SD = hidden if batch.mask_BT is None else hidden[batch.mask_BT]
                         tokens_SD = tokens_SD.reshape(-1, encoder.hidden_size)
-                        values[depth] = tokens_SD.cpu().numpy().astype(dtype)
+                        values[depth] = tokens_SD.cpu().numpy().astype(config.cache)
             return rows, values
 
         for rows, values in _side_by_side(compute, batches):

@@ -9,7 +9,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -22,7 +22,8 @@ from trainers.batching import Rows, shuffled_batches, sorted_batches
 from trainers.config import TrainConfig
 from trainers.device import generators
 from trainers.errors import FitError, InputError
-from trainers.features import Features, Source
+from trainers.features import Batch, Features, Source
+from trainers.head_start import fit_head
 from trainers.metrics import (
     Confusion,
     balanced_weights,
@@ -32,6 +33,7 @@ from trainers.metrics import (
     measure,
 )
 from trainers.network import Network
+from trainers.precision import choose_precision
 from trainers.stopping import EarlyStopping, StopReason
 
 PEEK_TEXTS = 300
@@ -94,6 +96,23 @@ class Evaluation(Cost):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Stage:
+    """What one stage of a fit restored. Accuracies are by the configuration's metric.
+
+    Attributes:
+        freeze_depth: Of the stage.
+        validation_accuracy: Whole validation split.
+        training_accuracy: Whole training split.
+        epochs: How long the stage took.
+    """
+
+    freeze_depth: int
+    validation_accuracy: float
+    training_accuracy: float
+    epochs: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class FitResult(Cost):
     """What a fit achieved with the weights it restored. Accuracies are by the configuration's metric.
 
@@ -106,6 +125,7 @@ class FitResult(Cost):
         epochs: How far the fit got.
         stopped: What ended it; ``epochs`` is the planned end.
         evaluations: The full ones, in order of age.
+        stages: Of a fit in two stages, what each restored; empty for any other.
     """
 
     network: Network
@@ -116,12 +136,14 @@ class FitResult(Cost):
     epochs: float
     stopped: StopReason | Literal["epochs"]
     evaluations: tuple[Evaluation, ...]
+    stages: tuple[Stage, ...] = ()
 
     def figures(self) -> dict[str, Any]:
         """Return all but the weights and the evaluations, by name."""
-        return {
+        figures = {
             f.name: getattr(self, f.name) for f in fields(self) if f.name not in {"network", "evaluations"}
         }
+        return {**figures, "stages": [asdict(stage) for stage in self.stages]}
 
 
 def fit(
@@ -146,27 +168,55 @@ def fit(
         FitError: The loss diverged or memory ran out.
         InputError: The freeze depth exceeds the encoder's layers, or the encoder is on another device.
     """
-    if config.freeze_depth > features.encoder.num_layers:
-        raise InputError(
-            f"freeze_depth must be at most {features.encoder.num_layers}, the layers of "
-            f"{features.encoder.name!r}, got {config.freeze_depth}; lower it"
-        )
+    for stage in (config, config.last_stage):
+        if stage.freeze_depth > features.encoder.num_layers:
+            raise InputError(
+                f"freeze_depth must be at most {features.encoder.num_layers}, the layers of "
+                f"{features.encoder.name!r}, got {stage.freeze_depth}; lower it"
+            )
     if config.device != features.encoder.device:
         raise InputError(
             f"device must be {features.encoder.device!r}, where {features.encoder.name!r} was loaded, got "
             f"{config.device!r}; load it there"
+        )
+    config = config.model_copy(update={"precision": choose_precision(config.precision, config.device)})
+    if config.precision != features.precision:
+        raise InputError(
+            f"precision must be {features.precision!r}, in which the features were computed, got "
+            f"{config.precision!r}; compute them again"
         )
     with (
         torch.random.fork_rng(devices=generators(config.device)),
         threads(config.threads),
         named_failures(),
     ):
-        torch.manual_seed(config.seed)
-        return _Fit(config, features, peeks, on_evaluation).run()
+        result = _Fit(config, features, peeks, on_evaluation).run()
+        if config.thaw is None:
+            return result
+        second = _Fit(config.last_stage, features, (), on_evaluation, since=result).run()
+        stages = (_stage(config, result, since=0.0), _stage(config.last_stage, second, since=result.epochs))
+        return replace(second, evaluations=(*result.evaluations, *second.evaluations), stages=stages)
+
+
+def _stage(config: TrainConfig, result: FitResult, *, since: float) -> Stage:
+    return Stage(
+        freeze_depth=config.freeze_depth,
+        validation_accuracy=result.validation_accuracy,
+        training_accuracy=result.training_accuracy,
+        epochs=result.epochs - since,
+    )
 
 
 class _Fit:
-    """The state of one fit under way."""
+    """The state of one fit under way, or of one stage of it.
+
+    Args:
+        config: What to fit.
+        features: What is read.
+        peeks: As for ``fit``.
+        on_evaluation: Likewise.
+        since: What the stage before restored; its head is gone on with.
+    """
 
     def __init__(
         self,
@@ -174,11 +224,15 @@ class _Fit:
         features: Features,
         peeks: Sequence[float],
         on_evaluation: Callable[[Evaluation], None],
+        since: FitResult | None = None,
     ) -> None:
         self.started = time.perf_counter()
+        self.since = since
         self.config = config
         self.on_evaluation = on_evaluation
         self.peeks = peeks
+        pooled = _pooled(features, config) if config.head_start == "fitted" else None
+        torch.manual_seed(config.seed)
         self.train = features.source("train", config.freeze_depth)
         self.validation = features.source("validation", config.freeze_depth)
         self.network = Network(
@@ -205,10 +259,21 @@ class _Fit:
             self.weights_C = torch.from_numpy(weights_C).float().to(config.device)
         self.nothing_seen: Confusion = np.zeros((num_classes, num_classes), dtype=np.int64)
         self.trained_on = self.nothing_seen
+        self.head_is_fitted = False
+        if pooled is not None:
+            began = time.perf_counter()
+            self.head_is_fitted = fit_head(
+                self.network.head, config, train=pooled[0], validation=pooled[1], weights_C=self.weights_C
+            )
+            self.training_seconds += time.perf_counter() - began
+        if since is not None:
+            self.network.head.load_state_dict(since.network.head.state_dict())
 
     def run(self) -> FitResult:
         """Train and evaluate until the planned end or a reason to stop, and restore the best weights."""
         stopped: StopReason | Literal["epochs"] = "epochs"
+        if self.head_is_fitted:
+            self._evaluate(0.0)
         for epoch in self._train():
             self._evaluate(epoch)
             reason = self.stopping.reason_to_stop(*self._history())
@@ -313,7 +378,7 @@ class _Fit:
         accuracy_in_training, exact = training_accuracy()
         self.trained_on = self.nothing_seen
         return Evaluation(
-            epoch=epoch,
+            epoch=epoch + (self.since.epochs if self.since else 0.0),
             peek=rows is not None,
             validation_loss=loss,
             validation_accuracy=self._measure(confusion(logits_NC, labels_N)),
@@ -323,14 +388,15 @@ class _Fit:
         )
 
     def _cost(self) -> dict[str, Any]:
-        return {
-            "seconds": time.perf_counter() - self.started,
-            "training_seconds": self.training_seconds,
-            "evaluation_seconds": self.evaluation_seconds,
-            "batching_seconds": self.batching_seconds,
-            "tokens": self.tokens,
-            "flops": self.flops,
-        }
+        own = Cost(
+            seconds=time.perf_counter() - self.started,
+            training_seconds=self.training_seconds,
+            evaluation_seconds=self.evaluation_seconds,
+            batching_seconds=self.batching_seconds,
+            tokens=self.tokens,
+            flops=self.flops,
+        )
+        return {name: value + getattr(self.since, name, 0) for name, value in asdict(own).items()}
 
     def _training_accuracy(self) -> tuple[float, bool]:
         """Return the training accuracy in eval mode, and whether it is over the whole split.
@@ -431,6 +497,34 @@ class _Fit:
         """Return what a forward pass of each text needs above the freeze depth, flops_N."""
         layers = features.encoder.num_layers - self.config.freeze_depth
         return layers * features.encoder.layer_flops(source.lengths_N)
+
+
+def _pooled(features: Features, config: TrainConfig) -> tuple[Batch, Batch]:
+    """Return the training and the validation split as the head sees them at full freeze depth, a batch each."""
+    top = features.encoder.num_layers
+    whole = config.model_copy(update={"freeze_depth": top})
+    network = Network(
+        features.encoder,
+        whole,
+        start=features.source("train", top).depth,
+        num_classes=len(features.splits.class_names),
+    )
+    return _pooled_split(network, features.source("train", top)), _pooled_split(
+        network, features.source("validation", top)
+    )
+
+
+@torch.inference_mode()
+def _pooled_split(network: Network, source: Source) -> Batch:
+    if network.pooled_inputs:
+        return source.batch(np.arange(len(source)))
+    parts, labels, order = [], [], sorted_batches(source.lengths_N)
+    for rows in order:
+        batch = source.batch(rows)
+        parts.append(network.pooled(batch))
+        labels.append(batch.labels_B)
+    back = torch.from_numpy(np.argsort(np.concatenate(order)))
+    return Batch(torch.cat(parts)[back], None, torch.cat(labels)[back])
 
 
 @contextmanager

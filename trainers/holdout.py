@@ -25,6 +25,7 @@ def predict_test(config: TrainConfig, features: Features, result: FitResult) -> 
     Raises:
         FitError: Memory ran out.
     """
+    config = config.last_stage.model_copy(update={"precision": features.precision})
     source = Source(
         features.splits.test,
         depth=None,

@@ -107,7 +107,7 @@ def assemble(encoder: Encoder, config: TrainConfig, result: FitResult, *, names:
     for path, part in network.encoder_parts().items():
         inner.get_submodule(path).load_state_dict(part.state_dict())
     layers: Any = inner.get_submodule(encoder.anatomy.layers)
-    for layer, trained in zip(layers[config.freeze_depth :], network.layers, strict=True):
+    for layer, trained in zip(layers[len(layers) - len(network.layers) :], network.layers, strict=True):
         layer.load_state_dict(trained.state_dict())
     described = {**inner.config.to_dict(), "model_type": inner.config.model_type}
     described.pop("_name_or_path", None)  # a path of this machine

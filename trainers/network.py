@@ -11,11 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from trainers.config import TrainConfig
-from trainers.device import precision
 from trainers.encoder import Encoder
 from trainers.families import EMBEDDINGS, POOLER, run, set_dropout
 from trainers.features import Batch
 from trainers.modeling_frostline import Head, pool
+from trainers.precision import computing_in
 
 
 class Network(nn.Module):
@@ -40,6 +40,7 @@ class Network(nn.Module):
         self.pooling = config.encoder.pooling
         self.store_dtype = getattr(torch, config.cache)
         self.device = config.device
+        self.precision = config.precision
         copied = {
             path: copy.deepcopy(encoder.model.get_submodule(path))
             for path in _trained_with_layers(encoder, config)
@@ -74,14 +75,18 @@ class Network(nn.Module):
 
     def forward(self, batch: Batch) -> Tensor:
         """Return logits_BC."""
-        hidden = batch.inputs if self.pooled_inputs else self._frozen_prefix(batch)
-        with precision(self.device):
+        logits_BC: Tensor = self.head(self.pooled(batch))
+        return logits_BC
+
+    def pooled(self, batch: Batch) -> Tensor:
+        """Return what the head sees, pooled_BD."""
+        if self.pooled_inputs:
+            return batch.inputs
+        with computing_in(self.precision, self.device):
+            hidden = self._frozen_prefix(batch)
             for part in self.trained:
                 hidden = run(part, hidden, batch.mask_BT)
-            if not self.pooled_inputs:
-                hidden = pool(hidden, batch.mask_BT, pooling=self.pooling, pooler=self.pooler[0])
-            logits_BC: Tensor = self.head(hidden)
-        return logits_BC.float()
+        return pool(hidden.float(), batch.mask_BT, pooling=self.pooling, pooler=self.pooler[0])
 
     @torch.no_grad()
     def _frozen_prefix(self, batch: Batch) -> Tensor:

@@ -214,7 +214,7 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                     encoder,
                     splits,
                     config,
-                    depths=[config.freeze_depth],
+                    depths=sorted(config.depths),
                     directory=Path(self.cache_directory or scratch),
                     disk_bytes=CACHE_BYTES,
                 )

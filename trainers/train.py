@@ -70,7 +70,7 @@ def prepare(
         encoder,
         splits,
         config,
-        depths=[config.freeze_depth],
+        depths=sorted(config.depths),
         directory=cache_directory or default_cache_directory(),
         disk_bytes=CACHE_BYTES,
         on_progress=on_progress,

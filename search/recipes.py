@@ -15,6 +15,8 @@ _FROZEN_HEAD = {
     "epochs": 20,
     "batch_size": 32,
     "ceiling": None,
+    "head_weights": "glorot",
+    "head_logits": "one",
 }
 
 

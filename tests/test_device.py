@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-import trainers.network
-from trainers.device import choose_device, generators, moved, precision, resident
+from trainers.device import choose_device, generators, moved, resident
 from trainers.errors import InputError
 from trainers.features import Features, Source
 from trainers.fit import fit
@@ -44,12 +43,6 @@ def test_a_device_that_is_not_there_is_an_error(machine):
     )
 
 
-@pytest.mark.parametrize("device", ["cpu", "mps"])
-def test_only_cuda_computes_in_bfloat16(device):
-    with precision(device):
-        assert not torch.is_autocast_enabled(device)
-
-
 def test_only_cuda_has_random_state_to_set_aside(monkeypatch):
     monkeypatch.setattr(torch.cuda, "current_device", lambda: 1)
     assert [generators(device) for device in ("cpu", "mps", "cuda")] == [[], [], [1]]
@@ -80,21 +73,6 @@ def test_a_batch_is_handed_out_on_its_device(tiny_splits):
 def test_a_tensor_that_is_on_the_processor_already_is_not_copied():
     tensor = torch.zeros(3)
     assert moved(tensor, "cpu") is tensor
-
-
-def test_in_bfloat16_a_fit_keeps_its_weights_and_logits_in_float32(
-    monkeypatch, make_config, tiny_encoder, tiny_splits
-):
-    features = Features(tiny_encoder, tiny_splits)
-    config = make_config(freeze_depth=1, dropout=0.0, encoder_dropout=0.0)
-    expected = fit(config, features)
-    monkeypatch.setattr(trainers.network, "precision", lambda _: torch.autocast("cpu", dtype=torch.bfloat16))
-    result = fit(config, features)
-    assert {parameter.dtype for parameter in result.network.parameters()} == {torch.float32}
-    with torch.no_grad():
-        assert result.network(features.source("train", 1).batch(np.arange(4))).dtype == torch.float32
-    assert result.validation_loss != expected.validation_loss
-    assert result.validation_loss == pytest.approx(expected.validation_loss, abs=0.02)
 
 
 def test_a_fit_on_another_device_than_its_encoder_is_an_error(make_config, tiny_encoder, tiny_splits):

@@ -622,3 +622,98 @@ def test_seconds_grow(make_config, features):
     assert seconds == sorted(seconds)
     assert math.isfinite(result.seconds)
     assert seconds[-1] <= result.seconds
+
+
+THAW = {"freeze_depth": 1, "learning_rate": 1e-3, "epochs": 2}
+
+
+def test_a_second_stage_goes_on_from_what_the_first_one_restored(make_config, uncached):
+    config = make_config(freeze_depth=3, thaw=THAW, dropout=0.0)
+    first = fit(config.model_copy(update={"thaw": None}), uncached)
+    second = fit(
+        config.model_copy(update={"thaw": config.thaw.model_copy(update={"learning_rate": 1e-12})}), uncached
+    )
+    assert second.validation_loss == pytest.approx(first.validation_loss, abs=1e-5)
+    assert second.validation_accuracy == first.validation_accuracy
+
+
+def test_a_fit_in_two_stages_says_what_each_restored(make_config, features):
+    config = make_config(freeze_depth=3, thaw=THAW)
+    first = fit(config.model_copy(update={"thaw": None}), features)
+    result = fit(config, features)
+    assert [(s.freeze_depth, s.epochs) for s in result.stages] == [(3, 2.0), (1, 2.0)]
+    assert result.stages[0].validation_accuracy == first.validation_accuracy
+    assert result.stages[1].validation_accuracy == result.validation_accuracy
+    assert [e.epoch for e in result.evaluations] == [1.0, 2.0, 3.0, 4.0]
+    assert (result.epochs, result.best_epoch in (3.0, 4.0)) == (4.0, True)
+    assert result.tokens > first.tokens
+    assert result.figures()["stages"][0]["freeze_depth"] == 3
+
+
+def test_a_second_stage_trains_the_layers_that_it_thaws(make_config, features):
+    config = make_config(freeze_depth=3, thaw=THAW)
+    assert len(fit(config, features).network.layers) == 2
+
+
+def test_a_single_stage_has_no_stages_to_tell_of(make_config, features):
+    assert fit(make_config(), features).figures()["stages"] == []
+
+
+def test_a_thawed_depth_beyond_the_layers_is_an_error(make_config, features):
+    with pytest.raises(InputError, match="freeze_depth must be at most 3"):
+        fit(make_config(thaw={**THAW, "freeze_depth": 4}), features)
+
+
+def test_one_logit_is_trained_by_binary_cross_entropy(make_config, features):
+    config = make_config(freeze_depth=3, dropout=0.0, epochs=1, head_logits="one", weight_decay=0.1)
+    source = features.source("train", 3)
+    head = Head(hidden_size=16, width=8, num_classes=2, dropout=0.0)
+    start = Network(features.encoder, config, start=3, num_classes=2)
+    head.load_state_dict(start.head.state_dict())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Network, "__init__", _with_head(head))
+        result = fit(config, features)
+    single = copy.deepcopy(head)
+    decayed = [p for p in single.parameters() if p.ndim > 1]
+    plain = [p for p in single.parameters() if p.ndim == 1]
+    optimizer = torch.optim.AdamW(
+        [{"params": decayed, "weight_decay": 0.1}, {"params": plain, "weight_decay": 0.0}], lr=3e-3
+    )
+    generator = np.random.default_rng(config.seed)
+    for rows in shuffled_batches(source.lengths_N, batch_size=16, generator=generator):
+        batch = source.batch(rows)
+        logit_B = single(batch.inputs)[:, 1]
+        optimizer.zero_grad()
+        F.binary_cross_entropy_with_logits(logit_B, batch.labels_B.float()).backward()
+        optimizer.step()
+    trained = result.network.head
+    assert torch.equal(trained.output.weight[0], torch.zeros(8))
+    assert trained.output.bias[0] == 0
+    torch.testing.assert_close(trained.output.weight[1], single.output.weight[1], atol=1e-6, rtol=1e-4)
+    torch.testing.assert_close(trained.hidden.weight, single.hidden.weight, atol=1e-6, rtol=1e-4)
+
+
+def _with_head(head):
+    """Return an ``__init__`` whose network begins with a given head."""
+    real = Network.__init__
+
+    def init(self, *args, **kwargs):
+        real(self, *args, **kwargs)
+        self.head.load_state_dict(head.state_dict())
+
+    return init
+
+
+def test_glorot_weights_have_glorots_bounds_and_no_bias(make_config, uncached):
+    config = make_config(head_weights="glorot", head_logits="one", head_width=64)
+    head = Network(uncached.encoder, config, start=None, num_classes=2).head
+    for weight, fans in ((head.hidden.weight, 16 + 64), (head.output.weight[1:], 64 + 1)):
+        bound = math.sqrt(6 / fans)
+        assert 0.8 * bound < weight.abs().max() <= bound
+    assert not head.hidden.bias.any()
+    assert not head.output.bias.any()
+
+
+def test_of_three_classes_there_is_no_single_logit(make_config, uncached):
+    head = Network(uncached.encoder, make_config(head_logits="one"), start=None, num_classes=3).head
+    assert head.output.weight.abs().sum(dim=1).min() > 0

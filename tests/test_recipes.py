@@ -1,6 +1,6 @@
 import pytest
 
-from search.recipes import RECIPES
+from search.recipes import RECIPES, recipe_depths
 from trainers.config import TrainConfig
 
 DATA = {"source": "imdb", "validation": 20, "test": 20}
@@ -17,12 +17,19 @@ def test_frozen_head_freezes_every_layer():
     assert RECIPES["frozen-head"].resolve(num_layers=6)["freeze_depth"] == 6
 
 
-def test_thaw_top_trains_the_two_top_layers():
-    assert RECIPES["thaw-top"].resolve(num_layers=6)["freeze_depth"] == 4
+def test_thaw_top_is_frozen_head_and_then_its_two_top_layers_at_a_millionth():
+    settings = RECIPES["thaw-top"].resolve(num_layers=6)
+    assert settings.pop("thaw") == {"freeze_depth": 4, "learning_rate": 1e-6, "epochs": 20}
+    assert settings == RECIPES["frozen-head"].resolve(num_layers=6)
 
 
-def test_thaw_top_of_a_single_layer_trains_everything():
-    assert RECIPES["thaw-top"].resolve(num_layers=1)["freeze_depth"] == 0
+def test_thaw_top_of_a_single_layer_thaws_everything():
+    assert RECIPES["thaw-top"].resolve(num_layers=1)["thaw"]["freeze_depth"] == 0
+
+
+@pytest.mark.parametrize(("name", "depths"), [("overfit", (0,)), ("frozen-head", (6,)), ("thaw-top", (6, 4))])
+def test_the_depths_of_a_recipe_are_those_of_its_stages(name, depths):
+    assert recipe_depths(name, num_layers=6) == depths
 
 
 def test_overfit_trains_everything_without_dropout_or_early_stopping():

@@ -28,6 +28,8 @@ Schedule = Literal["constant", "linear"]
 FixedPrecision = Literal["float32", "bfloat16"]
 Precision = Literal["auto", "float32", "bfloat16"]
 HeadStart = Literal["random", "fitted"]
+HeadWeights = Literal["uniform", "glorot"]
+HeadLogits = Literal["classes", "one"]
 Metric = Literal["accuracy", "balanced_accuracy", "macro_f1"]
 
 METRIC_NAMES: Mapping[Metric, str] = {
@@ -216,6 +218,10 @@ class TrainConfig(Table):
         cache: Number format of the stored features.
         head_start: What the head begins with: ``random`` weights, or ``fitted`` to the vectors of the untouched
             encoder, which takes a second and is then looked at as epoch 0.
+        head_weights: What random weights are drawn from: PyTorch's ``uniform`` distribution, biases too, or Glorot's
+            with biases of zero, as Keras does.
+        head_logits: Logits of the head: one for each of the ``classes``, or, of two classes, ``one`` with binary
+            cross-entropy.
         thaw: A second stage; absent means none.
         precision: Number format that the encoder's layers compute in: ``bfloat16`` where the machine has arithmetic
             for it, ``auto`` where that is faster, too. Weights, optimiser, pooling, head and loss are float32 always.
@@ -247,6 +253,8 @@ class TrainConfig(Table):
     ceiling: float | None = Field(default=None, gt=0, le=1)
     cache: Literal["float16", "float32"] = "float16"
     head_start: HeadStart = "random"
+    head_weights: HeadWeights = "uniform"
+    head_logits: HeadLogits = "classes"
     thaw: Thaw | None = None
     precision: Precision = "float32"
     threads: int = Field(default=1, ge=1, le=1024)

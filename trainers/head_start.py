@@ -27,7 +27,7 @@ WEIGHT_DECAY = 0.01
 time of batches of 32 (studies/LOG.md)."""
 
 ROUND_STEPS = 25
-"""Steps between two looks; fewer where an epoch has fewer."""
+"""Steps between two looks, whatever an epoch has: few texts need as many steps as more of them."""
 
 PATIENCE = 3
 """Rounds without a lower validation loss before the head is taken as it was at its best."""
@@ -55,11 +55,10 @@ def fit_head(
     """
     optimizer = torch.optim.AdamW(head.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY, fused=True)
     batches = _shuffled(len(train.labels_B), config.seed)
-    steps = min(ROUND_STEPS, math.ceil(len(train.labels_B) / BATCH_SIZE))
     best_loss, best, waited, fitted = math.inf, _copy(head), 0, False
     for _ in range(MOST_ROUNDS):
         head.train()
-        for rows in itertools.islice(batches, steps):
+        for rows in itertools.islice(batches, ROUND_STEPS):
             loss = F.cross_entropy(
                 head(train.inputs[rows]),
                 train.labels_B[rows],

@@ -67,6 +67,7 @@ class Network(nn.Module):
             num_classes=num_classes,
             dropout=config.dropout,
         )
+        _begin(self.head, config, num_classes=num_classes)
 
     def encoder_parts(self) -> dict[str, nn.Module]:
         """Return what is trained of the encoder, its layers excepted, by path."""
@@ -97,6 +98,29 @@ class Network(nn.Module):
                 # As if it came from the cache: a result must not depend on what is stored.
                 hidden = hidden.to(self.store_dtype).float()
         return hidden
+
+
+def _begin(head: Head, config: TrainConfig, *, num_classes: int) -> None:
+    """Give a head its first weights.
+
+    A single logit z is that of the second of two classes, the first one's being 0 for ever: softmax([0, z]) is
+    sigmoid(z), and cross-entropy is the binary one.
+    """
+    first = 1 if config.head_logits == "one" and num_classes == 2 else 0
+    if config.head_weights == "glorot":
+        for weight in (head.hidden.weight, head.output.weight[first:]):
+            nn.init.xavier_uniform_(weight)
+        nn.init.zeros_(head.hidden.bias)
+        nn.init.zeros_(head.output.bias)
+    if first:
+        for parameter in (head.output.weight, head.output.bias):
+            with torch.no_grad():
+                parameter[0] = 0.0
+            parameter.register_hook(_without_first_row)
+
+
+def _without_first_row(gradient: Tensor) -> Tensor:
+    return torch.cat([torch.zeros_like(gradient[:1]), gradient[1:]])
 
 
 def _trained_with_layers(encoder: Encoder, config: TrainConfig) -> list[str]:

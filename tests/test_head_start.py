@@ -1,0 +1,124 @@
+import copy
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional as F
+
+from trainers.features import Batch, Features, build_features
+from trainers.fit import fit
+from trainers.head_start import fit_head
+from trainers.metrics import confusion, measure
+from trainers.modeling_frostline import Head
+
+
+def make_batch(count, *, seed, noise=1.0):
+    """Vectors of two classes that lie apart in one direction, in one batch."""
+    generator = torch.Generator().manual_seed(seed)
+    labels_N = torch.arange(count) % 2
+    vectors_ND = noise * torch.randn(count, 8, generator=generator)
+    vectors_ND[:, 0] += 2 * labels_N - 1
+    return Batch(vectors_ND, None, labels_N)
+
+
+def make_head(seed=0):
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return Head(hidden_size=8, width=16, num_classes=2, dropout=0.1)
+
+
+def fitted(config, *, train, validation, seed=0):
+    head = make_head()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        was_fitted = fit_head(head, config, train=train, validation=validation, weights_C=None)
+    return head.eval(), was_fitted
+
+
+def accuracy(head, batch):
+    with torch.no_grad():
+        return measure(confusion(head(batch.inputs), batch.labels_B), metric="accuracy")
+
+
+def test_a_fitted_head_reads_what_the_vectors_tell(make_config):
+    train, validation = make_batch(400, seed=1), make_batch(400, seed=2)
+    head, was_fitted = fitted(make_config(ceiling=None), train=train, validation=validation)
+    best_possible = ((validation.inputs[:, 0] > 0).long() == validation.labels_B).float().mean().item()
+    assert was_fitted
+    assert accuracy(make_head().eval(), validation) < 0.7
+    assert accuracy(head, validation) > best_possible - 0.02
+
+
+def test_a_fitted_head_lies_under_the_ceiling(make_config):
+    train, validation = make_batch(400, seed=1), make_batch(400, seed=2)
+    free, _ = fitted(make_config(ceiling=None), train=train, validation=validation)
+    ceiling = 0.75
+    assert accuracy(free, train) > ceiling
+    head, was_fitted = fitted(make_config(ceiling=ceiling), train=train, validation=validation)
+    assert not was_fitted or accuracy(head, train) <= ceiling
+
+
+def test_where_no_weights_lie_under_the_ceiling_the_head_stays_as_it_came(make_config):
+    train = make_batch(400, seed=1)
+    head, was_fitted = fitted(make_config(ceiling=0.01), train=train, validation=train)
+    assert not was_fitted
+    for name, value in make_head().state_dict().items():
+        assert torch.equal(value, head.state_dict()[name])
+
+
+def test_a_head_stops_before_it_memorises_noise(make_config):
+    train, validation = make_batch(60, seed=1, noise=20.0), make_batch(400, seed=2, noise=20.0)
+    head, _ = fitted(make_config(ceiling=None), train=train, validation=validation)
+    with torch.no_grad():
+        loss = F.cross_entropy(head(validation.inputs), validation.labels_B)
+        first = F.cross_entropy(make_head().eval()(validation.inputs), validation.labels_B)
+    assert loss < first
+
+
+def test_the_same_seed_gives_the_same_head(make_config):
+    train = make_batch(100, seed=1)
+    heads = [fitted(make_config(), train=train, validation=train)[0] for _ in range(2)]
+    for name, value in heads[0].state_dict().items():
+        assert torch.equal(value, heads[1].state_dict()[name])
+
+
+def make_features(encoder, splits, config, folder, depths):
+    return build_features(encoder, splits, config, depths=depths, directory=folder, disk_bytes=2**30)
+
+
+@pytest.mark.parametrize("depth", [0, 2, 3])
+def test_a_fit_from_a_fitted_head_is_the_same_with_and_without_stored_features(
+    make_config, tiny_encoder, tiny_splits, tmp_path, depth
+):
+    config = make_config(freeze_depth=depth, head_start="fitted", cache="float32")
+    stored = make_features(tiny_encoder, tiny_splits, config, tmp_path, [depth])
+    assert tiny_encoder.num_layers in stored.kept
+    cached, live = fit(config, stored), fit(config, Features(tiny_encoder, tiny_splits))
+    assert [e.validation_loss for e in cached.evaluations] == pytest.approx(
+        [e.validation_loss for e in live.evaluations], abs=1e-5
+    )
+
+
+def test_a_fit_from_a_fitted_head_begins_with_a_look_at_it(make_config, tiny_encoder, tiny_splits):
+    features = Features(tiny_encoder, tiny_splits)
+    result = fit(make_config(head_start="fitted"), features)
+    random = fit(make_config(), features)
+    assert [e.epoch for e in result.evaluations] == [0.0, 1.0, 2.0]
+    assert result.evaluations[0].validation_loss < random.evaluations[0].validation_loss
+
+
+def test_a_head_that_training_makes_worse_is_restored(make_config, tiny_encoder, tiny_splits):
+    features = Features(tiny_encoder, tiny_splits)
+    result = fit(make_config(head_start="fitted", learning_rate=0.9, patience=1, freeze_depth=3), features)
+    assert result.best_epoch == 0.0
+    assert result.validation_accuracy == result.evaluations[0].validation_accuracy
+
+
+def test_a_random_start_has_the_bits_it_always_had(make_config, tiny_encoder, tiny_splits):
+    config = make_config(epochs=1)
+    network = copy.deepcopy(fit(config, Features(tiny_encoder, tiny_splits)).network)
+    again = fit(config.model_copy(update={"head_start": "random"}), Features(tiny_encoder, tiny_splits))
+    rows = np.arange(4)
+    batch = Features(tiny_encoder, tiny_splits).source("validation", 2).batch(rows)
+    with torch.no_grad():
+        assert torch.equal(network(batch), again.network(batch))

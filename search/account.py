@@ -2,33 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
-
-PEAK_SECONDS = 1.0
-PEAK_SIZE = 2048
-
-
-def measure_peak_flops() -> float:
-    """Return the best float32 rate of a large product of matrices on all cores, FLOP/s.
-
-    Takes about a second; what else runs on the machine lowers it.
-    """
-    import torch
-
-    left = torch.randn(PEAK_SIZE, PEAK_SIZE)
-    right = torch.randn(PEAK_SIZE, PEAK_SIZE)
-    best = float("inf")
-    until = time.perf_counter() + PEAK_SECONDS
-    while time.perf_counter() < until:
-        began = time.perf_counter()
-        left @ right
-        best = min(best, time.perf_counter() - began)
-    return 2 * PEAK_SIZE**3 / best
 
 
 def account(attributes: Mapping[str, Any], trials: Sequence[FrozenTrial]) -> dict[str, Any] | None:

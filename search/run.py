@@ -164,8 +164,6 @@ def _search(
                 device=features.encoder.device,
             ),
         )
-        with held_back():
-            _note_peak(study, features.encoder.device)
 
 
 def _confirm(
@@ -217,15 +215,6 @@ def _tidy(study: optuna.Study) -> None:
             recover(study)
 
 
-def _note_peak(study: optuna.Study, device: Device) -> None:
-    """Measure the processor, and keep the best figure: whatever else ran on the machine lowered the others."""
-    from search.account import measure_peak_flops
-
-    if device != "cpu":  # a GPU's fits are not to be held against the processor
-        return
-    study.set_user_attr("peak_flops", max(measure_peak_flops(), study.user_attrs.get("peak_flops", 0.0)))
-
-
 def _prepare(study: optuna.Study, spec: StudySpec, live: Live, device: Device) -> Features:
     """Prepare what every trial may ask for, and leave in the study what was found."""
     from search.interrupts import held_back
@@ -233,9 +222,6 @@ def _prepare(study: optuna.Study, spec: StudySpec, live: Live, device: Device) -
     from search.recipes import recipe_depths
 
     began = time.monotonic()
-    live.stage("measuring what the processor can do")
-    with held_back():
-        _note_peak(study, device)
 
     def depths(num_layers: int) -> Iterator[int]:
         yield from spec.depths()
@@ -246,6 +232,7 @@ def _prepare(study: optuna.Study, spec: StudySpec, live: Live, device: Device) -
     known = {
         # Again: a launcher that was refused the lease may have opened the study meanwhile, with other settings.
         "spec": spec.model_dump(mode="json"),
+        **_peak(study, spec, features),
         "num_layers": features.encoder.num_layers,
         "precision": features.precision,
         "encoder_revision": features.encoder.revision,
@@ -258,6 +245,18 @@ def _prepare(study: optuna.Study, spec: StudySpec, live: Live, device: Device) -
         for key, value in known.items():
             study.set_user_attr(key, value)
     return features
+
+
+def _peak(study: optuna.Study, spec: StudySpec, features: Features) -> dict[str, float]:
+    """Return what the processor can do at its best, to be kept with the study; a GPU is not held against it."""
+    from search.peak import known_peak_flops
+    from trainers.features import default_cache_directory
+
+    if features.encoder.device != "cpu":
+        return {}
+    directory = spec.cache.directory or default_cache_directory()
+    peak = known_peak_flops(directory, precision=features.precision)
+    return {"peak_flops": max(peak, study.user_attrs.get("peak_flops", 0.0))}
 
 
 def _enqueue(study: optuna.Study, spec: StudySpec, names: Sequence[str], *, num_layers: int) -> None:

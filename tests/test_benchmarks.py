@@ -6,7 +6,9 @@ BENCHMARKS = Path(__file__).parent / "benchmarks"
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("path", sorted(BENCHMARKS.glob("*.py")), ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path", sorted([*BENCHMARKS.glob("*.py"), BENCHMARKS / "tables" / "build.py"]), ids=lambda path: path.stem
+)
 def test_a_benchmark_starts_and_says_what_it_measures(path, command):
     done = command(path, "--help")
     assert done.returncode == 0, done.stderr

@@ -23,7 +23,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from search.account import measure_peak_flops
+from search.peak import measure_peak_flops
 from trainers.config import DataConfig, EncoderConfig
 from trainers.data import load_splits
 from trainers.encoder import load_encoder

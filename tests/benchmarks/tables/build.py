@@ -1,0 +1,185 @@
+"""Learning curves of setups drawn at random, on texts of five kinds: nothing pruned, nothing stopped.
+
+python tests/benchmarks/tables/build.py --out tests/benchmarks/tables/curves.parquet --minutes 60
+
+Each row is one look at one fit. The untouched set is looked at, too, so that rules which decide by validation can be
+judged. Started again, it goes on where it was. Other fits on the machine change seconds alone.
+"""
+
+import argparse
+import json
+import math
+import platform
+import time
+from pathlib import Path
+from unittest import mock
+
+import numpy as np
+import pandas as pd
+import torch
+from rich.console import Console
+from tasks import TASKS, prepare
+
+import trainers.fit
+from trainers.config import EncoderConfig, TrainConfig
+from trainers.data import Splits, load_splits
+from trainers.encoder import load_encoder
+from trainers.features import Batch, build_features, default_cache_directory
+from trainers.metrics import confusion, cross_entropy, measure
+from trainers.precision import choose_precision
+
+SETUPS = 60
+AGES = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 3 / 4, 1.0, 1.5, 2.0, 3.0, 4.0)
+KEYS = ("task", "train", "setup", "seed", "head_start")
+
+
+def draw(setup):
+    """Return the settings of a setup, the same for every task."""
+    generator = np.random.default_rng(setup)
+    return {
+        "freeze_depth": int(generator.integers(0, 7)),
+        "dropout": round(float(generator.uniform(0.0, 0.5)), 3),
+        "head_width": int(generator.choice([32, 64, 128, 256])),
+        "learning_rate": float(f"{math.exp(generator.uniform(math.log(1e-5), math.log(1e-3))):.3g}"),
+        "epochs": int(generator.integers(1, 5)),
+    }
+
+
+def fits():
+    """Yield the keys of all fits, the most useful first: a second seed for a third of the setups."""
+    for setup in range(SETUPS):
+        for seed in range(2 if setup % 3 == 0 else 1):
+            for task, texts in TASKS.items():
+                for train in texts.train:
+                    for head_start in ("random", "fitted"):
+                        yield task, train, setup, seed, head_start
+
+
+class Traced(trainers.fit._Fit):
+    """A fit that looks at AGES, at the validation split with the untouched set behind it."""
+
+    def __init__(self, config, features, num_validation):
+        self.num_validation = num_validation
+        self.rows = []
+        real = trainers.fit._pooled
+
+        def untouched_left_out(features, config):
+            train, both = real(features, config)
+            seen = Batch(both.inputs[:num_validation], None, both.labels_B[:num_validation])
+            return train, seen
+
+        with mock.patch.object(trainers.fit, "_pooled", untouched_left_out):
+            super().__init__(config, features, (), lambda _: None)
+
+    def _timetable(self, steps):
+        ages = [a for a in AGES if a <= self.config.epochs]
+        return {max(1, round(steps * a)): a for a in ages}, {}
+
+    def _look(self, epoch, rows, training_accuracy):
+        evaluation = super()._look(epoch, rows, training_accuracy)
+        row = {"age": epoch, "training_accuracy": evaluation.training_accuracy}
+        logits_NC, labels_N = self.latest
+        for name, part in (
+            ("validation", slice(0, self.num_validation)),
+            ("test", slice(self.num_validation, None)),
+        ):
+            logits, labels = logits_NC[part], labels_N[part]
+            row[f"{name}_accuracy"] = measure(confusion(logits, labels), metric="accuracy")
+            row[f"{name}_loss"] = cross_entropy(logits, labels)
+            row[f"{name}_right"] = np.packbits((logits.argmax(dim=1) == labels).numpy()).tobytes()
+        row |= {
+            "training_seconds": self.training_seconds,
+            "evaluation_seconds": self.evaluation_seconds,
+            "flops": self.flops,
+        }
+        self.rows.append(row)
+        return evaluation
+
+    def _predict(self, source, rows=None):
+        predicted = super()._predict(source, rows)
+        if source is self.validation:
+            # In the order of the split: batches are sorted by length.
+            order = np.concatenate(trainers.fit.sorted_batches(source.lengths_N))
+            back = torch.from_numpy(np.argsort(order))
+            self.latest = predicted[0][back], predicted[1][back]
+        return predicted
+
+
+def prepared(task, train, encoder, directory, folder, precision):
+    """Return features whose validation split has the untouched set behind it, and how long it is itself."""
+    data = TASKS[task].data(folder, train=train)
+    splits = load_splits(data, encoder.tokenizer)
+    both = Splits(
+        **{**vars(splits), "validation": _joined(splits.validation, splits.test)},
+    )
+    config = TrainConfig(
+        data=data, freeze_depth=1, dropout=0.1, head_width=32, learning_rate=1e-4, precision=precision
+    )
+    features = build_features(
+        encoder, both, config, depths=range(7), directory=directory, disk_bytes=20 * 2**30
+    )
+    return data, features, len(splits.validation)
+
+
+def _joined(first, second):
+    return type(first)(
+        ids_S=np.concatenate([first.ids_S, second.ids_S]),
+        offsets_N1=np.concatenate([first.offsets_N1, first.offsets_N1[-1] + second.offsets_N1[1:]]),
+        labels_N=np.concatenate([first.labels_N, second.labels_N]),
+    )
+
+
+def measured(task, train, setup, seed, head_start, *, data, features, num_validation):
+    """Fit one setup and return its rows."""
+    config = TrainConfig(
+        data=data,
+        **draw(setup),
+        head_start=head_start,
+        head_learning_rate_ratio=10.0,
+        weight_decay=0.01,
+        warmup=0.1,
+        schedule="linear",
+        encoder_dropout=0.0,
+        precision=features.precision,
+        seed=1000 * setup + seed,
+    )
+    with torch.random.fork_rng(devices=[]), trainers.fit.threads(1):
+        traced = Traced(config, features, num_validation)
+        traced.run()
+    common = dict(zip(KEYS, (task, train, setup, seed, head_start), strict=True))
+    common |= {**draw(setup), "precision": features.precision, "processor": platform.processor() or "unknown"}
+    return [{**common, **row} for row in traced.rows]
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, required=True, help="Parquet file with all rows.")
+    parser.add_argument("--minutes", type=float, default=60.0, help="Begin no fit after these. Default: 60.")
+    parser.add_argument("--tasks", nargs="*", default=list(TASKS), choices=list(TASKS), help="Default: all.")
+    parser.add_argument("--setups", type=int, default=SETUPS, help="Only the first so many. Default: 60.")
+    options = parser.parse_args()
+    until = time.monotonic() + 60 * options.minutes
+    directory = default_cache_directory()
+    folder = directory / "tables"
+    prepare(folder)
+    rows = pd.read_parquet(options.out).to_dict("records") if options.out.exists() else []
+    done = {tuple(row[key] for key in KEYS) for row in rows}
+    encoder = load_encoder(EncoderConfig())
+    precision = choose_precision("auto", "cpu")
+    ready, console = {}, Console()
+    for key in fits():
+        task, train, setup, *_ = key
+        if key in done or task not in options.tasks or setup >= options.setups:
+            continue
+        if time.monotonic() > until:
+            break
+        if (task, train) not in ready:
+            ready[task, train] = prepared(task, train, encoder, directory, folder, precision)
+        data, features, num_validation = ready[task, train]
+        rows += measured(*key, data=data, features=features, num_validation=num_validation)
+        pd.DataFrame(rows).to_parquet(options.out)
+        console.print(json.dumps(key), f"{rows[-1]['test_accuracy']:.3f}", highlight=False)
+
+
+if __name__ == "__main__":
+    main()

@@ -51,7 +51,7 @@ def export(
     from trainers.fit import fit
     from trainers.model import assemble, save
     from trainers.onnx import check_packages
-    from trainers.train import describe_evaluation, describe_result, on_device, prepare
+    from trainers.train import describe_evaluation, describe_result, on_this_machine, prepare
 
     if onnx:
         check_packages()
@@ -62,7 +62,7 @@ def export(
     choice = choose(opened, trial)
     config = choice.config(begun_data(opened, spec))  # where the texts are now, and which they must be
     check_same_encoder(opened, spec, encoder_fingerprint(config.encoder))
-    config = on_device(config, device)
+    config = on_this_machine(config, device)
     folder = to or results_dir(path, spec)
     print(f"trial {choice.trial.number}: {choice.reason}; fitting it again", flush=True)  # noqa: T201
     features = prepare(config, cache_directory=spec.cache.directory)

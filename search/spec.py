@@ -24,6 +24,9 @@ FIT_KEYS = tuple(
     if k not in {"data", "encoder", "metric", "ceiling", "thaw", "seed", "device"}
 )
 
+SINGLE = ("precision",)
+"""Settings that the stored features depend on; they cannot be searched."""
+
 Scalar = bool | int | float | str
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
@@ -231,6 +234,9 @@ def _checked_setting(key: str, setting: Any) -> Scalar | list[Scalar] | Range:
     """
     checked = Range.model_validate(setting) if isinstance(setting, dict) else setting
     values = [checked.low, checked.high] if isinstance(checked, Range) else checked
+    if key in SINGLE and isinstance(setting, dict | list):
+        single = PydanticCustomError("single", "must be one value, the same for all trials; choose one")
+        raise ValidationError.from_exception_data(key, [InitErrorDetails(type=single, input=setting)])
     if values == []:
         empty = PydanticCustomError("empty", "must list at least one choice; add one")
         raise ValidationError.from_exception_data(key, [InitErrorDetails(type=empty, input=setting)])

@@ -301,3 +301,9 @@ def test_study_path_that_no_file_can_have_is_named(study):
 def test_study_name_that_no_study_can_have_is_refused(study):
     with pytest.raises(InputError, match="--study: a study's name has 1 to 64 characters"):
         find_study(study)
+
+
+@pytest.mark.parametrize("setting", ['["float32", "bfloat16"]', "{ low = 0, high = 1 }"])
+def test_precision_is_one_value_for_all_trials(tmp_path, setting):
+    text = changed("[fit]\n", f"[fit]\nprecision = {setting}\n")
+    assert "fit.precision: must be one value, the same for all trials; choose one" in mistake(tmp_path, text)

@@ -33,7 +33,7 @@ from trainers.metrics import (
     measure,
 )
 from trainers.network import Network
-from trainers.precision import choose_precision
+from trainers.precision import pinned
 from trainers.stopping import EarlyStopping, StopReason
 
 PEEK_TEXTS = 300
@@ -179,7 +179,7 @@ def fit(
             f"device must be {features.encoder.device!r}, where {features.encoder.name!r} was loaded, got "
             f"{config.device!r}; load it there"
         )
-    config = config.model_copy(update={"precision": choose_precision(config.precision, config.device)})
+    config = pinned(config)
     if config.precision != features.precision:
         raise InputError(
             f"precision must be {features.precision!r}, in which the features were computed, got "

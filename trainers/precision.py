@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
-from trainers.config import Device, FixedPrecision, Precision
+from trainers.config import Device, FixedPrecision, Precision, TrainConfig
 from trainers.device import computes_bfloat16
 
 LEAST_GAIN = 1.2
@@ -35,6 +35,11 @@ def choose_precision(wanted: Precision, device: Device) -> FixedPrecision:
     if wanted == "float32" or not computes_bfloat16(device):
         return "float32"
     return "bfloat16" if wanted == "bfloat16" or bfloat16_gain(device) >= LEAST_GAIN else "float32"
+
+
+def pinned(config: TrainConfig) -> TrainConfig:
+    """Return a configuration with the number format that its device computes in; see ``choose_precision``."""
+    return config.model_copy(update={"precision": choose_precision(config.precision, config.device)})
 
 
 @functools.cache

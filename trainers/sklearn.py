@@ -26,8 +26,12 @@ from trainers.config import (
     DataConfig,
     Device,
     EncoderConfig,
+    HeadLogits,
+    HeadStart,
+    HeadWeights,
     Metric,
     Pooling,
+    Precision,
     Schedule,
     TrainConfig,
     load_config,
@@ -38,6 +42,7 @@ from trainers.errors import InputError, describe
 from trainers.features import build_features
 from trainers.fit import fit
 from trainers.model import assemble
+from trainers.precision import pinned
 
 CACHE_BYTES = 8 * 2**30
 
@@ -80,6 +85,11 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         max_length: Tokens kept of a text, special ones included.
         head_tokens: Of these, from the start of a longer text, the rest being from its end; None takes all from there.
         cache: Number format of what is stored of the frozen layers.
+        head_start: ``fitted`` lets the head begin from what it can read in the untouched encoder.
+        head_weights: Its random weights: ``uniform`` or ``glorot``.
+        head_logits: ``one`` gives the head of two classes a single logit.
+        thaw: A second stage, with the keys of ``trainers.config.Thaw``; None means none.
+        precision: ``bfloat16`` or ``auto`` computes the encoder's layers so, where the processor has arithmetic for it.
         threads: Of the processor.
         device: Where to compute.
         validation_fraction: Share of the texts, between 0 and 1, that is not trained on.
@@ -120,6 +130,11 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         max_length: int = 128,
         head_tokens: int | None = None,
         cache: Literal["float16", "float32"] = "float16",
+        head_start: HeadStart = "random",
+        head_weights: HeadWeights = "uniform",
+        head_logits: HeadLogits = "classes",
+        thaw: dict[str, Any] | None = None,
+        precision: Precision = "float32",
         threads: int = 1,
         device: Device = "cpu",
         validation_fraction: float = 0.2,
@@ -149,6 +164,11 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.max_length = max_length
         self.head_tokens = head_tokens
         self.cache = cache
+        self.head_start = head_start
+        self.head_weights = head_weights
+        self.head_logits = head_logits
+        self.thaw = thaw
+        self.precision = precision
         self.threads = threads
         self.device = device
         self.validation_fraction = validation_fraction
@@ -194,7 +214,7 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 EncoderConfig(name=self.encoder, revision=self.revision, pooling=self.pooling),
                 device=self.device,
             )
-            config = self.config_ = self._config(encoder, seed)
+            config = self.config_ = pinned(self._config(encoder, seed))
 
             def part(rows: npt.NDArray[np.int64]) -> Split:
                 return tokenise([texts[i] for i in rows], labels_N[rows], config.data, encoder.tokenizer)

@@ -42,7 +42,9 @@ def train(
     """
     from trainers.fit import fit
     from trainers.model import assemble
+    from trainers.precision import pinned
 
+    config = pinned(config)
     features = prepare(config, cache_directory=cache_directory, on_progress=on_progress)
     result = fit(config, features, on_evaluation=on_evaluation)
     return result, assemble(features.encoder, config, result, names=features.splits.class_names)
@@ -77,11 +79,24 @@ def prepare(
     )
 
 
-def on_device(config: TrainConfig, wanted: Device | Literal["auto"] | None) -> TrainConfig:
-    """Return the configuration with another device; None leaves its own."""
-    from trainers.device import choose_device
+def on_this_machine(config: TrainConfig, wanted: Device | Literal["auto"] | None) -> TrainConfig:
+    """Return the configuration with another device, None leaving its own, and the number format that it computes in.
 
-    return config if wanted is None else config.model_copy(update={"device": choose_device(wanted)})
+    Where it has no arithmetic for the format that was asked for, that is said.
+    """
+    from trainers.device import choose_device
+    from trainers.precision import pinned
+
+    if wanted is not None:
+        config = config.model_copy(update={"device": choose_device(wanted)})
+    chosen = pinned(config)
+    if config.precision == "bfloat16" != chosen.precision:
+        print(  # noqa: T201
+            f"{config.device} has no arithmetic for bfloat16, which the configuration asks for: it is fitted in float32, "
+            "and its figures may differ by some tenths of a point",
+            flush=True,
+        )
+    return chosen
 
 
 def describe_evaluation(evaluation: Evaluation, *, metric: Metric) -> str:
@@ -132,7 +147,7 @@ def _command(
         if out is None:
             raise InputError("--onnx needs --out, the directory to save in; give both")
         check_packages()
-    settings = on_device(load_config(config), device)
+    settings = on_this_machine(load_config(config), device)
     features = prepare(settings)
     result = fit(
         settings,

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 import trainers.network
-from trainers.device import choose_device, generators, moved, precision, resident
+from trainers.device import choose_device, computes_bfloat16, generators, moved, precision, resident
 from trainers.errors import InputError
 from trainers.features import Features, Source
 from trainers.fit import fit
@@ -48,6 +48,27 @@ def test_a_device_that_is_not_there_is_an_error(machine):
 def test_only_cuda_computes_in_bfloat16(device):
     with precision(device):
         assert not torch.is_autocast_enabled(device)
+
+
+@pytest.mark.parametrize(
+    ("capability", "card", "computes"),
+    [((7, 0), "V100", False), ((7, 5), "T4", False), ((8, 0), "A100", True), ((9, 0), "H100", True)],
+)
+def test_bfloat16_is_for_cards_that_compute_in_it(monkeypatch, capability, card, computes):  # noqa: ARG001
+    cards = {"cuda": capability, "cuda:1": capability}
+    monkeypatch.setattr(torch.cuda, "get_device_capability", cards.__getitem__)
+    assert computes_bfloat16("cuda") == computes
+    assert computes_bfloat16("cuda:1") == computes
+
+
+def test_bfloat16_is_for_cards_of_amd(monkeypatch):
+    monkeypatch.setattr(torch.version, "hip", "6.4")
+    assert computes_bfloat16("cuda")
+
+
+@pytest.mark.parametrize("device", ["cpu", "mps"])
+def test_bfloat16_is_for_cuda_alone(device):
+    assert not computes_bfloat16(device)
 
 
 def test_only_cuda_has_random_state_to_set_aside(monkeypatch):

@@ -40,6 +40,21 @@ def precision(device: Device) -> torch.autocast:
     return torch.autocast(device, dtype=torch.bfloat16, enabled=device == "cuda")
 
 
+def computes_bfloat16(device: Device) -> bool:
+    """Tell whether a GPU has arithmetic for bfloat16: NVIDIA's of compute capability 8.0 (Ampere) or later, all of AMD's.
+
+    Older ones, a T4 or a V100, emulate it: they take it, and are slower with it than with float32.
+    """
+    if kind(device) != "cuda":
+        return False
+    return torch.version.hip is not None or torch.cuda.get_device_capability(device) >= (8, 0)
+
+
+def kind(device: Device) -> str:
+    """Return a device without its number: ``cuda`` of ``cuda:1``."""
+    return device.partition(":")[0]
+
+
 def generators(device: Device) -> list[int]:
     """List the GPUs whose random state a fit must leave as it was; torch cannot set MPS's aside."""
     return [torch.cuda.current_device()] if device == "cuda" else []

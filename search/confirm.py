@@ -13,7 +13,7 @@ from cyclopts import Parameter
 
 from search.credentials import StorageOption, chosen_url
 from search.interrupts import EXIT_INTERRUPTED, held_back, interrupted_at, interruptible
-from trainers.cli import launch
+from trainers.cli import DEVICE, launch
 from trainers.config import Device
 from trainers.errors import FitError, InputError, printable
 
@@ -44,7 +44,9 @@ def confirm(
         Literal["auto"] | int, Parameter(help="Fits under way at once; auto keeps every core busy.")
     ] = "auto",
     device: Annotated[
-        Device | Literal["auto"], Parameter(help="Where to fit; auto takes a GPU if there is one.")
+        Device | Literal["auto"],
+        DEVICE,
+        Parameter(help="Where to fit: cpu, cuda, cuda:N or mps; auto takes a GPU if there is one."),
     ] = "auto",
 ) -> int:
     """Fit the finalists of a study on fresh seeds, and test them; the same command continues it."""

@@ -12,7 +12,7 @@ from cyclopts import Parameter
 
 from search.credentials import StorageOption, chosen_url
 from search.interrupts import EXIT_INTERRUPTED, interrupted_at, interruptible
-from trainers.cli import launch
+from trainers.cli import DEVICE, launch
 from trainers.config import Device
 from trainers.errors import InputError
 
@@ -41,7 +41,9 @@ def run(
         Literal["auto"] | int, Parameter(help="Trials under way at once; auto keeps every core busy.")
     ] = "auto",
     device: Annotated[
-        Device | Literal["auto"], Parameter(help="Where to fit; auto takes a GPU if there is one.")
+        Device | Literal["auto"],
+        DEVICE,
+        Parameter(help="Where to fit: cpu, cuda, cuda:N or mps; auto takes a GPU if there is one."),
     ] = "auto",
     confirm: Annotated[
         int, Parameter(help="Then fit so many finalists on fresh seeds, and test them; 0 does not.")

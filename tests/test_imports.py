@@ -15,8 +15,8 @@ FILES = sorted(p for package in ("search", "trainers") for p in (ROOT / package)
 LAYERS = {
     "trainers": (
         "errors",
-        "config files cli findings cleaning duplicates model_files feature_files",
-        "tables labels metrics stopping batching modeling_frostline device families onnx",
+        "config files findings cleaning duplicates model_files feature_files",
+        "cli tables labels metrics stopping batching modeling_frostline device families onnx",
         "columns encoder",
         "sources",
         "gatekeeper splitting",

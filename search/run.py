@@ -12,6 +12,7 @@ from cyclopts import Parameter
 
 from search.credentials import StorageOption, chosen_url
 from search.interrupts import EXIT_INTERRUPTED, interrupted_at, interruptible
+from search.silence import HELP, TrialTimeout, check_timeout
 from trainers.cli import DEVICE, launch
 from trainers.config import Device
 from trainers.errors import InputError
@@ -31,6 +32,7 @@ def run(
     timeout: Annotated[
         float | None, Parameter(help="Begin no trial after so many seconds. [default: none]")
     ] = None,
+    trial_timeout: Annotated[TrialTimeout, Parameter(help=HELP)] = "auto",
     seed: Annotated[int | None, Parameter(help="Seed of a new study. [default: the TOML file's]")] = None,
     storage: StorageOption = None,
     recipes: Annotated[
@@ -56,6 +58,7 @@ def run(
     from search.spec import find_study, load_spec
     from search.storage import begun_with, open_study, results_dir
 
+    check_timeout(trial_timeout)
     _check(trials=trials, timeout=timeout, seed=seed, workers=workers, confirm=confirm)
     path = find_study(study)
     spec = load_spec(path)
@@ -73,13 +76,21 @@ def run(
                     recipes=recipes,
                     workers=workers,
                     device=device,
+                    trial_timeout=trial_timeout,
                 )
         except KeyboardInterrupt:
             interrupted = True
     else:
         _tidy(opened)
     if confirm and not interrupted:
-        interrupted = _confirm(opened, spec, num_finalists=confirm, workers=workers, device=device)
+        interrupted = _confirm(
+            opened,
+            spec,
+            num_finalists=confirm,
+            workers=workers,
+            device=device,
+            trial_timeout=trial_timeout,
+        )
     make_report(opened, spec, results_dir(path, spec), command_options(study, storage))
     return EXIT_INTERRUPTED if interrupted else 0
 
@@ -124,6 +135,7 @@ def _search(
     recipes: str,
     workers: int | Literal["auto"],
     device: Device | Literal["auto"],
+    trial_timeout: TrialTimeout,
 ) -> None:
     """Prepare data and features, then run trials."""
     from rich.console import Console
@@ -165,6 +177,7 @@ def _search(
                 trials_left=num_trials - len(finished(study.get_trials(deepcopy=False))),
                 device=features.encoder.device,
             ),
+            trial_timeout=trial_timeout,
         )
         with held_back():
             _note_peak(study, features.encoder.device)
@@ -177,6 +190,7 @@ def _confirm(
     num_finalists: int,
     workers: int | Literal["auto"],
     device: Device | Literal["auto"],
+    trial_timeout: TrialTimeout,
 ) -> bool:
     """Confirm the finalists, as ``search.confirm`` does; returns whether the user interrupted.
 
@@ -200,6 +214,7 @@ def _confirm(
                 num_seeds=NUM_SEEDS,
                 workers=workers,
                 device=device,
+                trial_timeout=trial_timeout,
             )
     except KeyboardInterrupt:
         return True

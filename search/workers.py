@@ -15,9 +15,10 @@ from search.interrupts import held_back
 from search.lease import LeaseLostError
 from search.live import Live
 from search.objective import Attempt, objective
-from search.processes import Crew, Death, Failure
+from search.processes import KILLED, Crew, Death, Failure, Silence
 from search.pruning import FeasiblePruner
 from search.results import finished
+from search.silence import TrialTimeout, patience_seconds
 from search.space import place, trial_seed
 from search.spec import StudySpec
 from search.storage import fail, recover, retry
@@ -36,6 +37,7 @@ def run_trials(
     started: float,
     deadline: float | None,
     num_workers: int = 1,
+    trial_timeout: TrialTimeout = "auto",
 ) -> None:
     """Run trials until the study has ``num_trials`` finished ones in all, or the deadline has passed.
 
@@ -50,6 +52,8 @@ def run_trials(
         started: When this search began, preparations included, in ``time.monotonic()`` seconds.
         deadline: ``time.monotonic()`` seconds after which no trial begins; None means never.
         num_workers: Trials under way at once; one runs in this process, several in processes of their own.
+        trial_timeout: Seconds without news after which a fit is ended, or see ``search.silence``. Who gives seconds
+            gets a process for one worker, too: nothing can end a fit that hangs in this one.
 
     Raises:
         KeyboardInterrupt: The user interrupted; the trials under way are enqueued again.
@@ -60,16 +64,16 @@ def run_trials(
     study.pruner = FeasiblePruner(spec.pruning.rungs, keep=spec.pruning.keep, peers=spec.pruning.peers)
     search = _Search(study, spec, live, num_trials=num_trials, started=started, deadline=deadline)
     try:
-        if num_workers == 1:
+        if num_workers == 1 and isinstance(trial_timeout, str):
             _run_here(search, features)
         else:
-            _run_in_processes(search, features, num_workers)
+            _run_in_processes(search, features, num_workers, trial_timeout)
     except (DatabaseAwayError, LeaseLostError):
         raise
     except BaseException:
         search.close(reason="interrupted")
         raise
-    search.close(reason="killed")
+    search.close(reason=KILLED)
 
 
 def number_of_workers(
@@ -88,6 +92,9 @@ def number_of_workers(
         wanted = 1
     number = max(1, joblib.cpu_count(only_physical_cores=True) // threads) if wanted == "auto" else wanted
     return max(1, min(number, trials_left))
+
+
+_UnderWay = dict[int, tuple[optuna.Trial, Attempt]]
 
 
 class _Search:
@@ -146,10 +153,29 @@ class _Search:
         self._show_end(trial)
 
     @held_back()
-    def killed(self, trial: optuna.Trial) -> None:
+    def killed(self, trial: optuna.Trial, death: Death) -> None:
         """Fail a trial whose process died, and enqueue it again."""
-        retry(self.study, trial, reason="killed")
+        retry(self.study, trial, reason=death.reason)
         self._show_end(trial)
+        if death.num_left is not None:
+            self.live.message(
+                f"the system killed a worker {death.why}; the search goes on with {death.num_left}: to give each fit more "
+                "room, lower --workers, fit.batch_size or data.max_length"
+            )
+
+    @held_back()
+    def watch(self, crew: Crew, under_way: _UnderWay, *, num_layers: int, timeout: TrialTimeout) -> None:
+        """Say how long each fit may be silent, from what the study has seen by now."""
+        trials = self.study.get_trials(deepcopy=False)
+        for number, (trial, attempt) in under_way.items():
+            is_recipe = "recipe" in trial.user_attrs
+            seconds = patience_seconds(
+                "none" if is_recipe and timeout == "auto" else timeout,
+                trials,
+                num_trained=num_layers - attempt.config.freeze_depth,
+                num_layers=num_layers,
+            )
+            crew.end_if_silent(number, seconds=seconds)
 
     @held_back()
     def close(self, *, reason: str) -> None:
@@ -181,11 +207,15 @@ def _run_here(search: _Search, features: Features) -> None:
             raise
 
 
-def _run_in_processes(search: _Search, features: Features, num_workers: int) -> None:
+def _run_in_processes(
+    search: _Search, features: Features, num_workers: int, trial_timeout: TrialTimeout
+) -> None:
     """Run trials in local processes, which fit, while this one alone uses the database."""
-    under_way: dict[int, tuple[optuna.Trial, Attempt]] = {}
+    under_way: _UnderWay = {}
+    num_layers = features.encoder.num_layers
     with Crew(features, size=num_workers, peeks=search.spec.pruning.rungs) as crew:
         while True:
+            before = set(under_way)
             while crew.has_room and search.wants_another(len(under_way)):
                 trial = search.begin()
                 attempt = Attempt(trial, search.spec, search.live, encoder=features.encoder)
@@ -193,11 +223,13 @@ def _run_in_processes(search: _Search, features: Features, num_workers: int) -> 
                 crew.begin(trial.number, attempt.config)
             if not under_way:
                 return
+            if set(under_way) != before:  # one has ended, and with it more is known
+                search.watch(crew, under_way, num_layers=num_layers, timeout=trial_timeout)
             for number, news in crew.news():
                 go_on = _take(search, *under_way[number], news)
                 if not go_on:
                     del under_way[number]
-                if not isinstance(news, dict | Failure | Death):
+                if not isinstance(news, dict | Failure | Death | Silence):
                     crew.answer(number, go_on=go_on)
 
 
@@ -211,7 +243,9 @@ def _take(search: _Search, trial: optuna.Trial, attempt: Attempt, news: Any) -> 
             if news.trace:
                 raise RuntimeError(f"a worker met a bug:\n{news.trace}")
         case Death():
-            search.killed(trial)
+            search.killed(trial, news)
+        case Silence():
+            search.end(trial, failure=news.reason)
         case evaluation:
             try:
                 attempt.evaluated(evaluation)

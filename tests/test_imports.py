@@ -29,7 +29,7 @@ LAYERS = {
         "train",
     ),
     "search": (
-        "recipes interrupts account credentials evidence",
+        "recipes interrupts account credentials evidence memory silence",
         "spec processes database",
         "space pruning results storage sizes baseline lease",
         "checkpoints importance",

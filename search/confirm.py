@@ -43,7 +43,8 @@ def confirm(
     trial_timeout: Annotated[TrialTimeout, Parameter(help=f"{HELP}")] = "auto",
     storage: StorageOption = None,
     workers: Annotated[
-        Literal["auto"] | int, Parameter(help="Fits under way at once; auto keeps every core busy.")
+        Literal["auto"] | int,
+        Parameter(help="Fits under way at once; auto is one a core (on a GPU one), as far as memory goes."),
     ] = "auto",
     device: Annotated[
         Device | Literal["auto"],
@@ -137,6 +138,7 @@ def confirm_study(
     from search.preparation import prepare
     from search.processes import warm_up
     from search.results import CONFIRMATION, finished
+    from search.sizes import measure_memory
     from search.workers import number_of_workers
 
     chosen = choose_finalists(study, spec, num_finalists=num_finalists)
@@ -157,6 +159,8 @@ def confirm_study(
             threads=spec.any_config().threads,
             trials_left=len(missing),
             device=features.encoder.device,
+            worker_bytes=lambda: measure_memory(features.encoder, features.splits, spec.heaviest_config()),
+            tell=live.message,
         )
         live.message(_plan(chosen, missing, num_seeds=num_seeds, num_workers=num_workers))
 

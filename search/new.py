@@ -171,7 +171,7 @@ def _data_config(source: str, columns: Mapping[str, str]) -> DataConfig:
 
 
 def _measure(encoder: Encoder, splits: Splits, data: DataConfig, *, trials: int) -> Speed:
-    from search.sizes import measure_speed
+    from search.sizes import measure_memory, measure_speed
     from search.workers import number_of_workers
     from trainers.config import TrainConfig
 
@@ -185,7 +185,16 @@ def _measure(encoder: Encoder, splits: Splits, data: DataConfig, *, trials: int)
         encoder_dropout=0.0,
         device=encoder.device,
     )
-    workers = number_of_workers("auto", threads=config.threads, trials_left=trials, device=encoder.device)
+    little = config.model_copy(update={"freeze_depth": max(0, encoder.num_layers - 2), "batch_size": 8})
+    workers = number_of_workers(
+        "auto",
+        threads=config.threads,
+        trials_left=trials,
+        num_trials=trials,
+        device=encoder.device,
+        worker_bytes=lambda: measure_memory(encoder, splits, little),
+        tell=_say,
+    )
     return measure_speed(encoder, splits, config, workers=workers)
 
 

@@ -40,7 +40,11 @@ def run(
         Parameter(help="Known recipes to run first: the TOML file's, all, or none."),
     ] = "study",
     workers: Annotated[
-        Literal["auto"] | int, Parameter(help="Trials under way at once; auto keeps every core busy.")
+        Literal["auto"] | int,
+        Parameter(
+            help="Trials under way at once; auto is one a core (on a GPU one), as far as memory goes, and, so that the "
+            "sampler learns from their results, one for every 5 trials at most."
+        ),
     ] = "auto",
     device: Annotated[
         Device | Literal["auto"],
@@ -175,7 +179,10 @@ def _search(
                 workers,
                 threads=spec.any_config().threads,
                 trials_left=num_trials - len(finished(study.get_trials(deepcopy=False))),
+                num_trials=num_trials,
                 device=features.encoder.device,
+                worker_bytes=lambda: _worker_bytes(study, spec, features, live),
+                tell=live.message,
             ),
             trial_timeout=trial_timeout,
         )
@@ -274,6 +281,20 @@ def _prepare(study: optuna.Study, spec: StudySpec, live: Live, device: Device) -
         for key, value in known.items():
             study.set_user_attr(key, value)
     return features
+
+
+def _worker_bytes(study: optuna.Study, spec: StudySpec, features: Features, live: Live) -> int:
+    """Return the memory that a fit takes at most; measured once a study."""
+    from search.interrupts import held_back
+    from search.sizes import measure_memory
+
+    known: int | None = study.user_attrs.get("worker_bytes")
+    if known is None:
+        live.stage("measuring how much memory a fit takes")
+        known = measure_memory(features.encoder, features.splits, spec.heaviest_config())
+        with held_back():
+            study.set_user_attr("worker_bytes", known)
+    return known
 
 
 def _enqueue(study: optuna.Study, spec: StudySpec, names: Sequence[str], *, num_layers: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any, Literal
 
 import joblib
@@ -14,6 +15,7 @@ from search.database import DatabaseAwayError
 from search.interrupts import held_back
 from search.lease import LeaseLostError
 from search.live import Live
+from search.memory import available_bytes
 from search.objective import Attempt, objective
 from search.processes import KILLED, Crew, Death, Failure, Silence
 from search.pruning import FeasiblePruner
@@ -25,6 +27,15 @@ from search.storage import fail, recover, retry
 from trainers.config import Device
 from trainers.errors import FitError
 from trainers.features import Features
+
+NUM_RANDOM = 10
+"""Trials that TPE draws at random before it learns, Optuna's default: they may as well run all at once."""
+
+TRIALS_PER_WORKER = 5
+"""With so many trials for each worker, the sampler learns from the others' results nearly as much as from one at a time."""
+
+SHARE_OF_MEMORY = 0.8
+"""Of what is available, workers may be expected to take: other setups take a little more than the one that is measured."""
 
 
 def run_trials(
@@ -77,21 +88,55 @@ def run_trials(
 
 
 def number_of_workers(
-    wanted: int | Literal["auto"], *, threads: int, trials_left: int, device: Device = "cpu"
+    wanted: int | Literal["auto"],
+    *,
+    threads: int,
+    trials_left: int,
+    num_trials: int | None = None,
+    device: Device = "cpu",
+    worker_bytes: Callable[[], int] | None = None,
+    tell: Callable[[str], None] = lambda _: None,
 ) -> int:
     """Return how many trials shall be under way at once.
 
     Args:
         wanted: By the user; ``auto`` is a worker for as many threads as the machine has cores for it: two
             fits side by side, one thread each, take less time than in turn with two threads each. On a GPU it is one.
+            It is no more than memory holds, and no more than let the sampler learn.
         threads: Of a fit.
         trials_left: More workers than these would have nothing to do.
+        num_trials: Of the whole study, which a sampler proposes; None if none does.
         device: Where fits compute.
+        worker_bytes: Measures the memory that a worker takes; None leaves memory alone.
+        tell: Gets a line that says what kept cores without work.
     """
-    if wanted == "auto" and device != "cpu":
-        wanted = 1
-    number = max(1, joblib.cpu_count(only_physical_cores=True) // threads) if wanted == "auto" else wanted
-    return max(1, min(number, trials_left))
+    if wanted != "auto":
+        return max(1, min(wanted, trials_left))
+    if device != "cpu":
+        return 1
+    cores = max(1, joblib.cpu_count(only_physical_cores=True) // threads)
+    number = max(1, min(cores, trials_left))
+    if num_trials is not None and num_trials > NUM_RANDOM and number > num_trials // TRIALS_PER_WORKER:
+        number = num_trials // TRIALS_PER_WORKER
+        tell(
+            f"{number} workers, though there are cores for {cores}: with more than one for every {TRIALS_PER_WORKER} "
+            "trials the sampler would learn too little from each; --workers sets another number"
+        )
+    if number == 1 or worker_bytes is None:
+        return number
+    try:
+        needed = worker_bytes()
+    except FitError as error:
+        tell(f"one worker: {error}")
+        return 1
+    available = available_bytes()
+    fitting = max(1, int(SHARE_OF_MEMORY * available / needed))
+    if fitting < number:
+        tell(
+            f"{fitting} worker{'s' * (fitting > 1)}, though there are cores for {cores}: a fit takes up to "
+            f"{needed / 2**30:.2g} GiB here, and {available / 2**30:.2g} GiB are available; --workers sets another number"
+        )
+    return min(number, fitting)
 
 
 _UnderWay = dict[int, tuple[optuna.Trial, Attempt]]

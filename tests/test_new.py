@@ -21,6 +21,7 @@ CSV = Path(__file__).parent / "data" / "messages.csv"
 def measured(monkeypatch):
     """A machine on which everything ends at once; the true measurement is slow, and tested for itself."""
     monkeypatch.setattr(search.sizes, "measure_speed", lambda *_, workers, **__: Speed(workers, 1e12, 1e12))
+    monkeypatch.setattr(search.sizes, "measure_memory", lambda *_: 2**20)
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from multiprocessing.process import BaseProcess
 from typing import TYPE_CHECKING, Any, Self
 
 from search.interrupts import HELD_BACK
-from search.memory import KillWatch, peak_bytes
+from search.memory import KillWatch, be_killed_first, peak_bytes
 from trainers.config import TrainConfig
 from trainers.errors import FitError
 
@@ -305,6 +305,7 @@ class _UnwantedError(Exception):
 def _serve(link: Connection) -> None:
     """Fit what is asked for, until the process is killed."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    be_killed_first()
     # From the parent, through its own pipe.
     features, peeks = link.recv()
 

@@ -11,6 +11,7 @@ import pytest
 
 import search.memory
 import search.processes
+from search.memory import KILLED_FIRST
 from search.processes import MAX_STILLBORN, Crew, Death, Failure, Silence
 from search.run import main
 from search.spec import load_spec
@@ -210,6 +211,14 @@ def oom_kills(tmp_path, monkeypatch):
 
     count(0)
     return count
+
+
+def test_workers_are_killed_before_their_search(crew):
+    scores = [
+        Path(f"/proc/{p}/oom_score_adj").read_text() for p in (os.getpid(), crew._members[0].process.pid)
+    ]
+    own, workers = map(int, scores)
+    assert workers == own + KILLED_FIRST
 
 
 def test_a_process_that_the_system_killed_for_memory_is_not_replaced(features, make_config, oom_kills):

@@ -114,7 +114,7 @@ def number_of_workers(
         return max(1, min(wanted, trials_left))
     if device != "cpu":
         return 1
-    cores = max(1, joblib.cpu_count(only_physical_cores=True) // threads)
+    cores: int = max(1, joblib.cpu_count(only_physical_cores=True) // threads)
     number = max(1, min(cores, trials_left))
     if num_trials is not None and num_trials > NUM_RANDOM and number > num_trials // TRIALS_PER_WORKER:
         number = num_trials // TRIALS_PER_WORKER

@@ -171,7 +171,9 @@ def confirm_study(
             )
 
         watch = None if num_workers == 1 and isinstance(trial_timeout, str) else patience
-        for done, (fit, record) in enumerate(_fitted(missing, features, num_workers, watch), start=1):
+        for done, (fit, record) in enumerate(
+            _fitted(missing, features, num_workers, watch, live.message), start=1
+        ):
             with held_back():
                 study._storage.set_study_system_attr(study._study_id, fit.key, record)
             live.message(f"[{done}/{len(missing)}] {_describe(fit, record)}")
@@ -226,12 +228,13 @@ def _fitted(
     features: Features,
     num_workers: int,
     patience: Callable[[_Fit], float | None] | None,
+    tell: Callable[[str], None],
 ) -> Iterator[tuple[_Fit, dict[str, Any]]]:
     """Fit, in processes if anybody has to watch; yields each fit with its record as soon as it has ended."""
     from search.processes import figures_of
 
     if patience is not None:
-        yield from _fitted_in_processes(fits, features, num_workers, patience)
+        yield from _fitted_in_processes(fits, features, num_workers, patience, tell)
         return
     for fit in fits:
         try:
@@ -242,7 +245,11 @@ def _fitted(
 
 
 def _fitted_in_processes(
-    fits: Sequence[_Fit], features: Features, num_workers: int, patience: Callable[[_Fit], float | None]
+    fits: Sequence[_Fit],
+    features: Features,
+    num_workers: int,
+    patience: Callable[[_Fit], float | None],
+    tell: Callable[[str], None],
 ) -> Iterator[tuple[_Fit, dict[str, Any]]]:
     from search.processes import Crew, Death, Failure, Silence, is_own_fault
     from search.storage import MAX_RETRIES
@@ -269,6 +276,8 @@ def _fitted_in_processes(
                         yield fit, _failed(fit, news.reason)
                     case Death():
                         under_way -= 1
+                        if news.news:
+                            tell(news.news)
                         deaths[job] += is_own_fault(news.reason)
                         if deaths[job] > MAX_RETRIES:
                             yield fit, _failed(fit, news.reason)

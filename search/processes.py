@@ -60,6 +60,16 @@ class Death:
         """Of a trial that failed so, in words."""
         return f"{KILLED} {self.why}{BESIDE if self.num_left else ''}" if self.why else KILLED
 
+    @property
+    def news(self) -> str | None:
+        """What the user should know beside the reason; None if nothing."""
+        if self.num_left is None:
+            return None
+        return (
+            f"the system killed a worker {self.why}; {self.num_left} left: to give each fit more room, lower --workers, "
+            "fit.batch_size or data.max_length"
+        )
+
 
 @dataclass(frozen=True)
 class Silence:

@@ -202,11 +202,8 @@ class _Search:
         """Fail a trial whose process died, and enqueue it again."""
         retry(self.study, trial, reason=death.reason)
         self._show_end(trial)
-        if death.num_left is not None:
-            self.live.message(
-                f"the system killed a worker {death.why}; the search goes on with {death.num_left}: to give each fit more "
-                "room, lower --workers, fit.batch_size or data.max_length"
-            )
+        if death.news:
+            self.live.message(death.news)
 
     @held_back()
     def watch(self, crew: Crew, under_way: _UnderWay, *, num_layers: int, timeout: TrialTimeout) -> None:

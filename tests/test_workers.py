@@ -280,8 +280,8 @@ def test_what_was_killed_for_memory_is_told_and_the_search_goes_on_with_fewer(se
     assert crew.size == 1
     assert reasons(study) == ["killed for lack of memory, beside other fits"]
     assert said == [
-        "the system killed a worker for lack of memory; the search goes on with 1: to give each fit more room, lower "
-        "--workers, fit.batch_size or data.max_length"
+        "the system killed a worker for lack of memory; 1 left: to give each fit more room, lower --workers, "
+        "fit.batch_size or data.max_length"
     ]
     assert len(finished(study.trials)) == 4
 

@@ -40,7 +40,7 @@ def confirm(
         int, Parameter(help="Pareto-best setups under the ceiling to fit again, the recipes not counted.")
     ] = NUM_FINALISTS,
     seeds: Annotated[int, Parameter(help="Fresh seeds for each.")] = NUM_SEEDS,
-    trial_timeout: Annotated[TrialTimeout, Parameter(help=f"{HELP}")] = "auto",
+    trial_timeout: Annotated[TrialTimeout, Parameter(help=HELP)] = "auto",
     storage: StorageOption = None,
     workers: Annotated[
         Literal["auto"] | int,

@@ -255,9 +255,9 @@ def _run_in_processes(
     """Run trials in local processes, which fit, while this one alone uses the database."""
     under_way: _UnderWay = {}
     num_layers = features.encoder.num_layers
+    watched: set[int] = set()
     with Crew(features, size=num_workers, peeks=search.spec.pruning.rungs) as crew:
         while True:
-            before = set(under_way)
             while crew.has_room and search.wants_another(len(under_way)):
                 trial = search.begin()
                 attempt = Attempt(trial, search.spec, search.live, encoder=features.encoder)
@@ -265,8 +265,9 @@ def _run_in_processes(
                 crew.begin(trial.number, attempt.config)
             if not under_way:
                 return
-            if set(under_way) != before:  # one has ended, and with it more is known
+            if set(under_way) != watched:  # one has begun, or has ended, and with it more is known
                 search.watch(crew, under_way, num_layers=num_layers, timeout=trial_timeout)
+                watched = set(under_way)
             for number, news in crew.news():
                 go_on = _take(search, *under_way[number], news)
                 if not go_on:

@@ -263,6 +263,11 @@ def test_seconds_given_hold_for_every_fit_recipes_too(search_with):
     assert {s for patience in crew.patience.values() for s in patience} == {5.0}
 
 
+def test_the_last_fits_are_watched_by_what_the_others_have_told_by_then(search_with):
+    _, crew, _ = search_with([], num_trials=2)
+    assert [len(crew.patience[number]) for number in (0, 1)] == [1, 2]
+
+
 def test_one_worker_gets_a_process_only_if_seconds_are_given(search_with, monkeypatch):
     monkeypatch.setattr(search.workers, "objective", FakeObjective())
     for timeout, is_watched in (("auto", False), ("none", False), (5.0, True)):

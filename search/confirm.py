@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -13,7 +13,8 @@ from cyclopts import Parameter
 
 from search.credentials import StorageOption, chosen_url
 from search.interrupts import EXIT_INTERRUPTED, held_back, interrupted_at, interruptible
-from trainers.cli import launch
+from search.silence import HELP, TrialTimeout, check_timeout
+from trainers.cli import DEVICE, launch
 from trainers.config import Device
 from trainers.errors import FitError, InputError, printable
 
@@ -39,12 +40,16 @@ def confirm(
         int, Parameter(help="Pareto-best setups under the ceiling to fit again, the recipes not counted.")
     ] = NUM_FINALISTS,
     seeds: Annotated[int, Parameter(help="Fresh seeds for each.")] = NUM_SEEDS,
+    trial_timeout: Annotated[TrialTimeout, Parameter(help=HELP)] = "auto",
     storage: StorageOption = None,
     workers: Annotated[
-        Literal["auto"] | int, Parameter(help="Fits under way at once; auto keeps every core busy.")
+        Literal["auto"] | int,
+        Parameter(help="Fits under way at once; auto is one a core (on a GPU one), as far as memory goes."),
     ] = "auto",
     device: Annotated[
-        Device | Literal["auto"], Parameter(help="Where to fit; auto takes a GPU if there is one.")
+        Device | Literal["auto"],
+        DEVICE,
+        Parameter(help="Where to fit: cpu, cuda, cuda:N or mps; auto takes a GPU if there is one."),
     ] = "auto",
 ) -> int:
     """Fit the finalists of a study on fresh seeds, and test them; the same command continues it."""
@@ -56,6 +61,7 @@ def confirm(
     for name, value in (("finalists", finalists), ("seeds", seeds)):
         if value < 1:
             raise InputError(f"--{name} must be at least 1, got {value}; raise it")
+    check_timeout(trial_timeout)
     if workers != "auto" and workers < 1:
         raise InputError(f"--workers must be auto or at least 1, got {workers}; raise it")
     path = find_study(study)
@@ -66,7 +72,13 @@ def confirm(
     try:
         with Lease(opened):
             confirm_study(
-                opened, spec, num_finalists=finalists, num_seeds=seeds, workers=workers, device=device
+                opened,
+                spec,
+                num_finalists=finalists,
+                num_seeds=seeds,
+                workers=workers,
+                device=device,
+                trial_timeout=trial_timeout,
             )
     except KeyboardInterrupt:
         interrupted = True
@@ -107,6 +119,7 @@ def confirm_study(
     num_seeds: int,
     workers: Literal["auto"] | int,
     device: Device | Literal["auto"],
+    trial_timeout: TrialTimeout,
 ) -> None:
     """Confirm a study whose lease is held, and leave the outcome in it.
 
@@ -125,6 +138,7 @@ def confirm_study(
     from search.preparation import prepare
     from search.processes import warm_up
     from search.results import CONFIRMATION, finished
+    from search.sizes import measure_memory
     from search.workers import number_of_workers
 
     chosen = choose_finalists(study, spec, num_finalists=num_finalists)
@@ -145,9 +159,21 @@ def confirm_study(
             threads=spec.any_config().threads,
             trials_left=len(missing),
             device=features.encoder.device,
+            worker_bytes=lambda: measure_memory(features.encoder, features.splits, spec.heaviest_config()),
+            tell=live.message,
         )
         live.message(_plan(chosen, missing, num_seeds=num_seeds, num_workers=num_workers))
-        for done, (fit, record) in enumerate(_fitted(missing, features, num_workers), start=1):
+
+        def patience(fit: _Fit) -> float | None:
+            is_recipe = any(c.recipe for c in chosen if c.name == fit.name)
+            return _patience(
+                fit, study, features, "none" if is_recipe and trial_timeout == "auto" else trial_timeout
+            )
+
+        watch = None if num_workers == 1 and isinstance(trial_timeout, str) else patience
+        for done, (fit, record) in enumerate(
+            _fitted(missing, features, num_workers, watch, live.message), start=1
+        ):
             with held_back():
                 study._storage.set_study_system_attr(study._study_id, fit.key, record)
             live.message(f"[{done}/{len(missing)}] {_describe(fit, record)}")
@@ -188,14 +214,32 @@ def _rounds(
     return fits
 
 
+def _patience(fit: _Fit, study: optuna.Study, features: Features, wanted: TrialTimeout) -> float | None:
+    """Return how long a fit may be silent; None for ever. What predicts the test split runs all layers over it."""
+    from search.silence import patience_seconds
+
+    num_layers = features.encoder.num_layers
+    num_trained = num_layers if fit.test else num_layers - fit.config.freeze_depth
+    with held_back():
+        trials = study.get_trials(deepcopy=False)
+    seconds = patience_seconds(wanted, trials, num_trained=num_trained, num_layers=num_layers)
+    if seconds is None or wanted != "auto" or not fit.test:
+        return seconds
+    return seconds * max(1.0, len(features.splits.test) / len(features.splits.train))
+
+
 def _fitted(
-    fits: Sequence[_Fit], features: Features, num_workers: int
+    fits: Sequence[_Fit],
+    features: Features,
+    num_workers: int,
+    patience: Callable[[_Fit], float | None] | None,
+    tell: Callable[[str], None],
 ) -> Iterator[tuple[_Fit, dict[str, Any]]]:
-    """Fit, here or in processes; yields each fit with its record as soon as it has ended."""
+    """Fit, in processes if anybody has to watch; yields each fit with its record as soon as it has ended."""
     from search.processes import figures_of
 
-    if num_workers > 1:
-        yield from _fitted_in_processes(fits, features, num_workers)
+    if patience is not None:
+        yield from _fitted_in_processes(fits, features, num_workers, patience, tell)
         return
     for fit in fits:
         try:
@@ -206,9 +250,13 @@ def _fitted(
 
 
 def _fitted_in_processes(
-    fits: Sequence[_Fit], features: Features, num_workers: int
+    fits: Sequence[_Fit],
+    features: Features,
+    num_workers: int,
+    patience: Callable[[_Fit], float | None],
+    tell: Callable[[str], None],
 ) -> Iterator[tuple[_Fit, dict[str, Any]]]:
-    from search.processes import Crew, Death, Failure
+    from search.processes import Crew, Death, Failure, Silence, is_own_fault
     from search.storage import MAX_RETRIES
 
     waiting, under_way = list(range(len(fits))), 0
@@ -218,6 +266,7 @@ def _fitted_in_processes(
             while crew.has_room and waiting:
                 job = waiting.pop(0)
                 crew.begin(job, fits[job].config, test=fits[job].test)
+                crew.end_if_silent(job, seconds=patience(fits[job]))
                 under_way += 1
             for job, news in crew.news():
                 fit = fits[job]
@@ -232,11 +281,16 @@ def _fitted_in_processes(
                         yield fit, _failed(fit, news.reason)
                     case Death():
                         under_way -= 1
-                        deaths[job] += 1
+                        if news.news:
+                            tell(news.news)
+                        deaths[job] += is_own_fault(news.reason)
                         if deaths[job] > MAX_RETRIES:
-                            yield fit, _failed(fit, "killed")
+                            yield fit, _failed(fit, news.reason)
                         else:
                             waiting.insert(0, job)
+                    case Silence():
+                        under_way -= 1
+                        yield fit, _failed(fit, news.reason)
                     case _:
                         crew.answer(job, go_on=True)
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter
 
 from search.credentials import StorageOption, chosen_url
-from trainers.cli import launch
+from trainers.cli import DEVICE, launch
 from trainers.config import METRIC_NAMES, Device, as_toml
 from trainers.errors import InputError
 from trainers.files import write_atomically
@@ -39,6 +39,7 @@ def export(
     ] = None,
     device: Annotated[
         Device | Literal["auto"] | None,
+        DEVICE,
         Parameter(help="Where to fit it again. [default: where the trial ran]"),
     ] = None,
     onnx: Annotated[bool, Parameter(help="Write model/model.onnx, too.")] = False,

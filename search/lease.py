@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import platform
 import threading
+import time
 import uuid
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC
@@ -29,7 +32,14 @@ HEARTBEAT_SECONDS = 10.0
 """Between two signs of life."""
 
 GRACE_SECONDS = 60.0
-"""A holder of another machine that has given no sign of life for so long is taken for dead."""
+"""A holder of another machine that has given no sign of life for so long is taken for dead.
+
+By the clock of a server, which all share. SQLite has none, takes each machine's own, and these may differ by minutes: there
+the holder's row is watched for so long, and must not change.
+"""
+
+LOOK_SECONDS = 1.0
+"""Between two looks at a row that is watched."""
 
 KEY = "frostline:lease"
 
@@ -54,7 +64,7 @@ class Holder:
         place: What process ids are unique in: a boot of a machine, and in it a container.
         pid: Of the process.
         started: When the process was, in seconds since the epoch: process ids come back.
-        seen: The last sign of life, in seconds since the epoch by the database's clock.
+        seen: The last sign of life, in seconds since the epoch by the database's clock, or the machine's with SQLite.
     """
 
     token: str
@@ -75,14 +85,15 @@ class Holder:
             started=psutil.Process().create_time(),
         )
 
-    def is_dead(self, *, now: float) -> bool:
+    def is_dead(self, *, now: float, is_silent: bool | None = None) -> bool:
         """Tell whether the process is known to have ended, or is to be taken for dead.
 
         Args:
             now: Seconds since the epoch by the database's clock.
+            is_silent: Whether its row was watched and did not change; None leaves it to the clock.
         """
         if self.place != _place():
-            return now - self.seen > GRACE_SECONDS
+            return now - self.seen > GRACE_SECONDS if is_silent is None else is_silent
         try:
             process = psutil.Process(self.pid)
             if process.status() == psutil.STATUS_ZOMBIE:
@@ -114,11 +125,14 @@ class Lease:
     def __enter__(self) -> Self:
         """Take the lease.
 
+        With SQLite, a holder of another machine that seems to be dead is watched first, for a minute.
+
         Raises:
             LeaseHeldError: A process that lives has it.
         """
+        silent = _silent_row(self._database, self._row, tell=self._database.tell)
         with held_back():
-            while not self._database.persist(self._take):
+            while not self._database.persist(lambda: self._take(silent)):
                 pass
         self._database.fence = self._check
         self._database.is_patient = True
@@ -136,8 +150,12 @@ class Lease:
                 if text is not None and _parse(text).token == self._own.token:
                     connection.execute(delete(_ROW).where(self._row))
 
-    def _take(self) -> bool:
-        """Take the lease unless it is held; False if another process was faster."""
+    def _take(self, silent: str | None) -> bool:
+        """Take the lease unless it is held; False if another process was faster.
+
+        Args:
+            silent: The row, if it was watched and did not change.
+        """
         with suppress(IntegrityError), self._database.engine.begin() as connection:
             now = _now(connection)
             text = _read(connection, self._row)
@@ -149,18 +167,25 @@ class Lease:
             holder = _parse(text)
             if holder.token == self._own.token:  # of an attempt whose answer was lost
                 return True
-            if not holder.is_dead(now=now):
-                raise LeaseHeldError(self._refusal(holder, now=now))
+            has_clock = _has_clock(self._database, holder)
+            if not holder.is_dead(now=now, is_silent=None if has_clock else text == silent):
+                raise LeaseHeldError(self._refusal(holder, now=now, has_clock=has_clock))
             return self._replace(connection, text, own)
         return False
 
-    def _refusal(self, holder: Holder, *, now: float) -> str:
+    def _refusal(self, holder: Holder, *, now: float, has_clock: bool) -> str:
         who = f"process {holder.pid} of {holder.host}"
         if holder.place == _place():
             remedy = "wait for it, end it"
         else:
             remedy = f"wait for it, or, should it be dead, until {GRACE_SECONDS:g} s after that"
-            who += f" (last seen {max(0.0, now - holder.seen):.0f} s ago)"
+            clock = "" if has_clock else " by this machine's clock"
+            if abs(now - holder.seen) > GRACE_SECONDS:  # it was watched
+                who += (
+                    f" (seen just now; its clock and this machine's differ by {abs(now - holder.seen):.0f} s)"
+                )
+            else:
+                who += f" (last seen {max(0.0, now - holder.seen):.0f} s ago{clock})"
         return (
             f"study {self._name!r} must be searched by one process at a time, and {who} searches it; {remedy}, "
             "or watch it with python -m search.dashboard"
@@ -194,12 +219,17 @@ class Lease:
 
 def is_searched(study: optuna.Study) -> bool:
     """Tell whether a process that lives, as far as is known, searches a study."""
-    database = database_of(study)
+    database, row = database_of(study), _row_of(study)
+    silent = _silent_row(database, row)
 
     def look() -> bool:
         with database.engine.begin() as connection:
-            text = _read(connection, _row_of(study))
-            return text is not None and not _parse(text).is_dead(now=_now(connection))
+            text = _read(connection, row)
+            if text is None:
+                return False
+            holder = _parse(text)
+            is_silent = None if _has_clock(database, holder) else text == silent
+            return not holder.is_dead(now=_now(connection), is_silent=is_silent)
 
     return database.persist(look)
 
@@ -209,6 +239,46 @@ def database_of(study: optuna.Study) -> Database:
     database = getattr(study._storage, "_backend", None)
     assert isinstance(database, Database)  # noqa: S101
     return database
+
+
+def _silent_row(
+    database: Database, row: ColumnElement[bool], *, tell: Callable[[str], None] = lambda _: None
+) -> str | None:
+    """Watch a holder that may be dead, where no clock tells; return its row if that did not change, else None."""
+
+    def look() -> tuple[str | None, float]:
+        with database.engine.begin() as connection:
+            return _read(connection, row), _now(connection)
+
+    def look_once() -> tuple[str | None, float]:
+        with held_back():
+            return database.persist(look)
+
+    text, now = look_once()
+    if text is None:
+        return None
+    holder = _parse(text)
+    if _has_clock(database, holder) or abs(now - holder.seen) <= GRACE_SECONDS:  # fresh by either clock
+        return None
+    tell(
+        f"process {holder.pid} of {holder.host} has searched this study; SQLite has no clock that both machines share, "
+        f"hence it is watched for {GRACE_SECONDS:g} s whether that one still lives"
+    )
+    for _ in range(
+        math.ceil(GRACE_SECONDS / LOOK_SECONDS)
+    ):  # looks count, not time: machines stand still together
+        time.sleep(LOOK_SECONDS)
+        if look_once()[0] != text:
+            return None
+    return text
+
+
+def _has_clock(database: Database, holder: Holder) -> bool:
+    """Tell whether this process and a holder read the same clock: a server's, or that of a system that both run on."""
+    if database.engine.name != "sqlite" or holder.place == _place():
+        return True
+    boot = _boot()
+    return boot is not None and boot in holder.place.split()
 
 
 def _row_of(study: optuna.Study) -> ColumnElement[bool]:
@@ -225,15 +295,20 @@ def _parse(text: str) -> Holder:
 
 
 def _now(connection: Connection) -> float:
-    """Return the time by the database's clock, which all machines share."""
+    """Return the time by the database's clock: a server's, which all machines share, or with SQLite this machine's."""
     now = connection.execute(select(func.now())).scalar_one()
     return float((now if now.tzinfo else now.replace(tzinfo=UTC)).timestamp())
 
 
 def _place() -> str:
-    parts = [platform.node()]
-    with suppress(OSError):
-        parts.append(Path("/proc/sys/kernel/random/boot_id").read_text().strip())
+    parts = [platform.node(), *filter(None, [_boot()])]
     with suppress(OSError):
         parts.append(str(Path("/proc/self/ns/pid").readlink()))
     return " ".join(parts)
+
+
+def _boot() -> str | None:
+    """Return what names a start of the system, and is the same in its containers; None where there is nothing such."""
+    with suppress(OSError):
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip() or None
+    return None

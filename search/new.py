@@ -9,12 +9,12 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from trainers.cli import launch
-from trainers.config import METRIC_NAMES, PACKAGED_ENCODER, Metric
+from trainers.cli import DEVICE, launch
+from trainers.config import METRIC_NAMES, PACKAGED_ENCODER, Device, Metric
 from trainers.errors import InputError, describe
 
 if TYPE_CHECKING:
@@ -44,6 +44,14 @@ def new(
     encoder: Annotated[
         str, Parameter(help="minilm (packaged), a local directory, or a hub id.")
     ] = PACKAGED_ENCODER,
+    device: Annotated[
+        Device | Literal["auto"],
+        DEVICE,
+        Parameter(
+            help="Where the search will fit, and what is measured: cpu, cuda, cuda:N or mps; auto takes a GPU if "
+            "there is one."
+        ),
+    ] = "auto",
     to: Annotated[
         Path | None, Parameter(help="The file to write. [default: studies/NAME.toml, after the source]")
     ] = None,
@@ -64,10 +72,11 @@ def new(
     from search.template import study_toml
     from trainers.config import EncoderConfig
     from trainers.data import load_splits
+    from trainers.device import choose_device
     from trainers.encoder import load_encoder
     from trainers.files import write_atomically
 
-    loaded = load_encoder(EncoderConfig(name=encoder))
+    loaded = load_encoder(EncoderConfig(name=encoder), device=choose_device(device))
     longest = min(LONGEST_LOOK, loaded.max_length or LONGEST_LOOK)
     data = data.model_copy(update={"max_length": longest})
     splits = load_splits(data, loaded.tokenizer)
@@ -76,8 +85,9 @@ def new(
     aim = choose_aim(splits, metric=metric)
     _say(f"\nThe words alone reach {aim.baseline:.1%} validation {METRIC_NAMES[metric]}.")
     speed = _measure(loaded, splits, data, trials=trials)
+    workers = f"{speed.workers} worker{'s' * (speed.workers > 1)}"
     _say(
-        f"{speed.workers} workers train at {speed.training / 1e9:.0f} GFLOP/s each, and evaluate at "
+        f"Training reaches {speed.training / 1e9:.0f} GFLOP/s in each of {workers} on {loaded.device}, evaluation "
         f"{speed.evaluation / 1e9:.0f}."
     )
     sizes, seconds = choose_sizes(
@@ -90,6 +100,8 @@ def new(
     )
     place = data.source if not Path(data.source).is_absolute() else os.path.relpath(data.source, path.parent)
     flags = {**columns, "metric": metric, "minutes": f"{minutes:g}", "trials": str(trials)}
+    where = {} if device == "auto" else {"device": device}
+    flags |= where
     study = study_toml(
         {"source": place, **columns},
         splits,
@@ -104,9 +116,10 @@ def new(
     _say(
         f"Wrote {path}: {sizes.train:,} training texts of up to {sizes.max_length} tokens, {sizes.freeze_depth} or more "
         f"of {loaded.num_layers} layers frozen, {sizes.epochs} epochs a fit.",
-        f"{trials} trials are expected to take {duration(start_seconds + seconds)} on {speed.workers} workers of this "
+        f"{trials} trials are expected to take {duration(start_seconds + seconds)} on {workers} of this "
         f"machine; asked for were {duration(60 * minutes)}.",
-        f"\nNext:\n  search          python -m search.run {_options(path)} --trials {trials}",
+        f"\nNext:\n  search          python -m search.run {_options(path)} --trials {trials}"
+        f"{''.join(f' --device {d}' for d in where.values())}",
     )
     return 0
 
@@ -158,15 +171,30 @@ def _data_config(source: str, columns: Mapping[str, str]) -> DataConfig:
 
 
 def _measure(encoder: Encoder, splits: Splits, data: DataConfig, *, trials: int) -> Speed:
-    from search.sizes import measure_speed
+    from search.sizes import measure_memory, measure_speed
     from search.workers import number_of_workers
     from trainers.config import TrainConfig
 
     _say("Measuring what this machine can do.")
     config = TrainConfig(
-        data=data, freeze_depth=0, dropout=0.1, head_width=64, learning_rate=1e-5, encoder_dropout=0.0
+        data=data,
+        freeze_depth=0,
+        dropout=0.1,
+        head_width=64,
+        learning_rate=1e-5,
+        encoder_dropout=0.0,
+        device=encoder.device,
     )
-    workers = number_of_workers("auto", threads=config.threads, trials_left=trials)
+    little = config.model_copy(update={"freeze_depth": max(0, encoder.num_layers - 2), "batch_size": 8})
+    workers = number_of_workers(
+        "auto",
+        threads=config.threads,
+        trials_left=trials,
+        num_trials=trials,
+        device=encoder.device,
+        worker_bytes=lambda: measure_memory(encoder, splits, little),
+        tell=_say,
+    )
     return measure_speed(encoder, splits, config, workers=workers)
 
 

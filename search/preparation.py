@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from search.page import warnings_of
 from search.storage import begun_data, check_same_encoder
-from trainers.errors import InputError
+from trainers.errors import FitError, InputError
 
 if TYPE_CHECKING:
     import optuna
@@ -37,9 +37,10 @@ def prepare(
         The features, and the data page.
 
     Raises:
-        InputError: Encoder, texts or cache cannot be used, or are not those that the study was begun with.
+        InputError: Encoder, texts or cache cannot be used, memory ran out, or they are not those that the study was begun with.
     """
     from trainers.data import describe_data, load_splits
+    from trainers.device import named_failures
     from trainers.encoder import load_encoder
     from trainers.features import build_features, default_cache_directory
 
@@ -59,15 +60,23 @@ def prepare(
     for warning in warnings_of(data):
         live.message(warning)
     live.stage("computing what the frozen layers give (once, then kept)")
-    features = build_features(
-        encoder,
-        splits,
-        spec.any_config().model_copy(update={"precision": _precision(study, spec, live, encoder.device)}),
-        depths=sorted(set(depths(encoder.num_layers))),
-        directory=spec.cache.directory or default_cache_directory(),
-        disk_bytes=int(spec.cache.disk_gib * 2**30),
-        on_progress=lambda done, total: live.progress("frozen layers, texts", done, total),
-    )
+    config = spec.any_config().model_copy(update={"precision": _precision(study, spec, live, encoder.device)})
+    try:
+        with named_failures(device):
+            features = build_features(
+                encoder,
+                splits,
+                config,
+                depths=sorted(set(depths(encoder.num_layers))),
+                directory=spec.cache.directory or default_cache_directory(),
+                disk_bytes=int(spec.cache.disk_gib * 2**30),
+                on_progress=lambda done, total: live.progress("frozen layers, texts", done, total),
+            )
+    except FitError as error:
+        raise InputError(
+            f"the frozen layers must fit into the memory of device {device!r} with a batch of texts, but it ran out; "
+            "free it, lower data.max_length, or take another --device"
+        ) from error
     return features, data
 
 

@@ -8,6 +8,7 @@ import os
 import pickle
 import signal
 import threading
+import time
 import traceback
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from multiprocessing.process import BaseProcess
 from typing import TYPE_CHECKING, Any, Self
 
 from search.interrupts import HELD_BACK
+from search.memory import KillWatch, be_killed_first, peak_bytes
 from trainers.config import TrainConfig
 from trainers.errors import FitError
 
@@ -41,13 +43,63 @@ class Failure:
 
 @dataclass(frozen=True)
 class Death:
-    """A process that ended in the midst of a fit."""
+    """A process that ended in the midst of a fit.
+
+    Attributes:
+        exit_code: Its own; minus the signal that killed it.
+        why: For lack of memory, as far as is known, or empty.
+        num_left: Processes from now on: one less if memory was short.
+    """
 
     exit_code: int | None
+    why: str = ""
+    num_left: int | None = None
+
+    @property
+    def reason(self) -> str:
+        """Of a trial that failed so, in words."""
+        return f"{KILLED} {self.why}{BESIDE if self.num_left else ''}" if self.why else KILLED
+
+    @property
+    def news(self) -> str | None:
+        """What the user should know beside the reason; None if nothing."""
+        if self.num_left is None:
+            return None
+        return (
+            f"the system killed a worker {self.why}; {self.num_left} left: to give each fit more room, lower --workers, "
+            "fit.batch_size or data.max_length"
+        )
 
 
-News = "Evaluation | dict[str, Any] | Failure | Death"
-"""What a process says: an evaluation, ``FitResult.figures``, or why there are none."""
+@dataclass(frozen=True)
+class Silence:
+    """A process that was ended since its fit had said nothing for so long."""
+
+    seconds: float
+
+    @property
+    def reason(self) -> str:
+        """Of a trial that failed so, in words."""
+        return f"timed out: no news for {self.seconds:.0f} s"
+
+
+News = "Evaluation | dict[str, Any] | Failure | Death | Silence"
+"""What a process says: an evaluation, ``FitResult.figures`` with ``memory_bytes``, or why there are none."""
+
+KILLED = "killed"
+BESIDE = ", beside other fits"
+"""After what was killed for lack of memory while others took some, too."""
+
+LISTEN_SECONDS = 5.0
+"""Between two looks at who has been silent for too long, and at what the system has killed."""
+
+END_SECONDS = 10.0
+"""A process that has been killed is waited for so long: in the midst of a driver's call it may not end at all."""
+
+
+def is_own_fault(reason: str) -> bool:
+    """Tell whether a fit that failed for ``reason`` was killed, and not for the memory that others took."""
+    return reason.startswith(KILLED) and not reason.endswith(BESIDE)
 
 
 @dataclass
@@ -56,6 +108,8 @@ class _Member:
     link: Connection
     job: int | None = None
     has_spoken: bool = False
+    patience: float | None = None
+    silence: float = 0.0
 
 
 def warm_up() -> None:
@@ -87,6 +141,7 @@ class Crew:
         self._size = size
         self._members: list[_Member] = []
         self._num_stillborn = 0
+        self._kills = KillWatch()
 
     def __enter__(self) -> Self:
         """Start the processes."""
@@ -103,7 +158,7 @@ class Crew:
         for member in self._members:
             member.process.kill()
         for member in self._members:
-            member.process.join()
+            member.process.join(END_SECONDS)
             member.link.close()
 
     @property
@@ -114,24 +169,55 @@ class Crew:
     def begin(self, job: int, config: TrainConfig, *, test: bool = False) -> None:
         """Give a free process a fit; ``job`` is what its news are marked with, ``test`` as for ``figures_of``."""
         member = next(m for m in self._members if m.job is None)
-        member.job = job
+        member.job, member.patience, member.silence = job, None, 0.0
         _send(member.link, (config, test))
+
+    def end_if_silent(self, job: int, *, seconds: float | None) -> None:
+        """End a fit once it has said nothing for so long; None lets it be silent for ever."""
+        next(m for m in self._members if m.job == job).patience = seconds
 
     def news(self) -> Iterator[tuple[int, Any]]:
         """Wait for news; yields job and ``News``. An evaluation must be answered."""
-        for link in wait([m.link for m in self._members if m.job is not None]):
-            member = next(m for m in self._members if m.link is link)
+        for member in self._heard():
             job = member.job
             assert job is not None  # noqa: S101
-            try:
-                said = member.link.recv()
-                member.has_spoken = True
-                self._num_stillborn = 0
-            except (EOFError, OSError):  # between messages, or inside one
-                said = Death(self._replace(member))
-            if isinstance(said, dict | Failure | Death):
+            if member.link.poll():
+                said = self._receive(member)
+            else:
+                said = Silence(member.silence)
+                self._end(member)
+                self._members[self._members.index(member)] = self._start()
+            if isinstance(said, dict | Failure | Death | Silence):
                 member.job = None
             yield job, said
+
+    def _heard(self) -> list[_Member]:
+        """Wait until processes speak, end, or have been silent for too long, and return them."""
+        busy = [m for m in self._members if m.job is not None]
+        while True:
+            self._kills.look()
+            patience = [m.patience - m.silence for m in busy if m.patience is not None]
+            seconds = max(0.0, min([LISTEN_SECONDS, *patience]))
+            began = time.monotonic()
+            speaking = wait([m.link for m in busy], timeout=seconds)
+            # A machine that stood still meanwhile has heard nothing, and its workers could not speak.
+            heard = min(time.monotonic() - began, seconds)
+            for member in busy:
+                member.silence = 0.0 if member.link in speaking else member.silence + heard
+            found = [
+                m for m in busy if m.link in speaking or (m.patience is not None and m.silence >= m.patience)
+            ]
+            if found:
+                return found
+
+    def _receive(self, member: _Member) -> Any:
+        try:
+            said = member.link.recv()
+        except (EOFError, OSError):  # between messages, or inside one
+            return self._bury(member)
+        member.has_spoken = True
+        self._num_stillborn = 0
+        return said
 
     def answer(self, job: int, *, go_on: bool) -> None:
         """Tell a process that reported an evaluation whether the fit goes on; if not, it is free again."""
@@ -151,18 +237,28 @@ class Crew:
             ours.send_bytes(self._payload)
         return _Member(process, ours)
 
-    def _replace(self, member: _Member) -> int | None:
-        """Put a new process in the place of one that ended, and return the exit code of that."""
+    def _bury(self, member: _Member) -> Death:
+        """Put a new process in the place of one that ended, unless memory is too short for so many."""
         member.process.join()
         member.link.close()
         exit_code = member.process.exitcode
+        why = self._kills.why(exit_code)
+        if why and len(self._members) > 1:
+            self._members.remove(member)
+            return Death(exit_code, why, num_left=len(self._members))
         self._num_stillborn += not member.has_spoken
         if self._num_stillborn > MAX_STILLBORN:
             raise RuntimeError(
                 f"{self._num_stillborn} worker processes ended before their first news, exit code {exit_code}"
+                f"{why and f', {why}'}"
             )
         self._members[self._members.index(member)] = self._start()
-        return exit_code
+        return Death(exit_code, why)
+
+    def _end(self, member: _Member) -> None:
+        member.process.kill()
+        member.process.join(END_SECONDS)
+        member.link.close()
 
 
 def figures_of(
@@ -219,6 +315,7 @@ class _UnwantedError(Exception):
 def _serve(link: Connection) -> None:
     """Fit what is asked for, until the process is killed."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    be_killed_first()
     # From the parent, through its own pipe.
     features, peeks = link.recv()
 
@@ -230,7 +327,8 @@ def _serve(link: Connection) -> None:
     while True:
         config, test = link.recv()
         try:
-            link.send(figures_of(config, features, peeks=peeks, on_evaluation=on_evaluation, test=test))
+            figures = figures_of(config, features, peeks=peeks, on_evaluation=on_evaluation, test=test)
+            link.send(figures | {"memory_bytes": peak_bytes()})
         except _UnwantedError:
             pass  # pruned: the parent knows, and has marked this process as free
         except FitError as error:

@@ -12,7 +12,8 @@ from cyclopts import Parameter
 
 from search.credentials import StorageOption, chosen_url
 from search.interrupts import EXIT_INTERRUPTED, interrupted_at, interruptible
-from trainers.cli import launch
+from search.silence import HELP, TrialTimeout, check_timeout
+from trainers.cli import DEVICE, launch
 from trainers.config import Device
 from trainers.errors import InputError
 
@@ -31,6 +32,7 @@ def run(
     timeout: Annotated[
         float | None, Parameter(help="Begin no trial after so many seconds. [default: none]")
     ] = None,
+    trial_timeout: Annotated[TrialTimeout, Parameter(help=HELP)] = "auto",
     seed: Annotated[int | None, Parameter(help="Seed of a new study. [default: the TOML file's]")] = None,
     storage: StorageOption = None,
     recipes: Annotated[
@@ -38,10 +40,16 @@ def run(
         Parameter(help="Known recipes to run first: the TOML file's, all, or none."),
     ] = "study",
     workers: Annotated[
-        Literal["auto"] | int, Parameter(help="Trials under way at once; auto keeps every core busy.")
+        Literal["auto"] | int,
+        Parameter(
+            help="Trials under way at once; auto is one a core (on a GPU one), as far as memory goes, and, so that the "
+            "sampler learns from their results, one for every 5 trials at most."
+        ),
     ] = "auto",
     device: Annotated[
-        Device | Literal["auto"], Parameter(help="Where to fit; auto takes a GPU if there is one.")
+        Device | Literal["auto"],
+        DEVICE,
+        Parameter(help="Where to fit: cpu, cuda, cuda:N or mps; auto takes a GPU if there is one."),
     ] = "auto",
     confirm: Annotated[
         int, Parameter(help="Then fit so many finalists on fresh seeds, and test them; 0 does not.")
@@ -54,6 +62,7 @@ def run(
     from search.spec import find_study, load_spec
     from search.storage import begun_with, open_study, results_dir
 
+    check_timeout(trial_timeout)
     _check(trials=trials, timeout=timeout, seed=seed, workers=workers, confirm=confirm)
     path = find_study(study)
     spec = load_spec(path)
@@ -71,13 +80,21 @@ def run(
                     recipes=recipes,
                     workers=workers,
                     device=device,
+                    trial_timeout=trial_timeout,
                 )
         except KeyboardInterrupt:
             interrupted = True
     else:
         _tidy(opened)
     if confirm and not interrupted:
-        interrupted = _confirm(opened, spec, num_finalists=confirm, workers=workers, device=device)
+        interrupted = _confirm(
+            opened,
+            spec,
+            num_finalists=confirm,
+            workers=workers,
+            device=device,
+            trial_timeout=trial_timeout,
+        )
     make_report(opened, spec, results_dir(path, spec), command_options(study, storage))
     return EXIT_INTERRUPTED if interrupted else 0
 
@@ -122,6 +139,7 @@ def _search(
     recipes: str,
     workers: int | Literal["auto"],
     device: Device | Literal["auto"],
+    trial_timeout: TrialTimeout,
 ) -> None:
     """Prepare data and features, then run trials."""
     from rich.console import Console
@@ -161,8 +179,12 @@ def _search(
                 workers,
                 threads=spec.any_config().threads,
                 trials_left=num_trials - len(finished(study.get_trials(deepcopy=False))),
+                num_trials=num_trials,
                 device=features.encoder.device,
+                worker_bytes=lambda: _worker_bytes(study, spec, features, live),
+                tell=live.message,
             ),
+            trial_timeout=trial_timeout,
         )
 
 
@@ -173,6 +195,7 @@ def _confirm(
     num_finalists: int,
     workers: int | Literal["auto"],
     device: Device | Literal["auto"],
+    trial_timeout: TrialTimeout,
 ) -> bool:
     """Confirm the finalists, as ``search.confirm`` does; returns whether the user interrupted.
 
@@ -196,6 +219,7 @@ def _confirm(
                 num_seeds=NUM_SEEDS,
                 workers=workers,
                 device=device,
+                trial_timeout=trial_timeout,
             )
     except KeyboardInterrupt:
         return True
@@ -257,6 +281,20 @@ def _peak(study: optuna.Study, spec: StudySpec, features: Features) -> dict[str,
     directory = spec.cache.directory or default_cache_directory()
     peak = known_peak_flops(directory, precision=features.precision)
     return {"peak_flops": max(peak, study.user_attrs.get("peak_flops", 0.0))}
+
+
+def _worker_bytes(study: optuna.Study, spec: StudySpec, features: Features, live: Live) -> int:
+    """Return the memory that a fit takes at most; measured once a study."""
+    from search.interrupts import held_back
+    from search.sizes import measure_memory
+
+    known: int | None = study.user_attrs.get("worker_bytes")
+    if known is None:
+        live.stage("measuring how much memory a fit takes")
+        known = measure_memory(features.encoder, features.splits, spec.heaviest_config())
+        with held_back():
+            study.set_user_attr("worker_bytes", known)
+    return known
 
 
 def _enqueue(study: optuna.Study, spec: StudySpec, names: Sequence[str], *, num_layers: int) -> None:

@@ -10,14 +10,14 @@ import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from search.processes import Crew, Death, Failure
 from trainers.errors import FitError
-from trainers.fit import FIRST_SAMPLE, PEEK_TEXTS
+from trainers.fit import FIRST_SAMPLE, KEPT_CHECKPOINTS, PEEK_TEXTS
 
 if TYPE_CHECKING:
     from trainers.config import TrainConfig
@@ -234,6 +234,44 @@ def measure_speed(encoder: Encoder, splits: Splits, config: TrainConfig, *, work
     return Speed(workers=workers, training=float(training), evaluation=float(evaluation))
 
 
+def measure_memory(encoder: Encoder, splits: Splits, config: TrainConfig) -> int:
+    """Let a process fit a batch of the longest texts, and return the most that a fit takes beside what all share, bytes.
+
+    Args:
+        encoder: Of the study.
+        splits: Whose training texts are taken.
+        config: The study's fit of the lowest freeze depth and the largest batch: it takes the most.
+
+    Raises:
+        FitError: That fit failed.
+    """
+    from trainers.features import Features
+
+    longest = np.argsort(splits.train.lengths_N)[-config.batch_size :]
+    few = _rows(splits.train, longest)
+    config = config.model_copy(
+        update={"epochs": 1, "evaluations_per_epoch": 1, "patience": None, "ceiling": None}
+    )
+    features = Features(encoder, replace(splits, train=few, validation=few, test=few))
+    with Crew(features, size=1, peeks=()) as crew:
+        figures = _figures(crew, config)
+    trained = encoder.layers[config.freeze_depth :] if config.freeze_depth else encoder.model
+    weights = sum(p.numel() * p.element_size() for p in trained.parameters())
+    # One of the checkpoints is kept by a fit of one epoch, too.
+    return int(figures["memory_bytes"]) + (KEPT_CHECKPOINTS - 1) * weights
+
+
+def _figures(crew: Crew, config: TrainConfig) -> dict[str, Any]:
+    crew.begin(0, config)
+    while True:
+        for _, news in crew.news():
+            if isinstance(news, dict):
+                return news
+            if isinstance(news, Failure | Death):
+                raise FitError(f"a first fit, to measure its memory, failed: {news.reason}")
+            crew.answer(0, go_on=True)
+
+
 def _evaluations(crew: Crew, config: TrainConfig, *, workers: int) -> dict[int, list[Evaluation]]:
     """Let every worker fit, and return the evaluations of each."""
     evaluations: dict[int, list[Evaluation]] = {worker: [] for worker in range(workers)}
@@ -284,4 +322,15 @@ def _first(split: Split, count: int) -> Split:
         ids_S=split.ids_S[:end],
         offsets_N1=split.offsets_N1[: count + 1],
         labels_N=split.labels_N[:count],
+    )
+
+
+def _rows(split: Split, rows: npt.NDArray[np.int64]) -> Split:
+    """Return some texts of a split."""
+    parts = [split.ids_S[split.offsets_N1[i] : split.offsets_N1[i + 1]] for i in rows]
+    return replace(
+        split,
+        ids_S=np.concatenate(parts),
+        offsets_N1=np.concatenate([[0], np.cumsum(split.lengths_N[rows])]).astype(split.offsets_N1.dtype),
+        labels_N=split.labels_N[rows],
     )

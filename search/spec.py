@@ -158,6 +158,14 @@ class StudySpec(Table):
         """Return the configuration of one point of the space, to read what is the same at all of them."""
         return self.train_config(next(_corners(self.fit)), seed=self.seed)
 
+    def heaviest_config(self) -> TrainConfig:
+        """Return the configuration of a fit that takes most memory: of the lowest freeze depth and the largest batch."""
+        config = self.any_config()
+        batch = self.fit.get("batch_size", config.batch_size)
+        sizes = [batch.high] if isinstance(batch, Range) else batch if isinstance(batch, list) else [batch]
+        changes = {"freeze_depth": min(self.depths()), "batch_size": max(int(size) for size in sizes)}
+        return config.model_copy(update=changes)
+
     def depths(self) -> tuple[int, ...]:
         """List every freeze depth that the space asks for, ascending."""
         chosen = self.fit["freeze_depth"]

@@ -12,6 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from search.credentials import redacted
 from search.database import connect, driver_words
+from search.processes import KILLED, is_own_fault
 from search.spec import StudySpec
 from trainers.config import DataConfig
 from trainers.errors import InputError
@@ -124,7 +125,7 @@ def begun_data(study: optuna.Study, spec: StudySpec) -> DataConfig:
     return spec.data.model_copy(update={"fingerprint": fingerprint or spec.data.fingerprint})
 
 
-def recover(study: optuna.Study, *, reason: str = "killed") -> int:
+def recover(study: optuna.Study, *, reason: str = KILLED) -> int:
     """Fail every running trial, and enqueue it again.
 
     Only to be called by who holds the study's lease and has no trial under way: nobody else runs any, so
@@ -150,7 +151,7 @@ def retry(study: optuna.Study, trial: FrozenTrial | optuna.Trial, *, reason: str
     if now.state.is_finished():
         return
     already = any(t.user_attrs.get("retry_of") == now.number for t in trials)
-    times_killed = _times_killed(now, trials) + (reason == "killed")
+    times_killed = _times_killed(now, trials) + is_own_fault(reason)
     if not already and times_killed <= MAX_RETRIES:
         attrs = {"retry_of": now.number}
         if "recipe" in now.user_attrs:
@@ -167,11 +168,11 @@ def fail(study: optuna.Study, trial: FrozenTrial | optuna.Trial, *, reason: str)
 
 
 def _times_killed(trial: FrozenTrial, trials: list[FrozenTrial]) -> int:
-    """Count how often a trial's setup was killed before; the user's own interruptions are not its fault."""
+    """Count how often a trial's setup was killed before; interruptions by the user, and others' memory, are not its fault."""
     count = 0
     while "retry_of" in trial.user_attrs:
         trial = trials[trial.user_attrs["retry_of"]]
-        count += trial.user_attrs.get("reason") == "killed"
+        count += is_own_fault(trial.user_attrs.get("reason", ""))
     return count
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any, Literal
 
 import joblib
@@ -14,16 +15,27 @@ from search.database import DatabaseAwayError
 from search.interrupts import held_back
 from search.lease import LeaseLostError
 from search.live import Live
+from search.memory import available_bytes
 from search.objective import Attempt, objective
-from search.processes import Crew, Death, Failure
+from search.processes import KILLED, Crew, Death, Failure, Silence
 from search.pruning import FeasiblePruner
 from search.results import finished
+from search.silence import TrialTimeout, patience_seconds
 from search.space import place, trial_seed
 from search.spec import StudySpec
 from search.storage import fail, recover, retry
 from trainers.config import Device
 from trainers.errors import FitError
 from trainers.features import Features
+
+NUM_RANDOM = 10
+"""Trials that TPE draws at random before it learns, Optuna's default: they may as well run all at once."""
+
+TRIALS_PER_WORKER = 5
+"""With so many trials for each worker, the sampler learns from the others' results nearly as much as from one at a time."""
+
+SHARE_OF_MEMORY = 0.8
+"""Of what is available, workers may be expected to take: other setups take a little more than the one that is measured."""
 
 
 def run_trials(
@@ -36,6 +48,7 @@ def run_trials(
     started: float,
     deadline: float | None,
     num_workers: int = 1,
+    trial_timeout: TrialTimeout = "auto",
 ) -> None:
     """Run trials until the study has ``num_trials`` finished ones in all, or the deadline has passed.
 
@@ -50,6 +63,8 @@ def run_trials(
         started: When this search began, preparations included, in ``time.monotonic()`` seconds.
         deadline: ``time.monotonic()`` seconds after which no trial begins; None means never.
         num_workers: Trials under way at once; one runs in this process, several in processes of their own.
+        trial_timeout: Seconds without news after which a fit is ended, or see ``search.silence``. Who gives seconds
+            gets a process for one worker, too: nothing can end a fit that hangs in this one.
 
     Raises:
         KeyboardInterrupt: The user interrupted; the trials under way are enqueued again.
@@ -60,34 +75,71 @@ def run_trials(
     study.pruner = FeasiblePruner(spec.pruning.rungs, keep=spec.pruning.keep, peers=spec.pruning.peers)
     search = _Search(study, spec, live, num_trials=num_trials, started=started, deadline=deadline)
     try:
-        if num_workers == 1:
+        if num_workers == 1 and isinstance(trial_timeout, str):
             _run_here(search, features)
         else:
-            _run_in_processes(search, features, num_workers)
+            _run_in_processes(search, features, num_workers, trial_timeout)
     except (DatabaseAwayError, LeaseLostError):
         raise
     except BaseException:
         search.close(reason="interrupted")
         raise
-    search.close(reason="killed")
+    search.close(reason=KILLED)
 
 
 def number_of_workers(
-    wanted: int | Literal["auto"], *, threads: int, trials_left: int, device: Device = "cpu"
+    wanted: int | Literal["auto"],
+    *,
+    threads: int,
+    trials_left: int,
+    num_trials: int | None = None,
+    device: Device = "cpu",
+    worker_bytes: Callable[[], int] | None = None,
+    tell: Callable[[str], None] = lambda _: None,
 ) -> int:
     """Return how many trials shall be under way at once.
 
     Args:
         wanted: By the user; ``auto`` is a worker for as many threads as the machine has cores for it: two
             fits side by side, one thread each, take less time than in turn with two threads each. On a GPU it is one.
+            It is no more than memory holds, and no more than let the sampler learn.
         threads: Of a fit.
         trials_left: More workers than these would have nothing to do.
+        num_trials: Of the whole study, which a sampler proposes; None if none does.
         device: Where fits compute.
+        worker_bytes: Measures the memory that a worker takes; None leaves memory alone.
+        tell: Gets a line that says what kept cores without work.
     """
-    if wanted == "auto" and device != "cpu":
-        wanted = 1
-    number = max(1, joblib.cpu_count(only_physical_cores=True) // threads) if wanted == "auto" else wanted
-    return max(1, min(number, trials_left))
+    if wanted != "auto":
+        return max(1, min(wanted, trials_left))
+    if device != "cpu":
+        return 1
+    cores: int = max(1, joblib.cpu_count(only_physical_cores=True) // threads)
+    number = max(1, min(cores, trials_left))
+    if num_trials is not None and num_trials > NUM_RANDOM and number > num_trials // TRIALS_PER_WORKER:
+        number = num_trials // TRIALS_PER_WORKER
+        tell(
+            f"{number} workers, though there are cores for {cores}: with more than one for every {TRIALS_PER_WORKER} "
+            "trials the sampler would learn too little from each; --workers sets another number"
+        )
+    if number == 1 or worker_bytes is None:
+        return number
+    try:
+        needed = worker_bytes()
+    except FitError as error:
+        tell(f"one worker: {error}")
+        return 1
+    available = available_bytes()
+    fitting = max(1, int(SHARE_OF_MEMORY * available / needed))
+    if fitting < number:
+        tell(
+            f"{fitting} worker{'s' * (fitting > 1)}, though there are cores for {cores}: a fit takes up to "
+            f"{needed / 2**30:.2g} GiB here, and {available / 2**30:.2g} GiB are available; --workers sets another number"
+        )
+    return min(number, fitting)
+
+
+_UnderWay = dict[int, tuple[optuna.Trial, Attempt]]
 
 
 class _Search:
@@ -146,10 +198,26 @@ class _Search:
         self._show_end(trial)
 
     @held_back()
-    def killed(self, trial: optuna.Trial) -> None:
+    def killed(self, trial: optuna.Trial, death: Death) -> None:
         """Fail a trial whose process died, and enqueue it again."""
-        retry(self.study, trial, reason="killed")
+        retry(self.study, trial, reason=death.reason)
         self._show_end(trial)
+        if death.news:
+            self.live.message(death.news)
+
+    @held_back()
+    def watch(self, crew: Crew, under_way: _UnderWay, *, num_layers: int, timeout: TrialTimeout) -> None:
+        """Say how long each fit may be silent, from what the study has seen by now."""
+        trials = self.study.get_trials(deepcopy=False)
+        for number, (trial, attempt) in under_way.items():
+            is_recipe = "recipe" in trial.user_attrs
+            seconds = patience_seconds(
+                "none" if is_recipe and timeout == "auto" else timeout,
+                trials,
+                num_trained=num_layers - attempt.config.freeze_depth,
+                num_layers=num_layers,
+            )
+            crew.end_if_silent(number, seconds=seconds)
 
     @held_back()
     def close(self, *, reason: str) -> None:
@@ -181,9 +249,13 @@ def _run_here(search: _Search, features: Features) -> None:
             raise
 
 
-def _run_in_processes(search: _Search, features: Features, num_workers: int) -> None:
+def _run_in_processes(
+    search: _Search, features: Features, num_workers: int, trial_timeout: TrialTimeout
+) -> None:
     """Run trials in local processes, which fit, while this one alone uses the database."""
-    under_way: dict[int, tuple[optuna.Trial, Attempt]] = {}
+    under_way: _UnderWay = {}
+    num_layers = features.encoder.num_layers
+    watched: set[int] = set()
     with Crew(features, size=num_workers, peeks=search.spec.pruning.rungs) as crew:
         while True:
             while crew.has_room and search.wants_another(len(under_way)):
@@ -193,11 +265,14 @@ def _run_in_processes(search: _Search, features: Features, num_workers: int) -> 
                 crew.begin(trial.number, attempt.config)
             if not under_way:
                 return
+            if set(under_way) != watched:  # one has begun, or has ended, and with it more is known
+                search.watch(crew, under_way, num_layers=num_layers, timeout=trial_timeout)
+                watched = set(under_way)
             for number, news in crew.news():
                 go_on = _take(search, *under_way[number], news)
                 if not go_on:
                     del under_way[number]
-                if not isinstance(news, dict | Failure | Death):
+                if not isinstance(news, dict | Failure | Death | Silence):
                     crew.answer(number, go_on=go_on)
 
 
@@ -211,7 +286,9 @@ def _take(search: _Search, trial: optuna.Trial, attempt: Attempt, news: Any) -> 
             if news.trace:
                 raise RuntimeError(f"a worker met a bug:\n{news.trace}")
         case Death():
-            search.killed(trial)
+            search.killed(trial, news)
+        case Silence():
+            search.end(trial, failure=news.reason)
         case evaluation:
             try:
                 attempt.evaluated(evaluation)

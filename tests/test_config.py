@@ -1,7 +1,15 @@
 import pytest
 from pydantic import ValidationError
 
-from trainers.config import PACKAGED_SOURCES, DataConfig, TrainConfig, load_config, read_toml, table_keys
+from trainers.config import (
+    PACKAGED_SOURCES,
+    DataConfig,
+    TrainConfig,
+    as_toml,
+    load_config,
+    read_toml,
+    table_keys,
+)
 from trainers.errors import InputError
 
 COMPLETE = """
@@ -108,6 +116,24 @@ def test_a_value_out_of_range_is_refused(make_config, key, value):
     with pytest.raises(ValidationError) as caught:
         make_config(**{key: value})
     assert [mistake["loc"] for mistake in caught.value.errors()] == [(key,)]
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda", "cuda:0", "cuda:12", "mps"])
+def test_a_device_may_be_one_gpu_of_several(make_config, tmp_path, device):
+    path = tmp_path / "fit.toml"
+    path.write_text(as_toml(make_config(device=device)))
+    assert load_config(path).device == device
+
+
+@pytest.mark.parametrize("device", ["gpu", "cuda:", "cuda:01", "cuda:-1", "mps:0", "auto", ""])
+def test_what_is_no_device_is_refused(tmp_path, make_config, device):
+    path = tmp_path / "fit.toml"
+    path.write_text(as_toml(make_config()).replace('device = "cpu"', f'device = "{device}"'))
+    with pytest.raises(InputError) as caught:
+        load_config(path)
+    assert str(caught.value) == (
+        f"{path}: device: must be cpu, cuda, cuda:N (the GPU of number N) or mps, got {device!r}"
+    )
 
 
 def test_a_configuration_cannot_be_changed(make_config):

@@ -12,9 +12,11 @@ import torch
 from jsonschema import Draft202012Validator
 
 import search.confirm
-from search.confirm import main
+import search.processes
+from search.confirm import _Fit, _fitted, main
 from search.export import main as export
 from search.lease import Lease
+from search.processes import Death, Silence
 from search.results import CONFIRMATION, confirmation_of
 from search.run import main as run
 from search.spec import load_spec
@@ -223,3 +225,57 @@ def test_a_failed_fit_is_told_and_reported(study, monkeypatch, capsys):
 def test_the_outcome_is_no_user_attribute(study):
     assert confirm(study, "--finalists", 1, "--seeds", 1) == 0
     assert CONFIRMATION not in open_study(load_spec(study), study).user_attrs
+
+
+class FakeCrew:
+    """Two processes whose fits end as planned, one after the other."""
+
+    def __init__(self, plan):
+        self.plan = list(plan)
+        self.under_way = []
+        self.patience = []
+
+    def __call__(self, _features, *, size, peeks):  # noqa: ARG002
+        self.size = size
+        return self
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+    @property
+    def has_room(self):
+        return len(self.under_way) < self.size
+
+    def begin(self, job, _config, *, test):  # noqa: ARG002
+        self.under_way.append(job)
+
+    def end_if_silent(self, job, *, seconds):
+        self.patience.append((job, seconds))
+
+    def news(self):
+        news = self.plan.pop(0)
+        self.size = getattr(news, "num_left", None) or self.size
+        yield self.under_way.pop(0), news
+
+
+def test_fits_that_hang_or_were_killed_for_memory_are_told(make_config, monkeypatch):
+    beside, alone = Death(-9, "for lack of memory", num_left=1), Death(-9, "for lack of memory")
+    figures = {"validation_accuracy": 0.8, "training_accuracy": 0.9, "seconds": 1.0, "best_epoch": 1.0}
+    crew = FakeCrew([Silence(7.0), beside, figures, *[alone] * 3])
+    monkeypatch.setattr(search.processes, "Crew", crew)
+    fits = [_Fit(f"trial {seed}", make_config(seed=seed), test=False) for seed in (1, 2, 3)]
+    said = []
+    made = {
+        fit.config.seed: r for fit, r in _fitted(fits, None, 2, lambda fit: fit.config.seed / 2, said.append)
+    }
+    assert made[1]["reason"] == "timed out: no news for 7 s"
+    assert sorted(r["reason"] for r in made.values() if r["reason"]) == [
+        "killed for lack of memory",
+        "timed out: no news for 7 s",
+    ]
+    assert sum(r["state"] == "complete" for r in made.values()) == 1
+    assert said == [beside.news]
+    assert set(crew.patience) == {(0, 0.5), (1, 1.0), (2, 1.5)}

@@ -15,8 +15,8 @@ FILES = sorted(p for package in ("search", "trainers") for p in (ROOT / package)
 LAYERS = {
     "trainers": (
         "errors",
-        "config files cli findings cleaning duplicates model_files feature_files",
-        "tables labels metrics stopping batching modeling_frostline device families onnx",
+        "config files findings cleaning duplicates model_files feature_files",
+        "cli tables labels metrics stopping batching modeling_frostline device families onnx",
         "columns encoder precision",
         "sources",
         "gatekeeper splitting",
@@ -29,7 +29,7 @@ LAYERS = {
         "train",
     ),
     "search": (
-        "recipes interrupts account credentials evidence peak",
+        "recipes interrupts account credentials evidence memory silence peak",
         "spec processes database",
         "space pruning results storage sizes baseline lease",
         "checkpoints importance",

@@ -1,6 +1,8 @@
 import contextlib
+import re
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import asdict, replace
 
@@ -9,7 +11,16 @@ import pytest
 
 import search.lease
 from search.database import connect
-from search.lease import GRACE_SECONDS, KEY, Holder, Lease, LeaseHeldError, LeaseLostError, database_of
+from search.lease import (
+    GRACE_SECONDS,
+    KEY,
+    Holder,
+    Lease,
+    LeaseHeldError,
+    LeaseLostError,
+    database_of,
+    is_searched,
+)
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
@@ -101,17 +112,115 @@ def test_process_that_ended_but_was_not_waited_for_is_dead():
         assert process.returncode is None
 
 
-def test_lease_of_another_machine_is_refused_until_the_grace_period_is_over(open_study):
+def test_lease_of_another_machine_is_refused_until_the_grace_period_is_over(open_study, slept):
     study = open_study()
     occupy(study, place="elsewhere", host="node7", pid=12)
+    clock = " by this machine's clock" if database_of(study).engine.name == "sqlite" else ""
     assert (
-        "process 12 of node7 (last seen 0 s ago) searches it; wait for it, or, should it be dead, until 60 s"
+        f"process 12 of node7 (last seen 0 s ago{clock}) searches it; wait for it, or, should it be dead, until 60 s"
         in (refusal(study))
     )
+    assert slept == []
     holder = replace(holder_in(study), seen=time.time() - GRACE_SECONDS - 5)
     study._storage.set_study_system_attr(study._study_id, KEY, asdict(holder))
     with Lease(study):
         assert holder_in(study).place != "elsewhere"
+
+
+@pytest.fixture
+def slept(monkeypatch):
+    """What was slept, in seconds, without doing so."""
+    naps = []
+    monkeypatch.setattr(search.lease.time, "sleep", naps.append)
+    return naps
+
+
+def skew(monkeypatch, seconds):
+    """Let the main thread's machine be so far ahead of that of other threads: SQLite's clock is the machine's own."""
+    now = search.lease._now
+
+    def skewed(connection):
+        is_challenger = threading.current_thread() is threading.main_thread()
+        return now(connection) + seconds * (is_challenger and connection.engine.name == "sqlite")
+
+    monkeypatch.setattr(search.lease, "_now", skewed)
+    monkeypatch.setattr(time, "time", lambda: seconds)  # whoever looks at it
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("ahead", [-300, -61, 61, 300])
+def test_living_search_is_not_taken_over_whatever_the_clock_of_another_machine_says(
+    open_study, monkeypatch, ahead
+):
+    monkeypatch.setattr(search.lease, "HEARTBEAT_SECONDS", 0.1)
+    monkeypatch.setattr(search.lease, "LOOK_SECONDS", 0.1)
+    monkeypatch.setattr(search.lease, "GRACE_SECONDS", 10.0)
+    place = search.lease._place()
+    first, second = open_study(), open_study()
+    messages = []
+    database_of(second).tell = messages.append
+    monkeypatch.setattr(search.lease, "_place", lambda: "north")
+    with Lease(first):
+        holder = holder_in(second)
+        monkeypatch.setattr(search.lease, "_place", lambda: place)
+        skew(monkeypatch, ahead)
+        with pytest.raises(LeaseHeldError) as caught, Lease(second):
+            pass
+        assert is_searched(second)
+        assert holder_in(second).token == holder.token
+        if database_of(second).engine.name == "sqlite":
+            assert len(messages) == 1
+            assert re.search(r"its clock and this machine's differ by \d+ s\) searches it", str(caught.value))
+        else:
+            assert messages == []
+            assert re.search(r"\(last seen \d s ago\) searches it", str(caught.value))
+
+
+@pytest.mark.parametrize("ahead", [GRACE_SECONDS + 5, 3600, -GRACE_SECONDS - 5, -3600])
+def test_dead_search_of_another_machine_is_taken_over_whatever_its_clock_said(open_study, ahead, slept):
+    """A server's clock may not be ahead of itself."""
+    study = open_study()
+    is_sqlite = database_of(study).engine.name == "sqlite"
+    occupy(study, place="elsewhere", host="node7", pid=12)
+    seen = time.time() + (ahead if is_sqlite else -abs(ahead))
+    holder = replace(holder_in(study), seen=seen)
+    study._storage.set_study_system_attr(study._study_id, KEY, asdict(holder))
+    messages = []
+    database_of(study).tell = messages.append
+    assert not is_searched(study)
+    assert sum(slept) == (GRACE_SECONDS if is_sqlite else 0)
+    with Lease(study):
+        assert holder_in(study).place != "elsewhere"
+    assert messages == is_sqlite * [
+        "process 12 of node7 has searched this study; SQLite has no clock that both machines share, hence it is watched "
+        "for 60 s whether that one still lives"
+    ]
+
+
+def test_another_container_of_this_system_has_its_clock(open_study, monkeypatch, slept):
+    monkeypatch.setattr(search.lease, "_boot", lambda: "one-boot")
+    study = open_study()
+    holder = occupy(study, place="container one-boot pid:[7]", host="node7", pid=12)
+    assert "(last seen 0 s ago) searches it" in refusal(study)
+    holder = replace(holder, seen=time.time() - GRACE_SECONDS - 5)
+    study._storage.set_study_system_attr(study._study_id, KEY, asdict(holder))
+    with Lease(study):
+        assert holder_in(study).token != holder.token
+    assert slept == []
+
+
+@pytest.mark.parametrize(("age", "is_held"), [(5, True), (GRACE_SECONDS + 5, False)])
+def test_lease_of_the_first_version_is_understood(open_study, slept, age, is_held):
+    study = open_study()
+    row = {"token": "0d1e", "host": "node7", "place": "node7 7a13ca8f-3e2f pid:[4026531836]", "pid": 12}
+    row |= {"started": 1764260000.5, "seen": time.time() - age}
+    study._storage.set_study_system_attr(study._study_id, KEY, row)
+    if is_held:
+        assert "process 12 of node7 (last seen " in refusal(study)
+    else:
+        with Lease(study):
+            assert slept == [1.0] * 60 * (database_of(study).engine.name == "sqlite")
+            assert set(study._storage.get_study_system_attrs(study._study_id)[KEY]) == set(row)
 
 
 def test_search_that_lost_its_lease_writes_to_no_trial(open_study):

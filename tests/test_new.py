@@ -1,11 +1,14 @@
 import csv
+import dataclasses
 import shutil
 from pathlib import Path
 
 import pytest
+import torch
 from messages import make_messages
 
 import search.sizes
+import trainers.encoder
 from search.new import main
 from search.run import main as run
 from search.sizes import Speed
@@ -18,6 +21,7 @@ CSV = Path(__file__).parent / "data" / "messages.csv"
 def measured(monkeypatch):
     """A machine on which everything ends at once; the true measurement is slow, and tested for itself."""
     monkeypatch.setattr(search.sizes, "measure_speed", lambda *_, workers, **__: Speed(workers, 1e12, 1e12))
+    monkeypatch.setattr(search.sizes, "measure_memory", lambda *_: 2**20)
 
 
 @pytest.fixture
@@ -99,6 +103,38 @@ def test_uneven_classes_are_weighed_or_warned_of(write, here, capsys, metric, we
     assert write("--metric", metric, source="uneven.csv") == 0
     assert load_spec(here / "studies" / "uneven.toml").any_config().class_weights == weights
     assert ("classes are uneven, and accuracy says little" in capsys.readouterr().out) is warned
+
+
+@pytest.mark.parametrize(("flags", "device"), [((), "cuda"), (("--device", "cuda:1"), "cuda:1")])
+def test_what_is_measured_is_the_device_that_the_search_will_use(
+    write, here, monkeypatch, capsys, flags, device
+):
+    """A pretended one: the encoder stays on the processor, and is said to be on the GPU."""
+    load = trainers.encoder.load_encoder
+    measured = []
+
+    def measure(encoder, _splits, config, *, workers):
+        measured.append((encoder.device, config.device, workers))
+        return Speed(workers, 1e12, 1e12)
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(
+        trainers.encoder,
+        "load_encoder",
+        lambda config, device: dataclasses.replace(load(config), device=device),
+    )
+    monkeypatch.setattr(search.sizes, "measure_speed", measure)
+    assert write(*flags) == 0
+    assert measured == [(device, device, 1)]
+    said = capsys.readouterr().out
+    assert f"Training reaches 1000 GFLOP/s in each of 1 worker on {device}, evaluation 1000." in said
+    written = (here / "studies" / "messages.toml").read_text()
+    if flags:
+        assert "--trials 50 --device cuda:1\n" in said
+        assert " --device cuda:1" in written
+    else:
+        assert "--device" not in said + written
 
 
 def test_a_study_that_is_there_is_not_overwritten(write, capsys):

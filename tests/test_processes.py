@@ -1,12 +1,18 @@
+import itertools
 import os
 import signal
+import threading
 import time
 from multiprocessing import Pipe
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from search.processes import MAX_STILLBORN, Crew, Death, Failure
+import search.memory
+import search.processes
+from search.memory import KILLED_FIRST
+from search.processes import MAX_STILLBORN, Crew, Death, Failure, Silence
 from search.run import main
 from search.spec import load_spec
 from search.storage import open_study
@@ -129,6 +135,104 @@ def test_killed_process_is_noticed_and_replaced(features, make_config):
         assert follow(crew, 1) == [Death(-signal.SIGKILL)]
         crew.begin(2, make_config())
         assert isinstance(follow(crew, 2)[-1], dict)
+
+
+def stop(crew, job):
+    """Let the process of a fit hang: it says nothing, and does not end."""
+    os.kill(next(m for m in crew._members if m.job == job).process.pid, signal.SIGSTOP)
+
+
+def test_a_fit_that_says_nothing_is_ended_and_its_process_replaced(features, make_config):
+    with Crew(features, size=2, peeks=PEEKS) as crew:
+        crew.begin(1, make_config())
+        for job, _ in crew.news():
+            crew.answer(job, go_on=True)
+        crew.begin(2, make_config(epochs=1000, patience=None))
+        crew.end_if_silent(1, seconds=0.5)
+        follow_until_silent = []
+        stop(crew, 1)
+        while not follow_until_silent:
+            for job, news in crew.news():
+                if isinstance(news, Silence):
+                    follow_until_silent.append((job, news))
+                else:  # the other one's, or what the first had said before it was stopped
+                    crew.answer(job, go_on=True)
+        ((job, silence),) = follow_until_silent
+        assert job == 1
+        assert 0.5 <= silence.seconds < 30
+        assert silence.reason.startswith("timed out: no news for ")
+        assert [m.job for m in crew._members] in ([None, 2], [2, None])
+        assert crew.has_room
+        crew.begin(3, make_config(freeze_depth=3))
+        while True:
+            news = dict(crew.news())
+            if 2 in news:
+                crew.answer(2, go_on=True)
+            if isinstance(news.get(3), Evaluation):
+                crew.answer(3, go_on=True)
+            elif 3 in news:
+                break
+        assert isinstance(news[3], dict)
+
+
+def test_a_fit_without_a_limit_may_be_silent(features, make_config, monkeypatch):
+    monkeypatch.setattr(search.processes, "LISTEN_SECONDS", 0.01)
+    with Crew(features, size=1, peeks=()) as crew:
+        crew.begin(1, make_config(freeze_depth=3))
+        process = crew._members[0].process
+        stop(crew, 1)
+        threading.Timer(2, os.kill, (process.pid, signal.SIGCONT)).start()
+        assert isinstance(follow(crew, 1)[-1], dict)
+        assert crew._members[0].process is process
+
+
+def test_time_that_the_machine_stood_still_is_no_silence(features, make_config, monkeypatch):
+    """Pretended: the clock jumps by an hour in each wait."""
+    hours = itertools.count(step=3600)
+    monkeypatch.setattr(search.processes, "time", SimpleNamespace(monotonic=lambda: next(hours)))
+    monkeypatch.setattr(search.processes, "LISTEN_SECONDS", 0.05)
+    with Crew(features, size=1, peeks=()) as crew:
+        crew.begin(1, make_config(freeze_depth=3))
+        crew.end_if_silent(1, seconds=60)
+        assert isinstance(follow(crew, 1)[-1], dict)
+
+
+@pytest.fixture
+def oom_kills(tmp_path, monkeypatch):
+    """A function: pretend that the kernel has killed so many processes of this cgroup for memory."""
+    monkeypatch.setattr(search.memory, "PROC", tmp_path / "proc")
+    monkeypatch.setattr(search.memory, "CGROUPS", tmp_path / "cgroup")
+    (tmp_path / "proc" / "self").mkdir(parents=True)
+    (tmp_path / "proc" / "self" / "cgroup").write_text("0::/\n")
+    (tmp_path / "cgroup").mkdir()
+
+    def count(number):
+        (tmp_path / "cgroup" / "memory.events").write_text(f"oom 9\noom_kill {number}\n")
+
+    count(0)
+    return count
+
+
+def test_workers_are_killed_before_their_search(crew):
+    scores = [
+        Path(f"/proc/{p}/oom_score_adj").read_text() for p in (os.getpid(), crew._members[0].process.pid)
+    ]
+    own, workers = map(int, scores)
+    assert workers == own + KILLED_FIRST
+
+
+def test_a_process_that_the_system_killed_for_memory_is_not_replaced(features, make_config, oom_kills):
+    with Crew(features, size=2, peeks=()) as crew:
+        for job in (1, 2):
+            crew.begin(job, make_config())
+            oom_kills(job)
+            next(m for m in crew._members if m.job == job).process.kill()
+            ((heard, death),) = crew.news()
+            assert (heard, death.why) == (job, "for lack of memory")
+            assert len(crew._members) == 1
+            assert death.num_left == (1 if job == 1 else None)
+        crew.begin(3, make_config(freeze_depth=3))
+        assert isinstance(follow(crew, 3)[-1], dict)
 
 
 def kill_before_news(crew, job, config):

@@ -9,6 +9,7 @@ import time
 
 import optuna
 import pytest
+import torch
 
 import trainers.encoder
 from search.lease import Lease
@@ -329,6 +330,28 @@ def test_a_continued_search_takes_the_commit_that_it_was_begun_with(write_tiny_s
     assert asked_for == [None, "c0ffee"]
     assert [t.user_attrs["config"]["encoder"]["revision"] for t in trials_of(path)] == ["c0ffee"] * 2
     assert report_of(path)["encoder"]["revision"] == "c0ffee"
+
+
+def test_what_is_no_device_is_refused_before_anything_is_opened(write_tiny_study, tmp_path, capsys):
+    path = write_tiny_study(tmp_path)
+    assert mistake(capsys, "--study", path, "--device", "gpu") == (
+        "error: Invalid value \"gpu\" for --device. must be cpu, cuda, cuda:N (the GPU of number N) or mps, got 'gpu'"
+    )
+    assert not (tmp_path / "tiny").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("tiny_reviews")
+def test_memory_that_runs_out_in_the_frozen_layers_is_said(write_tiny_study, tmp_path, monkeypatch, capsys):
+    def fail(*_, **__):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr("trainers.features.build_features", fail)
+    path = write_tiny_study(tmp_path)
+    assert mistake(capsys, "--study", path, "--device", "cpu", "--workers", "1") == (
+        "error: the frozen layers must fit into the memory of device 'cpu' with a batch of texts, but it ran out; free "
+        "it, lower data.max_length, or take another --device"
+    )
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@ import math
 
 import numpy as np
 import pytest
+import torch
 
 from search.sizes import (
     LADDER,
@@ -11,6 +12,7 @@ from search.sizes import (
     Speed,
     choose_sizes,
     estimate_seconds,
+    measure_memory,
     measure_speed,
 )
 from trainers.data import Split, Splits
@@ -117,6 +119,17 @@ def test_no_more_is_asked_for_than_there_is():
 @pytest.mark.parametrize(("train", "epochs"), [(60, 20), (320, 10), (1200, 3), (3000, 1)])
 def test_small_training_splits_are_passed_more_often(train, epochs):
     assert choose(make_splits(train, 100, 30), minutes=600)[0].epochs == epochs
+
+
+@pytest.mark.slow
+def test_a_worker_is_measured_by_the_memory_that_it_takes(tiny_splits, make_config):
+    config = make_config(freeze_depth=0, batch_size=16)
+    encoder = load_encoder(config.encoder)
+    taken = measure_memory(encoder, tiny_splits, config)
+    assert 2**20 < taken < 2**30
+    ballast = torch.nn.Parameter(torch.zeros(2**25), requires_grad=False)  # 128 MiB, in the copy that trains
+    encoder.layers[0].register_parameter("ballast", ballast)
+    assert measure_memory(encoder, tiny_splits, config) > taken + 3 * 2**27
 
 
 @pytest.mark.slow

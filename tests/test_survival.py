@@ -23,6 +23,7 @@ from sqlalchemy import event
 import search.lease
 from search.database import Database, connect
 from search.lease import Lease, LeaseLostError, database_of
+from search.processes import Death
 from search.results import finished
 from search.space import suggest
 from search.spec import StudySpec
@@ -169,7 +170,7 @@ class Survival(RuleBasedStateMachine):
         def die():
             for _ in range(times):
                 if self.current.under_way:
-                    self.current.search.killed(self.current.under_way.pop())
+                    self.current.search.killed(self.current.under_way.pop(), Death(-9))
                 self.current.ask()
 
         self.act(die, plan)

@@ -1,9 +1,11 @@
 import time
+from types import SimpleNamespace
 
 import optuna
 import pytest
 
 import search.workers
+from search.processes import Death, Silence
 from search.results import finished
 from search.space import recipe_params, suggest
 from search.spec import StudySpec
@@ -30,9 +32,16 @@ SPEC = StudySpec.model_validate(
 class QuietLive:
     def __init__(self):
         self.ended = []
+        self.said = []
 
     def trial_ended(self, trial, _trials):
         self.ended.append((trial.number, trial.state.name))
+
+    def trial_started(self, number, config):
+        pass
+
+    def message(self, text):
+        self.said.append(text)
 
 
 class FakeObjective:
@@ -112,6 +121,190 @@ def test_continued_study_gets_only_what_is_missing(search_on):
 def test_number_of_workers(monkeypatch, wanted, cores, threads, left, number):
     monkeypatch.setattr("search.workers.joblib.cpu_count", lambda **_: cores)
     assert number_of_workers(wanted, threads=threads, trials_left=left) == number
+
+
+@pytest.mark.parametrize(
+    ("cores", "trials", "number"),
+    [(64, 100, 20), (64, 50, 10), (8, 50, 8), (64, 20, 4), (64, 11, 2), (64, 10, 10), (4, 10, 4)],
+)
+def test_the_sampler_gets_five_trials_a_worker_to_learn_from(monkeypatch, cores, trials, number):
+    monkeypatch.setattr("search.workers.joblib.cpu_count", lambda **_: cores)
+    said = []
+    options = {"threads": 1, "trials_left": trials, "num_trials": trials, "tell": said.append}
+    assert number_of_workers("auto", **options) == number
+    assert number_of_workers(cores, **options) == min(cores, trials)
+    if number < min(cores, trials):
+        assert said == [
+            f"{number} workers, though there are cores for {cores}: with more than one for every 5 trials the sampler "
+            "would learn too little from each; --workers sets another number"
+        ]
+    else:
+        assert said == []
+
+
+@pytest.mark.parametrize(("gib", "number"), [(40, 8), (7.5, 6), (2.5, 2), (2.4, 1), (0, 1)])
+def test_workers_fit_into_the_memory_that_is_available(monkeypatch, gib, number):
+    monkeypatch.setattr("search.workers.joblib.cpu_count", lambda **_: 8)
+    monkeypatch.setattr("search.workers.available_bytes", lambda: int(gib * 2**30))
+    said = []
+    options = {"threads": 1, "trials_left": 50, "worker_bytes": lambda: 2**30, "tell": said.append}
+    assert number_of_workers("auto", **options) == number
+    assert number_of_workers(8, **options) == 8
+    if number < 8:
+        assert said == [
+            f"{number} worker{'s' * (number > 1)}, though there are cores for 8: a fit takes up to 1 GiB here, and "
+            f"{gib:g} GiB are available; --workers sets another number"
+        ]
+    else:
+        assert said == []
+
+
+def test_a_fit_that_is_killed_while_its_memory_is_measured_leaves_one_worker(monkeypatch):
+    monkeypatch.setattr("search.workers.joblib.cpu_count", lambda **_: 8)
+    said = []
+
+    def measure():
+        raise FitError("a first fit, to measure its memory, failed: killed for lack of memory")
+
+    options = {"threads": 1, "trials_left": 50, "worker_bytes": measure, "tell": said.append}
+    assert number_of_workers("auto", **options) == 1
+    assert said == ["one worker: a first fit, to measure its memory, failed: killed for lack of memory"]
+
+
+def test_memory_is_not_measured_for_one_worker(monkeypatch):
+    monkeypatch.setattr("search.workers.joblib.cpu_count", lambda **_: 8)
+    for options in ({"trials_left": 1}, {"trials_left": 50, "device": "cuda:1"}):
+        assert number_of_workers("auto", threads=1, worker_bytes=None, **options) == 1
+
+
+class FakeCrew:
+    """Processes whose fits end as ``plan`` says, one after the other; ``patience`` is what each may be silent."""
+
+    def __init__(self, plan):
+        self.plan = list(plan)
+        self.patience = {}
+        self.under_way = []
+
+    def __call__(self, _features, *, size, peeks):  # noqa: ARG002
+        self.size = size
+        return self
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+    @property
+    def has_room(self):
+        return len(self.under_way) < self.size
+
+    def begin(self, job, _config):
+        self.under_way.append(job)
+
+    def end_if_silent(self, job, *, seconds):
+        assert job in self.under_way
+        self.patience.setdefault(job, []).append(seconds)
+
+    def news(self):
+        job = self.under_way.pop(0)
+        news = self.plan.pop(0) if self.plan else FIGURES
+        if isinstance(news, Death) and news.num_left is not None:
+            self.size = news.num_left
+        yield job, news
+
+
+FIGURES = {
+    "stopped": "epochs",
+    "validation_accuracy": 0.8,
+    "training_accuracy": 0.9,
+    "best_epoch": 1.0,
+    "epochs": 1,
+}
+FIGURES |= dict.fromkeys(("seconds", "training_seconds", "evaluation_seconds", "batching_seconds"), 40.0)
+FIGURES |= {"tokens": 1, "flops": 1.0, "memory_bytes": 1}
+
+
+@pytest.fixture
+def search_with(monkeypatch):
+    """A function: search a new study with a crew whose fits end as planned; returns the study, the crew, what was said."""
+
+    def run(plan, *, num_trials=4, num_workers=2, trial_timeout="auto", recipes=()):
+        study, live, crew = make_study(), QuietLive(), FakeCrew(plan)
+        for name in recipes:
+            study.enqueue_trial(recipe_params(name, SPEC, num_layers=2), user_attrs={"recipe": name})
+        monkeypatch.setattr(search.workers, "Crew", crew)
+        features = SimpleNamespace(encoder=SimpleNamespace(num_layers=2, revision=None, device="cpu"))
+        options = {"num_workers": num_workers, "trial_timeout": trial_timeout}
+        times = {"started": time.monotonic(), "deadline": None}
+        run_trials(study, SPEC, features, live, num_trials=num_trials, **times, **options)
+        return study, crew, live.said
+
+    return run
+
+
+def reasons(study):
+    return [t.user_attrs["reason"] for t in study.trials if t.state.name == "FAIL"]
+
+
+def test_a_fit_that_says_nothing_counts_as_failed_and_is_not_repeated(search_with):
+    study, _, _ = search_with([Silence(12.3)])
+    assert states(study) == ["FAIL", *["COMPLETE"] * 3]
+    assert reasons(study) == ["timed out: no news for 12 s"]
+
+
+def test_every_fit_may_say_nothing(search_with):
+    study, _, _ = search_with([Silence(12.3)] * 4)
+    assert states(study) == ["FAIL"] * 4
+
+
+def test_seconds_given_hold_for_every_fit_recipes_too(search_with):
+    _, crew, _ = search_with([], trial_timeout=5.0, recipes=["frozen-head"])
+    assert {s for patience in crew.patience.values() for s in patience} == {5.0}
+
+
+def test_the_last_fits_are_watched_by_what_the_others_have_told_by_then(search_with):
+    _, crew, _ = search_with([], num_trials=2)
+    assert [len(crew.patience[number]) for number in (0, 1)] == [1, 2]
+
+
+def test_one_worker_gets_a_process_only_if_seconds_are_given(search_with, monkeypatch):
+    monkeypatch.setattr(search.workers, "objective", FakeObjective())
+    for timeout, is_watched in (("auto", False), ("none", False), (5.0, True)):
+        _, crew, _ = search_with([], num_workers=1, trial_timeout=timeout)
+        assert bool(crew.patience) == is_watched
+
+
+def test_recipes_may_be_silent_for_ever_unless_seconds_are_given(search_with):
+    _, crew, _ = search_with([], recipes=["frozen-head", "thaw-top"])
+    assert set(crew.patience[0] + crew.patience[1]) == {None}
+
+
+def test_what_was_killed_for_memory_is_told_and_the_search_goes_on_with_fewer(search_with):
+    study, crew, said = search_with([Death(-9, "for lack of memory", num_left=1)])
+    assert crew.size == 1
+    assert reasons(study) == ["killed for lack of memory, beside other fits"]
+    assert said == [
+        "the system killed a worker for lack of memory; 1 left: to give each fit more room, lower --workers, "
+        "fit.batch_size or data.max_length"
+    ]
+    assert len(finished(study.trials)) == 4
+
+
+def test_a_setup_that_others_left_no_memory_is_repeated_until_it_is_alone(search_with):
+    deaths = [Death(-9, "for lack of memory, it seems", num_left=n) for n in range(7, 0, -1)]
+    study, _, _ = search_with(deaths, num_workers=8, num_trials=1)
+    assert states(study) == ["FAIL"] * 7 + ["COMPLETE"]
+    study, _, said = search_with([Death(-9, "for lack of memory")] * 9, num_workers=2, num_trials=1)
+    assert states(study) == ["FAIL"] * 3
+    assert reasons(study) == ["killed for lack of memory"] * 3
+    assert said == []
+
+
+def test_a_worker_that_was_killed_by_who_knows_whom_is_said_to_be_killed(search_with):
+    study, _, said = search_with([Death(-9)])
+    assert reasons(study) == ["killed"]
+    assert said == []
 
 
 def test_a_gpu_has_one_worker_unless_more_are_asked_for():

@@ -9,10 +9,20 @@ from typing import Annotated, Any
 
 from cyclopts import App, CycloptsError, Parameter
 
+from trainers.config import checked_device
 from trainers.errors import FitError, InputError, printable
 
 EXIT_INPUT = 2
 """Exit code when something that the user gave cannot be used, or makes a fit fail."""
+
+
+def _is_device(_: Any, name: str | None) -> None:
+    if name not in (None, "auto"):
+        checked_device(str(name))
+
+
+DEVICE = Parameter(validator=_is_device)
+"""For options that name a device: what can be none is refused at once."""
 
 
 def launch(command: Callable[..., int], *, name: str, argv: Sequence[str] | None) -> int:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -23,7 +24,6 @@ from pydantic import (
 from trainers.errors import CONTROL, InputError, describe, nearest
 
 Pooling = Literal["mean", "cls", "model"]
-Device = Literal["cpu", "cuda", "mps"]
 Schedule = Literal["constant", "linear"]
 FixedPrecision = Literal["float32", "bfloat16"]
 Precision = Literal["auto", "float32", "bfloat16"]
@@ -46,6 +46,22 @@ SMALLEST_SPLIT = 10
 
 Name = Annotated[str, Field(min_length=1)]
 Size = Annotated[int, Field(ge=SMALLEST_SPLIT)]
+
+_DEVICE = re.compile(r"cpu|cuda(:(0|[1-9]\d*))?|mps")
+
+
+def checked_device(name: str) -> str:
+    """Return a device's name if it is one, whether this machine has it or not.
+
+    Raises:
+        ValueError: It is none.
+    """
+    if not _DEVICE.fullmatch(name):
+        raise ValueError(f"must be cpu, cuda, cuda:N (the GPU of number N) or mps, got {name!r}")
+    return name
+
+
+Device = Annotated[str, AfterValidator(checked_device)]
 
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 _REVISION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]*")
@@ -227,7 +243,7 @@ class TrainConfig(Table):
             for it, ``auto`` where that is faster, too. Weights, optimiser, pooling, head and loss are float32 always.
         threads: Processor threads that compute the fit; another number rounds differently. Several fits of
             one thread beside one another are faster than one fit of several.
-        device: Where the fit is computed; another one rounds differently. On a GPU equal bits are not promised,
+        device: Where the fit is computed: ``cpu``, ``cuda``, ``cuda:N`` or ``mps``; another one rounds differently. On a GPU equal bits are not promised,
             since some of its kernels add in no fixed order.
         seed: Of the head's first weights, the order of the batches and dropout.
     """

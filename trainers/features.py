@@ -33,7 +33,7 @@ from torch.nn.utils.rnn import pad_sequence
 from trainers.batching import Rows, sorted_batches
 from trainers.config import Device, FixedPrecision, TrainConfig
 from trainers.data import Split, Splits
-from trainers.device import moved, resident
+from trainers.device import kind, moved, resident
 from trainers.encoder import Encoder
 from trainers.errors import InputError
 from trainers.families import POOLER, run
@@ -346,7 +346,9 @@ def _build(
                         values[depth] = tokens_SD.cpu().numpy().astype(config.cache)
             return rows, values
 
-        for rows, values in _side_by_side(compute, batches):
+        # Threads share a GPU's queue, and would fill its memory.
+        num_threads = joblib.cpu_count(only_physical_cores=True) if kind(encoder.device) == "cpu" else 1
+        for rows, values in _side_by_side(compute, batches, num_threads=num_threads):
             for depth, array in values.items():
                 if depth == encoder.num_layers:
                     pooled_ND[rows] = array
@@ -357,9 +359,10 @@ def _build(
             writers[encoder.num_layers].write(pooled_ND)
 
 
-def _side_by_side(compute: Callable[[Rows], _Result], batches: Sequence[Rows]) -> Iterator[_Result]:
+def _side_by_side(
+    compute: Callable[[Rows], _Result], batches: Sequence[Rows], *, num_threads: int
+) -> Iterator[_Result]:
     """Compute batches in order, one thread a core: faster than one batch after the other on all of them."""
-    num_threads = joblib.cpu_count(only_physical_cores=True)
     with ThreadPoolExecutor(num_threads) as executor:
         ahead: deque[Future[_Result]] = deque()
         for rows in batches:

@@ -20,7 +20,7 @@ from torch.nn import functional as F
 
 from trainers.batching import Rows, shuffled_batches, sorted_batches
 from trainers.config import TrainConfig
-from trainers.device import generators
+from trainers.device import clock, generators, named_failures
 from trainers.errors import FitError, InputError
 from trainers.features import Batch, Features, Source
 from trainers.head_start import fit_head
@@ -188,7 +188,7 @@ def fit(
     with (
         torch.random.fork_rng(devices=generators(config.device)),
         threads(config.threads),
-        named_failures(),
+        named_failures(config.device),
     ):
         result = _Fit(config, features, peeks, on_evaluation).run()
         if config.thaw is None:
@@ -327,7 +327,7 @@ class _Fit:
         loss.backward()
         optimizer.step()
         self.batching_seconds += batched - began
-        self.training_seconds += time.perf_counter() - batched
+        self.training_seconds += clock(self.config.device) - batched
         self.flops += 3 * float(self.train_flops_N[rows].sum())
         self.tokens += int(self.train.lengths_N[rows].sum())
         self.trained_on = self.trained_on + confusion(logits_BC.detach(), batch.labels_B)
@@ -483,15 +483,18 @@ class _Fit:
         """Return logits_NC and labels_N of the texts ``rows`` (None: all), in batches by length."""
         rows = np.arange(len(source)) if rows is None else rows
         logits, labels = [], []
+        started, batching_seconds = time.perf_counter(), 0.0
         for part in sorted_batches(source.lengths_N[rows]):
             began = time.perf_counter()
             batch = source.batch(rows[part])
-            batched = time.perf_counter()
+            batching_seconds += time.perf_counter() - began
             logits.append(self.network(batch))
             labels.append(batch.labels_B)
-            self.batching_seconds += batched - began
-            self.evaluation_seconds += time.perf_counter() - batched
-        return torch.cat(logits).cpu(), torch.cat(labels).cpu()
+        # A GPU still computes: its clock is read once all is there, so as not to hold it up batch by batch.
+        logits_NC, labels_N = torch.cat(logits).cpu(), torch.cat(labels).cpu()
+        self.batching_seconds += batching_seconds
+        self.evaluation_seconds += time.perf_counter() - started - batching_seconds
+        return logits_NC, labels_N
 
     def _flops(self, features: Features, source: Source) -> npt.NDArray[np.float64]:
         """Return what a forward pass of each text needs above the freeze depth, flops_N."""
@@ -536,16 +539,3 @@ def threads(count: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-@contextmanager
-def named_failures() -> Iterator[None]:
-    """Turn the many ways in which memory runs out into one named failure."""
-    try:
-        yield
-    except (MemoryError, torch.OutOfMemoryError) as error:
-        raise FitError("out of memory") from error
-    except RuntimeError as error:
-        if "can't allocate memory" in str(error) or "out of memory" in str(error):  # the processor's, MPS's
-            raise FitError("out of memory") from error
-        raise

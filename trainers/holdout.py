@@ -11,9 +11,9 @@ import torch
 
 from trainers.batching import sorted_batches
 from trainers.config import TrainConfig
-from trainers.device import generators
+from trainers.device import generators, named_failures
 from trainers.features import Features, Source
-from trainers.fit import FitResult, named_failures, threads
+from trainers.fit import FitResult, threads
 from trainers.network import Network
 
 
@@ -38,7 +38,7 @@ def predict_test(config: TrainConfig, features: Features, result: FitResult) -> 
     with (
         torch.random.fork_rng(devices=generators(config.device)),
         threads(config.threads),
-        named_failures(),
+        named_failures(config.device),
         torch.inference_mode(),
     ):
         network = Network(features.encoder, config, start=None, num_classes=num_classes).to(config.device)

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from trainers.cli import launch
+from trainers.cli import DEVICE, launch
 from trainers.config import Device
 from trainers.errors import InputError, printable
 
@@ -26,7 +26,9 @@ def predict(
         ),
     ] = None,
     device: Annotated[
-        Device | Literal["auto"], Parameter(help="Where to compute; auto takes a GPU if there is one.")
+        Device | Literal["auto"],
+        DEVICE,
+        Parameter(help="Where to compute: cpu, cuda, cuda:N or mps; auto takes a GPU if there is one."),
     ] = "auto",
 ) -> int:
     """Print label, probability and text, separated by tabs, a line a text; control characters are escaped.

@@ -37,6 +37,7 @@ from trainers.config import (
     load_config,
 )
 from trainers.data import Split, Splits, tokenise
+from trainers.device import choose_device
 from trainers.encoder import Encoder, load_encoder
 from trainers.errors import InputError, describe
 from trainers.features import build_features
@@ -212,7 +213,7 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         with _value_errors():
             encoder = load_encoder(
                 EncoderConfig(name=self.encoder, revision=self.revision, pooling=self.pooling),
-                device=self.device,
+                device=choose_device(self.device),
             )
             config = self.config_ = pinned(self._config(encoder, seed))
 

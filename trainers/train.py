@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from trainers.cli import launch
+from trainers.cli import DEVICE, launch
 from trainers.config import METRIC_NAMES, Device, Metric, TrainConfig, as_toml, load_config
 from trainers.errors import InputError
 
@@ -128,7 +128,9 @@ def _command(
         Path | None, Parameter(help="Save the model in this directory. [default: not saved]")
     ] = None,
     device: Annotated[
-        Device | Literal["auto"] | None, Parameter(help="Where to compute. [default: where the file says]")
+        Device | Literal["auto"] | None,
+        DEVICE,
+        Parameter(help="Where to compute. [default: where the file says]"),
     ] = None,
     onnx: Annotated[bool, Parameter(help="Save it as ONNX, too.")] = False,
 ) -> int:

@@ -109,10 +109,7 @@ def best_number(trials):
 def given_up(trials):
     """Return how many setups were not tried again because they were killed each time; they count as failed."""
     repeated = {t.user_attrs["retry_of"] for t in trials if "retry_of" in t.user_attrs}
-    return sum(
-        t.state.name == "FAIL" and t.number not in repeated and t.user_attrs.get("reason") == "killed"
-        for t in trials
-    )
+    return sum(t.state.name == "FAIL" and t.number not in repeated and was_killed(t) for t in trials)
 
 
 def of(entries, event):
@@ -144,6 +141,11 @@ def _budget(trials, num_trials):
         yield Broken("duplicated", f"{num_ended} trials have ended, not {num_trials}")
 
 
+def was_killed(trial):
+    """Tell whether a trial's process was killed, for whatever reason that is said to be."""
+    return trial.user_attrs.get("reason", "").startswith("killed")
+
+
 def _repeats(trials):
     """A trial that was cut off is repeated once, with its parameters; one that has ended never is."""
     by_number = {t.number: t for t in trials}
@@ -168,10 +170,10 @@ def _repeats(trials):
         if (
             trial.state.name != "FAIL"
             or trial.number in repeats
-            or reason not in (None, "killed", "interrupted")
+            or not (reason in (None, "interrupted") or was_killed(trial))
         ):
             continue
-        times_killed = sum(t.user_attrs.get("reason") == "killed" for t in _history(trial, by_number))
+        times_killed = sum(map(was_killed, _history(trial, by_number)))
         if times_killed <= MAX_RETRIES:
             yield Broken("lost", f"trial {trial.number} failed ({reason}) and was not repeated")
 
@@ -209,9 +211,6 @@ def _fitted(trials, entries):
             t.state.name == "COMPLETE" and t.user_attrs["validation_accuracy"] == entry["validation_accuracy"]
             for t in same
         )
-        declared = any(
-            t.state.name == "FAIL" and (t.number in repeated or t.user_attrs.get("reason") == "killed")
-            for t in same
-        )
+        declared = any(t.state.name == "FAIL" and (t.number in repeated or was_killed(t)) for t in same)
         if not stored and not declared:
             yield Broken("lost", f"no trial shows the fit of {entry['setup']}")

@@ -25,6 +25,26 @@ def test_fit_that_fails_for_a_named_reason_is_one_failed_trial(make_search, veri
     verify(search, scenario=what, saw=ending.line_with(" failed"))
 
 
+@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.full)])
+def test_fit_that_hangs_is_ended_and_one_failed_trial(make_search, verify, workers):
+    search = make_search(workers=workers)
+    ending = search.strike(at="before step", nth=2, do="hang", arguments=["--trial-timeout", "30"])
+    assert ending.code == 0, ending.output
+    (failed,) = [t for t in search.trials() if t.state.name == "FAIL"]
+    assert failed.user_attrs["reason"].startswith("timed out: no news for 3")
+    verify(search, scenario="a fit hangs", saw=ending.line_with(" failed"))
+
+
+@pytest.mark.full
+def test_fit_that_hangs_is_found_by_the_figures_of_the_others(make_search, verify):
+    search = make_search(constants={"search.silence": {"FLOOR_SECONDS": 30}})
+    ending = search.strike(at="before step", nth=2, do="hang")
+    assert ending.code == 0, ending.output
+    (failed,) = [t for t in search.trials() if t.state.name == "FAIL"]
+    assert failed.user_attrs["reason"].startswith("timed out: no news for ")
+    verify(search, scenario="a fit hangs", saw=ending.line_with(" failed"))
+
+
 @pytest.mark.parametrize("nth", [pytest.param(2, marks=pytest.mark.full), 8])
 def test_trial_whose_worker_the_kernel_kills_is_repeated(make_search, verify, nth):
     search = make_search()

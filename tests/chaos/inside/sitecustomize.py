@@ -103,7 +103,13 @@ def lose_all_weights(fit, *_):
             weights.fill_(float("nan"))
 
 
+def hang(*_):
+    while True:
+        time.sleep(1)
+
+
 ACTIONS = {
+    "hang": hang,
     "kill": kill_this_process,
     "kill search": kill_search,
     "wait": wait_for_go,

@@ -81,19 +81,25 @@ def front_note(spec: StudySpec) -> str:
 
 def trial_note(trial: FrozenTrial, spec: StudySpec) -> str:
     """Say in Markdown what a finished trial was, what it reached, and why it ended."""
-    from search.results import excess
+    from search.results import excess, notes, training_kind
     from search.summary import percent
 
-    attrs = trial.user_attrs
+    attrs = notes(trial)
+    metric, kind = METRIC_NAMES[spec.score.metric], training_kind(trial)
     name = f" (recipe {_plain(attrs['recipe'])})" if "recipe" in attrs else ""
     again = f" repeats trial {_plain(attrs['retry_of'])}" if "retry_of" in attrs else ""
     paragraphs = [f"Trial {trial.number}{name}{again}: {_plain(_settings(trial))}."]
-    if trial.constraints:
-        points, about = 100 * excess(trial), "" if attrs.get("training_exact", True) else "about "
+    if kind == "not measured":
+        paragraphs.append(
+            f"It reached {percent(attrs['validation_accuracy'])} validation {metric} at its latest peek, which looks "
+            f"at a sample of the validation texts and at no training text: training {metric} was not measured."
+        )
+    elif trial.constraints:
+        points, about = 100 * excess(trial), "about " if kind == "estimate" else ""
         side = "**infeasible**, {:.2f} points over" if points > 0 else "**feasible**, {:.2f} points under"
         paragraphs.append(
             f"It reached {percent(attrs.get('validation_accuracy'))} validation at {about}"
-            f"{percent(attrs.get('training_accuracy'))} training {METRIC_NAMES[spec.score.metric]}: "
+            f"{percent(attrs.get('training_accuracy'))} training {metric}: "
             f"{side.format(abs(points))} the ceiling of "
             f"{100 * spec.score.ceiling:g} %."
         )

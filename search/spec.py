@@ -62,7 +62,7 @@ class Pruning(Table):
 
     Attributes:
         rungs: Ages in epochs, fractions allowed; empty turns pruning off. Where no full evaluation is
-            due, a cheap peek is taken.
+            due, a cheap peek is taken. One at which a fit ends anyway does not prune it.
         keep: A trial goes on if it ranks in this share of the feasible trials seen at the rung.
         peers: Feasible peers a rung must have seen before it prunes.
     """

@@ -30,8 +30,8 @@ LAYERS = {
     ),
     "search": (
         "recipes interrupts account credentials evidence",
-        "spec processes database",
-        "space pruning results storage sizes baseline lease",
+        "spec processes database results",
+        "space pruning storage sizes baseline lease",
         "checkpoints importance",
         "summary finalists",
         "picture live notes page template palette verdict confirmed curves guard shadow",

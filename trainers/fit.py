@@ -80,8 +80,8 @@ class Evaluation(Cost):
             a fixed random sample.
         validation_accuracy: Likewise.
         training_accuracy: Eval mode; exact or estimated on a fixed random sample, which doubles while
-            the ceiling lies within two standard errors. Of a peek, that of the batches trained on since
-            the last look, in train mode: free, and a little low.
+            the ceiling lies within two standard errors. A peek measures none: that of the batches just
+            trained on would be free, but in train mode and of earlier weights it is far too low.
         exact: Whether the training accuracy is in eval mode over the whole split.
     """
 
@@ -89,7 +89,7 @@ class Evaluation(Cost):
     peek: bool
     validation_loss: float
     validation_accuracy: float
-    training_accuracy: float
+    training_accuracy: float | None
     exact: bool
 
 
@@ -204,7 +204,6 @@ class _Fit:
             weights_C = balanced_weights(features.splits.train.labels_N, num_classes=num_classes)
             self.weights_C = torch.from_numpy(weights_C).float().to(config.device)
         self.nothing_seen: Confusion = np.zeros((num_classes, num_classes), dtype=np.int64)
-        self.trained_on = self.nothing_seen
 
     def run(self) -> FitResult:
         """Train and evaluate until the planned end or a reason to stop, and restore the best weights."""
@@ -265,7 +264,6 @@ class _Fit:
         self.training_seconds += time.perf_counter() - batched
         self.flops += 3 * float(self.train_flops_N[rows].sum())
         self.tokens += int(self.train.lengths_N[rows].sum())
-        self.trained_on = self.trained_on + confusion(logits_BC.detach(), batch.labels_B)
 
     def _optimizer(
         self, num_steps: int
@@ -300,10 +298,10 @@ class _Fit:
     def _peek(self, epoch: float) -> None:
         self.network.eval()
         rows = np.random.default_rng(self.config.data.seed).permutation(len(self.validation))[:PEEK_TEXTS]
-        self.on_evaluation(self._look(epoch, rows, lambda: (self._measure(self.trained_on), False)))
+        self.on_evaluation(self._look(epoch, rows, lambda: (None, False)))
 
     def _look(
-        self, epoch: float, rows: Rows | None, training_accuracy: Callable[[], tuple[float, bool]]
+        self, epoch: float, rows: Rows | None, training_accuracy: Callable[[], tuple[float | None, bool]]
     ) -> Evaluation:
         logits_NC, labels_N = self._predict(self.validation, rows)
         self.flops += float(self.validation_flops_N[slice(None) if rows is None else rows].sum())
@@ -311,7 +309,6 @@ class _Fit:
         if not math.isfinite(loss):
             raise FitError(f"diverged: validation loss {loss} at learning rate {self.config.learning_rate:g}")
         accuracy_in_training, exact = training_accuracy()
-        self.trained_on = self.nothing_seen
         return Evaluation(
             epoch=epoch,
             peek=rows is not None,
@@ -363,7 +360,7 @@ class _Fit:
     def _history(self) -> tuple[list[float], list[float]]:
         return (
             [e.validation_loss for e in self.evaluations],
-            [e.training_accuracy for e in self.evaluations],
+            [e.training_accuracy for e in self.evaluations if e.training_accuracy is not None],
         )
 
     def _keep_checkpoint(self) -> None:
@@ -379,10 +376,11 @@ class _Fit:
         If none does, the most wanted ones.
         """
         ceiling = self.config.ceiling
-        candidates = [i for i in self.stopping.preference(*self._history()) if i in self.checkpoints]
+        losses, accuracies = self._history()
+        candidates = [i for i in self.stopping.preference(losses, accuracies) if i in self.checkpoints]
         exact: dict[int, float] = {}
         for i in candidates:
-            if ceiling is not None and exact and self.evaluations[i].training_accuracy > ceiling:
+            if ceiling is not None and exact and accuracies[i] > ceiling:
                 break  # only candidates that looked feasible are worth a second look
             exact[i] = self._exact_training_accuracy(i)
             if ceiling is None or exact[i] <= ceiling:

@@ -86,10 +86,11 @@ def on_device(config: TrainConfig, wanted: Device | Literal["auto"] | None) -> T
 
 def describe_evaluation(evaluation: Evaluation, *, metric: Metric) -> str:
     """Say in a line what an evaluation found."""
+    training = evaluation.training_accuracy
     return (
         f"epoch {evaluation.epoch:5.2f}  validation loss {evaluation.validation_loss:.4f}  "
-        f"{METRIC_NAMES[metric]} {evaluation.validation_accuracy:.2%}  training {evaluation.training_accuracy:.2%}"
-        f"{'' if evaluation.exact else ' (sample)'}  {evaluation.seconds:.0f} s"
+        f"{METRIC_NAMES[metric]} {evaluation.validation_accuracy:.2%}  training "
+        f"{'-' if training is None else f'{training:.2%}'}{'' if evaluation.exact else ' (sample)'}  {evaluation.seconds:.0f} s"
     )
 
 

@@ -121,7 +121,7 @@ def confirmation_of(study: Study) -> dict[str, Any] | None:
 
 
 def _measured_at_the_end(trial: FrozenTrial) -> bool:
-    evaluations = trial.user_attrs.get("evaluations")
+    evaluations = trial.user_attrs.get("evaluations", ())
     return bool(evaluations) and not evaluations[-1]["peek"]
 
 

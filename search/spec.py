@@ -80,7 +80,10 @@ class Pruning(Table):
 
 
 class Cache(Table):
-    """Where features are stored and how much disk they may take; results do not depend on it."""
+    """Where features are stored and how much disk they may take.
+
+    The last bits of a fit may depend on what there is room for: what is not stored is computed in other batches.
+    """
 
     directory: Path | None = None
     disk_gib: float = Field(default=8.0, gt=0)

@@ -7,8 +7,9 @@ import torch
 import trainers.network
 from trainers.device import choose_device, generators, moved, precision, resident
 from trainers.errors import InputError
-from trainers.features import Features, Source
+from trainers.features import Features
 from trainers.fit import fit
+from trainers.inputs import Source
 
 
 @pytest.fixture

@@ -21,6 +21,8 @@ LAYERS = {
         "sources",
         "gatekeeper splitting",
         "data",
+        "inputs",
+        "prefix",
         "features",
         "network",
         "fit",

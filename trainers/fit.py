@@ -22,7 +22,8 @@ from trainers.batching import Rows, shuffled_batches, sorted_batches
 from trainers.config import TrainConfig
 from trainers.device import generators
 from trainers.errors import FitError, InputError
-from trainers.features import Features, Source
+from trainers.features import Features
+from trainers.inputs import Source
 from trainers.metrics import (
     Confusion,
     balanced_weights,
@@ -133,8 +134,9 @@ def fit(
 ) -> FitResult:
     """Fine-tune the encoder of ``features`` as ``config`` says.
 
-    The result depends on ``config`` and the machine alone: random numbers come from ``config.seed``, sums are
-    split over ``config.threads``, and the caller's generators and threads are left as they were.
+    The result depends on ``config``, the machine and, in its last bits, on what is stored: random numbers come from
+    ``config.seed``, sums are split over ``config.threads``, and the caller's generators and threads are left as they
+    were. Frozen layers that are run live see other batches than those that were stored, and may round otherwise.
 
     Args:
         config: Everything that decides the fit.

@@ -56,6 +56,7 @@ def study_note(study: Study, spec: StudySpec, *, options: str | None = None) -> 
         f"**{headline}**",
         *([trial_note(shown, spec)] if shown else []),
         f"**Trials**: {counts['finished']} finished: {_plain(describe_counts(counts))}.",
+        f"**Which setting mattered** {_importances(summary['importances'])}",
         "**Next**:",
         "\n".join(f"    python -m {command}" for command in commands),
         OWN_NOTE,
@@ -167,6 +168,23 @@ def _settings(trial: FrozenTrial) -> str:
     chosen = {**trial.user_attrs.get("config", {}), **trial.params}
     return ", ".join(
         f"{_words(k)} {_short(chosen.get(k, 'none'))}" for k in dict.fromkeys((*SEARCHED, *trial.params))
+    )
+
+
+def _importances(found: dict[str, Any]) -> str:
+    """Say which settings mattered, or that this page's plot of it is to be left alone."""
+    if found["shares"] is None:
+        return (
+            f"cannot be told: {_plain(found['missing'])}. This page draws importances from two trials on: do not go "
+            "by them."
+        )
+    shares = [
+        f"{_words(name)} {100 * share:.0f} % ({100 * end['low']:.0f} to {100 * end['high']:.0f})"
+        for (name, share), end in zip(found["shares"].items(), found["intervals"].values(), strict=True)
+    ]
+    return (
+        f"(share of the score's variation over {found['trials']} complete trials, with {100 * found['confidence']:g} % "
+        f"intervals, which this page's plot lacks): {_plain(', '.join(shares))}."
     )
 
 

@@ -232,6 +232,23 @@ def test_notes_name_the_metric(seen, spec):
     assert pareto_figure(seen, by_f1).layout.xaxis.title.text == "training macro-F1"
 
 
+def test_the_study_note_warns_of_importances_from_few_trials(seen, spec):
+    assert (
+        "**Which setting mattered** cannot be told: it takes 20 complete trials besides the recipes, there are 2. This "
+        "page draws importances from two trials on: do not go by them." in study_note(seen, spec)
+    )
+
+
+def test_the_study_note_tells_importances_with_their_intervals(seen, spec, monkeypatch):
+    told = {"shares": {"learning_rate": 0.75}, "intervals": {"learning_rate": {"low": 0.4, "high": 0.9}}}
+    told |= {"confidence": 0.9, "trials": 21, "missing": None}
+    monkeypatch.setattr("search.importance.importances", lambda _: told)
+    assert (
+        "**Which setting mattered** (share of the score's variation over 21 complete trials, with 90 % intervals, "
+        "which this page's plot lacks): learning rate 75 % (40 to 90)." in study_note(seen, spec)
+    )
+
+
 def test_a_trial_note_says_by_how_much_the_ceiling_was_exceeded(seen, spec):
     assert "**infeasible**, 1.25 points over the ceiling of 92 %" in note_of(seen, spec, 2)
 

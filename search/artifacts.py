@@ -22,7 +22,7 @@ from sqlalchemy import and_, delete
 
 from search.curves import curve_picture
 from search.lease import database_of
-from search.results import complete
+from search.results import complete, looks
 from trainers.errors import InputError
 from trainers.files import write_atomically
 
@@ -132,11 +132,12 @@ def _report_files(folder: Path) -> Iterator[_File]:
 
 
 def _trial_files(trial: FrozenTrial, spec: StudySpec) -> Iterator[_File]:
-    evaluations = trial.user_attrs.get("evaluations")
+    evaluations = looks(trial)
     if not evaluations:
         return
     # A new version may draw otherwise.
-    source = json.dumps([version("frostline"), trial.user_attrs, spec.score.model_dump(mode="json")]).encode()
+    told = trial.user_attrs | {"evaluations": evaluations}
+    source = json.dumps([version("frostline"), told, spec.score.model_dump(mode="json")]).encode()
     yield _File(f"trial-{trial.number}-curve.png", source, lambda: curve_picture(trial, spec))
     yield _File(f"trial-{trial.number}-evaluations.csv", source, lambda: _table(evaluations))
 

@@ -138,19 +138,21 @@ def _draw_loss(axes: Axes, trial: FrozenTrial) -> None:
 
 def _looks(trial: FrozenTrial, *, peeks: bool = False) -> list[dict[str, Any]]:
     """Return a trial's evaluations, with the exact figures where they are known."""
+    from search.results import looks
+
     attrs = trial.user_attrs
     exact: dict[str, Any] = {k: attrs[k] for k in ("training_accuracy", "validation_accuracy") if k in attrs}
     return [
         {**e, **exact, "exact": True}
         if trial.state.name == "COMPLETE" and e["epoch"] == attrs["best_epoch"] and not e["peek"]
         else e
-        for e in attrs.get("evaluations", [])
+        for e in looks(trial)
         if peeks or not e["peek"]
     ]
 
 
 def _told(trial: FrozenTrial, look: dict[str, Any]) -> str:
-    about = "" if look["exact"] else "about "
+    about = "" if look["exact"] or look["training_accuracy"] is None else "about "
     return (
         f"trial {trial.number}, epoch {look['epoch']:.4g}{' (a peek)' if look['peek'] else ''}<br>"
         f"validation {percent(look['validation_accuracy'])}<br>training {about}{percent(look['training_accuracy'])}"

@@ -138,16 +138,26 @@ def gap_figure(summary: Row) -> go.Figure:
 
 
 def importances_figure(summary: Row) -> go.Figure:
-    """Draw how much each setting decided about the score; empty where that cannot be told."""
+    """Draw how much each setting decided about the score, with intervals; empty where that cannot be told."""
     shares = dict(reversed((summary["importances"]["shares"] or {}).items()))
+    intervals = [summary["importances"]["intervals"][name] for name in shares]
     figure = blank("", "", shares="x", height=60 + 36 * len(shares))
     figure.add_bar(
         x=list(shares.values()),
         y=[words(name) for name in shares],
         orientation="h",
         marker={"color": VALIDATION},
+        # A share of all trials may lie outside what draws of them give: then its line ends at the bar.
+        error_x={
+            "type": "data",
+            "symmetric": False,
+            "array": [max(0.0, i["high"] - s) for i, s in zip(intervals, shares.values(), strict=True)],
+            "arrayminus": [max(0.0, s - i["low"]) for i, s in zip(intervals, shares.values(), strict=True)],
+            "color": INK,
+        },
         showlegend=False,
-        hovertemplate="%{y}: %{x:.1%}<extra></extra>",
+        hovertext=[f"{i['low']:.1%} to {i['high']:.1%}" for i in intervals],
+        hovertemplate="%{y}: %{x:.1%} (%{hovertext})<extra></extra>",
     )
     figure.update_layout(bargap=0.4)
     return figure

@@ -14,7 +14,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from search.summary import count, describe_counts, duration, percent, rate
+from search.summary import count, describe_counts, duration, percent, rate, training_figure
 from trainers.config import TrainConfig
 from trainers.errors import printable
 
@@ -171,10 +171,11 @@ class Live:
     def _describe(self, e: dict[str, Any]) -> str:
         if not e:
             return ""
-        over = " (over the ceiling)" if e["training_accuracy"] > self._ceiling else ""
+        training = e["training_accuracy"]
+        over = " (over the ceiling)" if training is not None and training > self._ceiling else ""
         return (
             f"epoch {e['epoch']:.4g}, validation {percent(e['validation_accuracy'])}, "
-            f"training {'' if e['exact'] else '~'}{percent(e['training_accuracy'])}{over}, "
+            f"training {training_figure(training, exact=e['exact'])}{over}, "
             f"{duration(e['seconds'])}"
         )
 
@@ -196,13 +197,16 @@ def _figures(trial: FrozenTrial) -> str:
 
 
 def _ending(trial: FrozenTrial) -> str:
-    notes = trial.user_attrs
+    from search import results
+
+    notes = results.notes(trial)
     state = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed"}[trial.state.name]
     text = f"trial {trial.number} {state}"
     if "recipe" in notes:
         text += f" (recipe {notes['recipe']})"
     if "validation_accuracy" in notes:
         text += f": validation {percent(notes['validation_accuracy'])}, training "
-        text += f"{'' if notes['training_exact'] else '~'}{percent(notes['training_accuracy'])}, "
+        training = training_figure(notes.get("training_accuracy"), exact=notes.get("training_exact", True))
+        text += f"{training}, "
         text += f"{notes['epochs']:.4g} epochs, {duration(notes['seconds'])}"
     return f"{text}; {notes['reason']}" if "reason" in notes else text

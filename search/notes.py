@@ -56,6 +56,7 @@ def study_note(study: Study, spec: StudySpec, *, options: str | None = None) -> 
         f"**{headline}**",
         *([trial_note(shown, spec)] if shown else []),
         f"**Trials**: {counts['finished']} finished: {_plain(describe_counts(counts))}.",
+        f"**Which setting mattered** {_importances(summary['importances'])}",
         "**Next**:",
         "\n".join(f"    python -m {command}" for command in commands),
         OWN_NOTE,
@@ -81,19 +82,25 @@ def front_note(spec: StudySpec) -> str:
 
 def trial_note(trial: FrozenTrial, spec: StudySpec) -> str:
     """Say in Markdown what a finished trial was, what it reached, and why it ended."""
-    from search.results import excess
+    from search.results import excess, notes, training_kind
     from search.summary import percent
 
-    attrs = trial.user_attrs
+    attrs = notes(trial)
+    metric, kind = METRIC_NAMES[spec.score.metric], training_kind(trial)
     name = f" (recipe {_plain(attrs['recipe'])})" if "recipe" in attrs else ""
     again = f" repeats trial {_plain(attrs['retry_of'])}" if "retry_of" in attrs else ""
     paragraphs = [f"Trial {trial.number}{name}{again}: {_plain(_settings(trial))}."]
-    if trial.constraints:
-        points, about = 100 * excess(trial), "" if attrs.get("training_exact", True) else "about "
+    if kind == "not measured":
+        paragraphs.append(
+            f"It reached {percent(attrs['validation_accuracy'])} validation {metric} at its latest peek, which looks "
+            f"at a sample of the validation texts and at no training text: training {metric} was not measured."
+        )
+    elif trial.constraints:
+        points, about = 100 * excess(trial), "about " if kind == "estimate" else ""
         side = "**infeasible**, {:.2f} points over" if points > 0 else "**feasible**, {:.2f} points under"
         paragraphs.append(
             f"It reached {percent(attrs.get('validation_accuracy'))} validation at {about}"
-            f"{percent(attrs.get('training_accuracy'))} training {METRIC_NAMES[spec.score.metric]}: "
+            f"{percent(attrs.get('training_accuracy'))} training {metric}: "
             f"{side.format(abs(points))} the ceiling of "
             f"{100 * spec.score.ceiling:g} %."
         )
@@ -161,6 +168,23 @@ def _settings(trial: FrozenTrial) -> str:
     chosen = {**trial.user_attrs.get("config", {}), **trial.params}
     return ", ".join(
         f"{_words(k)} {_short(chosen.get(k, 'none'))}" for k in dict.fromkeys((*SEARCHED, *trial.params))
+    )
+
+
+def _importances(found: dict[str, Any]) -> str:
+    """Say which settings mattered, or that this page's plot of it is to be left alone."""
+    if found["shares"] is None:
+        return (
+            f"cannot be told: {_plain(found['missing'])}. This page draws importances from two trials on: do not go "
+            "by them."
+        )
+    shares = [
+        f"{_words(name)} {100 * share:.0f} % ({100 * end['low']:.0f} to {100 * end['high']:.0f})"
+        for (name, share), end in zip(found["shares"].items(), found["intervals"].values(), strict=True)
+    ]
+    return (
+        f"(share of the score's variation over {found['trials']} complete trials, with {100 * found['confidence']:g} % "
+        f"intervals, which this page's plot lacks): {_plain(', '.join(shares))}."
     )
 
 

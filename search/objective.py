@@ -14,17 +14,17 @@ from search.space import suggest
 from search.spec import Score, StudySpec
 from trainers.features import Features
 from trainers.fit import Cost, Evaluation, fit
+from trainers.stopping import EarlyStopping
 
 CONSTRAINT = "training_accuracy_over_ceiling"
 
 RECORDED = (
     "validation_accuracy",
-    "training_accuracy",
     "best_epoch",
     "epochs",
     *(f.name for f in fields(Cost)),
 )
-"""Figures of a fit that become user attributes of its trial."""
+"""Figures of a fit that become user attributes of its trial, beside those of training."""
 
 
 def score(validation_accuracy: float, training_accuracy: float, rule: Score) -> float:
@@ -70,12 +70,14 @@ class Attempt:
             optuna.TrialPruned: The trial does not keep up with its feasible peers.
         """
         trial = self._trial
-        value = score(evaluation.validation_accuracy, evaluation.training_accuracy, self._spec.score)
+        value = evaluation.validation_accuracy
+        if evaluation.training_accuracy is not None:
+            value = score(value, evaluation.training_accuracy, self._spec.score)
         self._history.append({**asdict(evaluation), "score": value})
         trial.set_user_attr("evaluations", self._history)
         trial.report(value, step_of(evaluation.epoch))
         self._live.evaluated(trial.number, self._history[-1])
-        reason = _reason_to_prune(trial)
+        reason = None if self._ends_anyway(evaluation) else _reason_to_prune(trial)
         if reason is not None:
             age = {"best_epoch": evaluation.epoch, "epochs": evaluation.epoch}
             self._record({**asdict(evaluation), **age}, reason=reason, exact=evaluation.exact)
@@ -91,14 +93,38 @@ class Attempt:
         """Leave a trial's figures and its constraint, before it ends."""
         trial = self._trial
         training = figures["training_accuracy"]
-        notes = {k: figures[k] for k in RECORDED}
-        gap = training - figures["validation_accuracy"]
-        for key, value in {**notes, "reason": reason, "training_exact": exact, "gap": gap}.items():
+        notes = {k: figures[k] for k in RECORDED} | {"reason": reason}
+        if training is not None:
+            gap = training - figures["validation_accuracy"]
+            notes |= {"training_accuracy": training, "training_exact": exact, "gap": gap}
+        for key, value in notes.items():
             trial.set_user_attr(key, value)
-        excess = training - self._spec.score.ceiling
+        excess = self._excess(training)
         trial.set_constraint(CONSTRAINT, excess)
         # optuna-dashboard 0.21 reads this attribute and is blind to Optuna 5 constraints.
         trial.storage.set_trial_system_attr(trial._trial_id, "constraints", [excess])
+
+    def _excess(self, training_accuracy: float | None) -> float:
+        """Return training accuracy - ceiling; of a trial that is pruned at a peek, what is known of it.
+
+        That is the latest full evaluation's, and 0 where there was none. Optuna takes both for feasible, as it
+        would take a trial without a constraint, and its sampler then ranks the trial by how far it came and
+        its score there, below all that ran to their end. To call it infeasible would be wrong: a fit that is
+        seen above the ceiling stops there, so that nothing speaks against one that went on.
+        """
+        known = [e["training_accuracy"] for e in self._history if not e["peek"]]
+        if training_accuracy is None:
+            return known[-1] - self._spec.score.ceiling if known else 0.0
+        return training_accuracy - self._spec.score.ceiling
+
+    def _ends_anyway(self, evaluation: Evaluation) -> bool:
+        """Tell whether the fit ends with this evaluation: nothing is saved by pruning what is finished."""
+        if evaluation.peek:
+            return False
+        full = [e for e in self._history if not e["peek"]]
+        stopping = EarlyStopping(patience=self.config.patience, ceiling=self.config.ceiling)
+        losses, accuracies = ([e[key] for e in full] for key in ("validation_loss", "training_accuracy"))
+        return evaluation.epoch >= self.config.epochs or bool(stopping.reason_to_stop(losses, accuracies))
 
 
 def objective(trial: optuna.Trial, spec: StudySpec, features: Features, live: Live) -> float:

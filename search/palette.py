@@ -9,7 +9,7 @@ import html
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from search.summary import percent, rate
+from search.summary import percent, rate, training_figure
 from trainers.errors import printable
 
 if TYPE_CHECKING:
@@ -155,21 +155,20 @@ def add_lines(
 def describe_checkpoint(row: Row) -> str:
     """Say which epoch of which trial a checkpoint is, and what it reaches."""
     restored = ", restored" if row["restored"] else ""
-    about = "" if row["exact"] else "~"
+    training = training_figure(row["training_accuracy"], exact=row["exact"])
     return (
         f"trial {row['trial']}, epoch {row['epoch']:.4g}{restored}<br>validation "
-        f"{percent(row['validation_accuracy'])}<br>training {about}{percent(row['training_accuracy'])}"
+        f"{percent(row['validation_accuracy'])}<br>training {training}"
     )
 
 
 def describe_trial(row: Row) -> str:
     """Say what a trial reached, and with which settings."""
     recipe = f" ({safe(row['recipe'])})" if row["recipe"] else ""
-    about = "~" if row["training_exact"] is False else ""
     lines = [
         f"trial {row['number']}{recipe}",
         f"validation {percent(row['validation_accuracy'])}",
-        f"training {about}{percent(row['training_accuracy'])}",
+        f"training {training_figure(row['training_accuracy'], exact=row['training_exact'])}",
         *(f"{words(key)} {safe(written(value))}" for key, value in row["settings"].items()),
     ]
     return "<br>".join(lines)

@@ -71,6 +71,7 @@ def prepare(
                 directory=spec.cache.directory or default_cache_directory(),
                 disk_bytes=int(spec.cache.disk_gib * 2**30),
                 on_progress=lambda done, total: live.progress("frozen layers, texts", done, total),
+                on_notice=live.message,
             )
     except FitError as error:
         raise InputError(

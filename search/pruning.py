@@ -13,6 +13,8 @@ from optuna.pruners import BasePruner
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
+from search import results
+
 STEPS_PER_EPOCH = 1000
 """Optuna wants whole steps: a trial reports at thousandths of an epoch."""
 
@@ -26,7 +28,8 @@ class FeasiblePruner(BasePruner):
     """Prunes a trial whose latest score does not rank among the feasible ones seen at its rung.
 
     A peer is any other trial that reported at the rung, did not fail and is not known to break a constraint.
-    A tie ranks with the better one; steps that are no rung never prune.
+    Like is compared with like: peeks, which look at a sample, with peeks, full evaluations with full ones. A
+    tie ranks with the better one; steps that are no rung never prune.
 
     Args:
         rungs: Ages in epochs.
@@ -48,17 +51,18 @@ class FeasiblePruner(BasePruner):
         step = trial.last_step
         if step is None or step not in self._steps:
             return None
-        scores = [
-            t.intermediate_values[step]
+        peek, own = _report_at(step, trial)
+        reports = [
+            _report_at(step, t)
             for t in study.get_trials(deepcopy=False)
             if t.number != trial.number
             and t.state != TrialState.FAIL
             and step in t.intermediate_values
-            and all(v <= 0 for v in t.constraints.values())
+            and not 0 < results.excess(t) < math.inf
         ]
+        scores = [score for kind, score in reports if kind is peek]
         if len(scores) < self._peers:
             return None
-        own = trial.intermediate_values[step]
         rank = 1 + sum(s > own for s in scores)
         places = max(1, math.ceil(self._keep * (len(scores) + 1)))
         if rank <= places:
@@ -67,3 +71,11 @@ class FeasiblePruner(BasePruner):
             f"rung {step / STEPS_PER_EPOCH:g} epochs: score {own:.3f} ranks {rank} of {len(scores) + 1} feasible, "
             f"{places} go on"
         )
+
+
+def _report_at(step: int, trial: FrozenTrial) -> tuple[bool, float]:
+    """Return whether a trial's report at a step was that of a peek, and the score that it tells."""
+    for look in results.looks(trial):
+        if step_of(look["epoch"]) == step:
+            return look["peek"], look["score"]
+    return False, trial.intermediate_values[step]

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 T = TypeVar("T")
+
+OF_TRAINING = ("training_accuracy", "training_exact", "gap")
+"""Figures of a trial that are unknown where it was pruned at a peek."""
 
 SCORED = (TrialState.COMPLETE, TrialState.PRUNED)
 
@@ -28,10 +31,39 @@ def complete(trials: Iterable[FrozenTrial]) -> list[FrozenTrial]:
     return [t for t in trials if t.state == TrialState.COMPLETE]
 
 
+def looks(trial: FrozenTrial) -> list[dict[str, Any]]:
+    """Return a trial's full evaluations and peeks, in order of age; the training figure of a peek is None.
+
+    Version 0.1.0 kept one: that of the batches trained on since the last look, in train mode and by earlier
+    weights, some 16 points below what evaluation finds. It is no accuracy, and no part of a score.
+    """
+    return [
+        look | {"training_accuracy": None, "score": look["validation_accuracy"]} if look["peek"] else look
+        for look in trial.user_attrs.get("evaluations", ())
+    ]
+
+
+def notes(trial: FrozenTrial) -> dict[str, Any]:
+    """Return a trial's user attributes; of one that was pruned at a peek, without a training figure."""
+    if trial.state != TrialState.PRUNED or _measured_at_the_end(trial):
+        return trial.user_attrs
+    return {k: v for k, v in trial.user_attrs.items() if k not in OF_TRAINING}
+
+
+def training_kind(trial: FrozenTrial) -> Literal["exact", "estimate", "not measured"] | None:
+    """Tell what a trial's training figure is; None before it has ended with figures."""
+    if "validation_accuracy" not in trial.user_attrs:
+        return None
+    known = notes(trial)
+    if "training_accuracy" not in known:
+        return "not measured"
+    return "exact" if known.get("training_exact", True) else "estimate"
+
+
 def excess(trial: FrozenTrial) -> float:
     """Return training accuracy - ceiling; feasible is <= 0, and a trial that has none is not feasible."""
-    values = trial.constraints.values()
-    return max(values) if values else float("inf")
+    values = trial.constraints.values() if training_kind(trial) != "not measured" else ()
+    return max(values, default=float("inf"))
 
 
 def is_feasible(trial: FrozenTrial) -> bool:
@@ -86,6 +118,11 @@ def confirmation_of(study: Study) -> dict[str, Any] | None:
     """Return what ``search.finalists.outcome`` said of a study when it was last confirmed; None if never."""
     found: dict[str, Any] | None = study._storage.get_study_system_attrs(study._study_id).get(CONFIRMATION)
     return found
+
+
+def _measured_at_the_end(trial: FrozenTrial) -> bool:
+    evaluations = trial.user_attrs.get("evaluations", ())
+    return bool(evaluations) and not evaluations[-1]["peek"]
 
 
 def _point(trial: FrozenTrial) -> tuple[float, float]:

@@ -67,7 +67,7 @@ class Pruning(Table):
 
     Attributes:
         rungs: Ages in epochs, fractions allowed; empty turns pruning off. Where no full evaluation is
-            due, a cheap peek is taken.
+            due, a cheap peek is taken. One at which a fit ends anyway does not prune it.
         keep: A trial goes on if it ranks in this share of the feasible trials seen at the rung.
         peers: Feasible peers a rung must have seen before it prunes.
     """
@@ -85,7 +85,10 @@ class Pruning(Table):
 
 
 class Cache(Table):
-    """Where features are stored and how much disk they may take; results do not depend on it."""
+    """Where features are stored and how much disk they may take.
+
+    The last bits of a fit may depend on what there is room for: what is not stored is computed in other batches.
+    """
 
     directory: Path | None = None
     disk_gib: float = Field(default=8.0, gt=0)

@@ -21,8 +21,8 @@ MAX_RETRIES = 2
 """A setup whose trial was killed so often again is not tried any more."""
 
 FREE_TO_CHANGE = ("seed", "goal", "cache", "recipes")
-"""Parts of a study's TOML file that may change: results do not depend on them, or, as for the seed, what the
-study was begun with stays in force."""
+"""Parts of a study's TOML file that may change: no trial that has ended would end otherwise, but for last bits
+where the cache's budget stores other depths; of the seed, what the study was begun with stays in force."""
 
 PLACES = (("data", "source"), ("data", "validation_source"), ("data", "test_source"))
 """Files may be moved, too. Whether they hold the same texts is told by their fingerprint."""

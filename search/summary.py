@@ -124,6 +124,11 @@ def percent(share: float | None, *, unit: str = " %") -> str:
     return "-" if share is None else f"{100 * share:.2f}{unit}"
 
 
+def training_figure(share: float | None, *, exact: bool | None, unit: str = " %") -> str:
+    """Write a training accuracy as percent: an estimate with ~, what was not measured as a dash."""
+    return f"{'~' if exact is False and share is not None else ''}{percent(share, unit=unit)}"
+
+
 def rate(value: float) -> str:
     """Write a learning rate shortly: 4.1e-5."""
     mantissa, exponent = f"{value:.1e}".split("e")
@@ -164,13 +169,16 @@ def _row(trial: FrozenTrial) -> dict[str, Any]:
 
     # A recipe's own settings win over what was suggested: the configuration says what ran.
     chosen = trial.user_attrs.get("config", trial.params)
+    known, kind = results.notes(trial), results.training_kind(trial)
+    knows = trial.constraints and kind != "not measured"
     return {
         "number": trial.number,
         "state": trial.state.name.lower(),
-        "feasible": results.is_feasible(trial) if trial.constraints else None,
+        "feasible": results.is_feasible(trial) if knows else None,
         "value": trial.value,
         "settings": {k: chosen.get(k) for k in dict.fromkeys((*SEARCHED, *trial.params))},
-        **{k: trial.user_attrs.get(k) for k in NOTED},
+        **{k: known.get(k) for k in NOTED},
+        "training_kind": kind,
     }
 
 

@@ -33,7 +33,10 @@ def original(tmp_path_factory):
     add(study, 0.78, 0.80, recipe="frozen-head", reason="epochs")
     add(study, 0.86, 0.91)
     add(study, 0.90, 0.9325, reason="ceiling")
-    add(study, 0.70, 0.75, state=TrialState.PRUNED, reason="rung 0.5 epochs: ranks 5 of 5, 3 go on")
+    full = {"epoch": 0.5, "peek": False, "validation_loss": 0.6, "exact": False, "seconds": 5.0, "score": 0.7}
+    full |= {"validation_accuracy": 0.70, "training_accuracy": 0.75}
+    rung = "rung 0.5 epochs: ranks 5 of 5, 3 go on"
+    add(study, 0.70, 0.75, state=TrialState.PRUNED, reason=rung, evaluations=[full])
     add(study, state=TrialState.FAIL, reason="diverged: loss is <b>nan</b> at *step* [1](x)")
     add(study, state=TrialState.RUNNING)
     return path
@@ -229,11 +232,38 @@ def test_notes_name_the_metric(seen, spec):
     assert pareto_figure(seen, by_f1).layout.xaxis.title.text == "training macro-F1"
 
 
+def test_the_study_note_warns_of_importances_from_few_trials(seen, spec):
+    assert (
+        "**Which setting mattered** cannot be told: it takes 20 complete trials besides the recipes, there are 2. This "
+        "page draws importances from two trials on: do not go by them." in study_note(seen, spec)
+    )
+
+
+def test_the_study_note_tells_importances_with_their_intervals(seen, spec, monkeypatch):
+    told = {"shares": {"learning_rate": 0.75}, "intervals": {"learning_rate": {"low": 0.4, "high": 0.9}}}
+    told |= {"confidence": 0.9, "trials": 21, "missing": None}
+    monkeypatch.setattr("search.importance.importances", lambda _: told)
+    assert (
+        "**Which setting mattered** (share of the score's variation over 21 complete trials, with 90 % intervals, "
+        "which this page's plot lacks): learning rate 75 % (40 to 90)." in study_note(seen, spec)
+    )
+
+
 def test_a_trial_note_says_by_how_much_the_ceiling_was_exceeded(seen, spec):
     assert "**infeasible**, 1.25 points over the ceiling of 92 %" in note_of(seen, spec, 2)
 
 
-def test_a_pruned_trials_training_accuracy_is_called_approximate(seen, spec):
+def test_a_note_on_a_trial_pruned_at_a_peek_tells_no_training_accuracy(spec):
+    study = optuna.create_study(direction="maximize")
+    peek = {"epoch": 0.5, "peek": True, "validation_accuracy": 0.7, "training_accuracy": 0.5432}
+    add(study, 0.70, 0.5432, state=TrialState.PRUNED, reason="rung 0.5 epochs", evaluations=[peek])
+    assert "\n\n".join(note_of(study, spec, 0).split("\n\n")[1:]) == (
+        "It reached 70.00 % validation accuracy at its latest peek, which looks at a sample of the validation texts "
+        "and at no training text: training accuracy was not measured.\n\nIt was pruned: rung 0.5 epochs."
+    )
+
+
+def test_the_training_accuracy_of_a_trial_pruned_at_a_full_evaluation_is_called_approximate(seen, spec):
     note = note_of(seen, spec, 3)
     assert "at about 75.00 % training accuracy" in note
     assert note.endswith("It was pruned: rung 0.5 epochs: ranks 5 of 5, 3 go on.")

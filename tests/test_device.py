@@ -17,8 +17,9 @@ from trainers.device import (
     resident,
 )
 from trainers.errors import FitError, InputError
-from trainers.features import Features, Source
+from trainers.features import Features
 from trainers.fit import fit
+from trainers.inputs import Source
 
 
 @pytest.fixture

@@ -135,6 +135,19 @@ def furthest(left, right):
     return float((left - right).abs().max())
 
 
+def test_an_encoder_that_gives_nan_for_all_texts_is_refused_for_that(tiny_encoder, tmp_path):
+    model = copy.deepcopy(tiny_encoder.model)
+    with torch.no_grad():
+        model.encoder.layer[1].output.LayerNorm.weight.mul_(3e38)
+    model.save_pretrained(tmp_path)
+    tiny_encoder.tokenizer.save_pretrained(tmp_path)
+    with pytest.raises(InputError) as caught:
+        load_encoder(EncoderConfig(name=str(tmp_path)))
+    assert str(caught.value) == (
+        f"encoder '{tmp_path}' is a BertModel, which gives numbers that are not finite; use an encoder such as {SUPPORTED}"
+    )
+
+
 @torch.no_grad()
 def test_two_sections_are_the_whole_model_at_every_depth(encoder, batch):
     ids_BT, mask_BT = batch

@@ -1,5 +1,7 @@
+import copy
 import dataclasses
 import errno
+import json
 import os
 import re
 import shutil
@@ -17,7 +19,8 @@ import trainers.features
 from trainers.config import EncoderConfig
 from trainers.encoder import load_encoder
 from trainers.errors import InputError
-from trainers.features import Features, build_features, default_cache_directory, padding_mask
+from trainers.features import Features, build_features, default_cache_directory
+from trainers.fit import fit
 from trainers.modeling_frostline import pool
 
 DEPTHS = (1, 2, 3)
@@ -316,9 +319,22 @@ def test_half_precision_takes_half_the_space_between_layers(build):
 
 
 def test_without_disk_nothing_is_written(build, tmp_path):
-    features, texts_done = build(disk_bytes=0)
-    assert (features.kept, features.num_bytes(), texts_done) == ((), 0, [])
+    features, _ = build(disk_bytes=0)
+    assert (features.kept, features.num_bytes()) == ((), 0)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_where_nothing_is_frozen_nothing_is_computed(build, tmp_path):
+    assert build((0,))[1] == build((0,), disk_bytes=0)[1] == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_pooled_vectors_that_are_not_stored_are_held_in_memory_to_the_bit(build, tmp_path):
+    stored, bare = build((3,))[0], build((1, 3), directory=tmp_path / "none", disk_bytes=0)[0]
+    for name in ("train", "validation"):
+        rows = np.arange(len(getattr(stored.splits, name)))
+        one, other = (features.source(name, 3).batch(rows).inputs for features in (stored, bare))
+        assert torch.equal(one, other)
 
 
 def test_a_depth_that_is_not_stored_starts_from_token_ids(build):
@@ -419,14 +435,6 @@ def test_what_a_batch_read_leaves_the_memory_of_the_process(build, tmp_path):
     assert re.search(r"^Rss: +(\d+) kB$", mapped, flags=re.MULTILINE)[1] == "0"
 
 
-def test_the_padding_mask_marks_tokens():
-    assert padding_mask(torch.tensor([1, 3])).tolist() == [[True, False, False], [True, True, True]]
-
-
-def test_equal_lengths_need_no_padding_mask():
-    assert padding_mask(torch.tensor([3, 3])) is None
-
-
 def test_the_cache_stands_where_xdg_says(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert default_cache_directory() == tmp_path / "frostline"
@@ -450,3 +458,212 @@ def test_what_is_not_the_caches_own_is_never_evicted(build, tmp_path):
     build((3,), disk_bytes=features.num_bytes())
     assert all((folder / "years of work").is_file() for folder in others)
     assert link.is_symlink()
+
+
+HALF_ENDS_AT = 65504.0
+
+
+@pytest.fixture(scope="module")
+def make_loud(tiny_encoder, tmp_path_factory):
+    """A function: a tiny encoder whose layer 2 gives ``factor`` times as much as it did."""
+
+    def make(family, factor):
+        folder = tmp_path_factory.mktemp("loud")
+        if family == "BERT":
+            model = copy.deepcopy(tiny_encoder.model)
+            scaled = model.encoder.layer[1].output.LayerNorm.parameters()
+        else:  # has no norm between its layers: what one adds, all above it carry on
+            config = {"vocab_size": len(tiny_encoder.tokenizer), "hidden_size": 16, "intermediate_size": 24}
+            config |= {"num_hidden_layers": 3, "num_attention_heads": 2, "pad_token_id": 0}
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(3)
+                model = transformers.ModernBertModel(
+                    transformers.ModernBertConfig(**config, initializer_range=0.3)
+                )
+            scaled = model.layers[1].mlp.Wo.parameters()
+        with torch.no_grad():
+            for weight in scaled:
+                weight.mul_(factor)
+        model.save_pretrained(folder)
+        tiny_encoder.tokenizer.save_pretrained(folder)
+        return load_encoder(EncoderConfig(name=str(folder)))
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def loud(make_loud):
+    return {"BERT": make_loud("BERT", 1e5), "ModernBERT": make_loud("ModernBERT", 1e6)}
+
+
+@pytest.fixture
+def build_of(tiny_splits, make_config, tmp_path):
+    """A function: build the features of an encoder; returns them, the texts done and what was said."""
+
+    def build(encoder, depths=DEPTHS, *, disk_bytes=PLENTY, directory=tmp_path, cache="float16"):
+        done, said = [], []
+        config = make_config(cache=cache, encoder={"name": encoder.name})
+        features = build_features(
+            encoder,
+            tiny_splits,
+            config,
+            depths=depths,
+            directory=directory,
+            disk_bytes=disk_bytes,
+            on_progress=lambda texts, _: done.append(texts),
+            on_notice=said.append,
+        )
+        return features, done, said
+
+    return build
+
+
+def formats(directory):
+    """Return the number formats in which each depth is stored, train and validation."""
+    found = {}
+    for path in files(directory, "depth-*.json"):
+        depth = int(path.stem.removeprefix("depth-"))
+        found.setdefault(depth, set()).add(json.loads(path.read_text())["dtype"])
+    return found
+
+
+@pytest.mark.parametrize(("family", "wide"), [("BERT", {2}), ("ModernBERT", {2})])
+def test_a_depth_with_values_beyond_float16_is_kept_as_float32(loud, build_of, tmp_path, family, wide):
+    encoder = loud[family]
+    features, _, said = build_of(encoder)
+    expected = {d: {"float32"} if d in wide | {3} else {"float16"} for d in DEPTHS}
+    assert formats(tmp_path) == expected
+    for row, hidden in enumerate(text_by_text(encoder, features.splits.train)):
+        stored_1TD = features.source("train", 2).batch(np.array([row])).inputs
+        torch.testing.assert_close(stored_1TD, hidden[2], rtol=1e-4, atol=1.0)
+        assert hidden[2].abs().max() > 1e4
+    (line,) = said
+    assert re.fullmatch(
+        r"frozen layers: values reach [1-9][0-9,]+ at depth 2, and float16 ends at 65,504; what they give there is "
+        "kept as float32",
+        line,
+    )
+
+
+@pytest.mark.parametrize("family", ["BERT", "ModernBERT"])
+@pytest.mark.parametrize("disk_bytes", [0, 10_000])
+def test_a_depth_that_is_run_live_keeps_such_values_too(
+    loud, build_of, make_config, tmp_path, family, disk_bytes
+):
+    encoder = loud[family]
+    stored, _, said = build_of(encoder)
+    live, _, said_again = build_of(encoder, disk_bytes=disk_bytes, directory=tmp_path / "small")
+    assert live.kept == (() if disk_bytes == 0 else (3,))
+    assert said == said_again
+    # At a rate that moves nothing: where inputs are so large, Adam makes much of their last bits.
+    config = make_config(encoder={"name": encoder.name}, epochs=1, learning_rate=1e-9, patience=None)
+    losses = [fit(config, f).evaluations[-1].validation_loss for f in (stored, live)]
+    assert losses[0] == pytest.approx(losses[1], abs=1e-5)
+
+
+def test_a_second_start_computes_nothing_and_says_the_same(loud, build_of):
+    _, _, said = build_of(loud["BERT"])
+    again, done, said_again = build_of(loud["BERT"])
+    assert (done, said_again, again.kept) == ([], said, DEPTHS)
+
+
+def test_what_was_learnt_of_a_depth_without_room_is_kept(loud, build_of):
+    first, _, said = build_of(loud["BERT"], disk_bytes=20_000)
+    _, done, said_again = build_of(loud["BERT"], disk_bytes=20_000)
+    assert (2 in first.kept, done, said_again, len(said)) == (False, [], said, 1)
+
+
+def test_the_disk_budget_knows_that_float32_takes_twice_the_room(loud, build_of, tmp_path):
+    whole = build_of(loud["BERT"])[0].num_bytes()
+    one_byte_short = build_of(loud["BERT"], disk_bytes=whole - 1, directory=tmp_path / "small")[0]
+    assert one_byte_short.kept == (2, 3)
+    assert build_of(loud["BERT"], disk_bytes=whole, directory=tmp_path / "same")[0].kept == DEPTHS
+
+
+def test_only_the_split_with_such_values_is_kept_as_float32(make_loud, build_of, tiny_encoder, tmp_path):
+    largest = {
+        name: max(float(h[2].abs().max()) for h in text_by_text(tiny_encoder, split))
+        for name, split in (
+            ("train", build_of(tiny_encoder)[0].splits.train),
+            ("validation", build_of(tiny_encoder)[0].splits.validation),
+        )
+    }
+    assert largest["train"] != largest["validation"]
+    encoder = make_loud("BERT", HALF_ENDS_AT / (sum(largest.values()) / 2))
+    features, *_ = build_of(encoder, (2,), directory=tmp_path / "new")
+    louder = max(largest, key=largest.get)
+    found = {name: features.source(name, 2)._values.dtype for name in largest}
+    assert found == {n: torch.float32 if n == louder else torch.float16 for n in largest}
+    live, *_ = build_of(encoder, (2,), directory=tmp_path / "new", disk_bytes=0)
+    assert {n: live.source(n, 2).wide for n in largest} == {n: n == louder for n in largest}
+
+
+def as_version_0_1_0_left_it(directory):
+    for path in files(directory, "largest.json"):
+        path.unlink()
+
+
+def test_files_of_the_earlier_version_are_kept_where_they_hold_all_values(build, tmp_path):
+    build()
+    as_version_0_1_0_left_it(tmp_path)
+    before = {path: path.stat().st_mtime_ns for path in files(tmp_path)}
+    features, texts_done = build()
+    assert (texts_done, features.kept) == ([], DEPTHS)
+    assert {path: path.stat().st_mtime_ns for path in files(tmp_path)} == before
+    assert len(files(tmp_path, "largest.json")) == 2
+
+
+def test_files_of_the_earlier_version_that_hold_infinity_are_built_again(
+    loud, build_of, tmp_path, monkeypatch
+):
+    with monkeypatch.context() as patch:
+        patch.setattr(trainers.features._Part, "is_wide", lambda *_: False)
+        broken, *_ = build_of(loud["BERT"])
+        assert not broken.source("train", 2)._values.isfinite().all()
+        del broken
+    as_version_0_1_0_left_it(tmp_path)
+    mended, done, said = build_of(loud["BERT"])
+    assert formats(tmp_path)[2] == {"float32"}
+    assert mended.source("train", 2)._values.isfinite().all()
+    assert (done[-1], len(said)) == (144, 1)
+
+
+def test_a_note_that_cannot_be_read_is_made_again(build, tmp_path):
+    build()
+    for path in files(tmp_path, "largest.json"):
+        path.write_text('{"1": ')
+    build()
+    notes = [json.loads(path.read_text()) for path in files(tmp_path, "largest.json")]
+    assert [sorted(note) for note in notes] == [["1", "2", "3"]] * 2
+
+
+@pytest.fixture(scope="module")
+def broken(tiny_encoder, tmp_path_factory):
+    """An encoder that gives nan for texts with the word "ending": its embedding is finite, its variance is not."""
+    folder = tmp_path_factory.mktemp("broken")
+    model = copy.deepcopy(tiny_encoder.model)
+    with torch.no_grad():
+        model.embeddings.word_embeddings.weight[tiny_encoder.tokenizer.get_vocab()["ending"], 0] = 3e38
+    model.save_pretrained(folder)
+    tiny_encoder.tokenizer.save_pretrained(folder)
+    return load_encoder(EncoderConfig(name=str(folder)))
+
+
+@pytest.mark.parametrize("disk_bytes", [PLENTY, 0])
+@pytest.mark.parametrize("cache", ["float16", "float32"])
+@pytest.mark.parametrize(
+    ("depths", "where"), [((1, 2, 3), "layer 1"), ((2, 3), "layer 2"), ((3,), "layer 3")]
+)
+def test_numbers_that_are_not_finite_are_an_error(
+    broken, build_of, tmp_path, cache, disk_bytes, depths, where
+):
+    with pytest.raises(InputError) as caught:
+        build_of(broken, depths, cache=cache, disk_bytes=disk_bytes)
+    found = re.fullmatch(
+        f"encoder '{re.escape(broken.name)}' must give finite numbers, but its {where} gives nan or infinity for the "
+        r"text '([a-z ]+(\.\.\.)?)'; use another encoder, or leave such texts out",
+        str(caught.value),
+    )
+    assert found
+    assert "ending" in found[1] or found[1].endswith("...")
+    assert files(tmp_path, "depth-*") == []

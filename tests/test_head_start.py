@@ -5,9 +5,10 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from trainers.features import Batch, Features, build_features
+from trainers.features import Features, build_features
 from trainers.fit import fit
 from trainers.head_start import fit_head
+from trainers.inputs import Batch
 from trainers.metrics import confusion, measure
 from trainers.modeling_frostline import Head
 

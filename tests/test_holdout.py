@@ -19,9 +19,10 @@ def features(tiny_encoder, tiny_splits, make_config, tmp_path_factory):
     )
 
 
+@pytest.mark.parametrize("cache", ["float16", "float32"])
 @pytest.mark.parametrize("depth", [0, 1, 2, 3])
-def test_predictions_are_those_of_the_whole_model(features, make_config, depth):
-    config = make_config(freeze_depth=depth, cache="float32")
+def test_predictions_are_those_of_the_whole_model(features, make_config, depth, cache):
+    config = make_config(freeze_depth=depth, cache=cache)
     result = fit(config, features)
     classifier = assemble(features.encoder, config, result, names=features.splits.class_names)
     test = features.splits.test
@@ -34,7 +35,7 @@ def test_predictions_are_those_of_the_whole_model(features, make_config, depth):
     assert predict_test(config, features, result).tolist() == expected
 
 
-def test_predictions_do_not_depend_on_what_is_stored(
+def test_predictions_of_a_fit_from_stored_features_are_those_of_a_fit_without(
     tiny_encoder, tiny_splits, features, make_config, tmp_path
 ):
     config = make_config()

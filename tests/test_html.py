@@ -77,7 +77,25 @@ def test_an_unmet_goal_says_what_is_missing_and_what_to_do():
 def test_an_empty_study_has_a_page():
     text = Page(render_page(make_study())).text
     assert "No trial has completed yet" in text
-    assert "Importances cannot be told: it takes 2 complete trials besides the recipes, there are 0." in text
+    assert "Importances cannot be told: it takes 20 complete trials besides the recipes, there are 0." in text
+
+
+def test_importances_are_shown_with_their_intervals():
+    told = {
+        "shares": {"learning_rate": 0.75, "patience": 0.25},
+        "intervals": {"learning_rate": {"low": 0.4, "high": 0.9}, "patience": {"low": 0.3, "high": 0.31}},
+    }
+    told |= {"confidence": 0.9, "trials": 21, "missing": None}
+    summary = summarise(fill(make_study()), make_spec()) | {"importances": told}
+    html = render(summary, options="--study toy")
+    assert "over 21 complete trials, recipes left out. Lines: 90 % intervals" in Page(html).text
+    assert "learning rate 75.00 40.00 to 90.00" in " ".join(Page(html.replace("<td>", " <td>")).text.split())
+    (bars,) = figures_of(html)["figure-importances"]["data"]
+    lines = dict(
+        zip(bars["y"], zip(bars["error_x"]["arrayminus"], bars["error_x"]["array"], strict=True), strict=True)
+    )
+    assert lines["learning rate"] == pytest.approx((0.35, 0.15))
+    assert lines["patience"] == pytest.approx((0.0, 0.06))  # its interval lies above its share
 
 
 def test_a_running_study_says_so():

@@ -100,6 +100,13 @@ def test_drawing_shows_running_trial_best_and_counts():
     assert "2 complete (1 under the ceiling), 1 pruned (1 at rung 0.5), 1 failed (1 out of memory)" in text
 
 
+def test_a_peek_of_a_running_trial_shows_a_dash_for_training():
+    live = make_live(terminal=True)
+    live.trial_started(4, CONFIG)
+    live.evaluated(4, EVALUATION | {"training_accuracy": None})
+    assert "so far epoch 1.5, validation 86.13 %, training -, 1 min 4 s" in flat(drawn(live))
+
+
 def test_a_continued_study_starts_with_its_trials():
     assert "best trial 0" in flat(drawn(make_live(terminal=True, trials=TRIALS)))
 
@@ -187,7 +194,7 @@ def test_off_the_terminal_every_event_that_matters_is_one_plain_line():
         "frozen layers, texts: 100 of 100",
         "[1/50] trial 0 complete: validation 86.00 %, training 90.00 %, 2.5 epochs, 1 min 0 s; patience; best so far",
         "[2/50] trial 1 complete: validation 88.00 %, training 95.00 %, 2.5 epochs, 1 min 0 s; patience",
-        "[3/50] trial 2 pruned: validation 70.00 %, training ~90.00 %, 2.5 epochs, 1 min 0 s; rung 0.5 epochs: "
+        "[3/50] trial 2 pruned: validation 70.00 %, training -, 2.5 epochs, 1 min 0 s; rung 0.5 epochs: "
         "score 0.700 ranks 5 of 5 feasible",
         "[4/50] trial 3 failed; out of memory",
     ]

@@ -64,6 +64,10 @@ def evaluation(epoch, validation, training, *, exact=False, peek=False):
     )
 
 
+def peek(epoch, validation):
+    return evaluation(epoch, validation, None, peek=True)
+
+
 def fake_fit(*evaluations, exact_training=0.88, failure=None):
     """A fit that reports ``evaluations`` and restores the last one."""
 
@@ -158,9 +162,10 @@ def test_constraint_is_mirrored_for_the_dashboard(run):
 
 
 def test_every_evaluation_is_kept_with_its_score(run):
-    kept = run(evaluation(0.5, 0.7, 0.95, peek=True), evaluation(1.0, 0.8, 0.85)).user_attrs["evaluations"]
+    kept = run(peek(0.5, 0.7), evaluation(1.0, 0.8, 0.95)).user_attrs["evaluations"]
     assert [(e["epoch"], e["peek"], e["exact"]) for e in kept] == [(0.5, True, False), (1.0, False, False)]
-    assert [e["score"] for e in kept] == [pytest.approx(0.6), 0.8]
+    assert [e["training_accuracy"] for e in kept] == [None, 0.95]
+    assert [e["score"] for e in kept] == [0.7, pytest.approx(0.7)]
 
 
 def test_reports_stand_at_thousandths_of_an_epoch(run):
@@ -183,12 +188,57 @@ def test_configuration_says_the_encoders_commit_and_device(run):
 def test_pruned_trial_carries_constraint_reason_and_the_epoch_it_stood_at(run):
     for _ in range(2):
         run(evaluation(0.5, 0.8, 0.85), evaluation(1.0, 0.8, 0.85))
-    trial = run(evaluation(0.5, 0.6, 0.95), evaluation(1.0, 0.9, 0.85))
+    trial = run(evaluation(0.5, 0.6, 0.87), evaluation(1.0, 0.9, 0.85))
     assert trial.state.name == "PRUNED"
-    assert trial.constraints[CONSTRAINT] == pytest.approx(0.05)
-    assert trial.user_attrs["reason"] == "rung 0.5 epochs: score 0.500 ranks 3 of 3 feasible, 2 go on"
+    assert trial.constraints[CONSTRAINT] == pytest.approx(-0.03)
+    assert trial.user_attrs["reason"] == "rung 0.5 epochs: score 0.600 ranks 3 of 3 feasible, 2 go on"
     assert (trial.user_attrs["epochs"], trial.user_attrs["training_exact"]) == (0.5, False)
     assert trial.user_attrs["seconds"] == 5.0
+
+
+def test_trial_pruned_at_a_peek_has_no_training_figure_and_counts_as_feasible(run):
+    for _ in range(2):
+        run(peek(0.5, 0.8), evaluation(1.0, 0.8, 0.85))
+    trial = run(peek(0.5, 0.6), evaluation(1.0, 0.9, 0.85))
+    assert trial.state.name == "PRUNED"
+    assert not {"training_accuracy", "training_exact", "gap"} & set(trial.user_attrs)
+    assert trial.user_attrs["validation_accuracy"] == 0.6
+    assert trial.constraints[CONSTRAINT] == 0.0
+    assert trial.system_attrs["constraints"] == [0.0]
+
+
+def test_trial_pruned_at_a_later_peek_carries_the_constraint_of_its_latest_full_evaluation(run):
+    for _ in range(2):
+        run(evaluation(0.5, 0.8, 0.85), peek(1.0, 0.8), evaluation(2.0, 0.8, 0.85))
+    trial = run(evaluation(0.5, 0.8, 0.86), peek(1.0, 0.6), evaluation(2.0, 0.8, 0.85))
+    assert trial.state.name == "PRUNED"
+    assert trial.constraints[CONSTRAINT] == pytest.approx(-0.04)
+
+
+@pytest.mark.parametrize(
+    ("last", "reason"),
+    [
+        (evaluation(1.0, 0.1, 0.85), "epochs"),
+        (evaluation(1.0, 0.1, 0.93), "ceiling"),
+        (evaluation(1.0, 0.1, 0.86), "patience"),
+    ],
+)
+def test_trial_that_ends_at_a_rung_anyway_is_not_pruned(study, monkeypatch, last, reason):
+    """Two evaluations before it have the lowest loss, so that a patience of 2 is used up at the rung."""
+    epochs = 1 if reason == "epochs" else 20
+    spec = SPEC.model_copy(update={"fit": {**SPEC.fit, "epochs": epochs}})
+    early = [evaluation(0.25, 0.9, 0.8), evaluation(0.75, 0.2, 0.8)] if reason == "patience" else []
+    for fit in [fake_fit(evaluation(1.0, 0.8, 0.85))] * 3 + [fake_fit(*early, last)]:
+        monkeypatch.setattr(search.objective, "fit", fit)
+        trial = study.ask()
+        study.tell(trial, objective(trial, spec, FEATURES, QuietLive()))
+    assert [t.state.name for t in study.trials] == ["COMPLETE"] * 4
+
+
+def test_the_same_evaluation_prunes_a_trial_that_would_go_on(run):
+    for _ in range(3):
+        run(evaluation(1.0, 0.8, 0.85))
+    assert run(evaluation(1.0, 0.1, 0.86)).state.name == "PRUNED"
 
 
 def test_recipe_is_not_pruned(run, study):

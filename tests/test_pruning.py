@@ -9,19 +9,24 @@ from optuna.trial import TrialState
 from search.pruning import FeasiblePruner, step_of
 
 
-def peer(scores, *, excess=-0.1, state=TrialState.COMPLETE):
-    """A trial with a score at each epoch; ``excess`` None is not known yet."""
+def peer(scores, *, excess=-0.1, state=TrialState.COMPLETE, peeks=(), **attrs):
+    """A trial with a score at each epoch, of peeks at some; ``excess`` None is not known yet."""
+    looks = [
+        {"epoch": epoch, "peek": epoch in peeks, "validation_accuracy": score, "score": score}
+        for epoch, score in scores.items()
+    ]
     return optuna.trial.create_trial(
         state=state,
         value=0.5 if state == TrialState.COMPLETE else None,
         intermediate_values={step_of(epoch): score for epoch, score in scores.items()},
+        user_attrs={"evaluations": looks, "validation_accuracy": 0.5, "training_accuracy": 0.5} | attrs,
         constraints={} if excess is None else {"over": excess},
     )
 
 
-def reason(peers, scores, *, rungs=(0.5, 1.0), keep=0.34, least=2):
+def reason(peers, scores, *, rungs=(0.5, 1.0), keep=0.34, least=2, peeks=()):
     study = optuna.create_study(direction="maximize")
-    for other in (*peers, peer(scores, excess=None, state=TrialState.RUNNING)):
+    for other in (*peers, peer(scores, excess=None, state=TrialState.RUNNING, peeks=peeks)):
         study.add_trial(other)
     pruner = FeasiblePruner(rungs, keep=keep, peers=least)
     own = study.trials[-1]
@@ -48,6 +53,26 @@ def test_infeasible_peers_do_not_raise_the_bar():
 
 def test_pruned_feasible_peers_count():
     assert reason([peer({0.5: 0.8}, state=TrialState.PRUNED)] * 3, {0.5: 0.7}) is not None
+
+
+def test_a_full_evaluation_is_not_compared_with_peeks():
+    peeked = [peer({0.5: 0.9}, peeks=[0.5])] * 5
+    assert reason(peeked, {0.5: 0.1}) is None
+    assert reason(peeked, {0.5: 0.1}, peeks=[0.5]) is not None
+    assert reason([*peeked, *GOOD], {0.5: 0.7}) == (
+        "rung 0.5 epochs: score 0.700 ranks 4 of 4 feasible, 2 go on"
+    )
+
+
+def test_a_peek_is_not_compared_with_full_evaluations():
+    assert reason(GOOD, {0.5: 0.1}, peeks=[0.5]) is None
+
+
+def test_the_training_figure_of_a_peek_in_an_older_database_has_no_say():
+    """Version 0.1.0 kept that of batches in train mode: in the constraint, and in the score of the peek."""
+    old = peer({0.5: 0.8}, excess=0.05, state=TrialState.PRUNED, peeks=[0.5])
+    old.intermediate_values[500] = old.user_attrs["evaluations"][0]["score"] = 0.3
+    assert reason([old, old], {0.5: 0.7}, peeks=[0.5]) is not None
 
 
 def test_failed_peers_do_not_count():

@@ -1,16 +1,31 @@
+import json
+from io import StringIO
+
 import optuna
 from hypothesis import given
 from hypothesis import strategies as st
 from optuna.trial import TrialState
+from rich.console import Console
+from toys import add, evaluation, fill, make_spec, make_study
 
+from search.artifacts import _trial_files
+from search.curves import curves_figure
+from search.html import render
+from search.live import _ending
+from search.notes import study_note, trial_note
+from search.report import print_report
 from search.results import (
     best_feasible,
     finished,
     is_feasible,
+    looks,
     nearest_to_feasible,
+    notes,
     pareto_front,
     recipe_trials,
+    training_kind,
 )
+from search.summary import summarise
 
 
 def trial(number, training=None, validation=None, *, state=TrialState.COMPLETE, value=None, **attrs):
@@ -99,3 +114,69 @@ def test_pareto_front_equals_that_of_brute_force(points):
     assert sorted(numbers(front)) == [i for i in range(len(points)) if not beaten(i)]
     accuracies = [t.user_attrs["validation_accuracy"] for t in front]
     assert accuracies == sorted(accuracies, reverse=True)
+
+
+PEEK = evaluation(0.5, 0.7011, 0.5432, peek=True)
+"""As version 0.1.0 left it: the training figure is that of batches in train mode."""
+
+
+def pruned_at(*evaluations):
+    study = make_study()
+    rung = "rung 0.5 epochs: score 0.701 ranks 5 of 5 feasible, 3 go on"
+    add(study, 0.5432, 0.7011, state=TrialState.PRUNED, reason=rung, evaluations=list(evaluations))
+    return study.trials[0]
+
+
+def test_a_peek_has_no_training_figure_and_its_score_is_validation_alone():
+    (peek,) = looks(pruned_at(PEEK | {"score": 0.3}))
+    assert (peek["training_accuracy"], peek["score"]) == (None, 0.7011)
+
+
+def test_a_full_evaluation_is_left_as_it_is():
+    full = evaluation(0.5, 0.7, 0.75)
+    assert looks(pruned_at(full)) == [full]
+
+
+def test_a_trial_that_was_pruned_at_a_peek_has_no_training_figure():
+    found = pruned_at(evaluation(0.25, 0.6, 0.65), PEEK)
+    assert not {"training_accuracy", "training_exact", "gap"} & set(notes(found))
+    assert notes(found)["validation_accuracy"] == 0.7011
+    assert not is_feasible(found)
+
+
+def test_what_a_training_figure_is_depends_on_where_the_trial_ended():
+    study = fill(make_study())
+    kinds = [training_kind(t) for t in study.trials]
+    assert kinds == ["exact", "exact", "exact", "estimate", None, "exact"]
+    assert training_kind(pruned_at(evaluation(0.25, 0.6, 0.65), PEEK)) == "not measured"
+
+
+def test_nothing_that_is_shown_holds_the_training_figure_of_a_peek():
+    study, spec = fill(make_study()), make_spec()
+    add(study, 0.91, 0.86, evaluations=[PEEK, evaluation(2.0, 0.86, 0.9)])
+    study.add_trial(pruned_at(evaluation(0.25, 0.69, 0.65), PEEK))
+    summary, output = summarise(study, spec), StringIO()
+    print_report(study, spec, Console(file=output, width=200))
+    shown = {
+        "report": output.getvalue(),
+        "report.json": json.dumps(summary),
+        "report.html": render(summary, options="--study toy"),
+        "study note": study_note(study, spec),
+        "curves": curves_figure(study, spec).to_json(),
+    }
+    for trial in study.trials[-2:]:
+        shown |= {
+            f"note {trial.number}": trial_note(trial, spec),
+            f"line {trial.number}": _ending(trial),
+            f"table {trial.number}": list(_trial_files(trial, spec))[1].make().decode(),
+        }
+    assert [name for name, text in shown.items() if "0.5432" in text or "54.32" in text] == []
+    assert all("70.11" in shown[name] for name in ("report.html", "note 7", "line 7"))
+
+
+def test_the_row_of_a_trial_pruned_at_a_peek_says_that_nothing_was_measured():
+    study = make_study()
+    study.add_trial(pruned_at(PEEK))
+    (row,) = summarise(study, make_spec())["trials"]
+    told = ("training_accuracy", "training_exact", "training_kind", "gap", "feasible")
+    assert [row[k] for k in told] == [None, None, "not measured", None, None]

@@ -205,7 +205,9 @@ class Thaw(Table):
 
 
 class TrainConfig(Table):
-    """One fit, whole: equal configurations give equal results, to the bit, on one machine.
+    """One fit, whole: equal ones give equal results on one machine, to the bit if the same features are stored.
+
+    Without them, frozen layers are run in other batches, and last bits may differ.
 
     Attributes:
         data: Texts and splits.

@@ -84,7 +84,10 @@ def dissect(model: PreTrainedModel, name: str) -> Anatomy:
         beside=tuple(p for p in paths if p not in known and any(True for _ in _at(model, p).parameters())),
         final_norm=FINAL_NORM if isinstance(_at(model, FINAL_NORM), nn.Module) else None,
     )
-    if not _sections_make_up_the_whole(model, anatomy):
+    whole_BTD, cut_BTD = _whole_and_sections(model, anatomy)
+    if not whole_BTD.isfinite().all():
+        raise _refusal(model, name, "which gives numbers that are not finite")
+    if not torch.allclose(cut_BTD, whole_BTD, rtol=1e-3, atol=1e-4):
         raise _refusal(model, name, "whose layers, one after the other, do not give what the whole gives")
     return anatomy
 
@@ -179,7 +182,8 @@ def _is_layer_list(model: PreTrainedModel, path: str) -> bool:
 
 
 @torch.no_grad()
-def _sections_make_up_the_whole(model: PreTrainedModel, anatomy: Anatomy) -> bool:
+def _whole_and_sections(model: PreTrainedModel, anatomy: Anatomy) -> tuple[Tensor, Tensor]:
+    """Return what the whole model gives for a few tokens, and its layers one after the other."""
     ids_BT = torch.arange(16).remainder(model.config.vocab_size).view(2, 8)
     mask_BT = torch.arange(8) < torch.tensor([[8], [5]])
     whole_BTD = run(model, ids_BT, mask_BT)
@@ -187,7 +191,7 @@ def _sections_make_up_the_whole(model: PreTrainedModel, anatomy: Anatomy) -> boo
     for depth in range(model.config.num_hidden_layers):
         part = section(model, anatomy, start=depth or None, stop=depth + 1)
         hidden_BTD = run(part, hidden_BTD, mask_BT)
-    return torch.allclose(hidden_BTD[mask_BT], whole_BTD[mask_BT], rtol=1e-3, atol=1e-4)
+    return whole_BTD[mask_BT], hidden_BTD[mask_BT]
 
 
 def _at(model: nn.Module, path: str) -> Any:

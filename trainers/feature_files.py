@@ -11,7 +11,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Self
 
@@ -20,6 +20,9 @@ import numpy.typing as npt
 
 _KEY = re.compile(r"[0-9a-f]{32}")
 _LOCK = "in-use"
+_LARGEST = "largest.json"
+_PIECE = 2**14
+"""Tokens looked at in one go."""
 
 
 class FeatureWriter:
@@ -67,12 +70,12 @@ def data_file(folder: Path, depth: int) -> Path:
     return folder / f"depth-{depth}.bin"
 
 
-def is_intact(folder: Path, depth: int) -> bool:
-    """Tell whether a feature file is there, whole and unaltered."""
+def is_intact(folder: Path, depth: int, dtype: np.dtype[np.floating]) -> bool:
+    """Tell whether a feature file is there in a number format, whole and unaltered."""
     path = data_file(folder, depth)
     try:
         description = json.loads(_description_file(path).read_text())
-        if path.stat().st_size != description["bytes"]:
+        if path.stat().st_size != description["bytes"] or description["dtype"] != dtype.name:
             return False
         with path.open("rb") as file:
             return bool(hashlib.file_digest(file, "sha256").hexdigest() == description["sha256"])
@@ -86,6 +89,30 @@ def open_features(folder: Path, depth: int, *, hidden_size: int) -> npt.NDArray[
     dtype = np.dtype(json.loads(_description_file(path).read_text())["dtype"])
     # Copy-on-write: torch wants writable memory, the file stays as it is.
     return np.memmap(path, dtype=dtype, mode="c").reshape(-1, hidden_size)
+
+
+def largest_of(folder: Path) -> dict[int, float]:
+    """Return the largest absolute value at each depth at which it is known of a split."""
+    try:
+        return {
+            int(depth): float(value) for depth, value in json.loads((folder / _LARGEST).read_text()).items()
+        }
+    except (FileNotFoundError, ValueError, TypeError, AttributeError):
+        return {}
+
+
+def note_largest(folder: Path, largest: Mapping[int, float]) -> None:
+    """Keep what ``largest_of`` returns."""
+    part = folder / f"{_LARGEST}.part"
+    part.write_text(json.dumps(largest))
+    part.replace(folder / _LARGEST)
+
+
+def largest_in(folder: Path, depth: int, *, hidden_size: int) -> float:
+    """Return the largest absolute value in a feature file: infinite where it did not hold one."""
+    values_SD = open_features(folder, depth, hidden_size=hidden_size)
+    pieces = np.array_split(values_SD, 1 + len(values_SD) // _PIECE)
+    return float(max(np.abs(piece).max(initial=0) for piece in pieces))
 
 
 def hold(folder: Path) -> int:

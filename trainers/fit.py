@@ -22,8 +22,9 @@ from trainers.batching import Rows, shuffled_batches, sorted_batches
 from trainers.config import TrainConfig
 from trainers.device import clock, generators, named_failures
 from trainers.errors import FitError, InputError
-from trainers.features import Batch, Features, Source
+from trainers.features import Features
 from trainers.head_start import fit_head
+from trainers.inputs import Batch, Source
 from trainers.metrics import (
     Confusion,
     balanced_weights,
@@ -82,8 +83,8 @@ class Evaluation(Cost):
             a fixed random sample.
         validation_accuracy: Likewise.
         training_accuracy: Eval mode; exact or estimated on a fixed random sample, which doubles while
-            the ceiling lies within two standard errors. Of a peek, that of the batches trained on since
-            the last look, in train mode: free, and a little low.
+            the ceiling lies within two standard errors. A peek measures none: that of the batches just
+            trained on would be free, but in train mode and of earlier weights it is far too low.
         exact: Whether the training accuracy is in eval mode over the whole split.
     """
 
@@ -91,7 +92,7 @@ class Evaluation(Cost):
     peek: bool
     validation_loss: float
     validation_accuracy: float
-    training_accuracy: float
+    training_accuracy: float | None
     exact: bool
 
 
@@ -155,8 +156,9 @@ def fit(
 ) -> FitResult:
     """Fine-tune the encoder of ``features`` as ``config`` says.
 
-    The result depends on ``config`` and the machine alone: random numbers come from ``config.seed``, sums are
-    split over ``config.threads``, and the caller's generators and threads are left as they were.
+    The result depends on ``config``, the machine and, in its last bits, on what is stored: random numbers come from
+    ``config.seed``, sums are split over ``config.threads``, and the caller's generators and threads are left as they
+    were. Frozen layers that are run live see other batches than those that were stored, and may round otherwise.
 
     Args:
         config: Everything that decides the fit.
@@ -258,14 +260,13 @@ class _Fit:
             weights_C = balanced_weights(features.splits.train.labels_N, num_classes=num_classes)
             self.weights_C = torch.from_numpy(weights_C).float().to(config.device)
         self.nothing_seen: Confusion = np.zeros((num_classes, num_classes), dtype=np.int64)
-        self.trained_on = self.nothing_seen
         self.head_is_fitted = False
         if pooled is not None:
             began = time.perf_counter()
             self.head_is_fitted = fit_head(
                 self.network.head, config, train=pooled[0], validation=pooled[1], weights_C=self.weights_C
             )
-            self.training_seconds += time.perf_counter() - began
+            self.training_seconds += clock(config.device) - began
         if since is not None:
             self.network.head.load_state_dict(since.network.head.state_dict())
 
@@ -330,7 +331,6 @@ class _Fit:
         self.training_seconds += clock(self.config.device) - batched
         self.flops += 3 * float(self.train_flops_N[rows].sum())
         self.tokens += int(self.train.lengths_N[rows].sum())
-        self.trained_on = self.trained_on + confusion(logits_BC.detach(), batch.labels_B)
 
     def _optimizer(
         self, num_steps: int
@@ -365,10 +365,10 @@ class _Fit:
     def _peek(self, epoch: float) -> None:
         self.network.eval()
         rows = np.random.default_rng(self.config.data.seed).permutation(len(self.validation))[:PEEK_TEXTS]
-        self.on_evaluation(self._look(epoch, rows, lambda: (self._measure(self.trained_on), False)))
+        self.on_evaluation(self._look(epoch, rows, lambda: (None, False)))
 
     def _look(
-        self, epoch: float, rows: Rows | None, training_accuracy: Callable[[], tuple[float, bool]]
+        self, epoch: float, rows: Rows | None, training_accuracy: Callable[[], tuple[float | None, bool]]
     ) -> Evaluation:
         logits_NC, labels_N = self._predict(self.validation, rows)
         self.flops += float(self.validation_flops_N[slice(None) if rows is None else rows].sum())
@@ -376,7 +376,6 @@ class _Fit:
         if not math.isfinite(loss):
             raise FitError(f"diverged: validation loss {loss} at learning rate {self.config.learning_rate:g}")
         accuracy_in_training, exact = training_accuracy()
-        self.trained_on = self.nothing_seen
         return Evaluation(
             epoch=epoch + (self.since.epochs if self.since else 0.0),
             peek=rows is not None,
@@ -429,7 +428,7 @@ class _Fit:
     def _history(self) -> tuple[list[float], list[float]]:
         return (
             [e.validation_loss for e in self.evaluations],
-            [e.training_accuracy for e in self.evaluations],
+            [e.training_accuracy for e in self.evaluations if e.training_accuracy is not None],
         )
 
     def _keep_checkpoint(self) -> None:
@@ -445,10 +444,11 @@ class _Fit:
         If none does, the most wanted ones.
         """
         ceiling = self.config.ceiling
-        candidates = [i for i in self.stopping.preference(*self._history()) if i in self.checkpoints]
+        losses, accuracies = self._history()
+        candidates = [i for i in self.stopping.preference(losses, accuracies) if i in self.checkpoints]
         exact: dict[int, float] = {}
         for i in candidates:
-            if ceiling is not None and exact and self.evaluations[i].training_accuracy > ceiling:
+            if ceiling is not None and exact and accuracies[i] > ceiling:
                 break  # only candidates that looked feasible are worth a second look
             exact[i] = self._exact_training_accuracy(i)
             if ceiling is None or exact[i] <= ceiling:

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from trainers.config import TrainConfig
-from trainers.features import Batch
+from trainers.inputs import Batch
 from trainers.metrics import confusion, cross_entropy, measure
 from trainers.modeling_frostline import Head
 

@@ -12,15 +12,17 @@ import torch
 from trainers.batching import sorted_batches
 from trainers.config import TrainConfig
 from trainers.device import generators, named_failures
-from trainers.features import Features, Source
+from trainers.features import Features
 from trainers.fit import FitResult, threads
+from trainers.inputs import Source
 from trainers.network import Network
 
 
 def predict_test(config: TrainConfig, features: Features, result: FitResult) -> npt.NDArray[np.int64]:
     """Return the class that a fit's restored weights predict for each text of the test split, predicted_N.
 
-    Nothing of the test split is stored: the frozen layers are run, too, and give what they would from the cache.
+    Nothing of the test split is stored: the frozen layers are run, too, and nothing is rounded between layers, as
+    in a saved model.
 
     Raises:
         FitError: Memory ran out.
@@ -32,6 +34,7 @@ def predict_test(config: TrainConfig, features: Features, result: FitResult) -> 
         values=None,
         pad_id=features.encoder.tokenizer.pad_token_id,
         device=config.device,
+        wide=True,
     )
     num_classes = len(features.splits.class_names)
     predicted_N = np.empty(len(source), dtype=np.int64)

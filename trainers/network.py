@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from trainers.config import TrainConfig
 from trainers.encoder import Encoder
 from trainers.families import EMBEDDINGS, POOLER, run, set_dropout
-from trainers.features import Batch
+from trainers.inputs import Batch
 from trainers.modeling_frostline import Head, pool
 from trainers.precision import computing_in
 
@@ -94,8 +94,8 @@ class Network(nn.Module):
         hidden = batch.inputs
         for part in self.frozen:
             hidden = run(part, hidden, batch.mask_BT)
-            if self.trained:
-                # As if it came from the cache: a result must not depend on what is stored.
+            if self.trained and not batch.wide:
+                # Rounded as in the cache. What is rounded may differ in its last bit: it was computed in other batches.
                 hidden = hidden.to(self.store_dtype).float()
         return hidden
 

@@ -11,7 +11,7 @@ from cyclopts import Parameter
 
 from trainers.cli import DEVICE, launch
 from trainers.config import METRIC_NAMES, Device, Metric, TrainConfig, as_toml, load_config
-from trainers.errors import InputError
+from trainers.errors import InputError, printable
 
 if TYPE_CHECKING:
     from trainers.features import Features, Progress
@@ -28,7 +28,7 @@ def train(
     on_progress: Progress = lambda done, total: None,  # noqa: ARG005
     on_evaluation: Callable[[Evaluation], None] = lambda _: None,
 ) -> tuple[FitResult, Classifier]:
-    """Load, fit and assemble; the same configuration gives the same bits on one machine.
+    """Load, fit and assemble; the same configuration gives the same bits on one machine's processor.
 
     Args:
         config: Everything that decides the fit.
@@ -55,6 +55,7 @@ def prepare(
     *,
     cache_directory: Path | None = None,
     on_progress: Progress = lambda done, total: None,  # noqa: ARG005
+    on_notice: Callable[[str], None] = lambda text: None,  # noqa: ARG005
 ) -> Features:
     """Load what a fit needs: encoder, texts and the features at its freeze depth; see ``train``.
 
@@ -76,6 +77,7 @@ def prepare(
         directory=cache_directory or default_cache_directory(),
         disk_bytes=CACHE_BYTES,
         on_progress=on_progress,
+        on_notice=on_notice,
     )
 
 
@@ -101,10 +103,11 @@ def on_this_machine(config: TrainConfig, wanted: Device | Literal["auto"] | None
 
 def describe_evaluation(evaluation: Evaluation, *, metric: Metric) -> str:
     """Say in a line what an evaluation found."""
+    training = evaluation.training_accuracy
     return (
         f"epoch {evaluation.epoch:5.2f}  validation loss {evaluation.validation_loss:.4f}  "
-        f"{METRIC_NAMES[metric]} {evaluation.validation_accuracy:.2%}  training {evaluation.training_accuracy:.2%}"
-        f"{'' if evaluation.exact else ' (sample)'}  {evaluation.seconds:.0f} s"
+        f"{METRIC_NAMES[metric]} {evaluation.validation_accuracy:.2%}  training "
+        f"{'-' if training is None else f'{training:.2%}'}{'' if evaluation.exact else ' (sample)'}  {evaluation.seconds:.0f} s"
     )
 
 
@@ -150,7 +153,7 @@ def _command(
             raise InputError("--onnx needs --out, the directory to save in; give both")
         check_packages()
     settings = on_this_machine(load_config(config), device)
-    features = prepare(settings)
+    features = prepare(settings, on_notice=lambda text: print(printable(text), flush=True))  # noqa: T201
     result = fit(
         settings,
         features,

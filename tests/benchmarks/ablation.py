@@ -28,8 +28,9 @@ from trainers.config import TrainConfig
 from trainers.data import load_splits
 from trainers.encoder import load_encoder
 from trainers.families import set_dropout
-from trainers.features import Features, Source, build_features
+from trainers.features import Features, build_features
 from trainers.fit import fit
+from trainers.inputs import Source
 from trainers.network import Network
 
 CONFIG = TrainConfig.model_validate(

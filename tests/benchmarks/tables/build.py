@@ -24,7 +24,8 @@ import trainers.fit
 from trainers.config import EncoderConfig, TrainConfig
 from trainers.data import Splits, load_splits
 from trainers.encoder import load_encoder
-from trainers.features import Batch, build_features, default_cache_directory
+from trainers.features import build_features, default_cache_directory
+from trainers.inputs import Batch
 from trainers.metrics import confusion, cross_entropy, measure
 from trainers.precision import choose_precision
 

@@ -363,8 +363,8 @@ def test_code_that_is_not_ours_is_refused_even_with_new_checksums(saved, tmp_pat
     write_checksums(saved)
     assert failure(saved) == (
         f"the fine-tuned model must bring no code of its own, but {saved / 'modeling_frostline.py'} is not the "
-        "modeling_frostline.py of this version of Frostline; export the model again, or load it with the version that "
-        "saved it"
+        "modeling_frostline.py of this version of Frostline or of an earlier one; export the model again, or load it "
+        "with the version that saved it"
     )
     assert not (tmp_path / "ran").exists()
 

@@ -21,7 +21,7 @@ from torch import nn
 from trainers.config import PACKAGED_ENCODER, Device, EncoderConfig
 from trainers.errors import InputError
 from trainers.families import EMBEDDINGS, POOLER, Anatomy, dissect, section, weights_a_token
-from trainers.model_files import WEIGHTS, check_files, digests, fingerprint
+from trainers.model_files import WEIGHTS, KnownCode, check_files, digests, fingerprint
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -211,7 +211,13 @@ def _fetch(config: EncoderConfig) -> Path:
 
 
 def load_checked(
-    model_class: Any, folder: Path, *, what: str, unused: str = "", code: Path | None = None, **options: Any
+    model_class: Any,
+    folder: Path,
+    *,
+    what: str,
+    unused: str = "",
+    code: KnownCode | None = None,
+    **options: Any,
 ) -> Any:
     """Load a transformers model from safetensors, and check that nothing of it is missing or not finite.
 

@@ -37,12 +37,17 @@ from trainers.encoder import (
 )
 from trainers.errors import InputError
 from trainers.fit import FitResult
-from trainers.model_files import check_files, verify_checksums, write_checksums
+from trainers.model_files import KnownCode, check_files, sha256_of, verify_checksums, write_checksums
 from trainers.modeling_frostline import FrostlineConfig, FrostlineForSequenceClassification
 from trainers.network import Network
 
 CODE = Path(modeling_frostline.__file__)
 """Copied into saved models, for those who use them without this package."""
+
+RELEASED = {
+    "0.1.0": "e4db820d590eceda26e509afb13c1115023a2822527cfcf17837d2b5cc410a20",
+}
+"""SHA-256 of that file in each version: what one of them saved, all later ones load."""
 
 
 AutoConfig.register(FrostlineConfig.model_type, FrostlineConfig)
@@ -198,9 +203,10 @@ def load(folder: str | Path, *, device: Device = "cpu") -> Classifier:
     if not folder.is_dir():
         raise InputError(f"no model directory {folder}; export one with: python -m search.export")
     what = "the fine-tuned model"
-    check_files(folder, what=what, code=CODE)
+    code = KnownCode(CODE.name, frozenset({sha256_of(CODE), *RELEASED.values()}))
+    check_files(folder, what=what, code=code)
     verify_checksums(folder, what=what)
-    model = load_checked(FrostlineForSequenceClassification, folder, what=what, code=CODE)
+    model = load_checked(FrostlineForSequenceClassification, folder, what=what, code=code)
     tokenizer = load_tokenizer(folder, what=what)
     check_vocabulary(model.encoder, tokenizer, what=what)
     return Classifier(model=model.to(device), tokenizer=tokenizer)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +23,33 @@ READ_BY_LIBRARIES = {*PICKLED, *FINGERPRINTED, ".jinja", ".py", ".h5", ".msgpack
 _LINE = re.compile(r"([0-9a-f]{64}) [ *](.+)")
 
 
-def check_files(folder: Path, *, what: str, code: Path | None = None) -> None:
+@dataclass(frozen=True)
+class KnownCode:
+    """The one file of code of which a model's folder may hold a copy, and its configuration name classes.
+
+    Such a copy is never run here.
+
+    Attributes:
+        name: Of the file.
+        sha256: Of its contents, in all the versions that are known.
+    """
+
+    name: str
+    sha256: frozenset[str]
+
+    @property
+    def module(self) -> str:
+        """By which configurations name its classes."""
+        return Path(self.name).stem
+
+
+def check_files(folder: Path, *, what: str, code: KnownCode | None = None) -> None:
     """Check that a model is there as safetensors and brings no code, but for a copy of a file that is known.
 
     Args:
         folder: Of the model.
         what: How errors call it.
-        code: The one file of which the folder may hold a copy, and its configuration name classes; None allows
-            none. The copy is never run.
+        code: What it may bring; None allows nothing.
 
     Raises:
         InputError: A file is missing, the weights are a pickle, or transformers is told to run code.
@@ -56,10 +76,10 @@ def check_files(folder: Path, *, what: str, code: Path | None = None) -> None:
             )
     if code is not None:
         for path in sorted(folder.rglob("*.py")):
-            if path.name != code.name or path.read_bytes() != code.read_bytes():
+            if path.name != code.name or sha256_of(path) not in code.sha256:
                 raise InputError(
                     f"{what} must bring no code of its own, but {path} is not the {code.name} of this version of "
-                    "Frostline; export the model again, or load it with the version that saved it"
+                    "Frostline or of an earlier one; export the model again, or load it with the version that saved it"
                 )
 
 
@@ -137,12 +157,12 @@ def _code_named_by(path: Path) -> list[Any]:
     return found
 
 
-def _names_classes_of(code: Path | None, auto_map: Any) -> bool:
+def _names_classes_of(code: KnownCode | None, auto_map: Any) -> bool:
     """Tell whether an ``auto_map`` names classes of that one file beside it alone, and none of another repository."""
     return (
         code is not None
         and isinstance(auto_map, dict)
-        and all(isinstance(v, str) and re.fullmatch(rf"{code.stem}\.\w+", v) for v in auto_map.values())
+        and all(isinstance(v, str) and re.fullmatch(rf"{code.module}\.\w+", v) for v in auto_map.values())
     )
 
 

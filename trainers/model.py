@@ -37,7 +37,8 @@ from trainers.encoder import (
 )
 from trainers.errors import InputError
 from trainers.fit import FitResult
-from trainers.model_files import KnownCode, check_files, sha256_of, verify_checksums, write_checksums
+from trainers.foreign_code import KnownCode
+from trainers.model_files import check_files, sha256_of, verify_checksums, write_checksums
 from trainers.modeling_frostline import FrostlineConfig, FrostlineForSequenceClassification
 from trainers.network import Network
 

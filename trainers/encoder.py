@@ -34,6 +34,9 @@ PACKAGED_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d
 
 _LAYER = re.compile(r"\blayers?\.\d+\.")
 
+UNKNOWN_TO_ALL = "\ue000"
+"""A character for private use, which no vocabulary holds."""
+
 UNUSED_ROWS = 0.03
 """Share of an embedding's rows that the tokenizer need not use: published ones are padded by up to 2 %."""
 
@@ -273,10 +276,10 @@ def load_checked(
 
 
 def load_tokenizer(folder: Path, *, what: str) -> PreTrainedTokenizerBase:
-    """Load a tokenizer from a model's folder.
+    """Load a tokenizer from a model's folder, to pad and cut texts at their ends alone, and only when asked to.
 
     Raises:
-        InputError: It is missing or damaged.
+        InputError: It is missing or damaged, or there are texts that it cannot read.
     """
     from transformers import AutoTokenizer
 
@@ -294,6 +297,22 @@ def load_tokenizer(folder: Path, *, what: str) -> PreTrainedTokenizerBase:
         raise InputError(
             f"{what}: no usable tokenizer in {folder}: no vocabulary; save the tokenizer beside the model"
         )
+    try:
+        tokenizer(UNKNOWN_TO_ALL)
+    except Exception as error:  # tokenizers raises plain ones
+        raise InputError(
+            f"{what}: the tokenizer in {folder} must read any text, got: {_first_line(error)}; save one with a token for "
+            "what is unknown"
+        ) from error
+    tokenizer.padding_side = tokenizer.truncation_side = "right"
+    if "attention_mask" not in tokenizer.model_input_names:  # without it, padding would be read as text
+        tokenizer.model_input_names = [*tokenizer.model_input_names, "attention_mask"]
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if (
+        backend is not None
+    ):  # tokenizer.json has settings of its own, for those who read it without transformers
+        backend.no_padding()
+        backend.no_truncation()
     return tokenizer
 
 

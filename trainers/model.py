@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch.nn.utils.rnn import pad_sequence
 from transformers import (
     AutoConfig,
     AutoModelForSequenceClassification,
@@ -47,6 +48,7 @@ CODE = Path(modeling_frostline.__file__)
 
 RELEASED = {
     "0.1.0": "e4db820d590eceda26e509afb13c1115023a2822527cfcf17837d2b5cc410a20",
+    "0.2.0": "5f857de14d6e14dcc1b51022fdb1024b1e6fd26808f67fc7c54f300787d12b03",
 }
 """SHA-256 of that file in each version: what one of them saved, all later ones load."""
 
@@ -93,10 +95,15 @@ class Classifier:
         probabilities_NC = np.empty((len(rows), len(class_names(self.model))), dtype=np.float32)
         lengths_N = np.array([len(r) for r in rows], dtype=np.int64)
         for batch in sorted_batches(lengths_N):
-            padded = self.tokenizer.pad({"input_ids": [rows[i] for i in batch]}, return_tensors="pt")
+            ids_BT = pad_sequence(
+                [torch.tensor(rows[i]) for i in batch],
+                batch_first=True,
+                padding_value=self.tokenizer.pad_token_id,
+            )
+            mask_BT = torch.arange(ids_BT.shape[1]) < torch.from_numpy(lengths_N[batch])[:, None]
             with torch.inference_mode():
-                padded = padded.to(self.model.device)
-                logits_BC = self.model(padded["input_ids"], padded["attention_mask"]).logits
+                device = self.model.device
+                logits_BC = self.model(ids_BT.to(device), mask_BT.long().to(device)).logits
             probabilities_NC[batch] = logits_BC.softmax(dim=1).cpu().numpy()
         return probabilities_NC
 

@@ -58,7 +58,7 @@ class FeatureWriter:
         self._temporary.replace(self._target)
         description = {**self._description, "bytes": size, "sha256": self._sha256.hexdigest()}
         part = self._target.with_suffix(".json.part")
-        part.write_text(json.dumps(description))
+        part.write_text(json.dumps(description), encoding="utf-8")
         part.replace(_description_file(self._target))
 
 
@@ -71,7 +71,7 @@ def is_intact(folder: Path, depth: int) -> bool:
     """Tell whether a feature file is there, whole and unaltered."""
     path = data_file(folder, depth)
     try:
-        description = json.loads(_description_file(path).read_text())
+        description = json.loads(_description_file(path).read_text(encoding="utf-8"))
         if path.stat().st_size != description["bytes"]:
             return False
         with path.open("rb") as file:
@@ -83,7 +83,7 @@ def is_intact(folder: Path, depth: int) -> bool:
 def open_features(folder: Path, depth: int, *, hidden_size: int) -> npt.NDArray[np.floating]:
     """Map a feature file into memory; returns values_SD."""
     path = data_file(folder, depth)
-    dtype = np.dtype(json.loads(_description_file(path).read_text())["dtype"])
+    dtype = np.dtype(json.loads(_description_file(path).read_text(encoding="utf-8"))["dtype"])
     # Copy-on-write: torch wants writable memory, the file stays as it is.
     return np.memmap(path, dtype=dtype, mode="c").reshape(-1, hidden_size)
 

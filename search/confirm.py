@@ -13,7 +13,7 @@ from cyclopts import Parameter
 
 from search.credentials import StorageOption, chosen_url
 from search.interrupts import EXIT_INTERRUPTED, held_back, interrupted_at, interruptible
-from trainers.cli import launch
+from trainers.cli import launch, refuse_windows
 from trainers.config import Device
 from trainers.errors import FitError, InputError, printable
 
@@ -53,6 +53,7 @@ def confirm(
     from search.spec import find_study, load_spec
     from search.storage import begun_with, open_study, results_dir
 
+    refuse_windows()
     for name, value in (("finalists", finalists), ("seeds", seeds)):
         if value < 1:
             raise InputError(f"--{name} must be at least 1, got {value}; raise it")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from trainers.cli import launch
+from trainers.cli import launch, refuse_windows
 from trainers.config import METRIC_NAMES, PACKAGED_ENCODER, Metric
 from trainers.errors import InputError, describe
 
@@ -49,6 +49,7 @@ def new(
     ] = None,
 ) -> int:
     """Look at texts, say what was found, and write a study whose search ends in time."""
+    refuse_windows()
     _check(minutes=minutes, trials=trials)
     path = _new_file(source, to)
     columns = {k: v for k, v in (("text", text), ("label", label), ("split", split)) if v is not None}

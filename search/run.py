@@ -12,7 +12,7 @@ from cyclopts import Parameter
 
 from search.credentials import StorageOption, chosen_url
 from search.interrupts import EXIT_INTERRUPTED, interrupted_at, interruptible
-from trainers.cli import launch
+from trainers.cli import launch, refuse_windows
 from trainers.config import Device
 from trainers.errors import InputError
 
@@ -54,6 +54,7 @@ def run(
     from search.spec import find_study, load_spec
     from search.storage import begun_with, open_study, results_dir
 
+    refuse_windows()
     _check(trials=trials, timeout=timeout, seed=seed, workers=workers, confirm=confirm)
     path = find_study(study)
     spec = load_spec(path)

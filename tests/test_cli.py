@@ -1,3 +1,4 @@
+import importlib
 import json
 import os
 import subprocess
@@ -168,3 +169,14 @@ def test_output_that_nobody_reads_ends_in_silence(arguments):
     done = speak(*arguments, stdout=writing)
     os.close(writing)
     assert (done.returncode, done.stderr) == (1, b"")
+
+
+@pytest.mark.parametrize("module", ["search.run", "search.new", "search.confirm"])
+def test_on_windows_a_search_is_refused_in_a_clear_word(module, monkeypatch, capsys):
+    main = importlib.import_module(module).main
+    monkeypatch.setattr(sys, "platform", "win32")
+    assert main(["reviews.csv"] if module == "search.new" else []) == 2
+    assert capsys.readouterr().err == (
+        "error: a search needs Linux or macOS, got Windows; run it under WSL (saved models load and predict on Windows, "
+        "too)\n"
+    )

@@ -96,6 +96,25 @@ def test_a_model_of_an_earlier_version_runs_where_our_package_is_missing(kept, p
         assert sorted(entry["score"] for entry in said) == pytest.approx(sorted(row), abs=1e-5)
 
 
+WITHOUT = """
+import sys
+sys.modules["fcntl"] = None
+from trainers.predict import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def test_a_saved_model_loads_where_the_system_has_no_fcntl_as_on_windows(kept, predicted):
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT, kept / "tiny" / "model", "a dull story"],
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout.split("\t")[0] == predicted["labels"][predicted["texts"].index("a dull story")], (
+        done.stderr
+    )
+
+
 def test_a_study_of_an_earlier_version_is_reported(copied, capsys):
     from search.report import main
 

@@ -450,3 +450,13 @@ def test_what_is_not_the_caches_own_is_never_evicted(build, tmp_path):
     build((3,), disk_bytes=features.num_bytes())
     assert all((folder / "years of work").is_file() for folder in others)
     assert link.is_symlink()
+
+
+def test_where_the_system_has_no_flock_nothing_is_evicted(tmp_path, monkeypatch):
+    monkeypatch.setattr(trainers.feature_files, "fcntl", None)
+    folder = tmp_path / ("0" * 32)
+    folder.mkdir()
+    (folder / "depth-1.bin").write_bytes(b"features")
+    os.close(trainers.feature_files.hold(folder))
+    trainers.feature_files.evict(tmp_path, keep=(), depths=(), disk_bytes=0)
+    assert (folder / "depth-1.bin").read_bytes() == b"features"

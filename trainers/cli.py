@@ -76,6 +76,18 @@ def launch(command: Callable[..., int], *, name: str, argv: Sequence[str] | None
     return code
 
 
+def refuse_windows() -> None:
+    """Say so where worker processes cannot be started.
+
+    Raises:
+        InputError: This is Windows.
+    """
+    if sys.platform == "win32":
+        raise InputError(
+            "a search needs Linux or macOS, got Windows; run it under WSL (saved models load and predict on Windows, too)"
+        )
+
+
 def _silence_broken_output() -> bool:
     """Tell whether standard output or error takes nothing any more; from then on what goes there is dropped."""
     for stream in (sys.stdout, sys.stderr):

@@ -48,12 +48,12 @@ def confirm(
     ] = "auto",
 ) -> int:
     """Fit the finalists of a study on fresh seeds, and test them; the same command continues it."""
+    refuse_windows()
     from search.lease import Lease
     from search.report import command_options, make_report
     from search.spec import find_study, load_spec
     from search.storage import begun_with, open_study, results_dir
 
-    refuse_windows()
     for name, value in (("finalists", finalists), ("seeds", seeds)):
         if value < 1:
             raise InputError(f"--{name} must be at least 1, got {value}; raise it")

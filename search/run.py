@@ -48,13 +48,13 @@ def run(
     ] = 0,
 ) -> int:
     """Search a study until it has so many finished trials; the same command continues it."""
+    refuse_windows()
     from search.lease import Lease
     from search.report import command_options, make_report
     from search.results import finished
     from search.spec import find_study, load_spec
     from search.storage import begun_with, open_study, results_dir
 
-    refuse_windows()
     _check(trials=trials, timeout=timeout, seed=seed, workers=workers, confirm=confirm)
     path = find_study(study)
     spec = load_spec(path)

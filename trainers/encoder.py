@@ -308,9 +308,8 @@ def load_tokenizer(folder: Path, *, what: str) -> PreTrainedTokenizerBase:
     if "attention_mask" not in tokenizer.model_input_names:  # without it, padding would be read as text
         tokenizer.model_input_names = [*tokenizer.model_input_names, "attention_mask"]
     backend = getattr(tokenizer, "backend_tokenizer", None)
-    if (
-        backend is not None
-    ):  # tokenizer.json has settings of its own, for those who read it without transformers
+    if backend is not None:
+        # tokenizer.json has settings of its own, for those who read it without transformers.
         backend.no_padding()
         backend.no_truncation()
     return tokenizer

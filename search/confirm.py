@@ -14,7 +14,7 @@ from cyclopts import Parameter
 from search.credentials import StorageOption, chosen_url
 from search.interrupts import EXIT_INTERRUPTED, held_back, interrupted_at, interruptible
 from search.silence import HELP, TrialTimeout, check_timeout
-from trainers.cli import DEVICE, launch
+from trainers.cli import DEVICE, launch, refuse_windows
 from trainers.config import Device
 from trainers.errors import FitError, InputError, printable
 
@@ -53,6 +53,7 @@ def confirm(
     ] = "auto",
 ) -> int:
     """Fit the finalists of a study on fresh seeds, and test them; the same command continues it."""
+    refuse_windows()
     from search.lease import Lease
     from search.report import command_options, make_report
     from search.spec import find_study, load_spec

@@ -47,7 +47,7 @@ def chosen_url(option: str | None) -> str | None:
     return option
 
 
-def redacted(url: str) -> str:
+def redacted(url: str | URL) -> str:
     """Write a database URL without password and query, which may hold one too."""
     from sqlalchemy.engine import make_url
 

@@ -14,7 +14,7 @@ from cyclopts import Parameter
 
 from search.credentials import StorageOption, chosen_url
 from search.curves import curves_figure
-from search.guard import LOOPBACK, WILDCARDS, authority, guard
+from search.guard import LOOPBACK, WILDCARDS, authority, guard, host_of
 from search.notes import OWN_NOTE, front_note, pareto_figure, study_note, trial_note
 from trainers.cli import launch
 from trainers.config import METRIC_NAMES
@@ -45,8 +45,16 @@ def dashboard(
     host: Annotated[str, Parameter(help="Address to listen on; there is no password.")] = "127.0.0.1",
     port: Annotated[int, Parameter(help="Port to listen on; 0 takes any free one.")] = 8080,
     writable: Annotated[bool, Parameter(negative=(), help="Let the page change and delete studies.")] = False,
+    allow_host: Annotated[
+        tuple[str, ...],
+        Parameter(
+            negative=(),
+            help="Name under which a proxy shows the page, besides this server's own; may be repeated. [default: none]",
+        ),
+    ] = (),
 ) -> int:
     """Show a study in the browser, running or finished, until Ctrl-C."""
+    _check_names(allow_host)
     from search.artifacts import Store
     from search.report import command_options
     from search.spec import find_study, load_spec
@@ -59,7 +67,9 @@ def dashboard(
     stop = threading.Event()
     arguments = (opened, spec, store, stop, command_options(study, storage))
     follower = threading.Thread(target=follow, args=arguments, daemon=True)
-    with make_server(opened, store, host=host, port=port, writable=writable) as server:
+    with make_server(
+        opened, store, host=host, port=port, writable=writable, allow_hosts=allow_host
+    ) as server:
         previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
             follower.start()
@@ -82,7 +92,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     return launch(dashboard, name="search.dashboard", argv=argv)
 
 
-def make_server(study: Study, store: Store, *, host: str, port: int, writable: bool) -> WSGIServer:
+def make_server(
+    study: Study, store: Store, *, host: str, port: int, writable: bool, allow_hosts: Sequence[str] = ()
+) -> WSGIServer:
     """Bind the guarded dashboard of a study's storage and files to an address, not serving yet.
 
     Raises:
@@ -119,8 +131,16 @@ def make_server(study: Study, store: Store, *, host: str, port: int, writable: b
         ) from error
     optuna_dashboard._app.get_pareto_front_trials = feasible_front
     app = optuna_dashboard.wsgi(_best_is_feasible(study._storage), artifact_store=store)
-    server.set_app(guard(app, host=host, port=server.server_port, writable=writable))
+    server.set_app(guard(app, host=host, port=server.server_port, writable=writable, allow_hosts=allow_hosts))
     return server
+
+
+def _check_names(names: Sequence[str]) -> None:
+    for name in names:
+        if not name or host_of(authority(name, 80)) != name.lower():
+            raise InputError(
+                f"--allow-host must be the name of a machine, without scheme and port, got {name!r}; mend it"
+            )
 
 
 def follow(

@@ -22,7 +22,7 @@ from optuna.storages import RDBStorage
 from optuna.storages._rdb.models import TrialModel
 from optuna.trial import FrozenTrial, TrialState, create_trial
 from sqlalchemy import func, select
-from sqlalchemy.engine import make_url
+from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import (
     ArgumentError,
     DBAPIError,
@@ -250,13 +250,13 @@ for _name in (
     setattr(Database, _name, _persistent(getattr(RDBStorage, _name)))
 
 
-def connect(storage_url: str) -> Database:
+def connect(storage_url: str | URL) -> Database:
     """Connect to the database of a URL.
 
     Raises:
         InputError: The URL is none, or its driver is unknown or not installed.
     """
-    if "{" in storage_url or "}" in storage_url:
+    if isinstance(storage_url, str) and ("{" in storage_url or "}" in storage_url):
         raise InputError(
             f"{GIVEN_BY} must not hold {{ or }}, which Optuna takes for a placeholder; percent-encode them: %7B, %7D"
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -87,8 +88,8 @@ def export(
     write_atomically(folder / "winner.toml", winner.encode())
     print(  # noqa: T201
         f"wrote {folder / 'winner.toml'} and {folder / 'model'}\n"
-        f"  fit again  python -m trainers.train {folder / 'winner.toml'}\n"
-        f"  predict    python -m trainers.predict {folder / 'model'} 'a text'"
+        f"  fit again  python -m trainers.train {shlex.quote(str(folder / 'winner.toml'))}\n"
+        f"  predict    python -m trainers.predict {shlex.quote(str(folder / 'model'))} 'a text'"
     )
     return 0
 

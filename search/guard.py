@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 WILDCARDS = ("0.0.0.0", "::")  # noqa: S104
+
+_AUTHORITY = re.compile(r"(?:\[([0-9a-f:.]+)\]|([a-z0-9_.-]+))(?::[1-9][0-9]{0,4})?")
+_ADDRESS = re.compile(r"[0-9.]+|[0-9a-f.]*:[0-9a-f:.]+")
 
 DRAINED_BYTES = 2**20
 """How much of a refused body is read: unread, it would reset the connection before the reason is seen."""
@@ -29,29 +32,45 @@ SANDBOX = {"text/html": f"sandbox allow-scripts; {SCRIPTED}"}
 """A report's figures need its own scripts, which get an origin of their own there and reach no address."""
 
 
-def guard(app: WSGIApplication, *, host: str, port: int, writable: bool) -> WSGIApplication:
+def guard(
+    app: WSGIApplication, *, host: str, port: int, writable: bool, allow_hosts: Collection[str] = ()
+) -> WSGIApplication:
     """Let through to ``app`` only requests to this server, from its own pages, that do not write.
 
     Otherwise a foreign page whose name is made to resolve to this machine (DNS rebinding) could read and
     delete studies. Artifacts, whose kind the study says, are answered in a sandbox.
+
+    Args:
+        app: What is guarded.
+        host: Address that the server listens on.
+        port: Likewise. A forwarded port (``ssh -L``, ``docker -p``) is another one, so any is taken of a name that is ours.
+        writable: Whether to let requests through that write.
+        allow_hosts: Further names that are ours, such as that of a proxy, which may speak https.
     """
     methods = ("GET", "HEAD", *(("DELETE", "PATCH", "POST", "PUT") if writable else ()))
-    ours = {authority(name, port) for name in (host, *LOOPBACK)}
-    # Rebinding needs a name: where the server listens on every address, each address as such is safe.
-    address = re.compile(rf"([0-9.]+|\[[0-9a-f:.]+\]){f':{port}' if port != 80 else ''}")
+    allowed = {name.lower() for name in allow_hosts}
+    ours = {host.lower(), *LOOPBACK, *allowed}
+    at_our_port = {authority(name, port) for name in (host, *LOOPBACK)}
 
-    def is_ours(name: str) -> bool:
-        name = name.lower()
-        return name in ours or (host in WILDCARDS and bool(address.fullmatch(name)))
+    def is_ours(asked: str) -> bool:
+        name = host_of(asked)
+        # Rebinding needs a name: where the server listens on every address, each address as such is safe.
+        return name in ours or (host in WILDCARDS and bool(_ADDRESS.fullmatch(name)))
+
+    def is_own_page(origin: str, asked: str) -> bool:
+        scheme, _, place = origin.lower().partition("://")
+        if host_of(place) in allowed:
+            return scheme in ("http", "https")
+        return scheme == "http" and (place == asked.lower() or place in at_our_port)
 
     def guarded(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         asked, origin = environ.get("HTTP_HOST", ""), environ.get("HTTP_ORIGIN")
         path = environ.get("PATH_INFO", "")
-        here = f"must be this server's own, such as localhost:{port}"
+        here = f"must be this server's own, such as localhost:{port}, or one of --allow-host"
         status = "403 Forbidden"
         if not is_ours(asked):
             reason = f"Host {here}, got {asked!r}; open that address"
-        elif origin is not None and not (origin.startswith("http://") and is_ours(origin[7:])):
+        elif origin is not None and not is_own_page(origin, asked):
             reason = f"Origin {here}, got {origin!r}; use the page at that address"
         elif environ["REQUEST_METHOD"] not in methods:
             status = "405 Method Not Allowed"
@@ -72,6 +91,12 @@ def guard(app: WSGIApplication, *, host: str, port: int, writable: bool) -> WSGI
         return [(json.dumps({"reason": reason}) if is_api else f"{reason}\n").encode()]
 
     return guarded
+
+
+def host_of(authority: str) -> str:
+    """Return the name or address in front of a port, in lower case and without brackets; empty if there is none."""
+    found = _AUTHORITY.fullmatch(authority.lower())
+    return (found[1] or found[2]) if found else ""
 
 
 def authority(host: str, port: int) -> str:

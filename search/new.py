@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from trainers.cli import DEVICE, launch
+from trainers.cli import DEVICE, launch, refuse_windows
 from trainers.config import METRIC_NAMES, PACKAGED_ENCODER, Device, Metric
 from trainers.errors import InputError, describe
 
@@ -57,6 +57,7 @@ def new(
     ] = None,
 ) -> int:
     """Look at texts, say what was found, and write a study whose search ends in time."""
+    refuse_windows()
     _check(minutes=minutes, trials=trials)
     path = _new_file(source, to)
     columns = {k: v for k, v in (("text", text), ("label", label), ("split", split)) if v is not None}

@@ -13,7 +13,7 @@ from cyclopts import Parameter
 from search.credentials import StorageOption, chosen_url
 from search.interrupts import EXIT_INTERRUPTED, interrupted_at, interruptible
 from search.silence import HELP, TrialTimeout, check_timeout
-from trainers.cli import DEVICE, launch
+from trainers.cli import DEVICE, launch, refuse_windows
 from trainers.config import Device
 from trainers.errors import InputError
 
@@ -56,6 +56,7 @@ def run(
     ] = 0,
 ) -> int:
     """Search a study until it has so many finished trials; the same command continues it."""
+    refuse_windows()
     from search.lease import Lease
     from search.report import command_options, make_report
     from search.results import finished

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Any
 
 import optuna
 from optuna.exceptions import StorageInternalError
 from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy.engine import URL
 from sqlalchemy.exc import SQLAlchemyError
 
 from search.credentials import redacted
@@ -49,16 +51,19 @@ def open_study(
     """
     folder = results_dir(path, spec)
     _refuse_links(folder)
-    command = f"python -m search.run --study {path}"
-    if storage_url is None:
+    command = shlex.join(["python", "-m", "search.run", "--study", str(path)])
+    place: str | URL | None = storage_url
+    if place is None:
         database = folder / "study.db"
         if not create and not database.is_file():
             raise InputError(f"study {spec.name!r} has no trials yet ({database} is missing); run: {command}")
         _make_folder(folder)
-        storage_url = f"sqlite:///{database}"
+        place = URL.create(
+            "sqlite", database=str(database)
+        )  # of its parts: in a string ? # and % would mean something
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
-        storage = connect(storage_url)
+        storage = connect(place)
         if create:
             study = optuna.create_study(
                 storage=storage, study_name=spec.name, direction="maximize", load_if_exists=True
@@ -68,11 +73,11 @@ def open_study(
         _check_same_spec(study, spec, path)
     except KeyError:
         raise InputError(
-            f"no study {spec.name!r} in {redacted(storage_url)}; run: {command} --storage URL"
+            f"no study {spec.name!r} in {redacted(place)}; run: {command} --storage URL"
         ) from None
     except (SQLAlchemyError, StorageInternalError) as error:
         raise InputError(
-            f"the study's database must be readable and writable, got {redacted(storage_url)}: "
+            f"the study's database must be readable and writable, got {redacted(place)}: "
             f"{driver_words(error)}; check that it is up, its disk and permissions, or give another "
             "--storage"
         ) from error

@@ -451,3 +451,13 @@ def test_hostile_texts_of_a_study_are_words_in_notes_and_picture(empty_study, sp
     figure = pareto_figure(empty_study, spec).to_json()
     assert "script>" not in figure.replace("script&gt;", "")
     assert "<img" not in figure
+
+
+@pytest.mark.parametrize("name", ["http://lab.example", "lab.example:80", "*", "", "a b", "lab/x"])
+def test_an_allowed_host_is_a_name_alone(name, capsys):
+    from search.dashboard import main
+
+    assert main(["--study", "quick", "--allow-host", name]) == 2
+    assert capsys.readouterr().err == (
+        f"error: --allow-host must be the name of a machine, without scheme and port, got {name!r}; mend it\n"
+    )

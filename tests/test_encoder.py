@@ -4,12 +4,14 @@ import shutil
 import sys
 from types import ModuleType
 
+import huggingface_hub
 import huggingface_hub.constants
 import pytest
 import torch
 from pydantic import ValidationError
 from safetensors.torch import load_file, save_file
 from torch import nn
+from transformers import AutoModel
 
 from trainers.config import EncoderConfig
 from trainers.encoder import PACKAGED_SHA256, encoder_fingerprint, load_encoder
@@ -349,3 +351,97 @@ def test_a_name_that_leads_elsewhere_or_nowhere_is_an_error(name, monkeypatch, t
 def test_a_revision_that_leads_elsewhere_is_an_error(revision):
     with pytest.raises(ValidationError, match="must be a branch, tag or commit: letters, digits"):
         EncoderConfig(name="owner/model", revision=revision)
+
+
+@pytest.fixture
+def sharded(folder):
+    """The tiny encoder in shards, as save_pretrained writes a large one."""
+    model = AutoModel.from_pretrained(folder)
+    (folder / "model.safetensors").unlink()
+    model.save_pretrained(folder, max_shard_size="20kB")
+    assert len(list(folder.glob("model-*.safetensors"))) > 1
+    return folder
+
+
+def test_shards_are_read_as_one_file_is(sharded, tiny_encoder):
+    encoder = load_encoder(EncoderConfig(name=str(sharded), pooling="model"))
+    expected = tiny_encoder.model.state_dict()
+    assert all(torch.equal(value, expected[key]) for key, value in encoder.model.state_dict().items())
+    assert encoder.fingerprint == encoder_fingerprint(EncoderConfig(name=str(sharded)))
+
+
+def test_the_fingerprint_covers_every_shard(sharded):
+    seen = {encoder_fingerprint(EncoderConfig(name=str(sharded)))}
+    shards = sorted(sharded.glob("model-*.safetensors"))
+    for path in shards:
+        content = path.read_bytes()
+        path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+        seen.add(encoder_fingerprint(EncoderConfig(name=str(sharded))))
+    assert len(seen) == 1 + len(shards)
+
+
+def test_a_shard_of_the_hubs_cache_is_compared_with_the_sha256_that_it_is_named_after(sharded):
+    path = max(sharded.glob("model-*.safetensors"))
+    content = path.read_bytes()
+    blob = sharded / hashlib.sha256(content).hexdigest()
+    path.rename(blob)
+    path.symlink_to(blob)
+    load_encoder(EncoderConfig(name=str(sharded)))
+    blob.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    assert f"{path} is damaged, its SHA-256 must be {blob.name}, got " in failure(sharded)
+
+
+def test_a_missing_shard_is_named(sharded):
+    path = max(sharded.glob("model-*.safetensors"))
+    path.unlink()
+    assert failure(sharded) == (
+        f"encoder '{sharded}' must hold {path.name}, listed in {sharded / 'model.safetensors.index.json'}, and does not; "
+        "fetch or save it again"
+    )
+
+
+def test_a_shard_without_a_layer_is_an_error(sharded):
+    for path in sharded.glob("model-*.safetensors"):
+        weights = {k: v for k, v in load_file(path).items() if not k.startswith("encoder.layer.2.")}
+        save_file(weights, path, metadata={"format": "pt"})
+    message = failure(sharded)
+    assert f"{sharded / 'model.safetensors.index.json'} lacks 16 tensors, the first of them " in message
+
+
+@pytest.mark.parametrize(
+    "name", ["../other.safetensors", "/etc/passwd", "sub/x.safetensors", "pytorch_model.bin", 1]
+)
+def test_shards_elsewhere_are_refused(sharded, name):
+    index = sharded / "model.safetensors.index.json"
+    table = json.loads(index.read_text())
+    table["weight_map"]["pooler.dense.bias"] = name
+    index.write_text(json.dumps(table))
+    assert failure(sharded) == (
+        f"encoder '{sharded}': {index} must name shards beside it, such as model-00001-of-00002.safetensors, got "
+        f"{str(name)!r}; fetch or save it again"
+    )
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "{}", '{"weight_map": 1}', "[" * 100_000])
+def test_a_damaged_list_of_shards_is_an_error(sharded, text):
+    index = sharded / "model.safetensors.index.json"
+    index.write_text(text)
+    assert failure(sharded).startswith(
+        f"encoder '{sharded}': {index} must list the shards of its weights, got: "
+    )
+
+
+def test_a_hub_models_shards_are_fetched(sharded, monkeypatch):
+    asked = []
+
+    def download(_name, *, allow_patterns, **_):
+        asked.append(allow_patterns)
+        return str(sharded)
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
+    monkeypatch.setattr(huggingface_hub.HfApi, "model_info", lambda *_, **__: None)
+    load_encoder(EncoderConfig(name="somebody/large"))
+    assert asked == [
+        ["model.safetensors", "*.json", "*.txt", "*.model"],
+        sorted(path.name for path in sharded.glob("model-*.safetensors")),
+    ]

@@ -1,7 +1,9 @@
 import contextlib
 import io
+import shlex
 import shutil
 import tomllib
+from pathlib import Path
 
 import optuna
 import pytest
@@ -324,3 +326,23 @@ def test_without_the_packages_for_onnx_nothing_is_fitted(finished_study, tmp_pat
         "pip install 'frostline[onnx]'\n"
     )
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
+def test_printed_commands_can_be_copied_whatever_the_folder_is_called(tmp_path, monkeypatch, capsys):
+    folder = shutil.copytree(
+        Path(__file__).parent / "data" / "version-0.1.0", tmp_path / "a b?c#d%20e {f} 'g' \u00e9&h"
+    )
+    monkeypatch.syspath_prepend(folder)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
+    monkeypatch.chdir(folder)
+    assert main(["--study", str(folder / "tiny.toml")]) == 0, capsys.readouterr().err
+    printed = capsys.readouterr().out
+    commands = [
+        shlex.split(line.partition("python -m ")[2]) for line in printed.splitlines() if "python -m " in line
+    ]
+    assert commands == [
+        ["trainers.train", str(folder / "tiny" / "winner.toml")],
+        ["trainers.predict", str(folder / "tiny" / "model"), "a text"],
+    ]
+    assert sorted(p.name for p in folder.parent.iterdir()) == [folder.name]

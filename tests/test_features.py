@@ -667,3 +667,13 @@ def test_numbers_that_are_not_finite_are_an_error(
     assert found
     assert "ending" in found[1] or found[1].endswith("...")
     assert files(tmp_path, "depth-*") == []
+
+
+def test_where_the_system_has_no_flock_nothing_is_evicted(tmp_path, monkeypatch):
+    monkeypatch.setattr(trainers.feature_files, "fcntl", None)
+    folder = tmp_path / ("0" * 32)
+    folder.mkdir()
+    (folder / "depth-1.bin").write_bytes(b"features")
+    os.close(trainers.feature_files.hold(folder))
+    trainers.feature_files.evict(tmp_path, keep=(), depths=(), disk_bytes=0)
+    assert (folder / "depth-1.bin").read_bytes() == b"features"

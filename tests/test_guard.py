@@ -50,13 +50,23 @@ def knock(environ, **options):
 
 
 @pytest.mark.parametrize(
-    "host", ["evil.example:{}", "127.0.0.1.evil.example:{}", "127.0.0.1:1", "a@127.0.0.1:{}"]
+    "host",
+    [
+        "evil.example:{}",
+        "127.0.0.1.evil.example:{}",
+        "a@127.0.0.1:{}",
+        "localhost:x",
+        "localhost:1:{}",
+        "[::1",
+        "::1",
+    ],
 )
 def test_a_foreign_host_is_refused(port, host):
     status, body = ask(port, Host=host.format(port))
     assert status == 403
     assert json.loads(body)["reason"] == (
-        f"Host must be this server's own, such as localhost:{port}, got '{host.format(port)}'; open that address"
+        f"Host must be this server's own, such as localhost:{port}, or one of --allow-host, got '{host.format(port)}'; "
+        "open that address"
     )
 
 
@@ -69,6 +79,36 @@ def test_a_page_is_refused_in_plain_text(port):
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "LOCALHOST", "[::1]"])
 def test_loopback_names_are_served(port, host):
     assert ask(port, Host=f"{host}:{port}")[0] == 200
+
+
+@pytest.mark.parametrize("host", ["localhost:9090", "127.0.0.1:1", "[::1]:9090", "localhost"])
+def test_a_forwarded_port_is_served_and_its_own_pages_are(port, host):
+    assert ask(port, Host=host)[0] == 200
+    assert ask(port, Host=host, Origin=f"http://{host}")[0] == 200
+    assert ask(port, Host=host, Origin="http://localhost:3000")[0] == 403
+
+
+def test_the_first_page_leads_on_to_the_forwarded_port(port):
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    connection.request("GET", "/", headers={"Host": "localhost:9090"})
+    answer = connection.getresponse()
+    assert (answer.status, answer.headers["Location"]) == (302, "http://localhost:9090/dashboard")
+    connection.close()
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"HTTP_HOST": "lab.example"}, "200 OK"),
+        ({"HTTP_HOST": "LAB.example:8443", "HTTP_ORIGIN": "https://lab.example:8443"}, "200 OK"),
+        ({"HTTP_HOST": "localhost:8080", "HTTP_ORIGIN": "https://lab.example"}, "200 OK"),
+        ({"HTTP_HOST": "lab.example", "HTTP_ORIGIN": "https://evil.example"}, "403 Forbidden"),
+        ({"HTTP_HOST": "lab.example.evil.example"}, "403 Forbidden"),
+        ({"HTTP_HOST": "lab.example", "HTTP_ORIGIN": "file://lab.example"}, "403 Forbidden"),
+    ],
+)
+def test_a_name_that_is_allowed_is_served_with_any_port_and_by_https(headers, status):
+    assert knock(headers, allow_hosts=["Lab.example"]) == status
 
 
 @pytest.mark.parametrize(
@@ -125,7 +165,8 @@ def test_a_request_without_host_is_refused():
         ("192.168.1.5:8080", "200 OK"),
         ("[fe80::1]:8080", "200 OK"),
         ("evil.example:8080", "403 Forbidden"),
-        ("192.168.1.5:1", "403 Forbidden"),
+        ("192.168.1.5:9090", "200 OK"),
+        ("192.168.1.5.evil.example:8080", "403 Forbidden"),
     ],
 )
 def test_on_all_addresses_each_address_is_served_and_no_name(host, status):
@@ -138,7 +179,7 @@ def test_another_machines_address_is_refused_on_loopback():
 
 @pytest.mark.parametrize(
     "host",
-    ["localhost", "localhost:", "localhost:08080", "localhost.:8080", "localhost:8080:8080", ":8080", "[::1]", "::1:8080",
+    ["localhost:", "localhost:08080", "localhost.:8080", "localhost:8080:8080", ":8080", "", "::1:8080",
      "localhost:8080,evil.example", "evil.example,localhost:8080", "localhost:8080@evil.example", "localhost:8080/",
      "127.1:8080", "2130706433:8080", "0.0.0.0:8080", "[::ffff:127.0.0.1]:8080", "\u017flocalhost:8080", "localhost:\uff18\uff10\uff18\uff10"],
 )  # fmt: skip

@@ -15,6 +15,7 @@ FILES = sorted(p for package in ("search", "trainers") for p in (ROOT / package)
 LAYERS = {
     "trainers": (
         "errors",
+        "foreign_code",
         "config files findings cleaning duplicates model_files feature_files",
         "cli tables labels metrics stopping batching modeling_frostline device families onnx",
         "columns encoder precision",

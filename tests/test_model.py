@@ -242,6 +242,21 @@ def test_an_encoder_is_no_fine_tuned_model(tiny_encoder_dir, tmp_path):
     assert message.endswith("fetch or save it again")
 
 
+def test_a_saved_model_in_shards_is_read_and_each_shard_checked(saved, classifier):
+    (saved / "model.safetensors").unlink()
+    classifier.model.save_pretrained(saved, max_shard_size="20kB")
+    write_checksums(saved)
+    shards = sorted(saved.glob("model-*.safetensors"))
+    assert len(shards) > 1
+    assert np.array_equal(load(saved).predict_proba(TEXTS), classifier.predict_proba(TEXTS))
+    content = bytearray(shards[-1].read_bytes())
+    content[-5] ^= 1
+    shards[-1].write_bytes(content)
+    assert f"{shards[-1]} is not as it was saved, its SHA-256 differs from that in SHA256SUMS" in failure(
+        saved
+    )
+
+
 def test_equal_weights_have_equal_fingerprints(fitted):
     first, second = (fitted(2)[1] for _ in range(2))
     assert weights_sha256(first.network) == weights_sha256(second.network)
@@ -363,8 +378,8 @@ def test_code_that_is_not_ours_is_refused_even_with_new_checksums(saved, tmp_pat
     write_checksums(saved)
     assert failure(saved) == (
         f"the fine-tuned model must bring no code of its own, but {saved / 'modeling_frostline.py'} is not the "
-        "modeling_frostline.py of this version of Frostline; export the model again, or load it with the version that "
-        "saved it"
+        "modeling_frostline.py of this version of Frostline or of an earlier one; export the model again, or load it "
+        "with the version that saved it"
     )
     assert not (tmp_path / "ran").exists()
 

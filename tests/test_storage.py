@@ -1,5 +1,8 @@
+import pickle
+import shlex
 import shutil
 import sys
+from pathlib import Path
 
 import optuna
 import pytest
@@ -393,3 +396,33 @@ def test_data_are_bound_to_the_texts_that_trials_were_fitted_on(study):
 def test_data_of_a_study_without_a_fingerprint_are_free(study):
     start(study)
     assert begun_data(study, own_texts("/here/reviews.csv")).fingerprint is None
+
+
+ODD = "a b?c#d%20e {f} 'g' \u00e9&h=i+j;k"
+
+
+def test_a_folder_may_be_called_like_anything(tmp_path):
+    folder = tmp_path / ODD
+    folder.mkdir()
+    path = folder / "toy.toml"
+    open_study(make_spec(), path, create=True).enqueue_trial({"dropout": 0.1})
+    assert sorted(p.relative_to(tmp_path) for p in tmp_path.rglob("*")) == [
+        Path(ODD),
+        Path(ODD) / "toy",
+        Path(ODD) / "toy" / "study.db",
+    ]
+    again = pickle.loads(pickle.dumps(open_study(make_spec(), path)))
+    assert len(again.get_trials()) == 1
+
+
+def test_a_relative_folder_may_be_called_like_anything(tmp_path, monkeypatch):
+    (tmp_path / ODD).mkdir()
+    monkeypatch.chdir(tmp_path)
+    open_study(make_spec(), Path(ODD) / "toy.toml", create=True)
+    assert (tmp_path / ODD / "toy" / "study.db").is_file()
+
+
+def test_a_command_in_an_error_can_be_copied(tmp_path):
+    message = refusal(make_spec(), tmp_path / ODD / "toy.toml")
+    command = message.partition("; run: ")[2]
+    assert shlex.split(command) == ["python", "-m", "search.run", "--study", str(tmp_path / ODD / "toy.toml")]

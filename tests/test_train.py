@@ -77,9 +77,9 @@ def test_each_evaluation_is_a_line(winner, capsys):
 
 
 def test_the_model_is_saved_where_asked(winner, tmp_path, capsys):
-    out = tmp_path / "model"
+    out = tmp_path / "my model"
     assert main([str(winner), "--out", str(out)]) == 0
-    assert f"saved {out}; try: python -m trainers.predict {out} 'a text'" in capsys.readouterr().out
+    assert f"saved {out}; try: python -m trainers.predict '{out}' 'a text'" in capsys.readouterr().out
     result, classifier = train(load_config(winner))
     texts = ["a good film", "a dull film"]
     assert np.array_equal(load(out).predict_proba(texts), classifier.predict_proba(texts))

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import codecs
+import os
 import re
 import sys
 from collections.abc import Callable, Sequence
-from typing import Annotated, Any
+from contextlib import suppress
+from io import TextIOWrapper
+from typing import Annotated, Any, TextIO
 
 from cyclopts import App, CycloptsError, Parameter
 
@@ -14,6 +18,9 @@ from trainers.errors import FitError, InputError, printable
 
 EXIT_INPUT = 2
 """Exit code when something that the user gave cannot be used, or makes a fit fail."""
+
+EXIT_CLOSED = 1
+"""Exit code when whoever read the output has gone, as ``head`` does; rich ends with the same."""
 
 
 def _is_device(_: Any, name: str | None) -> None:
@@ -29,13 +36,16 @@ def launch(command: Callable[..., int], *, name: str, argv: Sequence[str] | None
     """Parse the command line, run ``command`` and return its exit code.
 
     An ``InputError``, or a fit that failed, ends as one line on standard error and exit code 2; ``--debug``
-    shows its traceback. That line shows no password of a URL, and a terminal finds nothing in it to obey.
+    shows its traceback. That line shows no password of a URL, and a terminal finds nothing in it to obey. Characters
+    that the terminal lacks are escaped. Output that finds no room ends the command likewise, and output that nobody
+    reads any more ends it in silence.
 
     Args:
         command: Its keyword-only parameters become flags, its docstring the help.
         name: Module path, shown as ``python -m name``.
         argv: Arguments; None takes the process's own.
     """
+    _never_fail_at_a_character()
     arguments = list(sys.argv[1:] if argv is None else argv)
     app = App(
         name=f"python -m {name}", help_format="plaintext", result_action="return_value", version_flags=[]
@@ -54,10 +64,68 @@ def launch(command: Callable[..., int], *, name: str, argv: Sequence[str] | None
                 error, CycloptsError
             ):  # these quote the command line, passwords and all
                 raise
-            print("error:", printable(_without_passwords(str(error))), file=sys.stderr)  # noqa: T201
+            with suppress(OSError):
+                print("error:", printable(_without_passwords(str(error))), file=sys.stderr)  # noqa: T201
             return EXIT_INPUT
 
-    return int(app.meta(arguments) or 0)
+    try:
+        code = int(app.meta(arguments) or 0)
+        if sys.stdout is not None:
+            sys.stdout.flush()  # at the very end an error would be a traceback
+    except OSError as error:
+        if not _silence_broken_output():
+            raise
+        if isinstance(error, BrokenPipeError):
+            return EXIT_CLOSED
+        with suppress(OSError):
+            print(  # noqa: T201
+                f"error: what a command prints must find room, got: {error.strerror}; free space, or send it elsewhere",
+                file=sys.stderr,
+            )
+        return EXIT_INPUT
+    return code
+
+
+def refuse_windows() -> None:
+    """Say so where worker processes cannot be started.
+
+    Raises:
+        InputError: This is Windows.
+    """
+    if sys.platform == "win32":
+        raise InputError(
+            "a search needs Linux or macOS, got Windows; run it under WSL (saved models load and predict on Windows, too)"
+        )
+
+
+def _silence_broken_output() -> bool:
+    """Tell whether standard output or error takes nothing any more; from then on what goes there is dropped."""
+    for stream in (sys.stdout, sys.stderr):
+        if stream is None or _takes_output(stream):
+            continue
+        with suppress(OSError):  # a stand-in has no descriptor
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, stream.fileno())
+            os.close(nowhere)
+        return True
+    return False
+
+
+def _takes_output(stream: TextIO) -> bool:
+    try:
+        print(file=stream, flush=True)  # flushing alone would tell nothing of what was dropped
+    except OSError:
+        return False
+    return True
+
+
+def _never_fail_at_a_character() -> None:
+    """Escape what the terminal lacks; where the system names no encoding but ASCII, take input for UTF-8."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    if isinstance(sys.stdin, TextIOWrapper) and codecs.lookup(sys.stdin.encoding).name == "ascii":
+        sys.stdin.reconfigure(encoding="utf-8", errors="strict")
 
 
 def _without_passwords(text: str) -> str:

@@ -162,7 +162,7 @@ def encode(
     The verdict of a review often stands in its last sentences, hence the end.
 
     Args:
-        texts: One entry a text; an empty one gives the special tokens alone.
+        texts: One entry a text; an empty one gives the special tokens alone, or the padding token if there are none.
         tokenizer: Of the encoder.
         max_length: Tokens kept of a text, special tokens included.
         head_tokens: Of these, taken from the start; None takes all from there.
@@ -207,8 +207,14 @@ def cut_points(
 
 def special_tokens(tokenizer: PreTrainedTokenizerBase) -> tuple[list[int], list[int]]:
     """Return the ids that the tokenizer puts before and after a text."""
-    bare = tokenizer("a", add_special_tokens=False)["input_ids"]
-    wrapped = tokenizer("a")["input_ids"]
+
+    def ids(word: str) -> list[int]:
+        return list(tokenizer(word, add_special_tokens=False)["input_ids"])
+
+    word = "a"
+    if not ids(word):  # it reads no Latin letters, and has no token for what is unknown
+        word = next(w for w in tokenizer.get_vocab() if ids(w))
+    bare, wrapped = ids(word), tokenizer(word)["input_ids"]
     start = next(i for i in range(len(wrapped)) if wrapped[i : i + len(bare)] == bare)
     return wrapped[:start], wrapped[start + len(bare) :]
 
@@ -226,7 +232,7 @@ def _encode(
     rows = encoded["input_ids"]
     lengths_N = np.array([len(ids) for ids in rows]) + len(prefix) + len(suffix)
     kept = (ids if len(ids) <= room else ids[:head] + (ids[-tail:] if tail else []) for ids in rows)
-    return [[*prefix, *ids, *suffix] for ids in kept], lengths_N
+    return [[*prefix, *ids, *suffix] or [tokenizer.pad_token_id] for ids in kept], lengths_N
 
 
 def _checked_fingerprint(source: Source, config: DataConfig) -> str:

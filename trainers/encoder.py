@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +21,8 @@ from torch import nn
 from trainers.config import PACKAGED_ENCODER, Device, EncoderConfig
 from trainers.errors import InputError
 from trainers.families import EMBEDDINGS, POOLER, Anatomy, dissect, section, weights_a_token
-from trainers.model_files import WEIGHTS, check_files, digests, fingerprint
+from trainers.foreign_code import KnownCode
+from trainers.model_files import INDEX, WEIGHTS, check_files, digests, fingerprint, weight_files, weights_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -32,6 +33,9 @@ PACKAGED_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d
 """Of the packaged encoder's weights; the same as those of sentence-transformers/all-MiniLM-L6-v2 on the hub."""
 
 _LAYER = re.compile(r"\blayers?\.\d+\.")
+
+UNKNOWN_TO_ALL = "\ue000"
+"""A character for private use, which no vocabulary holds."""
 
 UNUSED_ROWS = 0.03
 """Share of an embedding's rows that the tokenizer need not use: published ones are padded by up to 2 %."""
@@ -178,7 +182,7 @@ def _fetch(config: EncoderConfig) -> Path:
     from huggingface_hub import HfApi, snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
-    patterns = [WEIGHTS, "*.json", "*.txt", "*.model"]
+    small = ["*.json", "*.txt", "*.model"]
     out_of_reach: Exception | None = None
     try:
         try:
@@ -188,14 +192,21 @@ def _fetch(config: EncoderConfig) -> Path:
             raise
         except Exception as error:  # a name that is not resolved, a time-out, offline mode
             out_of_reach = error
-        return Path(
-            snapshot_download(
-                config.name,
-                revision=config.revision,
-                allow_patterns=patterns,
-                local_files_only=out_of_reach is not None,
+
+        def fetch(names: Sequence[str]) -> Path:
+            offline = out_of_reach is not None
+            return Path(
+                snapshot_download(
+                    config.name, revision=config.revision, allow_patterns=[*names], local_files_only=offline
+                )
             )
-        )
+
+        folder = fetch([WEIGHTS, *small])
+        if (folder / INDEX).is_file() and not (folder / WEIGHTS).is_file():
+            folder = fetch([p.name for p in weight_files(folder, what=f"encoder {config.name!r}")])
+        return folder
+    except InputError:
+        raise
     except HFValidationError:
         raise InputError(
             f"encoder.name must be {PACKAGED_ENCODER!r}, a directory or a hub id such as 'owner/model', "
@@ -211,7 +222,13 @@ def _fetch(config: EncoderConfig) -> Path:
 
 
 def load_checked(
-    model_class: Any, folder: Path, *, what: str, unused: str = "", code: Path | None = None, **options: Any
+    model_class: Any,
+    folder: Path,
+    *,
+    what: str,
+    unused: str = "",
+    code: KnownCode | None = None,
+    **options: Any,
 ) -> Any:
     """Load a transformers model from safetensors, and check that nothing of it is missing or not finite.
 
@@ -240,29 +257,29 @@ def load_checked(
     missing = sorted(k for k in loading["missing_keys"] if not unused or not k.startswith(unused))
     if missing:
         raise InputError(
-            f"{what}: {folder / WEIGHTS} lacks {len(missing)} tensors, the first of them {missing[0]!r}; "
+            f"{what}: {weights_of(folder)} lacks {len(missing)} tensors, the first of them {missing[0]!r}; "
             "fetch or save it again"
         )
     surplus = sorted(k for k in loading["unexpected_keys"] if _LAYER.search(k))
     if surplus:
         raise InputError(
-            f"{what}: {folder / WEIGHTS} holds layers that {folder / 'config.json'} does not ask for, the first of "
+            f"{what}: {weights_of(folder)} holds layers that {folder / 'config.json'} does not ask for, the first of "
             f"their tensors {surplus[0]!r}; fetch or save it again"
         )
     broken = [k for k, v in model.state_dict().items() if v.is_floating_point() and not v.isfinite().all()]
     if broken:
         raise InputError(
-            f"{what}: {folder / WEIGHTS} holds values that are not finite in {len(broken)} tensors, the first "
+            f"{what}: {weights_of(folder)} holds values that are not finite in {len(broken)} tensors, the first "
             f"of them {broken[0]!r}; fetch or save it again"
         )
     return model.eval()
 
 
 def load_tokenizer(folder: Path, *, what: str) -> PreTrainedTokenizerBase:
-    """Load a tokenizer from a model's folder.
+    """Load a tokenizer from a model's folder, to pad and cut texts at their ends alone, and only when asked to.
 
     Raises:
-        InputError: It is missing or damaged.
+        InputError: It is missing or damaged, or there are texts that it cannot read.
     """
     from transformers import AutoTokenizer
 
@@ -280,6 +297,21 @@ def load_tokenizer(folder: Path, *, what: str) -> PreTrainedTokenizerBase:
         raise InputError(
             f"{what}: no usable tokenizer in {folder}: no vocabulary; save the tokenizer beside the model"
         )
+    try:
+        tokenizer(UNKNOWN_TO_ALL)
+    except Exception as error:  # tokenizers raises plain ones
+        raise InputError(
+            f"{what}: the tokenizer in {folder} must read any text, got: {_first_line(error)}; save one with a token for "
+            "what is unknown"
+        ) from error
+    tokenizer.padding_side = tokenizer.truncation_side = "right"
+    if "attention_mask" not in tokenizer.model_input_names:  # without it, padding would be read as text
+        tokenizer.model_input_names = [*tokenizer.model_input_names, "attention_mask"]
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is not None:
+        # tokenizer.json has settings of its own, for those who read it without transformers.
+        backend.no_padding()
+        backend.no_truncation()
     return tokenizer
 
 
@@ -319,28 +351,33 @@ def _first_line(error: Exception) -> str:
 
 def _check_pooler(model: PreTrainedModel, folder: Path, *, what: str) -> None:
     """Refuse pooling by a pooler that the family or the checkpoint lacks: transformers would make one up."""
-    from safetensors import safe_open
-
     remedy = "; set it to 'mean' or 'cls'"
     if not isinstance(getattr(model, POOLER, None), nn.Module):
         raise InputError(
             f"encoder.pooling = 'model' needs an encoder with a pooler of its own, which a "
             f"{type(model).__name__} has not{remedy}"
         )
-    with safe_open(folder / WEIGHTS, framework="pt") as file:
-        if not any(f"{POOLER}." in key for key in file.keys()):  # noqa: SIM118
-            raise InputError(
-                f"encoder.pooling = 'model' needs the pooler's weights, which {what} lacks in "
-                f"{folder / WEIGHTS}{remedy}"
-            )
+    if not any(f"{POOLER}." in name for path in weight_files(folder, what=what) for name in _tensors(path)):
+        raise InputError(
+            f"encoder.pooling = 'model' needs the pooler's weights, which {what} lacks in "
+            f"{weights_of(folder)}{remedy}"
+        )
+
+
+def _tensors(path: Path) -> list[str]:
+    from safetensors import safe_open
+
+    with safe_open(path, framework="pt") as file:
+        return list(file.keys())
 
 
 def _check_known(folder: Path, sums: dict[str, str], config: EncoderConfig, *, what: str) -> None:
-    """Compare the weights with their SHA-256, where it is known: of the packaged encoder, and in the hub's cache."""
-    stored_as = (folder / WEIGHTS).resolve().name  # the hub's client names files after their content
-    known = PACKAGED_SHA256 if config.name == PACKAGED_ENCODER else stored_as
-    if re.fullmatch("[0-9a-f]{64}", known) and sums.get(WEIGHTS) != known:
-        raise InputError(
-            f"{what}: {folder / WEIGHTS} is damaged, its SHA-256 must be {known}, got {sums.get(WEIGHTS)}; "
-            "install or fetch it again"
-        )
+    """Compare weights with their SHA-256, where it is known: of the packaged encoder, and in the hub's cache."""
+    for path in weight_files(folder, what=what):
+        stored_as = path.resolve().name  # the hub's client names files after their content
+        known = PACKAGED_SHA256 if config.name == PACKAGED_ENCODER else stored_as
+        if re.fullmatch("[0-9a-f]{64}", known) and sums.get(path.name) != known:
+            raise InputError(
+                f"{what}: {path} is damaged, its SHA-256 must be {known}, got {sums.get(path.name)}; "
+                "install or fetch it again"
+            )

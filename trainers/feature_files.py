@@ -5,7 +5,6 @@ Shapes: S tokens of all texts, D hidden size.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
@@ -17,6 +16,11 @@ from typing import Self
 
 import numpy as np
 import numpy.typing as npt
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
 
 _KEY = re.compile(r"[0-9a-f]{32}")
 _LOCK = "in-use"
@@ -61,7 +65,7 @@ class FeatureWriter:
         self._temporary.replace(self._target)
         description = {**self._description, "bytes": size, "sha256": self._sha256.hexdigest()}
         part = self._target.with_suffix(".json.part")
-        part.write_text(json.dumps(description))
+        part.write_text(json.dumps(description), encoding="utf-8")
         part.replace(_description_file(self._target))
 
 
@@ -74,7 +78,7 @@ def is_intact(folder: Path, depth: int, dtype: np.dtype[np.floating]) -> bool:
     """Tell whether a feature file is there in a number format, whole and unaltered."""
     path = data_file(folder, depth)
     try:
-        description = json.loads(_description_file(path).read_text())
+        description = json.loads(_description_file(path).read_text(encoding="utf-8"))
         if path.stat().st_size != description["bytes"] or description["dtype"] != dtype.name:
             return False
         with path.open("rb") as file:
@@ -86,7 +90,7 @@ def is_intact(folder: Path, depth: int, dtype: np.dtype[np.floating]) -> bool:
 def open_features(folder: Path, depth: int, *, hidden_size: int) -> npt.NDArray[np.floating]:
     """Map a feature file into memory; returns values_SD."""
     path = data_file(folder, depth)
-    dtype = np.dtype(json.loads(_description_file(path).read_text())["dtype"])
+    dtype = np.dtype(json.loads(_description_file(path).read_text(encoding="utf-8"))["dtype"])
     # Copy-on-write: torch wants writable memory, the file stays as it is.
     return np.memmap(path, dtype=dtype, mode="c").reshape(-1, hidden_size)
 
@@ -118,7 +122,8 @@ def largest_in(folder: Path, depth: int, *, hidden_size: int) -> float:
 def hold(folder: Path) -> int:
     """Keep others from removing a folder; returns the file descriptor whose end, or this process's, ends that."""
     descriptor = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT)
-    fcntl.flock(descriptor, fcntl.LOCK_SH)
+    if fcntl is not None:
+        fcntl.flock(descriptor, fcntl.LOCK_SH)
     return descriptor
 
 
@@ -155,6 +160,8 @@ def evict(root: Path, *, keep: Collection[Path], depths: Collection[int], disk_b
 
 
 def _is_held(folder: Path) -> bool:
+    if fcntl is None:  # who knows: nothing is removed
+        return True
     descriptor = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch.nn.utils.rnn import pad_sequence
 from transformers import (
     AutoConfig,
     AutoModelForSequenceClassification,
@@ -37,12 +38,19 @@ from trainers.encoder import (
 )
 from trainers.errors import InputError
 from trainers.fit import FitResult
-from trainers.model_files import check_files, verify_checksums, write_checksums
+from trainers.foreign_code import KnownCode
+from trainers.model_files import check_files, sha256_of, verify_checksums, write_checksums
 from trainers.modeling_frostline import FrostlineConfig, FrostlineForSequenceClassification
 from trainers.network import Network
 
 CODE = Path(modeling_frostline.__file__)
 """Copied into saved models, for those who use them without this package."""
+
+RELEASED = {
+    "0.1.0": "e4db820d590eceda26e509afb13c1115023a2822527cfcf17837d2b5cc410a20",
+    "0.2.0": "5f857de14d6e14dcc1b51022fdb1024b1e6fd26808f67fc7c54f300787d12b03",
+}
+"""SHA-256 of that file in each version: what one of them saved, all later ones load."""
 
 
 AutoConfig.register(FrostlineConfig.model_type, FrostlineConfig)
@@ -87,10 +95,15 @@ class Classifier:
         probabilities_NC = np.empty((len(rows), len(class_names(self.model))), dtype=np.float32)
         lengths_N = np.array([len(r) for r in rows], dtype=np.int64)
         for batch in sorted_batches(lengths_N):
-            padded = self.tokenizer.pad({"input_ids": [rows[i] for i in batch]}, return_tensors="pt")
+            ids_BT = pad_sequence(
+                [torch.tensor(rows[i]) for i in batch],
+                batch_first=True,
+                padding_value=self.tokenizer.pad_token_id,
+            )
+            mask_BT = torch.arange(ids_BT.shape[1]) < torch.from_numpy(lengths_N[batch])[:, None]
             with torch.inference_mode():
-                padded = padded.to(self.model.device)
-                logits_BC = self.model(padded["input_ids"], padded["attention_mask"]).logits
+                device = self.model.device
+                logits_BC = self.model(ids_BT.to(device), mask_BT.long().to(device)).logits
             probabilities_NC[batch] = logits_BC.softmax(dim=1).cpu().numpy()
         return probabilities_NC
 
@@ -198,9 +211,10 @@ def load(folder: str | Path, *, device: Device = "cpu") -> Classifier:
     if not folder.is_dir():
         raise InputError(f"no model directory {folder}; export one with: python -m search.export")
     what = "the fine-tuned model"
-    check_files(folder, what=what, code=CODE)
+    code = KnownCode(CODE.name, frozenset({sha256_of(CODE), *RELEASED.values()}))
+    check_files(folder, what=what, code=code)
     verify_checksums(folder, what=what)
-    model = load_checked(FrostlineForSequenceClassification, folder, what=what, code=CODE)
+    model = load_checked(FrostlineForSequenceClassification, folder, what=what, code=code)
     tokenizer = load_tokenizer(folder, what=what)
     check_vocabulary(model.encoder, tokenizer, what=what)
     return Classifier(model=model.to(device), tokenizer=tokenizer)

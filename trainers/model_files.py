@@ -6,11 +6,14 @@ import hashlib
 import json
 import re
 from pathlib import Path
-from typing import Any
 
 from trainers.errors import InputError
+from trainers.foreign_code import KnownCode, refuse_foreign_code
 
 WEIGHTS = "model.safetensors"
+INDEX = "model.safetensors.index.json"
+"""Lists the shards of larger weights, in place of that file."""
+
 SUMS = "SHA256SUMS"
 CARD = "README.md"
 
@@ -20,47 +23,68 @@ READ_BY_LIBRARIES = {*PICKLED, *FINGERPRINTED, ".jinja", ".py", ".h5", ".msgpack
 """Endings of files that may become part of a loaded model; of others, such as a README.md, more may be added."""
 
 _LINE = re.compile(r"([0-9a-f]{64}) [ *](.+)")
+_SHARD = re.compile(r"[\w-][\w.-]*\.safetensors")
 
 
-def check_files(folder: Path, *, what: str, code: Path | None = None) -> None:
-    """Check that a model is there as safetensors and brings no code, but for a copy of a file that is known.
+def check_files(folder: Path, *, what: str, code: KnownCode | None = None) -> None:
+    """Check that a model is there as safetensors, whole or in shards, and runs and fetches nothing.
 
     Args:
         folder: Of the model.
         what: How errors call it.
-        code: The one file of which the folder may hold a copy, and its configuration name classes; None allows
-            none. The copy is never run.
+        code: What it may bring; None allows nothing.
 
     Raises:
-        InputError: A file is missing, the weights are a pickle, or transformers is told to run code.
+        InputError: A file is missing, the weights are a pickle, or transformers would run or fetch something.
     """
-    for required in ("config.json", WEIGHTS):
-        if (folder / required).is_file():
-            continue
+    if not (folder / "config.json").is_file():
+        raise _missing("config.json", folder, what)
+    if not (folder / WEIGHTS).is_file() and not (folder / INDEX).is_file():
         pickled = sorted(p.name for p in folder.iterdir() if p.suffix in PICKLED)
-        if required == WEIGHTS and pickled:
+        if pickled:
             raise InputError(
                 f"{what} must hold {WEIGHTS}, but {folder} has only {pickled[0]}, a pickle, which may run any code "
                 "when it is read; take the model as safetensors, or, if you trust the file, load it with transformers "
                 "yourself and save_pretrained it"
             )
-        raise InputError(
-            f"{what} must hold {required}, but {folder} has none; save the model there with "
-            "save_pretrained (safetensors; pickled weights are not read)"
-        )
-    for name in ("config.json", "tokenizer_config.json"):
-        if any(not _names_classes_of(code, entry) for entry in _code_named_by(folder / name)):
+        raise _missing(WEIGHTS, folder, what)
+    refuse_foreign_code(folder, what=what, code=code)
+    for path in weight_files(folder, what=what):
+        if not path.is_file():
             raise InputError(
-                f"{what} must bring no code of its own, but {folder / name} has auto_map, which names some; take a "
-                "model that transformers knows by itself"
+                f"{what} must hold {path.name}, listed in {folder / INDEX}, and does not; fetch or save it again"
             )
-    if code is not None:
-        for path in sorted(folder.rglob("*.py")):
-            if path.name != code.name or path.read_bytes() != code.read_bytes():
-                raise InputError(
-                    f"{what} must bring no code of its own, but {path} is not the {code.name} of this version of "
-                    "Frostline; export the model again, or load it with the version that saved it"
-                )
+
+
+def weights_of(folder: Path) -> Path:
+    """Return the file by which a model's weights are read: the one that holds them, or the list of their shards."""
+    whole = folder / WEIGHTS
+    return whole if whole.is_file() or not (folder / INDEX).is_file() else folder / INDEX
+
+
+def weight_files(folder: Path, *, what: str) -> list[Path]:
+    """Return the files that hold a model's weights: one, or the shards that their list names.
+
+    Raises:
+        InputError: The list is damaged, or names files elsewhere.
+    """
+    index = weights_of(folder)
+    if index.name == WEIGHTS:
+        return [index]
+    try:
+        named = json.loads(index.read_bytes())["weight_map"].values()
+        shards = sorted({str(name) for name in named})
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise InputError(
+            f"{what}: {index} must list the shards of its weights, got: {type(error).__name__}; fetch or save it again"
+        ) from error
+    for name in shards:
+        if not _SHARD.fullmatch(name):
+            raise InputError(
+                f"{what}: {index} must name shards beside it, such as model-00001-of-00002.safetensors, got {name[:80]!r}; "
+                "fetch or save it again"
+            )
+    return [folder / name for name in shards]
 
 
 def digests(folder: Path) -> dict[str, str]:
@@ -122,27 +146,10 @@ def verify_checksums(folder: Path, *, what: str) -> None:
         raise InputError(f"{what}: {folder / added[0]} was added after it was saved; remove the file")
 
 
-def _code_named_by(path: Path) -> list[Any]:
-    """Return what stands in a JSON file under any ``auto_map``; nothing of a file that is missing or damaged."""
-    found: list[Any] = []
-
-    def look(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        found.extend(value for key, value in pairs if key == "auto_map")
-        return dict(pairs)
-
-    try:
-        json.loads(path.read_bytes(), object_pairs_hook=look)
-    except (OSError, ValueError, RecursionError):
-        return []  # loading it will say what is wrong
-    return found
-
-
-def _names_classes_of(code: Path | None, auto_map: Any) -> bool:
-    """Tell whether an ``auto_map`` names classes of that one file beside it alone, and none of another repository."""
-    return (
-        code is not None
-        and isinstance(auto_map, dict)
-        and all(isinstance(v, str) and re.fullmatch(rf"{code.stem}\.\w+", v) for v in auto_map.values())
+def _missing(name: str, folder: Path, what: str) -> InputError:
+    return InputError(
+        f"{what} must hold {name}, but {folder} has none; save the model there with save_pretrained (safetensors; "
+        "pickled weights are not read)"
     )
 
 

@@ -103,7 +103,7 @@ class FrostlineForSequenceClassification(PreTrainedModel):
         labels: Tensor | None = None,
         **_: Any,
     ) -> SequenceClassifierOutput:
-        """Classify texts that are padded at their ends.
+        """Classify texts, padded at their ends or before their starts.
 
         A text is segment 0 throughout, hence no ``token_type_ids``. Of texts longer than ``max_tokens`` the middle
         or the end is left out, as it was in training, so that no tokenizer needs to know about it.
@@ -113,13 +113,13 @@ class FrostlineForSequenceClassification(PreTrainedModel):
             attention_mask: 1 where there is a token; None if nothing is padded.
             labels: Class indices; adds the mean cross-entropy as ``loss``.
         """
-        if self.config.start_tokens is not None:
-            input_ids, attention_mask = cut(
-                input_ids,
-                attention_mask,
-                max_tokens=self.config.max_tokens,
-                start_tokens=self.config.start_tokens,
-            )
+        cuts = self.config.start_tokens is not None
+        input_ids, attention_mask = cut(
+            input_ids,
+            attention_mask,
+            max_tokens=self.config.max_tokens if cuts else input_ids.shape[1],
+            start_tokens=self.config.start_tokens if cuts else 0,
+        )
         hidden_BTD = self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
         mask_BT = None if attention_mask is None else attention_mask.bool()
         pooler = getattr(self.encoder, "pooler", None)
@@ -133,15 +133,23 @@ def cut(
 ) -> tuple[Tensor, Tensor | None]:
     """Keep the first ``start_tokens`` tokens of each longer text, and as many of its last as make ``max_tokens``.
 
-    Texts are padded at their ends; shorter ones stay as they are.
+    Shorter ones stay as they are. What is padded before its start is moved there: positions are counted from it. A
+    text of no token is its first padding.
     """
-    position_T = torch.arange(ids_BT.shape[1], device=ids_BT.device)[:max_tokens]
-    length_B1 = torch.full_like(ids_BT[:, :1], ids_BT.shape[1])
+    num_tokens = ids_BT.shape[1]
+    position_T = torch.arange(num_tokens, device=ids_BT.device)[:max_tokens]
+    first_B1 = torch.zeros_like(ids_BT[:, :1])
+    length_B1 = torch.full_like(first_B1, num_tokens)
     if mask_BT is not None:
+        first_B1 = (mask_BT.cumsum(dim=1) == 0).sum(dim=1, keepdim=True)
         length_B1 = mask_BT.sum(dim=1, keepdim=True)
     skipped_B1 = (length_B1 - max_tokens).clamp(min=0)
-    source_BT = position_T + skipped_B1 * (position_T >= start_tokens)
-    return ids_BT.gather(1, source_BT), None if mask_BT is None else mask_BT.gather(1, source_BT)
+    wanted_BT = first_B1 + position_T + skipped_B1 * (position_T >= start_tokens)
+    source_BT = wanted_BT.clamp(max=num_tokens - 1)
+    if mask_BT is not None:
+        kept_BT = mask_BT.gather(1, source_BT) * (wanted_BT < num_tokens)
+        mask_BT = torch.where(position_T == 0, 1, kept_BT).to(mask_BT.dtype)
+    return ids_BT.gather(1, source_BT), mask_BT
 
 
 def pool(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -170,7 +171,7 @@ def _command(
         }
         names = features.splits.class_names
         save(assemble(features.encoder, settings, result, names=names), out, files=files, onnx=onnx)
-        print(f"saved {out}; try: python -m trainers.predict {out} 'a text'")  # noqa: T201
+        print(f"saved {out}; try: python -m trainers.predict {shlex.quote(str(out))} 'a text'")  # noqa: T201
     return 0
 
 

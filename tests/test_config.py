@@ -183,3 +183,14 @@ def test_the_packaged_reviews_take_no_columns(tmp_path):
 def test_sizes_may_be_left_out(tmp_path):
     config = load_config(write(tmp_path, COMPLETE.replace("validation = 100\ntest = 100\n", "")))
     assert (config.data.train, config.data.validation, config.data.test) == (None, None, None)
+
+
+def test_a_configuration_that_version_0_1_exported_keeps_its_cleaning(tmp_path):
+    path = tmp_path / "winner.toml"
+    fit = "freeze_depth = 1\ndropout = 0.1\nhead_width = 8\nlearning_rate = 0.003\n[data]\nsource = 'imdb'\n"
+    path.write_text(f"{fit}fingerprint = '{'a' * 64}'\n")
+    assert load_config(path).data.clean == "0.1"
+    path.write_text(fit)
+    assert load_config(path).data.clean == "html"
+    path.write_text(f"{fit}clean = 'none'\nfingerprint = '{'a' * 64}'\n")
+    assert load_config(path).data.clean == "none"

@@ -20,6 +20,7 @@ from pydantic import (
     model_validator,
 )
 
+from trainers.cleaning import Clean
 from trainers.errors import CONTROL, InputError, describe, nearest
 
 Pooling = Literal["mean", "cls", "model"]
@@ -67,6 +68,9 @@ class DataConfig(Table):
         test_source: File with the test texts; absent means as the source gives them, else made.
         subset: Of a hub id.
         revision: Branch, tag or commit of a hub id.
+        clean: What is cut out of texts: HTML's tags and entities, superfluous white space and invisible characters
+            (``html``), these but no markup (``spaces``), or nothing (``none``); ``0.1`` is what version 0.1 did, and
+            what was begun with it goes on with.
         train: Texts in the training split; absent means all that the other splits leave over.
         validation: Texts in the validation split; absent means all of a given one, or a fifth of the texts.
         test: Texts in the test split; absent means likewise.
@@ -86,6 +90,7 @@ class DataConfig(Table):
     test_source: Name | None = None
     subset: Name | None = None
     revision: Name | None = None
+    clean: Clean = "html"
     train: Size | None = None
     validation: Size | None = None
     test: Size | None = None
@@ -255,8 +260,12 @@ def load_config(path: Path) -> TrainConfig:
     Raises:
         InputError: Every mistake in the file, in one message.
     """
+    table = read_toml(path)
+    data = table.get("data")
+    if isinstance(data, dict) and "fingerprint" in data:
+        data.setdefault("clean", "0.1")  # exported before there was this key
     try:
-        return TrainConfig.model_validate(read_toml(path), context={"folder": path.parent})
+        return TrainConfig.model_validate(table, context={"folder": path.parent})
     except ValidationError as error:
         raise InputError(f"{path}: {describe(error, valid_keys=_keys_of_table)}") from error
 

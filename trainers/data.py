@@ -92,13 +92,13 @@ def load_splits(config: DataConfig, tokenizer: PreTrainedTokenizerBase) -> Split
     """
     source = read_source(config)
     fingerprint = _checked_fingerprint(source, config)
-    admitted = admit(source)
+    admitted = admit(source, clean=config.clean)
     rows, findings = admitted.rows, [*source.findings, *admitted.findings]
     names = class_names(str(row.label) for row in rows)
     labels_N = np.array([names.index(str(row.label)) for row in rows], dtype=np.int64)
     known = config.source in PACKAGED_SOURCES  # and spared what has been looked at once and for all
     texts = [row.text for row in rows]
-    clusters_N = np.arange(len(rows)) if known else near_duplicates(texts)
+    clusters_N = np.arange(len(rows)) if known else near_duplicates(texts, emoji=config.clean != "0.1")
     parts, more = split_rows(rows, labels_N, clusters_N, config)
     findings += more
     splits = {

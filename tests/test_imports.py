@@ -17,7 +17,7 @@ LAYERS = {
         "errors cleaning",
         "config files cli findings duplicates model_files feature_files",
         "tables labels metrics stopping batching modeling_frostline device families onnx",
-        "columns encoder",
+        "columns typed encoder",
         "sources",
         "gatekeeper splitting",
         "data",

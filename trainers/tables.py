@@ -105,12 +105,18 @@ def read_csv(path: Path) -> Table:
 
 
 def read_jsonl(path: Path) -> Table:
-    """Read a file with one JSON object a line; numbers stay as they are written.
+    """Read a file with one JSON object a line, or an array of objects; numbers stay as they are written.
 
     Raises:
         InputError: Every line that is none, in one message.
     """
     text, findings = _read_text(path)
+    rows = _array(text, path.name)
+    if rows is not None:
+        names = dict.fromkeys(key for content in rows for key in content)
+        columns = {key: [content.get(key) for content in rows] for key in names}
+        findings.append(Finding("JSON", "read as one JSON array of objects", "note", path.name))
+        return Table(path.name, columns, list(range(1, len(rows) + 1)), "row", tuple(findings))
     objects: list[tuple[int, dict[str, Any]]] = []
     broken: dict[str, list[int]] = {}
     for number, line in enumerate(text.split("\n"), 1):
@@ -205,12 +211,40 @@ def _field_counts(rows: list[tuple[int, list[str]]], expected: int) -> str:
     return " and ".join(str(count) for count, _ in counts.most_common(3))
 
 
+def _array(text: str, name: str) -> list[dict[str, Any]] | None:
+    """Return the objects of a file that is one JSON array; None if it is none.
+
+    Raises:
+        InputError: It begins as one, but is broken, empty, or holds something else.
+    """
+    if not text.lstrip().startswith("["):
+        return None
+    rule = "must be one JSON array of objects, or have one object a line"
+    try:
+        content = _parsed(text)
+    except json.JSONDecodeError as error:
+        if error.msg == "Extra data":  # an array a line
+            return None
+        raise InputError(f"{name}, line {error.lineno}: {rule}, got {_reason(error)}; mend it") from error
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{name}: {rule}, got {_reason(error)}; mend it") from error
+    wrong = [i for i, row in enumerate(content, 1) if not isinstance(row, dict)]
+    if wrong or not content:
+        got = f"a {type(content[wrong[0] - 1]).__name__} as item {wrong[0]}" if wrong else "an empty array"
+        raise InputError(f"{name}: {rule}, got {got}; mend it")
+    return list(content)
+
+
 def _json_object(line: str) -> dict[str, Any]:
-    # str as number parser: 1.50 stays 1.50, and no number is too large.
-    content = json.loads(line, parse_int=str, parse_float=str, parse_constant=str, object_pairs_hook=_unique)
+    content = _parsed(line)
     if not isinstance(content, dict):
         raise ValueError(f"a {type(content).__name__}")
     return content
+
+
+def _parsed(text: str) -> Any:
+    # str as number parser: 1.50 stays 1.50, and no number is too large.
+    return json.loads(text, parse_int=str, parse_float=str, parse_constant=str, object_pairs_hook=_unique)
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -55,6 +55,10 @@ def new(
     data = _data_config(source, columns)
     began = time.monotonic()
 
+    from trainers.data import load_splits, read_texts
+
+    texts = read_texts(data)  # before all that takes its time to load: its mistakes are told at once
+
     from search.processes import warm_up
 
     warm_up()
@@ -63,14 +67,13 @@ def new(
     from search.summary import duration
     from search.template import study_toml
     from trainers.config import EncoderConfig
-    from trainers.data import load_splits
     from trainers.encoder import load_encoder
     from trainers.files import write_atomically
 
     loaded = load_encoder(EncoderConfig(name=encoder))
     longest = min(LONGEST_LOOK, loaded.max_length or LONGEST_LOOK)
     data = data.model_copy(update={"max_length": longest})
-    splits = load_splits(data, loaded.tokenizer)
+    splits = load_splits(data, loaded.tokenizer, texts=texts)
     start_seconds = time.monotonic() - began  # a search starts likewise
     _say_what_was_found(splits, metric)
     aim = choose_aim(splits, metric=metric)

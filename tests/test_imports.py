@@ -19,7 +19,7 @@ LAYERS = {
         "tables labels metrics stopping batching modeling_frostline device families onnx",
         "columns typed encoder",
         "sources",
-        "gatekeeper splitting",
+        "gatekeeper splitting rows",
         "data",
         "features",
         "network",

@@ -237,7 +237,7 @@ def _rows(
         message = f"column {column!r} must hold one {what} a row, got {got}; mend these"
         findings += at_lines(Finding(f"no {what}", message, "error", table.name, unit=table.unit), wrong)
     rows = [
-        Row(_plain(t) or "", (_plain(k) or "").replace("\0", "").strip() or None, s, table.name, n)
+        Row(text_of(t), (_plain(k) or "").replace("\0", "").strip() or None, s, table.name, n)
         for t, k, s, n in zip(table.columns[text], table.columns[label], splits, table.lines, strict=True)
     ]
     return rows, findings
@@ -270,6 +270,11 @@ def _without_hidden(rows: list[Row], unit: Literal["line", "row"]) -> tuple[list
         )
         rows = [row._replace(label=None) if row.split == split else row for row in rows]
     return rows, findings
+
+
+def text_of(value: Any) -> str:
+    """Write the value of a column of texts as a text: an empty one for None and NaN."""
+    return _plain(value) or ""
 
 
 def _plain(value: Any) -> str | None:

@@ -49,8 +49,12 @@ class Table:
     findings: tuple[Finding, ...] = ()
 
 
-def read_csv(path: Path) -> Table:
+def read_csv(path: Path, *, blank_rows: bool = False) -> Table:
     """Read a CSV or TSV file whose first line names the columns; all values stay strings.
+
+    Args:
+        path: Of the file.
+        blank_rows: Whether rows whose fields are all empty are rows.
 
     Raises:
         InputError: Every ragged row, wrong quote and duplicate header, in one message.
@@ -81,7 +85,9 @@ def read_csv(path: Path) -> Table:
         message = "must have a first line that names the columns, and rows below it; the file is empty"
         stop_on_errors([*findings, Finding("empty file", message, "error", name)])
     header = [field.strip().strip("\0") for field in rows[0][1]]
-    rows = [(line, fields) for line, fields in rows[1:] if any(field.strip() for field in fields)]
+    rows = [
+        (line, fields) for line, fields in rows[1:] if blank_rows or any(field.strip() for field in fields)
+    ]
     repeated = [column for column, count in Counter(header).items() if count > 1]
     if repeated:
         message = f"columns must have different names, got {_listed(repeated)} more than once; rename them"
@@ -140,11 +146,20 @@ def read_jsonl(path: Path) -> Table:
 
 
 def _read_text(path: Path) -> tuple[str, list[Finding]]:
-    """Read a file as UTF-8, or UTF-16 if it says so; what is neither is read as Windows-1252."""
+    """Read a file as UTF-8, or UTF-16 if it says so; what is neither is read as Windows-1252; see ``decode``."""
     try:
         content = path.read_bytes()
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}; check path and permissions") from error
+    return decode(content, path)
+
+
+def decode(content: bytes, path: Path) -> tuple[str, list[Finding]]:
+    """Turn what was read from ``path`` into text, as UTF-8, UTF-16 or Windows-1252.
+
+    Raises:
+        InputError: It is no text.
+    """
     name = path.name
     if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         text = content.decode("utf-16", "replace")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,28 +26,49 @@ def read_parquet(path: Path, config: DataConfig) -> Table:
     Raises:
         InputError: It is none, it has no rows, or a column that ``config`` names holds neither texts nor numbers.
     """
+    findings: list[Finding] = []
+
+    def choose(schema: pyarrow.Schema) -> list[str]:
+        columns, found = _columns_to_read(_kinds(schema), path.name, config)
+        findings.extend(found)
+        return columns
+
+    # Straight from Arrow: load_dataset("parquet") would keep a second copy in its cache, and knows fewer types.
+    content = read_arrow(path, choose)
+    classes = _classes_by_number(content.schema)
+    values = {c: _named(content[c].to_pylist(), classes.get(c)) for c in content.column_names}
+    return _numbered(path.name, values, content.num_rows, findings)
+
+
+def read_arrow(
+    path: Path,
+    choose: Callable[[pyarrow.Schema], list[str] | None] = lambda _: None,
+) -> pyarrow.Table:
+    """Read a Parquet file as it is.
+
+    Args:
+        path: Of the file.
+        choose: Returns the columns to read, of a schema; None reads all.
+
+    Raises:
+        InputError: It is none, or two of its columns have the same name.
+    """
     import pyarrow
     from pyarrow import parquet
 
     try:
         with parquet.ParquetFile(path) as file:
-            schema = file.schema_arrow
-            repeated = sorted({name for name in schema.names if schema.names.count(name) > 1})
+            names = file.schema_arrow.names
+            repeated = sorted({name for name in names if names.count(name) > 1})
             if repeated:
                 raise InputError(
                     f"{path.name}: columns must have different names, got {', '.join(map(repr, repeated))} more than once; "
                     "rename them"
                 )
-            columns, findings = _columns_to_read(_kinds(schema), path.name, config)
-            content = file.read(columns)
+            return file.read(choose(file.schema_arrow))
     except (OSError, pyarrow.ArrowException) as error:
-        raise InputError(
-            f"{path} must be a Parquet file, got: {next(iter(str(error).splitlines()), type(error).__name__)}; write it again"
-        ) from error
-    # Straight from Arrow: load_dataset("parquet") would keep a second copy in its cache, and knows fewer types.
-    classes = _classes_by_number(schema)
-    values = {c: _named(content[c].to_pylist(), classes.get(c)) for c in columns}
-    return _numbered(path.name, values, content.num_rows, findings)
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise InputError(f"{path} must be a Parquet file, got: {reason}; write it again") from error
 
 
 def from_dataset(content: datasets.Dataset, name: str, config: DataConfig) -> Table:

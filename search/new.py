@@ -135,6 +135,11 @@ def _new_file(source: str, to: Path | None) -> Path:
     from search.spec import checked_name
 
     words = re.sub(r"[^a-z0-9_-]+", "-", Path(source).stem.lower()).strip("-_")
+    if to is None and not words:
+        raise InputError(
+            f"a study is named after its source in a-z and 0-9, of which {Path(source).name!r} has none; name a file with "
+            "--to studies/NAME.toml"
+        )
     path = to or Path("studies") / f"{words[:64]}.toml"
     if path.suffix != ".toml":
         raise InputError(f"--to must end in .toml, got {str(path)!r}; rename it")

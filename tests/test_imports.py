@@ -14,7 +14,7 @@ FILES = sorted(p for package in ("search", "trainers") for p in (ROOT / package)
 # A module imports from the lines above its own, never from its own or below.
 LAYERS = {
     "trainers": (
-        "errors cleaning",
+        "errors cleaning formats",
         "config files cli findings duplicates model_files feature_files",
         "tables labels metrics stopping batching modeling_frostline device families onnx",
         "columns typed encoder",

@@ -168,3 +168,11 @@ def test_mistakes_in_a_file_are_told_before_anything_heavy_is_imported(content, 
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert message in done.stderr
+
+
+@pytest.mark.usefixtures("here")
+def test_a_name_without_letters_of_a_study_asks_for_another(capsys):
+    assert refusal(capsys, main(["\u8bc4\u8bba.csv"])) == (
+        "a study is named after its source in a-z and 0-9, of which '\u8bc4\u8bba.csv' has none; name a file with --to "
+        "studies/NAME.toml"
+    )

@@ -178,8 +178,14 @@ def test_a_missing_file_is_named(tmp_path):
 def test_another_kind_of_file_is_refused(tmp_path):
     (tmp_path / "reviews.xlsx").write_bytes(b"PK")
     assert refusal(tmp_path / "reviews.xlsx") == (
-        f"a file of texts must end in .csv, .tsv, .jsonl, .parquet, got {tmp_path / 'reviews.xlsx'}; convert or rename it"
+        f"a file of texts must end in .csv, .tsv, .jsonl, .parquet, got {tmp_path / 'reviews.xlsx'}, a spreadsheet; save it as "
+        "CSV (UTF-8) there"
     )
+
+
+def test_a_file_that_is_not_what_its_name_says_is_named(tmp_path):
+    (tmp_path / "r.csv").write_bytes(b"\x1f\x8b\x08packed")
+    assert refusal(tmp_path / "r.csv") == f"{tmp_path / 'r.csv'} must be text, got a packed file; unpack it"
 
 
 def test_a_broken_parquet_file_is_refused(tmp_path):
@@ -190,7 +196,9 @@ def test_a_broken_parquet_file_is_refused(tmp_path):
 
 
 def test_a_directory_that_was_not_saved_by_datasets_is_refused(tmp_path):
+    (tmp_path / "r.csv").touch()
     message = refusal(tmp_path)
+    assert "It holds r.csv; " in message
     assert message.startswith(f"{tmp_path} must be a directory written by datasets' save_to_disk, got: ")
     assert message.endswith("; save it again, or give a file")
 

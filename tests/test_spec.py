@@ -301,3 +301,15 @@ def test_study_path_that_no_file_can_have_is_named(study):
 def test_study_name_that_no_study_can_have_is_refused(study):
     with pytest.raises(InputError, match="--study: a study's name has 1 to 64 characters"):
         find_study(study)
+
+
+def test_the_configuration_of_one_fit_is_no_study(tmp_path):
+    path = tmp_path / "winner.toml"
+    assert mistake(tmp_path, "dropout = 0.1\nfreeze_depth = 1\n[data]\nsource = 'imdb'\n", "winner.toml") == (
+        f"{path} must be a study, which has a table [fit], got the configuration of one fit; fit it: "
+        f"python -m trainers.train {path}"
+    )
+
+
+def test_a_byte_order_mark_of_a_study_is_read_over(tmp_path):
+    assert load(tmp_path, f"\ufeff{STUDY}").data.source == "imdb"

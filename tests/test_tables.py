@@ -114,7 +114,8 @@ def test_utf_16_is_read_if_it_says_so(write):
 def test_utf_16_that_does_not_say_so_is_refused(write):
     path = write("text,label\na,b\n".encode("utf-16-le"))
     assert (
-        refusal(read_csv, path) == f"{path} must be text, got a fifth or more of NUL bytes; save it as UTF-8"
+        refusal(read_csv, path)
+        == f"{path} must be text, got a fifth or more of NUL bytes, as in UTF-16 without a byte order mark; save it as UTF-8"
     )
 
 

@@ -12,7 +12,7 @@ from cyclopts import Parameter
 from trainers.cli import launch
 from trainers.config import FILE_SUFFIXES, Device
 from trainers.errors import CONTROL, InputError, printable
-from trainers.tables import decode
+from trainers.tables import check_text, decode
 
 if TYPE_CHECKING:
     from trainers.findings import Finding
@@ -108,6 +108,7 @@ def _texts(texts: Sequence[str], file: Path | None) -> list[str]:
         path = file
         if path.suffix.lower() == ".parquet":
             raise InputError(f"{path} holds columns, not lines; name the one of the texts with --column")
+        check_text(path)
         try:
             content = path.read_bytes()
         except OSError as error:

@@ -15,7 +15,7 @@ from trainers.errors import InputError, nearest
 from trainers.files import write_atomically
 from trainers.findings import Finding
 from trainers.sources import text_of
-from trainers.tables import decode, read_csv, read_jsonl
+from trainers.tables import check_text, decode, read_csv, read_jsonl
 from trainers.typed import read_arrow
 
 ADDED = ("prediction", "probability")
@@ -57,6 +57,8 @@ def read_rows(path: Path, column: str) -> Rows:
             "leave --column out for one text a line"
         )
     findings: tuple[Finding, ...] = ()
+    if suffix != ".parquet":
+        check_text(path)
     if suffix == ".parquet":
         content = read_arrow(path)
         rows, columns = content.to_pylist(), content.column_names

@@ -15,7 +15,8 @@ from trainers.columns import SPLIT_NAMES, check_present, choose_columns, suggest
 from trainers.config import FILE_SUFFIXES, PACKAGED_SOURCES, DataConfig
 from trainers.errors import InputError
 from trainers.findings import Finding, at_lines, stop_on_errors
-from trainers.tables import Table, read_csv, read_jsonl
+from trainers.formats import by_suffix
+from trainers.tables import Table, check_text, read_csv, read_jsonl
 from trainers.typed import NOT_READ, from_dataset, read_parquet
 
 if TYPE_CHECKING:
@@ -133,15 +134,15 @@ def _read_file(path: Path, config: DataConfig) -> Table:
     suffix = path.suffix.lower()
     if not path.is_file():
         raise InputError(f"no file {path}; a path in a TOML file is relative to that file; mend it")
+    if suffix in {".csv", ".tsv", ".jsonl"}:
+        check_text(path)
     if suffix in {".csv", ".tsv"}:
         return read_csv(path)
     if suffix == ".jsonl":
         return read_jsonl(path)
     if suffix == ".parquet":
         return read_parquet(path, config)
-    raise InputError(
-        f"a file of texts must end in {', '.join(FILE_SUFFIXES)}, got {path}; convert or rename it"
-    )
+    raise InputError(f"a file of texts must end in {', '.join(FILE_SUFFIXES)}, got {path}, {by_suffix(path)}")
 
 
 def _load_saved(path: Path) -> datasets.Dataset | datasets.DatasetDict:
@@ -150,8 +151,10 @@ def _load_saved(path: Path) -> datasets.Dataset | datasets.DatasetDict:
     try:
         return datasets.load_from_disk(path)
     except Exception as error:  # a torn directory ends in any of a dozen kinds
+        inside = sorted(entry.name for entry in path.iterdir())
+        reason = f"{_first_line(error)} It holds {', '.join(inside[:3]) or 'nothing'}"
         raise InputError(
-            f"{path} must be a directory written by datasets' save_to_disk, got: {_first_line(error)}; save it again, "
+            f"{path} must be a directory written by datasets' save_to_disk, got: {reason}; save it again, "
             "or give a file"
         ) from error
 

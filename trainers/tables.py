@@ -19,6 +19,7 @@ from typing import Any, Literal
 
 from trainers.errors import InputError
 from trainers.findings import Finding, at_lines, stop_on_errors
+from trainers.formats import by_content
 
 DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 LONGEST_FIELD = 2**31 - 1
@@ -154,6 +155,20 @@ def _read_text(path: Path) -> tuple[str, list[Finding]]:
     return decode(content, path)
 
 
+def check_text(path: Path) -> None:
+    """Check that a file that is to be read as text is none of the kinds that are known not to be.
+
+    Raises:
+        InputError: It is one of these, or cannot be read.
+    """
+    try:
+        kind = by_content(path)
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}; check path and permissions") from error
+    if kind is not None:
+        raise InputError(f"{path} must be text, got {kind}")
+
+
 def decode(content: bytes, path: Path) -> tuple[str, list[Finding]]:
     """Turn what was read from ``path`` into text, as UTF-8, UTF-16 or Windows-1252.
 
@@ -165,7 +180,9 @@ def decode(content: bytes, path: Path) -> tuple[str, list[Finding]]:
         text = content.decode("utf-16", "replace")
         return text, [Finding("encoding", "read as UTF-16, as its byte order mark says", "note", name)]
     if content.count(0) > len(content) // 5:
-        raise InputError(f"{path} must be text, got a fifth or more of NUL bytes; save it as UTF-8")
+        raise InputError(
+            f"{path} must be text, got a fifth or more of NUL bytes, as in UTF-16 without a byte order mark; save it as UTF-8"
+        )
     marked = content.startswith(codecs.BOM_UTF8)
     text = content.decode("utf-8-sig", "surrogateescape")
     num_foreign = len(_ESCAPED.findall(text))

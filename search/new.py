@@ -64,6 +64,10 @@ def new(
     data = _data_config(source, columns)
     began = time.monotonic()
 
+    from trainers.data import load_splits, read_texts
+
+    texts = read_texts(data)  # before all that takes its time to load: its mistakes are told at once
+
     from search.processes import warm_up
 
     warm_up()
@@ -72,7 +76,6 @@ def new(
     from search.summary import duration
     from search.template import study_toml
     from trainers.config import EncoderConfig
-    from trainers.data import load_splits
     from trainers.device import choose_device
     from trainers.encoder import load_encoder
     from trainers.files import write_atomically
@@ -80,7 +83,7 @@ def new(
     loaded = load_encoder(EncoderConfig(name=encoder), device=choose_device(device))
     longest = min(LONGEST_LOOK, loaded.max_length or LONGEST_LOOK)
     data = data.model_copy(update={"max_length": longest})
-    splits = load_splits(data, loaded.tokenizer)
+    splits = load_splits(data, loaded.tokenizer, texts=texts)
     start_seconds = time.monotonic() - began  # a search starts likewise
     _say_what_was_found(splits, metric)
     aim = choose_aim(splits, metric=metric)
@@ -146,6 +149,11 @@ def _new_file(source: str, to: Path | None) -> Path:
     from search.spec import checked_name
 
     words = re.sub(r"[^a-z0-9_-]+", "-", Path(source).stem.lower()).strip("-_")
+    if to is None and not words:
+        raise InputError(
+            f"a study is named after its source in a-z and 0-9, of which {Path(source).name!r} has none; name a file with "
+            "--to studies/NAME.toml"
+        )
     path = to or Path("studies") / f"{words[:64]}.toml"
     if path.suffix != ".toml":
         raise InputError(f"--to must end in .toml, got {str(path)!r}; rename it")

@@ -39,11 +39,14 @@ def prepare(
     Raises:
         InputError: Encoder, texts or cache cannot be used, memory ran out, or they are not those that the study was begun with.
     """
-    from trainers.data import describe_data, load_splits
+    from trainers.data import describe_data, load_splits, read_texts
     from trainers.device import named_failures
     from trainers.encoder import load_encoder
     from trainers.features import build_features, default_cache_directory
 
+    live.stage(f"reading {spec.data.source}")
+    bound = begun_data(study, spec)
+    texts = read_texts(bound)  # first, since it is quick to say what is wrong with them
     live.stage(f"loading encoder {spec.encoder.name}")
     revision = study.user_attrs.get("encoder_revision") or spec.encoder.revision  # a branch may have moved on
     encoder = load_encoder(spec.encoder.model_copy(update={"revision": revision}), device=device)
@@ -54,8 +57,8 @@ def prepare(
             f"fit.freeze_depth must be at most {encoder.num_layers}, the layers of encoder {spec.encoder.name!r}, "
             f"got {deepest}; lower it"
         )
-    live.stage(f"reading and tokenising {spec.data.source}")
-    splits = load_splits(begun_data(study, spec), encoder.tokenizer)
+    live.stage(f"tokenising {spec.data.source}")
+    splits = load_splits(bound, encoder.tokenizer, texts=texts)
     data = describe_data(splits)
     for warning in warnings_of(data):
         live.message(warning)

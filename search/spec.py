@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Self, cast
@@ -200,6 +201,11 @@ def load_spec(path: Path) -> StudySpec:
         InputError: Every mistake in the file, in one message.
     """
     table = {"name": path.stem, **read_toml(path)}
+    if "fit" not in table and not {*FIT_KEYS}.isdisjoint(table):
+        raise InputError(
+            f"{path} must be a study, which has a table [fit], got the configuration of one fit; fit it: "
+            f"python -m trainers.train {shlex.quote(str(path))}"
+        )
     try:
         return StudySpec.model_validate(table, context={"folder": path.parent})
     except ValidationError as error:

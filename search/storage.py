@@ -123,11 +123,15 @@ def begun_with(study: optuna.Study, spec: StudySpec, *, seed: int | None = None)
 
 
 def begun_data(study: optuna.Study, spec: StudySpec) -> DataConfig:
-    """Return the data of ``spec``, bound to the texts that the study has been fitted on, if it has been."""
+    """Return the data of ``spec``, bound to what the study has been fitted on, if it has been.
+
+    That is the texts, and what was cut out of them unless the TOML file says it.
+    """
     fingerprint = study.user_attrs.get("data", {}).get("fingerprint")
     if all(t.state == TrialState.WAITING for t in study.get_trials(deepcopy=False)):
         fingerprint = None
-    return spec.data.model_copy(update={"fingerprint": fingerprint or spec.data.fingerprint})
+    clean = study.user_attrs.get("spec", {}).get("data", {}).get("clean", spec.data.clean)
+    return spec.data.model_copy(update={"fingerprint": fingerprint or spec.data.fingerprint, "clean": clean})
 
 
 def recover(study: optuna.Study, *, reason: str = KILLED) -> int:
@@ -216,6 +220,9 @@ def _check_same_spec(study: optuna.Study, spec: StudySpec, path: Path) -> None:
             )
         study.set_user_attr("spec", now)
         return
+    begun["data"].setdefault("clean", "0.1")  # a study that was begun before there was this key
+    if "clean" not in spec.data.model_fields_set:
+        now["data"]["clean"] = begun["data"]["clean"]
     before = (
         type(spec).model_validate(begun).model_dump(mode="json")
     )  # settings that are newer: their defaults

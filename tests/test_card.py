@@ -152,6 +152,19 @@ def test_settings_versions_and_fingerprints_are_told(card, fitted):
     assert "Versions: Python 3." in text
 
 
+@pytest.mark.parametrize(
+    ("clean", "told"),
+    [
+        ("html", "it cuts out HTML's tags such as `<br />`, resolves its entities"),
+        ("spaces", "it removes invisible characters and needless white space, and leaves markup as it is."),
+        ("none", "and no `truncation`.\n"),
+        ("0.1", "it cuts out whatever looks like a tag"),
+    ],
+)
+def test_how_texts_were_cleaned_is_told(card, fitted, clean, told):
+    assert told in card(data=fitted[0].data.model_copy(update={"clean": clean})).text
+
+
 @pytest.mark.parametrize("onnx", [True, False])
 def test_onnxruntime_is_shown_where_there_is_a_file_for_it(card, onnx):
     assert ("onnxruntime.InferenceSession" in card(onnx=onnx).text) is onnx

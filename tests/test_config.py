@@ -80,10 +80,9 @@ def test_a_directory_cannot_be_read(tmp_path):
     assert str(caught.value) == f"{tmp_path} cannot be read: Is a directory; check path and permissions"
 
 
-@pytest.mark.parametrize("content", [b"a = = 1", b"\xff\xfe"])
-def test_a_file_that_is_not_toml_is_refused(tmp_path, content):
+def test_a_file_that_is_not_toml_is_refused(tmp_path):
     path = tmp_path / "broken.toml"
-    path.write_bytes(content)
+    path.write_bytes(b"a = = 1")
     with pytest.raises(InputError, match=r"broken\.toml is not valid TOML: .*; mend that line"):
         read_toml(path)
 
@@ -209,3 +208,50 @@ def test_the_packaged_reviews_take_no_columns(tmp_path):
 def test_sizes_may_be_left_out(tmp_path):
     config = load_config(write(tmp_path, COMPLETE.replace("validation = 100\ntest = 100\n", "")))
     assert (config.data.train, config.data.validation, config.data.test) == (None, None, None)
+
+
+def test_a_configuration_that_version_0_1_exported_keeps_its_cleaning(tmp_path):
+    path = tmp_path / "winner.toml"
+    fit = "freeze_depth = 1\ndropout = 0.1\nhead_width = 8\nlearning_rate = 0.003\n[data]\nsource = 'imdb'\n"
+    path.write_text(f"{fit}fingerprint = '{'a' * 64}'\n")
+    assert load_config(path).data.clean == "0.1"
+    path.write_text(fit)
+    assert load_config(path).data.clean == "html"
+    path.write_text(f"{fit}clean = 'none'\nfingerprint = '{'a' * 64}'\n")
+    assert load_config(path).data.clean == "none"
+
+
+def test_a_byte_order_mark_is_read_over(tmp_path):
+    path = tmp_path / "winner.toml"
+    path.write_bytes(b"\xef\xbb\xbf" + COMPLETE.replace("\n", "\r\n").encode())
+    assert load_config(path).freeze_depth == 4
+
+
+@pytest.mark.parametrize(
+    ("content", "got"),
+    [
+        (COMPLETE.encode("utf-16"), "UTF-16"),
+        (b"a = 1\nb = 2\n# sch\xf6n\n", "byte 0xf6 in line 3"),
+    ],
+)
+def test_another_encoding_is_named(tmp_path, content, got):
+    path = tmp_path / "winner.toml"
+    path.write_bytes(content)
+    with pytest.raises(InputError) as caught:
+        read_toml(path)
+    assert str(caught.value) == f"{path} must be UTF-8, as every TOML file, got {got}; save it as UTF-8"
+
+
+def test_a_study_is_no_configuration_of_one_fit(tmp_path):
+    path = tmp_path / "winner.toml"
+    assert mistakes(tmp_path, "[data]\nsource = 'imdb'\n[fit]\ndropout = 0.1\n") == (
+        f"{path} must be the configuration of one fit, such as a winner.toml, got a study; search it: "
+        f"python -m search.run --study {path}"
+    )
+
+
+def test_a_further_file_of_another_kind_is_named_with_its_remedy():
+    with pytest.raises(
+        ValidationError, match=r"got 'dev.xlsx', a spreadsheet; save it as CSV \(UTF-8\) there"
+    ):
+        DataConfig(source="/train.csv", validation_source="dev.xlsx")

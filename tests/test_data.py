@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 import trainers.sources
 from trainers.config import DataConfig
-from trainers.data import describe_data, encode, load_splits, pack
+from trainers.data import describe_data, encode, load_splits, pack, read_texts
 from trainers.errors import InputError
 
 NAMES = ("train", "validation", "test")
@@ -318,3 +318,12 @@ def test_a_text_of_ten_megabytes_is_tokenised_from_both_ends(own, tiny_encoder, 
     kept = [row for name in NAMES for row in token_rows(getattr(splits, name)) if row.count(film) == 4]
     assert all((row[1], row[-2]) == (good, dull) for row in kept)
     assert any(f.message.startswith("texts of more than 200,000 characters") for f in splits.findings)
+
+
+def test_texts_that_were_read_before_give_the_same_splits(own, tiny_encoder, named_reviews):
+    config = own([*named_reviews, ("a <b>mended</b> one", named_reviews[0][1])], max_length=8)
+    texts = read_texts(config)
+    earlier, now = (load_splits(config, tiny_encoder.tokenizer, texts=t) for t in (texts, None))
+    assert describe_data(earlier) == describe_data(now)
+    for name in ("train", "validation", "test"):
+        assert token_rows(getattr(earlier, name)) == token_rows(getattr(now, name))

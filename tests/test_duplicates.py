@@ -41,6 +41,27 @@ def test_texts_without_words_are_like_nothing():
     assert near_duplicates(["!!!", "👍", "👎", "..."]).tolist() == [0, 1, 2, 3]
 
 
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("so this happened today 😀", "so this happened today 😡"),
+        ("so this happened today 😀", "so this happened today"),
+        ("it was 👍🏽👍🏽", "it was 👎🏽👎🏽"),
+        ("love💖this", "love💔this"),
+        ("stars ★★★★★", "stars ★☆☆☆☆"),
+        ("off to work :)", "off to work :-("),
+        ("my exam <3", "my exam </3"),
+    ],
+)
+def test_texts_that_differ_in_emoji_alone_are_two_texts(first, second):
+    assert near_duplicates([first, second]).tolist() == [0, 1]
+    assert near_duplicates([first, second], emoji=False).tolist() == [0, 0]  # as in version 0.1
+
+
+def test_texts_with_the_same_emoji_are_alike():
+    assert near_duplicates(["Great film 😀 (really) :-)", "great FILM, 😀 really =)"]).tolist() == [0, 0]
+
+
 def test_no_texts_have_no_clusters():
     assert len(near_duplicates([])) == 0
 

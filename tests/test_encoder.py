@@ -11,12 +11,12 @@ import torch
 from pydantic import ValidationError
 from safetensors.torch import load_file, save_file
 from torch import nn
-from transformers import AutoModel
+from transformers import AutoModel, T5Config, T5EncoderModel
 
 from trainers.config import EncoderConfig
 from trainers.encoder import PACKAGED_SHA256, encoder_fingerprint, load_encoder
 from trainers.errors import InputError
-from trainers.families import set_dropout
+from trainers.families import SUPPORTED, set_dropout
 from trainers.modeling_frostline import pool
 
 
@@ -445,3 +445,12 @@ def test_a_hub_models_shards_are_fetched(sharded, monkeypatch):
         ["model.safetensors", "*.json", "*.txt", "*.model"],
         sorted(path.name for path in sharded.glob("model-*.safetensors")),
     ]
+
+
+def test_the_encoder_of_an_encoder_decoder_is_named_so(tmp_path, tiny_encoder):
+    sizes = {"d_model": 16, "d_kv": 8, "d_ff": 32, "num_layers": 2, "num_heads": 2, "vocab_size": 64}
+    T5EncoderModel(T5Config(**sizes)).save_pretrained(tmp_path)
+    tiny_encoder.tokenizer.save_pretrained(tmp_path)
+    assert failure(str(tmp_path)) == (
+        f"encoder '{tmp_path}' is the encoder of an encoder-decoder such as T5; use an encoder such as {SUPPORTED}"
+    )

@@ -48,6 +48,37 @@ def test_texts_that_look_like_missing_values_or_numbers_are_texts(text):
     assert text in [row.text for row in admit(source([(text, "0"), *SOUND])).rows]
 
 
+def test_texts_that_cleaning_made_equal_are_named_so():
+    rows = [
+        ("cast <b>x</b>", "0"),
+        *SOUND,
+        ("cast <i>x</i>", "1"),
+        ("same<br>", "0"),
+        ("same ", "0"),
+        ("same", "0"),
+    ]
+    admitted = admit(source(rows))
+    assert said(admitted, "warning") == [
+        "r.csv, lines 2, 43: rows with the same text and different labels were left out; one of them must be wrong; the "
+        "texts of 2 differ in markup, which was cut out (data.clean = 'html'): data.clean = 'spaces' keeps it"
+    ]
+    assert (
+        "r.csv, lines 45, 46: rows with a text that came before were left out; the texts of 2 differ in markup, which "
+        "was cut out (data.clean = 'html'): data.clean = 'spaces' keeps it"
+    ) in said(admitted, "mended")
+
+
+def test_texts_that_differ_in_markup_are_kept_if_asked_for():
+    rows = [("cast <b>x</b>", "0"), *SOUND, ("cast <i>x</i>", "1"), (" cast  <i>x</i>", "1")]
+    admitted = admit(source(rows), clean="spaces")
+    assert (len(admitted.rows), admitted.contradictions, admitted.duplicates) == (42, 0, 1)
+    assert said(admitted, "mended")[-1] == "r.csv, line 44: rows with a text that came before were left out"
+
+
+def test_a_text_of_blanks_is_none_however_it_is_cleaned():
+    assert len(admit(source([(" \n", "0"), *SOUND]), clean="none").rows) == 40
+
+
 def test_equal_texts_are_left_out_but_for_the_first():
     admitted = admit(source([("same", "0"), *SOUND, ("same", "0"), (" same ", "0")]))
     assert (admitted.duplicates, len(admitted.rows), admitted.rows[0].line) == (2, 41, 2)

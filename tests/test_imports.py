@@ -14,13 +14,13 @@ FILES = sorted(p for package in ("search", "trainers") for p in (ROOT / package)
 # A module imports from the lines above its own, never from its own or below.
 LAYERS = {
     "trainers": (
-        "errors",
+        "errors cleaning formats",
         "foreign_code",
-        "config files findings cleaning duplicates model_files feature_files",
+        "config files findings duplicates model_files feature_files",
         "cli tables labels metrics stopping batching modeling_frostline device families onnx",
-        "columns encoder precision",
+        "columns typed encoder precision",
         "sources",
-        "gatekeeper splitting",
+        "gatekeeper splitting rows",
         "data",
         "inputs",
         "prefix",

@@ -137,6 +137,40 @@ def test_texts_are_mended_as_in_training(classifier):
     assert np.array_equal(classifier.predict_proba(["the film<br />was\tgo\u200bod &amp; warm\0"]), plain)
 
 
+@pytest.mark.parametrize(
+    ("clean", "equal", "other"),
+    [
+        ("html", "good<br>film", "good<int>film"),
+        ("0.1", "good<int>film", "good film &"),
+        ("spaces", "good  film", "good<br>film"),
+    ],
+)
+def test_predicting_cleans_as_the_study_did(fitted, tmp_path, clean, equal, other):
+    save(fitted(2, data={"clean": clean})[2], tmp_path / "model")
+    loaded = load(tmp_path / "model")
+    plain = loaded.predict_proba(["good film"])
+    assert np.array_equal(loaded.predict_proba([equal]), plain)
+    assert not np.array_equal(loaded.predict_proba([other]), plain)
+
+
+def test_a_model_of_version_0_1_cleans_as_that_did(saved):
+    config = json.loads((saved / "config.json").read_text())
+    del config["clean"]
+    (saved / "config.json").write_text(json.dumps(config))
+    write_checksums(saved)
+    assert load(saved).plain(["a<br>b <int> &copy=1"]) == ["a b \u00a9=1"]
+
+
+def test_a_cleaning_that_nobody_knows_is_refused(saved):
+    config = json.loads((saved / "config.json").read_text())
+    (saved / "config.json").write_text(json.dumps({**config, "clean": "more"}))
+    write_checksums(saved)
+    assert failure(saved) == (
+        f"the fine-tuned model: clean in {saved / 'config.json'} must be one of html, spaces, none, 0.1, got 'more'; a "
+        "newer version of Frostline may know it: pip install -U frostline"
+    )
+
+
 def test_labels_give_the_loss(classifier):
     ids_BT, labels_B = torch.tensor([[2, 7, 8, 3]]), torch.tensor([1])
     output = classifier.model(ids_BT, labels=labels_B)

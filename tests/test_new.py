@@ -1,6 +1,8 @@
 import csv
 import dataclasses
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -178,3 +180,35 @@ def test_nothing_is_written_if_the_texts_cannot_be_used(write, here, capsys):
         capsys, write()
     )
     assert not (here / "studies").exists()
+
+
+@pytest.mark.usefixtures("here")
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (
+            "text,label\nonly one,a\n",
+            "must have texts of two classes at least, got 'a' alone; add the others",
+        ),
+        ("text,label\na,b,c\n", "a row must have 2 fields as the header has, got 3"),
+        ("text,label\n" + "".join(f"text {i} {'ab'[i % 2]},{i % 2}\n" for i in range(24)), "data.test"),
+    ],
+)
+def test_mistakes_in_a_file_are_told_before_anything_heavy_is_imported(content, message):
+    Path("wrong.csv").write_text(content)
+    heavy = ("torch", "transformers", "datasets", "optuna")
+    program = (
+        "import sys; from search.new import main; code = main(['wrong.csv', '--encoder', 'no/such/encoder']); "
+        f"sys.exit(code if not set({heavy}) & set(sys.modules) else 9)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert message in done.stderr
+
+
+@pytest.mark.usefixtures("here")
+def test_a_name_without_letters_of_a_study_asks_for_another(capsys):
+    assert refusal(capsys, main(["\u8bc4\u8bba.csv"])) == (
+        "a study is named after its source in a-z and 0-9, of which '\u8bc4\u8bba.csv' has none; name a file with --to "
+        "studies/NAME.toml"
+    )

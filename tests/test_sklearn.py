@@ -14,6 +14,7 @@ from sklearn.utils import get_tags
 from sklearn.utils.estimator_checks import estimator_checks_generator
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from trainers.cleaning import mend
 from trainers.config import TrainConfig
 from trainers.model import load, save
 from trainers.sklearn import NO_SOURCE, NOT_OF_A_FIT, OWN, TextClassifier
@@ -141,6 +142,16 @@ def test_what_was_fitted_can_be_saved_as_a_model_directory(fitted, reviews, tmp_
     ).tolist()
 
 
+@pytest.mark.parametrize("clean", ["html", "spaces", "none"])
+def test_texts_are_cleaned_once_and_alike_to_fit_and_to_predict(small, reviews, clean):
+    texts = [f"{text}  <i>&amp;lt;br&amp;gt;</i>" for text in reviews[0]]
+    estimator = small(clean=clean, epochs=1).fit(texts, reviews[1])
+    plain = mend(texts[0], clean)[0]
+    assert estimator.classifier_.plain(texts[:1]) == [plain]
+    expected = estimator.classifier_.predict_proba(texts[:5])
+    assert np.allclose(estimator.predict_proba(texts[:5]), expected)
+
+
 def test_it_stands_in_a_pipeline(small, reviews):
     upper = FunctionTransformer(lambda texts: [text.lower() for text in texts])
     pipeline = make_pipeline(upper, small())
@@ -175,7 +186,7 @@ def test_an_exported_configuration_becomes_an_estimator(tmp_path, tiny_encoder_d
     path = tmp_path / "winner.toml"
     path.write_text(
         "freeze_depth = 1\ndropout = 0.1\nhead_width = 8\nlearning_rate = 0.003\npatience = 2\nceiling = 0.9\n"
-        f'seed = 12\n[data]\nsource = "imdb"\nmax_length = 20\nhead_tokens = 5\n[encoder]\n'
+        f'seed = 12\n[data]\nsource = "imdb"\nclean = "none"\nmax_length = 20\nhead_tokens = 5\n[encoder]\n'
         f"name = '{tiny_encoder_dir}'\npooling = \"cls\"\n"
     )
     estimator = TextClassifier.from_config(path, epochs=1)
@@ -188,7 +199,13 @@ def test_an_exported_configuration_becomes_an_estimator(tmp_path, tiny_encoder_d
         "random_state": 12,
         "epochs": 1,
     }
-    expected |= {"max_length": 20, "head_tokens": 5, "pooling": "cls", "encoder": str(tiny_encoder_dir)}
+    expected |= {
+        "clean": "none",
+        "max_length": 20,
+        "head_tokens": 5,
+        "pooling": "cls",
+        "encoder": str(tiny_encoder_dir),
+    }
     assert {key: found[key] for key in expected} == expected
     assert clone(estimator).get_params() == found
 

@@ -1,7 +1,11 @@
+from decimal import Decimal
+
 import datasets
 import huggingface_hub
+import pyarrow as pa
 import pytest
 from huggingface_hub.errors import HFValidationError, OfflineModeIsEnabled
+from pyarrow import parquet
 
 from trainers.config import DataConfig
 from trainers.errors import InputError
@@ -174,8 +178,14 @@ def test_a_missing_file_is_named(tmp_path):
 def test_another_kind_of_file_is_refused(tmp_path):
     (tmp_path / "reviews.xlsx").write_bytes(b"PK")
     assert refusal(tmp_path / "reviews.xlsx") == (
-        f"a file of texts must end in .csv, .tsv, .jsonl, .parquet, got {tmp_path / 'reviews.xlsx'}; convert or rename it"
+        f"a file of texts must end in .csv, .tsv, .jsonl, .parquet, got {tmp_path / 'reviews.xlsx'}, a spreadsheet; save it as "
+        "CSV (UTF-8) there"
     )
+
+
+def test_a_file_that_is_not_what_its_name_says_is_named(tmp_path):
+    (tmp_path / "r.csv").write_bytes(b"\x1f\x8b\x08packed")
+    assert refusal(tmp_path / "r.csv") == f"{tmp_path / 'r.csv'} must be text, got a packed file; unpack it"
 
 
 def test_a_broken_parquet_file_is_refused(tmp_path):
@@ -186,7 +196,9 @@ def test_a_broken_parquet_file_is_refused(tmp_path):
 
 
 def test_a_directory_that_was_not_saved_by_datasets_is_refused(tmp_path):
+    (tmp_path / "r.csv").touch()
     message = refusal(tmp_path)
+    assert "It holds r.csv; " in message
     assert message.startswith(f"{tmp_path} must be a directory written by datasets' save_to_disk, got: ")
     assert message.endswith("; save it again, or give a file")
 
@@ -252,3 +264,142 @@ def test_of_a_hub_id_the_commit_that_was_found_is_fetched_with_its_splits(monkey
     assert asked == [(("owner/name", None), {"revision": "c0ffee"})]
     assert [row.split for row in source.rows] == ["train"] * 30 + ["test"] * 10
     assert {row.file for row in source.rows} == {"owner/name train", "owner/name test"}
+
+
+def typed(**columns):
+    """An Arrow table of the reviews, with further columns."""
+    content = {"text": [t for t, _ in REVIEWS], "label": [k for _, k in REVIEWS]}
+    return pa.table(content | columns)
+
+
+def nested():
+    """A column of each type that cannot hold texts or labels."""
+    count = len(REVIEWS)
+    return {
+        "map": pa.array([[("a", 1)]] * count, pa.map_(pa.string(), pa.int64())),
+        "list": [["a", "b"]] * count,
+        "struct": [{"bytes": b"\x89PNG", "path": "a.png"}] * count,
+        "bytes": [b"\xff"] * count,
+        "time": pa.array([0] * count, pa.timestamp("s")),
+        "decimal": [Decimal("1.5")] * count,
+    }
+
+
+NOT_READ = (
+    "columns that hold neither text nor numbers are not read: 'map' (map), 'list' (list), 'struct' (struct), 'bytes' "
+    "(binary), 'time' (timestamp[ms]), 'decimal' (decimal128(2, 1))"
+)
+
+
+def test_columns_that_nobody_uses_may_be_of_any_type(tmp_path):
+    parquet.write_table(typed(**nested()), tmp_path / "r.parquet")
+    source = read(tmp_path / "r.parquet")
+    assert [(row.text, row.label) for row in source.rows] == [(t, str(k)) for t, k in REVIEWS]
+    assert NOT_READ in [finding.message for finding in source.findings]
+
+
+def test_of_a_saved_data_set_images_and_lists_are_not_read(tmp_path):
+    images = [{"bytes": b"no image", "path": None}] * len(REVIEWS)
+    content = dataset(tags=[["a"]] * len(REVIEWS), image=images).cast_column("image", datasets.Image())
+    content.save_to_disk(tmp_path / "saved")
+    source = read(tmp_path / "saved")
+    assert len(source.rows) == len(REVIEWS)
+    assert "columns that hold neither text nor numbers are not read: 'tags' (list), 'image' (struct)" in [
+        finding.message for finding in source.findings
+    ]
+
+
+def test_only_the_columns_that_may_be_needed_are_read(tmp_path, monkeypatch):
+    parquet.write_table(typed(**nested()), tmp_path / "r.parquet")
+    asked, read_all = [], parquet.ParquetFile.read
+
+    def spy(file, columns):
+        asked.extend(columns)
+        return read_all(file, columns)
+
+    monkeypatch.setattr(parquet.ParquetFile, "read", spy)
+    read(tmp_path / "r.parquet")
+    assert asked == ["text", "label"]
+
+
+@pytest.mark.parametrize(
+    ("key", "column", "kind"),
+    [("text", "map", "map"), ("label", "struct", "struct"), ("split", "list", "list")],
+)
+def test_a_named_column_that_cannot_hold_texts_is_an_error(tmp_path, key, column, kind):
+    parquet.write_table(typed(**nested()), tmp_path / "r.parquet")
+    assert refusal(tmp_path / "r.parquet", **{key: column}) == (
+        f"r.parquet: data.{key} = '{column}': this column must hold one {key} a row, got {kind}; name another"
+    )
+
+
+def test_a_column_that_is_missing_since_it_is_not_read_is_told(tmp_path):
+    table = pa.table({"text": nested()["list"], "label": [k for _, k in REVIEWS]})
+    parquet.write_table(table, tmp_path / "r.parquet")
+    assert refusal(tmp_path / "r.parquet").startswith(
+        "r.parquet: columns that hold neither text nor numbers are not read: 'text' (list); r.parquet: no column has a "
+        "usual name for texts"
+    )
+
+
+def test_categories_of_pandas_are_labels(tmp_path):
+    names = pa.array(["no" if k else "yes" for _, k in REVIEWS]).dictionary_encode()
+    parquet.write_table(pa.table({"text": [t for t, _ in REVIEWS], "label": names}), tmp_path / "r.parquet")
+    assert [row.label for row in read(tmp_path / "r.parquet").rows[:2]] == ["yes", "no"]
+
+
+def test_two_parquet_columns_of_one_name_are_an_error(tmp_path):
+    texts, labels = typed().columns
+    table = pa.Table.from_arrays([texts, labels, labels], names=["text", "label", "label"])
+    parquet.write_table(table, tmp_path / "r.parquet")
+    assert refusal(tmp_path / "r.parquet") == (
+        "r.parquet: columns must have different names, got 'label' more than once; rename them"
+    )
+
+
+def test_a_parquet_file_without_rows_is_an_error(tmp_path):
+    parquet.write_table(typed().slice(0, 0), tmp_path / "r.parquet")
+    assert refusal(tmp_path / "r.parquet") == "r.parquet must have rows, got none; add them"
+
+
+def hidden(rows):
+    labels = datasets.ClassLabel(names=["bad", "good"])
+    return dataset(rows, label=[-1] * len(rows)).cast_column("label", labels)
+
+
+def shown(rows):
+    return dataset(rows).cast_column("label", datasets.ClassLabel(names=["bad", "good"]))
+
+
+@pytest.mark.parametrize("split", ["validation", "test"])
+def test_a_split_whose_labels_are_hidden_is_said_to_be(tmp_path, split):
+    parts = {"train": shown(REVIEWS[:30]), split: hidden(REVIEWS[30:])}
+    datasets.DatasetDict(parts).save_to_disk(tmp_path / "saved")
+    source = read(tmp_path / "saved")
+    assert [str(f) for f in source.findings if f.severity == "warning"] == [
+        f"saved {split}: the {split} split has no labels (-1 or none in all of its 10 rows) and is not used; another one "
+        "is drawn from the training texts; label it, or leave it out"
+    ]
+
+
+def test_hidden_labels_may_stand_in_a_file_of_their_own(tmp_path):
+    test = write_csv(tmp_path / "t.csv", [(t, -1) for t, _ in REVIEWS[:10]])
+    source = read(write_csv(tmp_path / "r.csv", REVIEWS[10:]), test_source=str(test))
+    assert {row.label for row in source.rows if row.split == "test"} == {None}
+    assert [f.kind for f in source.findings if f.severity == "warning"] == ["hidden labels"]
+
+
+def test_a_class_that_is_called_minus_one_is_not_hidden(tmp_path):
+    rows = [(t, 2 * k - 1) for t, k in REVIEWS]
+    test = write_csv(tmp_path / "t.csv", [(t, -1) for t, _ in REVIEWS[:10]])
+    source = read(write_csv(tmp_path / "r.csv", rows), test_source=str(test))
+    assert {row.label for row in source.rows if row.split == "test"} == {"-1"}
+    assert not [f for f in source.findings if f.severity == "warning"]
+
+
+def test_hidden_labels_of_the_training_texts_are_an_error(tmp_path):
+    parts = {"train": hidden(REVIEWS[:30]), "test": shown(REVIEWS[30:])}
+    datasets.DatasetDict(parts).save_to_disk(tmp_path / "saved")
+    assert refusal(tmp_path / "saved") == (
+        "saved train: training texts have no labels (-1 or none in all of their 30 rows); label them"
+    )

@@ -307,3 +307,15 @@ def test_study_name_that_no_study_can_have_is_refused(study):
 def test_precision_is_one_value_for_all_trials(tmp_path, setting):
     text = changed("[fit]\n", f"[fit]\nprecision = {setting}\n")
     assert "fit.precision: must be one value, the same for all trials; choose one" in mistake(tmp_path, text)
+
+
+def test_the_configuration_of_one_fit_is_no_study(tmp_path):
+    path = tmp_path / "winner.toml"
+    assert mistake(tmp_path, "dropout = 0.1\nfreeze_depth = 1\n[data]\nsource = 'imdb'\n", "winner.toml") == (
+        f"{path} must be a study, which has a table [fit], got the configuration of one fit; fit it: "
+        f"python -m trainers.train {path}"
+    )
+
+
+def test_a_byte_order_mark_of_a_study_is_read_over(tmp_path):
+    assert load(tmp_path, f"\ufeff{STUDY}").data.source == "imdb"

@@ -393,6 +393,26 @@ def test_data_are_bound_to_the_texts_that_trials_were_fitted_on(study):
     assert begun_data(study, spec) == own_texts("/here/reviews.csv", fingerprint="a" * 64).data
 
 
+def test_a_study_of_version_0_1_goes_on_with_its_cleaning(path):
+    spec = own_texts("/here/reviews.csv")
+    study = open_study(spec, path, create=True)
+    begun = study.user_attrs["spec"]
+    del begun["data"]["clean"]
+    study.set_user_attr("spec", begun)
+    start(study)
+    for _ in range(2):  # what was found the first time is stored
+        assert begun_data(open_study(spec, path), spec).clean == "0.1"
+    other = own_texts("/here/reviews.csv", clean="html")
+    assert "was begun with data.clean = 0.1, now it is html;" in refusal(other, path)
+
+
+def test_a_study_goes_on_with_the_cleaning_that_it_was_begun_with(path):
+    study = open_study(own_texts("/here/reviews.csv", clean="none"), path, create=True)
+    start(study)
+    spec = own_texts("/here/reviews.csv")
+    assert begun_data(open_study(spec, path), spec).clean == "none"
+
+
 def test_data_of_a_study_without_a_fingerprint_are_free(study):
     start(study)
     assert begun_data(study, own_texts("/here/reviews.csv")).fingerprint is None

@@ -114,7 +114,8 @@ def test_utf_16_is_read_if_it_says_so(write):
 def test_utf_16_that_does_not_say_so_is_refused(write):
     path = write("text,label\na,b\n".encode("utf-16-le"))
     assert (
-        refusal(read_csv, path) == f"{path} must be text, got a fifth or more of NUL bytes; save it as UTF-8"
+        refusal(read_csv, path)
+        == f"{path} must be text, got a fifth or more of NUL bytes, as in UTF-16 without a byte order mark; save it as UTF-8"
     )
 
 
@@ -204,3 +205,31 @@ def test_any_unicode_survives_jsonl(tmp_path_factory, texts, ascii_only):
     lines = (json.dumps({"text": text}, ensure_ascii=ascii_only) for text in texts)
     path.write_bytes("\n".join(lines).encode())
     assert read_jsonl(path).columns["text"] == texts
+
+
+def test_a_json_array_of_objects_is_read(write):
+    table = read_jsonl(write(b'\n[\n {"text": "a", "label": 1.50},\n {"label": "b"}\n]\n', "reviews.jsonl"))
+    assert table.columns == {"text": ["a", None], "label": ["1.50", "b"]}
+    assert (table.lines, table.unit) == ([1, 2], "row")
+
+
+@pytest.mark.parametrize(
+    ("content", "place", "got"),
+    [
+        (b'[\n {"text": "a"},\n {"text" "b"}\n]', ", line 3", "expecting ':' delimiter"),
+        (b'[{"text": "a"}, "b", 5]', "", "a str as item 2"),
+        (b'[{"text": "a", "text": "b"}]', "", "the key 'text' twice"),
+        (b"[]", "", "an empty array"),
+    ],
+)
+def test_a_json_array_that_cannot_be_read_is_refused_in_one_voice(write, content, place, got):
+    assert refusal(read_jsonl, write(content, "reviews.jsonl")) == (
+        f"reviews.jsonl{place}: must be one JSON array of objects, or have one object a line, got {got}; mend it"
+    )
+
+
+def test_an_array_a_line_is_no_array_of_objects(write):
+    assert refusal(read_jsonl, write(b'["a", 1]\n["b", 0]\n', "reviews.jsonl")) == (
+        'reviews.jsonl, lines 1, 2: every line must be one JSON object such as {"text": ..., "label": ...}, got a list; '
+        "mend"
+    )

@@ -9,6 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from trainers.cleaning import Clean
 from trainers.config import METRIC_NAMES, PACKAGED_ENCODER, PACKAGED_SOURCES, DataConfig, TrainConfig
 from trainers.data import describe_data
 from trainers.errors import printable
@@ -26,6 +27,15 @@ TEMPLATE = Path(__file__).with_name("card.md.jinja")
 HUB_NAME_OF_PACKAGED = "sentence-transformers/all-MiniLM-L6-v2"
 MOST_CLASSES = 50
 VERSIONS = ("frostline", "torch", "transformers")
+
+CLEANING: dict[Clean, str] = {
+    "html": "cuts out HTML's tags such as `<br />`, resolves its entities such as `&amp;`, and removes invisible characters "
+    "and needless white space",
+    "spaces": "removes invisible characters and needless white space, and leaves markup as it is",
+    "none": "",
+    "0.1": "cuts out whatever looks like a tag, such as `<br />`, resolves HTML's entities such as `&amp;`, and removes "
+    "invisible characters and needless white space",
+}
 
 _MARKUP = re.compile(r"([\\`*_{}\[\]<>#|~&$!@:])")
 
@@ -127,6 +137,7 @@ def model_card(
         origin=_origin(search),
         figures=_figures(config, result, search, tested_itself=tested_itself),
         verdict=_verdict(confirmed),
+        cleaning=CLEANING[config.data.clean],
         onnx=f"{TOLERANCE:g}" if onnx else "",
         source=escape(plain_source),
         cleaned=_cleaned(data),

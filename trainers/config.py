@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import os
 import re
+import shlex
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -21,7 +23,9 @@ from pydantic import (
     model_validator,
 )
 
+from trainers.cleaning import Clean
 from trainers.errors import CONTROL, InputError, describe, nearest
+from trainers.formats import by_suffix
 
 Pooling = Literal["mean", "cls", "model"]
 Schedule = Literal["constant", "linear"]
@@ -88,6 +92,9 @@ class DataConfig(Table):
         test_source: File with the test texts; absent means as the source gives them, else made.
         subset: Of a hub id.
         revision: Branch, tag or commit of a hub id.
+        clean: What is cut out of texts: HTML's tags and entities, superfluous white space and invisible characters
+            (``html``), these but no markup (``spaces``), or nothing (``none``); ``0.1`` is what version 0.1 did, and
+            what was begun with it goes on with.
         train: Texts in the training split; absent means all that the other splits leave over.
         validation: Texts in the validation split; absent means all of a given one, or a fifth of the texts.
         test: Texts in the test split; absent means likewise.
@@ -107,6 +114,7 @@ class DataConfig(Table):
     test_source: Name | None = None
     subset: Name | None = None
     revision: Name | None = None
+    clean: Clean = "html"
     train: Size | None = None
     validation: Size | None = None
     test: Size | None = None
@@ -124,7 +132,9 @@ class DataConfig(Table):
     @classmethod
     def _file_placed(cls, source: str | None, info: ValidationInfo) -> str | None:
         if source is not None and Path(source).suffix.lower() not in FILE_SUFFIXES:
-            raise ValueError(f"must be a file that ends in {', '.join(FILE_SUFFIXES)}, got {source!r}")
+            raise ValueError(
+                f"must be a file that ends in {', '.join(FILE_SUFFIXES)}, got {source!r}, {by_suffix(Path(source))}"
+            )
         return source and _place(source, info)
 
     @model_validator(mode="after")
@@ -307,12 +317,17 @@ def read_toml(path: Path) -> dict[str, Any]:
         InputError: The file is missing, unreadable or not TOML, or holds control characters.
     """
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        table = tomllib.loads(path.read_text(encoding="utf-8-sig"))  # some editors write a byte order mark
     except FileNotFoundError:
         raise InputError(f"no file {path}; give the path of an existing TOML file") from None
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}; check path and permissions") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
+        utf_16 = error.object.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+        line = error.object.count(b"\n", 0, error.start) + 1
+        got = "UTF-16" if utf_16 else f"byte {error.object[error.start]:#x} in line {line}"
+        raise InputError(f"{path} must be UTF-8, as every TOML file, got {got}; save it as UTF-8") from error
+    except tomllib.TOMLDecodeError as error:
         raise InputError(f"{path} is not valid TOML: {error}; mend that line") from error
     for text in _texts(table):
         if CONTROL.search(text):
@@ -326,8 +341,17 @@ def load_config(path: Path) -> TrainConfig:
     Raises:
         InputError: Every mistake in the file, in one message.
     """
+    table = read_toml(path)
+    if isinstance(table.get("fit"), dict):
+        raise InputError(
+            f"{path} must be the configuration of one fit, such as a winner.toml, got a study; search it: "
+            f"python -m search.run --study {shlex.quote(str(path))}"
+        )
+    data = table.get("data")
+    if isinstance(data, dict) and "fingerprint" in data:
+        data.setdefault("clean", "0.1")  # exported before there was this key
     try:
-        return TrainConfig.model_validate(read_toml(path), context={"folder": path.parent})
+        return TrainConfig.model_validate(table, context={"folder": path.parent})
     except ValidationError as error:
         raise InputError(f"{path}: {describe(error, valid_keys=_keys_of_table)}") from error
 

@@ -16,9 +16,9 @@ from trainers.config import PACKAGED_SOURCES, DataConfig
 from trainers.duplicates import near_duplicates
 from trainers.errors import InputError
 from trainers.findings import Finding
-from trainers.gatekeeper import admit
+from trainers.gatekeeper import Admitted, admit
 from trainers.labels import LEVEL, class_names, look_shuffled
-from trainers.sources import Source, read_source
+from trainers.sources import Row, Source, SplitName, read_source
 from trainers.splitting import SPLITS, split_rows
 
 if TYPE_CHECKING:
@@ -83,8 +83,62 @@ class Splits:
     fingerprint: str = ""
 
 
-def load_splits(config: DataConfig, tokenizer: PreTrainedTokenizerBase) -> Splits:
+@dataclass(frozen=True)
+class Texts:
+    """What an encoder is not needed for: the texts of a source, checked and split.
+
+    Attributes:
+        rows: Plain, distinct, labelled.
+        labels_N: Class of each.
+        parts: Rows of each split.
+        class_names: In the order of the class indices.
+        admitted: What was left out, and mended.
+        findings: What was noticed; no errors among them.
+        fingerprint: Of all rows of the source.
+    """
+
+    rows: list[Row]
+    labels_N: npt.NDArray[np.int64]
+    parts: dict[SplitName, npt.NDArray[np.int64]]
+    class_names: tuple[str, ...]
+    admitted: Admitted
+    findings: tuple[Finding, ...]
+    fingerprint: str
+
+
+def load_splits(
+    config: DataConfig, tokenizer: PreTrainedTokenizerBase, *, texts: Texts | None = None
+) -> Splits:
     """Read, check, de-duplicate, split and tokenise the texts of ``config``.
+
+    Args:
+        config: The source, its splits, and how much is kept of a text.
+        tokenizer: Of the encoder.
+        texts: What ``read_texts`` gave; None reads them now.
+
+    Raises:
+        InputError: As for ``read_texts``.
+    """
+    texts = texts or read_texts(config)
+    splits = {
+        name: tokenise([texts.rows[i].text for i in part], texts.labels_N[part], config, tokenizer)
+        for name, part in texts.parts.items()
+    }
+    return Splits(
+        train=splits["train"],
+        validation=splits["validation"],
+        test=splits["test"],
+        class_names=texts.class_names,
+        duplicates=texts.admitted.duplicates,
+        contradictions=texts.admitted.contradictions,
+        mended=texts.admitted.mended,
+        findings=(*texts.findings, *_cut_texts(list(splits.values()), config)),
+        fingerprint=texts.fingerprint,
+    )
+
+
+def read_texts(config: DataConfig) -> Texts:
+    """Read, check, de-duplicate and split the texts of ``config``: all that can be wrong with them, before any encoder.
 
     Raises:
         InputError: The source is missing or has mistakes that cannot be mended, has changed since its
@@ -92,31 +146,24 @@ def load_splits(config: DataConfig, tokenizer: PreTrainedTokenizerBase) -> Split
     """
     source = read_source(config)
     fingerprint = _checked_fingerprint(source, config)
-    admitted = admit(source)
+    admitted = admit(source, clean=config.clean)
     rows, findings = admitted.rows, [*source.findings, *admitted.findings]
     names = class_names(str(row.label) for row in rows)
     labels_N = np.array([names.index(str(row.label)) for row in rows], dtype=np.int64)
     known = config.source in PACKAGED_SOURCES  # and spared what has been looked at once and for all
     texts = [row.text for row in rows]
-    clusters_N = np.arange(len(rows)) if known else near_duplicates(texts)
+    clusters_N = np.arange(len(rows)) if known else near_duplicates(texts, emoji=config.clean != "0.1")
     parts, more = split_rows(rows, labels_N, clusters_N, config)
     findings += more
-    splits = {
-        name: tokenise([texts[i] for i in parts[name]], labels_N[parts[name]], config, tokenizer)
-        for name in SPLITS
-    }
     if not known:
         train = parts["train"]
         findings += _suspect_labels([texts[i] for i in train], [str(rows[i].label) for i in train])
-    findings += _cut_texts(list(splits.values()), config)
-    return Splits(
-        train=splits["train"],
-        validation=splits["validation"],
-        test=splits["test"],
+    return Texts(
+        rows=rows,
+        labels_N=labels_N,
+        parts={name: parts[name] for name in SPLITS},
         class_names=names,
-        duplicates=admitted.duplicates,
-        contradictions=admitted.contradictions,
-        mended=admitted.mended,
+        admitted=admitted,
         findings=tuple(findings),
         fingerprint=fingerprint,
     )

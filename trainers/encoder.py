@@ -20,7 +20,7 @@ from torch import nn
 
 from trainers.config import PACKAGED_ENCODER, Device, EncoderConfig
 from trainers.errors import InputError
-from trainers.families import EMBEDDINGS, POOLER, Anatomy, dissect, section, weights_a_token
+from trainers.families import EMBEDDINGS, POOLER, SUPPORTED, Anatomy, dissect, section, weights_a_token
 from trainers.foreign_code import KnownCode
 from trainers.model_files import INDEX, WEIGHTS, check_files, digests, fingerprint, weight_files, weights_of
 
@@ -255,6 +255,10 @@ def load_checked(
             f"{_first_line(error)}; fetch or save it again"
         ) from error
     missing = sorted(k for k in loading["missing_keys"] if not unused or not k.startswith(unused))
+    if missing and all(key.startswith("decoder.") for key in missing):
+        raise InputError(
+            f"{what} is the encoder of an encoder-decoder such as T5; use an encoder such as {SUPPORTED}"
+        )
     if missing:
         raise InputError(
             f"{what}: {weights_of(folder)} lacks {len(missing)} tensors, the first of them {missing[0]!r}; "

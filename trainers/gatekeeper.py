@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from trainers.cleaning import mend
+from trainers.cleaning import Clean, mend
 from trainers.findings import Finding, Severity, at_places, stop_on_errors
 from trainers.labels import SMALLEST_CLASS, check_classes
 from trainers.sources import Row, Source
@@ -34,8 +34,12 @@ class Admitted:
     mended: int
 
 
-def admit(source: Source) -> Admitted:
+def admit(source: Source, *, clean: Clean = "html") -> Admitted:
     """Mend the rows of a source, and leave out those that cannot be used.
+
+    Args:
+        source: The rows.
+        clean: What to cut out of their texts.
 
     Raises:
         InputError: There are not two classes, or one has too few texts.
@@ -46,10 +50,23 @@ def admit(source: Source) -> Admitted:
         finding = Finding(kind, message, severity, unit=source.unit)
         findings.extend(at_places(finding, ((row.file, row.line) for row in rows)))
 
+    def made_equal(rows: Iterable[Row]) -> str:
+        """Say how many of equal texts are so because their markup was cut out."""
+        count = sum(len(with_markup[row.text]) > 1 for row in rows)
+        if not count:
+            return ""
+        return (
+            f"; the texts of {count:,} differ in markup, which was cut out (data.clean = {clean!r}): data.clean = "
+            "'spaces' keeps it"
+        )
+
     mendings: dict[str, list[Row]] = defaultdict(list)
+    with_markup: dict[str, set[str]] = defaultdict(set)
     rows, num_mended = [], 0
     for row in source.rows:
-        text, done = mend(row.text)
+        text, done = mend(row.text, clean)
+        if clean in {"html", "0.1"}:
+            with_markup[text].add(mend(row.text, "spaces")[0] if done else text)
         num_mended += bool(done)
         for what in done:
             mendings[what].append(row)
@@ -57,8 +74,10 @@ def admit(source: Source) -> Admitted:
     for what, mended in mendings.items():
         found("mended texts", what, "mended", mended)
 
-    found("empty texts", "rows without a text were left out", "mended", (r for r in rows if not r.text))
-    rows = [r for r in rows if r.text]
+    found(
+        "empty texts", "rows without a text were left out", "mended", (r for r in rows if not r.text.strip())
+    )
+    rows = [r for r in rows if r.text.strip()]
     found("no label", "rows without a label were left out", "mended", (r for r in rows if r.label is None))
     rows = [r for r in rows if r.label is not None]
 
@@ -67,7 +86,7 @@ def admit(source: Source) -> Admitted:
         labels[row.text].add(row.label)
     contradicting = [r for r in rows if len(labels[r.text]) > 1]
     message = "rows with the same text and different labels were left out; one of them must be wrong"
-    found("contradictions", message, "warning", contradicting)
+    found("contradictions", message + made_equal(contradicting), "warning", contradicting)
     agreed = [r for r in rows if len(labels[r.text]) == 1]
 
     kept: dict[str, Row] = {}
@@ -75,9 +94,11 @@ def admit(source: Source) -> Admitted:
         kept.setdefault(row.text, row)
     spare = [r for r in agreed if kept[r.text] is not r]
     across = [r for r in spare if kept[r.text].split != r.split]
-    found("duplicates", "rows with a text that came before were left out", "mended", set(spare) - set(across))
+    within = set(spare) - set(across)
+    message = "rows with a text that came before were left out"
+    found("duplicates", message + made_equal(within), "mended", within)
     message = "rows with a text that validation or test holds, too, were left out of the other split"
-    found("duplicates across splits", message, "mended", across)
+    found("duplicates across splits", message + made_equal(across), "mended", across)
     unique = [r for r in agreed if kept[r.text] is r]
 
     pool = [r.label for r in unique if r.split in {None, "train"} and r.label is not None]

@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -26,7 +26,7 @@ from transformers.tokenization_utils_base import VERY_LARGE_INTEGER
 
 from trainers import modeling_frostline
 from trainers.batching import sorted_batches
-from trainers.cleaning import mend
+from trainers.cleaning import Clean, mend
 from trainers.config import Device, TrainConfig
 from trainers.data import cut_points, encode, special_tokens
 from trainers.encoder import (
@@ -84,14 +84,19 @@ class Classifier:
         names = class_names(self.model)
         return [Prediction(names[i], float(row[i])) for i, row in zip(best_N, probabilities_NC, strict=True)]
 
+    def plain(self, texts: Sequence[str]) -> list[str]:
+        """Return texts cleaned as those that the model was trained on."""
+        return [mend(text, cleaning(self.model))[0] for text in texts]
+
     def predict_proba(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
         """Return probabilities_NC, the columns in the order of ``model.config.id2label``.
 
-        Texts are mended as those that the model was trained on.
+        Texts are cleaned as those that the model was trained on.
         """
         config = self.model.config
-        plain = [mend(text)[0] for text in texts]
-        rows = encode(plain, self.tokenizer, max_length=config.max_tokens, head_tokens=config.head_tokens)
+        rows = encode(
+            self.plain(texts), self.tokenizer, max_length=config.max_tokens, head_tokens=config.head_tokens
+        )
         probabilities_NC = np.empty((len(rows), len(class_names(self.model))), dtype=np.float32)
         lengths_N = np.array([len(r) for r in rows], dtype=np.int64)
         for batch in sorted_batches(lengths_N):
@@ -106,6 +111,12 @@ class Classifier:
                 logits_BC = self.model(ids_BT.to(device), mask_BT.long().to(device)).logits
             probabilities_NC[batch] = logits_BC.softmax(dim=1).cpu().numpy()
         return probabilities_NC
+
+
+def cleaning(model: FrostlineForSequenceClassification) -> Clean:
+    """Return what was cut out of the texts that a model was trained on; version 0.1 did not save it."""
+    clean: Clean = getattr(model.config, "clean", "0.1")
+    return clean
 
 
 def class_names(model: FrostlineForSequenceClassification) -> tuple[str, ...]:
@@ -138,6 +149,7 @@ def assemble(encoder: Encoder, config: TrainConfig, result: FitResult, *, names:
                 max_tokens=max_tokens,
                 head_tokens=head_tokens,
                 start_tokens=len(special_tokens(tokenizer)[0]) + head,
+                clean=config.data.clean,
                 id2label=dict(enumerate(names)),
                 label2id={name: i for i, name in enumerate(names)},
             )
@@ -215,6 +227,11 @@ def load(folder: str | Path, *, device: Device = "cpu") -> Classifier:
     check_files(folder, what=what, code=code)
     verify_checksums(folder, what=what)
     model = load_checked(FrostlineForSequenceClassification, folder, what=what, code=code)
+    if cleaning(model) not in get_args(Clean):
+        raise InputError(
+            f"{what}: clean in {folder / 'config.json'} must be one of {', '.join(get_args(Clean))}, got "
+            f"{cleaning(model)!r}; a newer version of Frostline may know it: pip install -U frostline"
+        )
     tokenizer = load_tokenizer(folder, what=what)
     check_vocabulary(model.encoder, tokenizer, what=what)
     return Classifier(model=model.to(device), tokenizer=tokenizer)

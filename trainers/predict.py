@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
 from trainers.cli import DEVICE, launch
-from trainers.config import Device
-from trainers.errors import InputError, printable
+from trainers.config import FILE_SUFFIXES, Device
+from trainers.errors import CONTROL, InputError, printable
+from trainers.tables import check_text, decode
+
+if TYPE_CHECKING:
+    from trainers.findings import Finding
+    from trainers.model import Classifier
+    from trainers.rows import Answer
 
 
 def predict(
@@ -25,6 +31,19 @@ def predict(
             allow_leading_hyphen=True,  # or "-" would be taken for a flag
         ),
     ] = None,
+    column: Annotated[
+        str | None,
+        Parameter(
+            help="Read texts from this column of --file (.csv, .tsv, .jsonl, .parquet), and write its rows back with "
+            "their predictions. [default: one text a line]"
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        Parameter(
+            help="With --column: write to this file, of one of these kinds. [default: standard output]"
+        ),
+    ] = None,
     device: Annotated[
         Device | Literal["auto"],
         DEVICE,
@@ -33,21 +52,45 @@ def predict(
 ) -> int:
     """Print label, probability and text, separated by tabs, a line a text; control characters are escaped.
 
-    Without texts and file, texts are read from standard input.
+    Without texts and file, texts are read from standard input, one a line. A line without a text gives one without a
+    label, so that line N answers line N. With --column, rows are written as they are, with the columns prediction and
+    probability.
 
     Args:
         model: Directory of an exported model.
         texts: The texts.
         file: Where to read texts instead.
+        column: Of a table in that file.
+        out: Where to write its rows.
         device: Where to compute.
     """
+    if column is None and out is not None:
+        raise InputError(f"--out needs --column, got --out {out} alone; add it, or use > {out}")
+    if column is not None and (texts or file in (None, Path("-"))):
+        raise InputError(f"--column needs --file, the table that has it, got --column {column}; give both")
+    rows = None
+    if column is not None and file is not None:
+        from trainers.rows import check_out, read_rows, write_rows
+
+        if out is not None:
+            check_out(out, file)
+        rows = read_rows(file, column)
+        _tell(rows.findings)
+    wanted = _texts(texts, file) if rows is None else rows.texts
+
     from trainers.device import choose_device
     from trainers.model import load
 
-    wanted = _texts(texts, file)
-    classifier = load(model, device=choose_device(device))
-    for text, prediction in zip(wanted, classifier.predict(wanted), strict=True):
-        print(printable(prediction.label), f"{prediction.probability:.4f}", printable(text), sep="\t")  # noqa: T201
+    answers = _answers(load(model, device=choose_device(device)), wanted)
+    if rows is not None:
+        content = write_rows(rows, answers, out)
+        if sys.stdout.isatty():  # which would obey what stands in a text
+            content = "".join(map(_shown, content.splitlines(keepends=True)))
+        print(content, end="")  # noqa: T201
+        return 0
+    for text, (label, probability) in zip(wanted, answers, strict=True):
+        known = "" if probability is None else f"{probability:.4f}"
+        print(printable(label or ""), known, printable(text), sep="\t")  # noqa: T201
     return 0
 
 
@@ -61,17 +104,52 @@ def _texts(texts: Sequence[str], file: Path | None) -> list[str]:
         raise InputError(f"texts and --file exclude each other, got {len(texts)} texts and {file}; give one")
     if texts:
         return list(texts)
-    try:
-        content = sys.stdin.read() if file in (None, Path("-")) else file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(
-            f"{file or 'standard input'} must be readable UTF-8 text, got: {error}; mend it"
-        ) from error
-    lines = [line.strip() for line in content.splitlines()]
-    found = [line for line in lines if line]
-    if not found:
+    if file is None or file == Path("-"):
+        path, content = Path("standard input"), sys.stdin.buffer.read()
+    else:
+        path = file
+        if path.suffix.lower() == ".parquet":
+            raise InputError(f"{path} holds columns, not lines; name the one of the texts with --column")
+        check_text(path)
+        try:
+            content = path.read_bytes()
+        except OSError as error:
+            raise InputError(
+                f"{path} cannot be read: {error.strerror}; check path and permissions"
+            ) from error
+        if path.suffix.lower() in FILE_SUFFIXES:
+            _say(f"note: {path} is read as one text a line; --column NAME reads a column of it")
+    text, findings = decode(content, path)
+    _tell(findings)
+    # At line feeds alone: splitlines() would split at a form feed or U+2028 within a text, too.
+    lines = [line.removesuffix("\r") for line in text.removesuffix("\n").split("\n")]
+    if not any(line.strip() for line in lines):
         raise InputError("no text to classify; give texts, --file, or lines on standard input")
-    return found
+    return lines
+
+
+def _answers(classifier: Classifier, texts: Sequence[str]) -> list[Answer]:
+    """Return label and probability of each text; those that are empty once they are clean have none."""
+    found = [i for i, plain in enumerate(classifier.plain(texts)) if plain.strip()]
+    answers: list[Answer] = [(None, None)] * len(texts)
+    for i, prediction in zip(found, classifier.predict([texts[i] for i in found]), strict=True):
+        answers[i] = prediction.label, round(prediction.probability, 4)
+    return answers
+
+
+def _tell(findings: Iterable[Finding]) -> None:
+    """Say on standard error what was mended while reading."""
+    for finding in findings:
+        if finding.severity in {"warning", "mended"}:
+            _say(f"{finding.severity}: {finding}")
+
+
+def _say(line: str) -> None:
+    print(printable(line), file=sys.stderr)  # noqa: T201
+
+
+def _shown(line: str) -> str:
+    return CONTROL.sub(lambda found: found[0] if found[0] in "\t\n" else repr(found[0])[1:-1], line)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from sklearn.utils import check_consistent_length, check_random_state, column_or
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 
-from trainers.cleaning import mend
+from trainers.cleaning import Clean, mend
 from trainers.config import (
     PACKAGED_ENCODER,
     DataConfig,
@@ -50,7 +50,7 @@ CACHE_BYTES = 8 * 2**30
 NO_SOURCE = "/texts in memory.csv"
 """Stands where a configuration names its texts; nothing reads it."""
 
-NOT_OF_A_FIT = {"encoder", "revision", "pooling", "max_length", "head_tokens", "random_state"}
+NOT_OF_A_FIT = {"encoder", "revision", "pooling", "clean", "max_length", "head_tokens", "random_state"}
 OWN = {"validation_fraction", "cache_directory"}
 
 
@@ -83,6 +83,7 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         class_weights: ``balanced`` gives every class the same weight in the loss.
         metric: By which ``ceiling`` is measured.
         ceiling: Training accuracy above which an epoch counts as over-fitted, and is not restored if another can be.
+        clean: What is cut out of texts: ``html``, ``spaces`` or ``none``; see ``DataConfig``.
         max_length: Tokens kept of a text, special ones included.
         head_tokens: Of these, from the start of a longer text, the rest being from its end; None takes all from there.
         cache: Number format of what is stored of the frozen layers.
@@ -128,6 +129,7 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         class_weights: Literal["balanced"] | None = None,
         metric: Metric = "accuracy",
         ceiling: float | None = None,
+        clean: Clean = "html",
         max_length: int = 128,
         head_tokens: int | None = None,
         cache: Literal["float16", "float32"] = "float16",
@@ -162,6 +164,7 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.class_weights = class_weights
         self.metric = metric
         self.ceiling = ceiling
+        self.clean = clean
         self.max_length = max_length
         self.head_tokens = head_tokens
         self.cache = cache
@@ -191,7 +194,7 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         settings = config.model_dump(exclude={"data", "encoder", "seed"})
         settings |= {"encoder": config.encoder.name, "random_state": config.seed}
         settings |= config.encoder.model_dump(exclude={"name"})
-        settings |= config.data.model_dump(include={"max_length", "head_tokens"})
+        settings |= config.data.model_dump(include={"clean", "max_length", "head_tokens"})
         return cls(**{**settings, **changes})
 
     def fit(self, X: Sequence[str], y: Sequence[Any]) -> Self:
@@ -203,7 +206,7 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """
         if y is None:
             raise ValueError(f"{type(self).__name__} requires y to be passed, but the target y is None")
-        texts = _texts(X)
+        texts = [mend(text, self.clean)[0] for text in _texts(X)]
         y = column_or_1d(y, warn=True)
         check_consistent_length(texts, y)
         check_classification_targets(y)
@@ -315,14 +318,18 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if self.freeze_depth is None:
             settings["freeze_depth"] = encoder.num_layers
         data = DataConfig(
-            source=NO_SOURCE, max_length=self.max_length, head_tokens=self.head_tokens, seed=seed
+            source=NO_SOURCE,
+            clean=self.clean,
+            max_length=self.max_length,
+            head_tokens=self.head_tokens,
+            seed=seed,
         )
         chosen = EncoderConfig(name=self.encoder, revision=self.revision, pooling=self.pooling)
         return TrainConfig.model_validate({**settings, "data": data, "encoder": chosen, "seed": seed})
 
 
 def _texts(X: Any) -> list[str]:
-    """Return texts as training reads them.
+    """Return texts as a list.
 
     Raises:
         ValueError: They are none.
@@ -337,7 +344,7 @@ def _texts(X: Any) -> list[str]:
             raise ValueError(
                 f"X must hold texts alone, got {type(text).__name__} at index {i}; make it a str"
             )
-    return [mend(text)[0] for text in texts]
+    return texts
 
 
 @contextmanager

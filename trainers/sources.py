@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import math
+from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,7 +15,9 @@ from trainers.columns import SPLIT_NAMES, check_present, choose_columns, suggest
 from trainers.config import FILE_SUFFIXES, PACKAGED_SOURCES, DataConfig
 from trainers.errors import InputError
 from trainers.findings import Finding, at_lines, stop_on_errors
-from trainers.tables import Table, read_csv, read_jsonl
+from trainers.formats import by_suffix
+from trainers.tables import Table, check_text, read_csv, read_jsonl
+from trainers.typed import NOT_READ, from_dataset, read_parquet
 
 if TYPE_CHECKING:
     import datasets
@@ -87,6 +90,8 @@ def read_source(config: DataConfig) -> Source:
     else:
         findings += suggest_split(first)
     found = [finding for _, table in tables for finding in table.findings] + findings
+    if any(f.severity == "error" for f in found):  # maybe for want of a column that is not read
+        found = [replace(f, severity="error") if f.kind == NOT_READ else f for f in found]
     stop_on_errors(found)
     assert text is not None  # noqa: S101
     assert label is not None  # noqa: S101
@@ -95,6 +100,8 @@ def read_source(config: DataConfig) -> Source:
         more, findings = _rows(table, text, label, split=split, split_column=config.split)
         rows += more
         found += findings
+    rows, findings = _without_hidden(rows, first.unit)
+    found += findings
     stop_on_errors(found)
     return Source(rows, tuple(found), first.unit)
 
@@ -103,11 +110,11 @@ def _tables(config: DataConfig) -> list[tuple[SplitName | None, Table]]:
     """Read every table of a source, each with the split that it is."""
     path = Path(config.source)
     if config.is_hub_id:
-        tables = _splits_of(_fetch(config), config.source)
+        tables = _splits_of(_fetch(config), config.source, config)
     elif path.is_dir():
-        tables = _splits_of(_load_saved(path), path.name)
+        tables = _splits_of(_load_saved(path), path.name, config)
     else:
-        tables = [(None, _read_file(path))]
+        tables = [(None, _read_file(path, config))]
     further: tuple[tuple[SplitName, str | None], ...] = (
         ("validation", config.validation_source),
         ("test", config.test_source),
@@ -119,38 +126,23 @@ def _tables(config: DataConfig) -> list[tuple[SplitName | None, Table]]:
                     f"data.{split}_source and the {split} split of {config.source!r} exclude each other, got both; "
                     f"leave data.{split}_source out"
                 )
-            tables.append((split, _read_file(Path(file))))
+            tables.append((split, _read_file(Path(file), config)))
     return tables
 
 
-def _read_file(path: Path) -> Table:
+def _read_file(path: Path, config: DataConfig) -> Table:
     suffix = path.suffix.lower()
     if not path.is_file():
         raise InputError(f"no file {path}; a path in a TOML file is relative to that file; mend it")
+    if suffix in {".csv", ".tsv", ".jsonl"}:
+        check_text(path)
     if suffix in {".csv", ".tsv"}:
         return read_csv(path)
     if suffix == ".jsonl":
         return read_jsonl(path)
     if suffix == ".parquet":
-        return _read_parquet(path)
-    raise InputError(
-        f"a file of texts must end in {', '.join(FILE_SUFFIXES)}, got {path}; convert or rename it"
-    )
-
-
-def _read_parquet(path: Path) -> Table:
-    import datasets
-    import pyarrow
-    from pyarrow import parquet
-
-    try:
-        content = parquet.read_table(path)
-    except (OSError, pyarrow.ArrowException) as error:
-        raise InputError(
-            f"{path} must be a Parquet file, got: {_first_line(error)}; write it again"
-        ) from error
-    # Straight from Arrow: load_dataset("parquet") would keep a second copy in its cache.
-    return _table(datasets.Dataset(content), path.name)
+        return read_parquet(path, config)
+    raise InputError(f"a file of texts must end in {', '.join(FILE_SUFFIXES)}, got {path}, {by_suffix(path)}")
 
 
 def _load_saved(path: Path) -> datasets.Dataset | datasets.DatasetDict:
@@ -159,8 +151,10 @@ def _load_saved(path: Path) -> datasets.Dataset | datasets.DatasetDict:
     try:
         return datasets.load_from_disk(path)
     except Exception as error:  # a torn directory ends in any of a dozen kinds
+        inside = sorted(entry.name for entry in path.iterdir())
+        reason = f"{_first_line(error)} It holds {', '.join(inside[:3]) or 'nothing'}"
         raise InputError(
-            f"{path} must be a directory written by datasets' save_to_disk, got: {_first_line(error)}; save it again, "
+            f"{path} must be a directory written by datasets' save_to_disk, got: {reason}; save it again, "
             "or give a file"
         ) from error
 
@@ -198,20 +192,22 @@ def _fetch(config: DataConfig) -> datasets.Dataset | datasets.DatasetDict:
 
 
 def _splits_of(
-    content: datasets.Dataset | datasets.DatasetDict, name: str
+    content: datasets.Dataset | datasets.DatasetDict, name: str, config: DataConfig
 ) -> list[tuple[SplitName | None, Table]]:
     """Return the splits that a data set gives; a single one is to be split."""
     if not isinstance(content, dict):
-        return [(None, _table(content, name))]
+        return [(None, from_dataset(content, name, config))]
     if len(content) == 1:
         (part,) = content.values()
-        return [(None, _table(part, name))]
+        return [(None, from_dataset(part, name, config))]
     known = {SPLIT_NAMES[key.lower()]: key for key in content if key.lower() in SPLIT_NAMES}
     if "train" not in known:
         raise InputError(f"{name} must have a split 'train', got {', '.join(map(repr, content))}; rename one")
     order: tuple[SplitName, ...] = ("train", "validation", "test")
     tables: list[tuple[SplitName | None, Table]] = [
-        (split, _table(content[known[split]], f"{name} {known[split]}")) for split in order if split in known
+        (split, from_dataset(content[known[split]], f"{name} {known[split]}", config))
+        for split in order
+        if split in known
     ]
     unused = sorted(set(content) - set(known.values()))
     if unused:
@@ -222,22 +218,6 @@ def _splits_of(
         note = Finding("unused splits", message, "warning", name)
         tables[0] = split, replace(table, findings=(*table.findings, note))
     return tables
-
-
-def _table(content: datasets.Dataset, name: str) -> Table:
-    """Turn a data set's columns into lists; classes that it knows by number get their names."""
-    import datasets
-
-    columns = {}
-    for column, feature in content.features.items():
-        values = list(content[column])
-        if isinstance(feature, datasets.ClassLabel):
-            # -1 stands for "no label".
-            values = [None if v is None or v < 0 else feature.int2str(v) for v in values]
-        columns[column] = values
-    if not len(content):
-        raise InputError(f"{name} must have rows, got none; add them")
-    return Table(name, columns, list(range(1, len(content) + 1)), "row")
 
 
 def _rows(
@@ -260,10 +240,44 @@ def _rows(
         message = f"column {column!r} must hold one {what} a row, got {got}; mend these"
         findings += at_lines(Finding(f"no {what}", message, "error", table.name, unit=table.unit), wrong)
     rows = [
-        Row(_plain(t) or "", (_plain(k) or "").replace("\0", "").strip() or None, s, table.name, n)
+        Row(text_of(t), (_plain(k) or "").replace("\0", "").strip() or None, s, table.name, n)
         for t, k, s, n in zip(table.columns[text], table.columns[label], splits, table.lines, strict=True)
     ]
     return rows, findings
+
+
+def _without_hidden(rows: list[Row], unit: Literal["line", "row"]) -> tuple[list[Row], list[Finding]]:
+    """Say which splits have no labels at all; those of a competition's test split are -1 or missing."""
+    findings: list[Finding] = []
+    by_split: dict[SplitName | None, list[Row]] = defaultdict(list)
+    for row in rows:
+        by_split[row.split].append(row)
+    training = by_split["train"] + by_split[None]
+    known = {row.label for row in training}
+    if training and known <= {None, "-1"}:
+        message = (
+            f"training texts have no labels (-1 or none in all of their {len(training):,} rows); label them"
+        )
+        return rows, [Finding("hidden labels", message, "error", training[0].file)]
+    hidden = {None, "-1"} - known | {None}  # somebody's classes may be -1 and 1
+    for split in ("validation", "test"):
+        part = by_split[split]
+        if not part or not {row.label for row in part} <= hidden:
+            continue
+        message = (
+            f"the {split} split has no labels (-1 or none in all of its {len(part):,} rows) and is not used; another "
+            "one is drawn from the training texts; label it, or leave it out"
+        )
+        findings.append(
+            Finding("hidden labels", message, "warning", part[0].file, count=len(part), unit=unit)
+        )
+        rows = [row._replace(label=None) if row.split == split else row for row in rows]
+    return rows, findings
+
+
+def text_of(value: Any) -> str:
+    """Write the value of a column of texts as a text: an empty one for None and NaN."""
+    return _plain(value) or ""
 
 
 def _plain(value: Any) -> str | None:

@@ -19,6 +19,7 @@ from typing import Any, Literal
 
 from trainers.errors import InputError
 from trainers.findings import Finding, at_lines, stop_on_errors
+from trainers.formats import by_content
 
 DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 LONGEST_FIELD = 2**31 - 1
@@ -49,8 +50,12 @@ class Table:
     findings: tuple[Finding, ...] = ()
 
 
-def read_csv(path: Path) -> Table:
+def read_csv(path: Path, *, blank_rows: bool = False) -> Table:
     """Read a CSV or TSV file whose first line names the columns; all values stay strings.
+
+    Args:
+        path: Of the file.
+        blank_rows: Whether rows whose fields are all empty are rows.
 
     Raises:
         InputError: Every ragged row, wrong quote and duplicate header, in one message.
@@ -81,7 +86,9 @@ def read_csv(path: Path) -> Table:
         message = "must have a first line that names the columns, and rows below it; the file is empty"
         stop_on_errors([*findings, Finding("empty file", message, "error", name)])
     header = [field.strip().strip("\0") for field in rows[0][1]]
-    rows = [(line, fields) for line, fields in rows[1:] if any(field.strip() for field in fields)]
+    rows = [
+        (line, fields) for line, fields in rows[1:] if blank_rows or any(field.strip() for field in fields)
+    ]
     repeated = [column for column, count in Counter(header).items() if count > 1]
     if repeated:
         message = f"columns must have different names, got {_listed(repeated)} more than once; rename them"
@@ -105,12 +112,18 @@ def read_csv(path: Path) -> Table:
 
 
 def read_jsonl(path: Path) -> Table:
-    """Read a file with one JSON object a line; numbers stay as they are written.
+    """Read a file with one JSON object a line, or an array of objects; numbers stay as they are written.
 
     Raises:
         InputError: Every line that is none, in one message.
     """
     text, findings = _read_text(path)
+    rows = _array(text, path.name)
+    if rows is not None:
+        names = dict.fromkeys(key for content in rows for key in content)
+        columns = {key: [content.get(key) for content in rows] for key in names}
+        findings.append(Finding("JSON", "read as one JSON array of objects", "note", path.name))
+        return Table(path.name, columns, list(range(1, len(rows) + 1)), "row", tuple(findings))
     objects: list[tuple[int, dict[str, Any]]] = []
     broken: dict[str, list[int]] = {}
     for number, line in enumerate(text.split("\n"), 1):
@@ -134,17 +147,42 @@ def read_jsonl(path: Path) -> Table:
 
 
 def _read_text(path: Path) -> tuple[str, list[Finding]]:
-    """Read a file as UTF-8, or UTF-16 if it says so; what is neither is read as Windows-1252."""
+    """Read a file as UTF-8, or UTF-16 if it says so; what is neither is read as Windows-1252; see ``decode``."""
     try:
         content = path.read_bytes()
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}; check path and permissions") from error
+    return decode(content, path)
+
+
+def check_text(path: Path) -> None:
+    """Check that a file that is to be read as text is none of the kinds that are known not to be.
+
+    Raises:
+        InputError: It is one of these, or cannot be read.
+    """
+    try:
+        kind = by_content(path)
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}; check path and permissions") from error
+    if kind is not None:
+        raise InputError(f"{path} must be text, got {kind}")
+
+
+def decode(content: bytes, path: Path) -> tuple[str, list[Finding]]:
+    """Turn what was read from ``path`` into text, as UTF-8, UTF-16 or Windows-1252.
+
+    Raises:
+        InputError: It is no text.
+    """
     name = path.name
     if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         text = content.decode("utf-16", "replace")
         return text, [Finding("encoding", "read as UTF-16, as its byte order mark says", "note", name)]
     if content.count(0) > len(content) // 5:
-        raise InputError(f"{path} must be text, got a fifth or more of NUL bytes; save it as UTF-8")
+        raise InputError(
+            f"{path} must be text, got a fifth or more of NUL bytes, as in UTF-16 without a byte order mark; save it as UTF-8"
+        )
     marked = content.startswith(codecs.BOM_UTF8)
     text = content.decode("utf-8-sig", "surrogateescape")
     num_foreign = len(_ESCAPED.findall(text))
@@ -205,12 +243,40 @@ def _field_counts(rows: list[tuple[int, list[str]]], expected: int) -> str:
     return " and ".join(str(count) for count, _ in counts.most_common(3))
 
 
+def _array(text: str, name: str) -> list[dict[str, Any]] | None:
+    """Return the objects of a file that is one JSON array; None if it is none.
+
+    Raises:
+        InputError: It begins as one, but is broken, empty, or holds something else.
+    """
+    if not text.lstrip().startswith("["):
+        return None
+    rule = "must be one JSON array of objects, or have one object a line"
+    try:
+        content = _parsed(text)
+    except json.JSONDecodeError as error:
+        if error.msg == "Extra data":  # an array a line
+            return None
+        raise InputError(f"{name}, line {error.lineno}: {rule}, got {_reason(error)}; mend it") from error
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{name}: {rule}, got {_reason(error)}; mend it") from error
+    wrong = [i for i, row in enumerate(content, 1) if not isinstance(row, dict)]
+    if wrong or not content:
+        got = f"a {type(content[wrong[0] - 1]).__name__} as item {wrong[0]}" if wrong else "an empty array"
+        raise InputError(f"{name}: {rule}, got {got}; mend it")
+    return list(content)
+
+
 def _json_object(line: str) -> dict[str, Any]:
-    # str as number parser: 1.50 stays 1.50, and no number is too large.
-    content = json.loads(line, parse_int=str, parse_float=str, parse_constant=str, object_pairs_hook=_unique)
+    content = _parsed(line)
     if not isinstance(content, dict):
         raise ValueError(f"a {type(content).__name__}")
     return content
+
+
+def _parsed(text: str) -> Any:
+    # str as number parser: 1.50 stays 1.50, and no number is too large.
+    return json.loads(text, parse_int=str, parse_float=str, parse_constant=str, object_pairs_hook=_unique)
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -63,13 +63,14 @@ def prepare(
     Raises:
         InputError: Encoder, data, cache or device cannot be used.
     """
-    from trainers.data import load_splits
+    from trainers.data import load_splits, read_texts
     from trainers.device import choose_device
     from trainers.encoder import load_encoder
     from trainers.features import build_features, default_cache_directory
 
+    texts = read_texts(config.data)
     encoder = load_encoder(config.encoder, device=choose_device(config.device))
-    splits = load_splits(config.data, encoder.tokenizer)
+    splits = load_splits(config.data, encoder.tokenizer, texts=texts)
     return build_features(
         encoder,
         splits,

@@ -16,8 +16,9 @@ LAYERS = {
     "trainers": (
         "errors",
         "config files cli findings cleaning duplicates model_files feature_files",
-        "tables labels metrics stopping batching modeling_frostline device families onnx",
-        "columns encoder",
+        "grid labels shuffled metrics stopping batching modeling_frostline device families onnx",
+        "tables encoder",
+        "columns",
         "sources",
         "gatekeeper splitting",
         "data",

@@ -154,7 +154,7 @@ def _data_lines(data: Mapping[str, str], splits: Splits, sizes: Sizes) -> Iterat
         yield f"{key} = {json.dumps(value, ensure_ascii=False)}" + (
             "  # relative to this file" if key == "source" else ""
         )
-    yield from (f"# {' '.join(f.message.split())}" for f in splits.findings if f.kind == "columns")
+    yield from (f"# {' '.join(f.message.split())}" for f in splits.findings if f.kind.endswith("columns"))
     found = {"train": len(splits.train), "validation": len(splits.validation), "test": len(splits.test)}
     for name, count in found.items():
         size = getattr(sizes, name, count)

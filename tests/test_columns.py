@@ -1,6 +1,6 @@
 import pytest
 
-from trainers.columns import check_present, choose_columns, suggest_split
+from trainers.columns import check_present, choose_columns, suggest_split, with_header
 from trainers.config import DataConfig
 from trainers.tables import Table
 
@@ -67,12 +67,89 @@ def test_one_column_cannot_be_both():
     assert messages[-1] == "data.text and data.label must be two columns, got 'text' for both; change one"
 
 
-def test_a_file_without_a_header_is_told_by_a_label_in_its_place():
-    *_, messages, severities = choose({LONG[0]: LONG[1:], "bad": FEW[1:]})
-    assert severities[-1] == "error"
-    assert messages[-1] == (
-        f"the first line must name the columns, got {LONG[0]!r}, 'bad', and 'bad' is also a label; put a line such "
-        "as text,label on top"
+def csv(*names, values=(LONG[1:], FEW[1:])):
+    """A CSV file whose first line is these names."""
+    return Table("reviews.csv", dict(zip(names, values, strict=True)), list(range(2, 41)), "line", header=1)
+
+
+def headed(table, **settings):
+    return with_header(table, DataConfig(source="/reviews.csv", **settings))
+
+
+def test_a_first_line_that_is_a_row_is_one_and_columns_are_numbered():
+    found = headed(csv(LONG[0], "bad"))
+    assert found.columns == {"column 1": LONG, "column 2": ["bad", *FEW[1:]]}
+    assert (found.lines, found.header) == (list(range(1, 41)), None)
+    assert [(f.severity, str(f)) for f in found.findings] == [
+        (
+            "mended",
+            "reviews.csv, line 1: the first line looks like a row and was taken for one; columns are called 'column 1', "
+            "'column 2'; put a line such as text,label on top if they have names",
+        )
+    ]
+
+
+@pytest.mark.parametrize(
+    ("names", "settings"),
+    [
+        ((LONG[0], "label"), {}),
+        ((LONG[0], "quality"), {}),
+        (("remark", "bad"), {}),
+        (("tweet text", "bad"), {}),
+        ((LONG[0], "bad"), {"text": LONG[0]}),
+        ((LONG[0], "bad"), {"label": "bad"}),
+    ],
+)
+def test_a_first_line_that_names_columns_is_a_header(names, settings):
+    assert headed(csv(*names), **settings) == csv(*names)
+
+
+def test_words_of_texts_are_no_header_where_the_first_file_has_none():
+    config = DataConfig(source="/reviews.csv")
+    assert with_header(csv(LONG[0], "fair"), config, others_have_none=True).columns["column 2"][0] == "fair"
+    assert with_header(csv("text", "fair"), config, others_have_none=True) == csv("text", "fair")
+
+
+def test_a_class_may_be_called_like_its_column_and_an_unusual_name_is_warned_of():
+    config = DataConfig(source="/reviews.csv")
+    *_, findings = choose_columns(csv("remark", "bad"), config)
+    assert [(f.severity, str(f)) for f in findings[2:]] == [
+        (
+            "warning",
+            "reviews.csv, line 1: the first line was taken for the names of the columns, 'remark', 'bad', though 'bad' is "
+            "also a label; put a line such as text,label on top if it is a row",
+        )
+    ]
+    for name, settings in (("text", {}), ("remark", {"label": "bad"})):
+        *_, findings = choose_columns(csv(name, "bad"), config.model_copy(update=settings))
+        assert [f.severity for f in findings] == ["note", "note"]
+
+
+def test_names_that_every_row_repeats_are_no_first_line():
+    assert choose({"remark": LONG, "bad": FEW})[3] == ["note", "note"]
+
+
+def test_a_row_in_the_place_of_the_header_is_named_where_columns_are_not_found():
+    config = DataConfig(source="/reviews.csv")
+    *_, findings = choose_columns(csv(LONG[0], "3", values=(LONG[1:], IDS[1:])), config)
+    assert findings[1].message.endswith(
+        "name one with data.label, or put a line such as text,label on top if the first is a row"
+    )
+
+
+def test_swapped_columns_are_named():
+    *_, messages, severities = choose({"text": FEW, "label": LONG})
+    assert (messages[-1], severities[-1]) == (
+        "column 'label' holds texts and column 'text' labels; swap them with data.text = 'label' and data.label = 'text'",
+        "error",
+    )
+
+
+def test_texts_in_the_place_of_labels_are_warned_of():
+    *_, messages, severities = choose({"text": LONG, "topic": LONG[::-1]})
+    assert (messages[-1], severities[-1]) == (
+        "column 'topic' seems to hold texts rather than labels; name another with data.label",
+        "warning",
     )
 
 

@@ -280,9 +280,19 @@ def test_labels_beside_the_wrong_texts_are_warned_of(own, tiny_encoder, many_rev
     mixed = [(text, label) for (text, _), label in zip(many_reviews, labels, strict=True)]
     assert warnings(load_splits(own(many_reviews), tiny_encoder.tokenizer)) == []
     assert warnings(load_splits(own(mixed), tiny_encoder.tokenizer)) == [
-        "labels look shuffled: the words of the training texts tell no more of them than chance would (at a level of "
-        "1%); check that each label stands beside its own text"
+        "labels look shuffled: training texts of one class have no more words or characters in common than texts with "
+        "labels drawn by lot; check that each label stands beside its own text"
     ]
+
+
+def test_an_error_of_the_splits_is_told_with_what_was_left_out(own, tiny_encoder, named_reviews):
+    rows = named_reviews[:40]
+    with pytest.raises(InputError) as caught:
+        load_splits(own([*rows, *rows], train=60), tiny_encoder.tokenizer)
+    assert "must not exceed the 40 distinct texts of 'own.csv'" in str(caught.value)
+    assert str(caught.value).endswith(
+        "noticed on the way: own.csv, lines 42, 43, 44, 45, 46 and 35 more: rows with a text that came before were left out"
+    )
 
 
 def test_much_that_is_not_read_is_a_warning_with_its_size(own, tiny_encoder, named_reviews):

@@ -1,7 +1,7 @@
 import pytest
 
 from trainers.errors import InputError
-from trainers.findings import Finding, at_lines, at_places, stop_on_errors
+from trainers.findings import Finding, at_lines, at_places, stop_on_errors, told_with_errors
 
 RAGGED = Finding("ragged rows", "a row must have 2 fields", "error", "reviews.csv")
 
@@ -41,3 +41,30 @@ def test_nothing_but_an_error_stops(severity):
     finding = Finding("kind", "message", severity)
     stop_on_errors([finding])
     assert finding.mended == (severity == "mended")
+
+
+def test_an_error_is_told_with_what_may_explain_it():
+    found = [
+        Finding("encoding", "read as UTF-8", "note", "a.csv"),
+        Finding("columns", "labels are in column 'label', found by its name", "note", "a.csv"),
+        Finding("guessed columns", "texts are in column 'b', found by its content", "note", "a.csv"),
+        Finding("duplicates", "rows were left out", "mended", "a.csv", (3,)),
+        RAGGED,
+        Finding("alike classes", "classes 'A' and 'a'", "warning", "a.csv"),
+    ]
+    with pytest.raises(InputError) as caught:
+        stop_on_errors(found)
+    assert str(caught.value) == (
+        "reviews.csv: a row must have 2 fields; noticed on the way: a.csv: classes 'A' and 'a'; a.csv, line 3: rows were "
+        "left out; a.csv: texts are in column 'b', found by its content"
+    )
+
+
+def test_an_error_of_a_later_step_is_told_with_what_was_found_before():
+    before = [Finding("duplicates", "rows were left out", "mended", "a.csv")]
+    with pytest.raises(InputError) as caught, told_with_errors(before):
+        raise InputError("too few texts")
+    assert str(caught.value) == "too few texts; noticed on the way: a.csv: rows were left out"
+    with pytest.raises(InputError) as caught, told_with_errors([]):
+        raise InputError("too few texts")
+    assert str(caught.value) == "too few texts"

@@ -1,6 +1,9 @@
+from dataclasses import replace
+
 import pytest
 
 from trainers.errors import InputError
+from trainers.findings import Finding
 from trainers.gatekeeper import admit
 from trainers.sources import Row, Source
 
@@ -77,6 +80,40 @@ def test_texts_that_differ_in_markup_are_kept_if_asked_for():
 
 def test_a_text_of_blanks_is_none_however_it_is_cleaned():
     assert len(admit(source([(" \n", "0"), *SOUND]), clean="none").rows) == 40
+
+
+def test_labels_of_one_value_are_one_class_and_told_with_their_lines():
+    rows = [("one more", "0.0"), ("and one", "1"), ("a third", "1.0"), ("a third", "1"), *SOUND]
+    admitted = admit(source(rows))
+    assert {row.label for row in admitted.rows} == {"0", "1"}
+    assert admitted.contradictions == 0
+    assert said(admitted, "mended")[:2] == [
+        "r.csv, line 2: '0.0' is the same value as '0', so they are one class",
+        "r.csv, line 4: '1.0' is the same value as '1', so they are one class",
+    ]
+
+
+def test_labels_are_mended_and_counted():
+    admitted = admit(source([("a b", "0\u200b"), ("c d", "\ufeff1"), ("e f", "\u200b"), *SOUND]))
+    assert {row.label for row in admitted.rows} == {"0", "1"}
+    assert said(admitted, "mended") == [
+        "r.csv, lines 2, 3, 4: invisible characters and superfluous white space in labels were removed",
+        "r.csv, line 4: rows without a label were left out",
+    ]
+
+
+def test_an_error_names_what_explains_it():
+    rows = [(f"more {i}", "Good", "train") for i in range(3)] + [
+        (f"dull {i}", "bad", "train") for i in range(30)
+    ]
+    rows += [(f"as good {i}", "good", "validation") for i in range(20)]
+    with pytest.raises(InputError) as caught:
+        admit(replace(source(rows), findings=(Finding("line ends", "were mended", "mended", "r.csv"),)))
+    assert str(caught.value) == (
+        "r.csv: each of the 2 classes must have 10 distinct texts, got 'Good' 3; add texts, or merge or drop these "
+        "classes; noticed on the way: r.csv: classes 'Good' and 'good' differ in case alone; are they one?; r.csv: were "
+        "mended"
+    )
 
 
 def test_equal_texts_are_left_out_but_for_the_first():

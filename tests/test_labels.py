@@ -1,8 +1,6 @@
-import random
-
 import pytest
 
-from trainers.labels import FEWEST_TEXTS, check_classes, class_names, look_shuffled
+from trainers.labels import check_classes, check_names, class_names, merged_classes, name_classes
 
 
 @pytest.mark.parametrize(
@@ -47,42 +45,76 @@ def test_small_classes_are_an_error_that_names_the_first_of_them():
     ]
 
 
-def test_names_that_differ_in_case_alone_are_a_warning():
-    labels = ["Good"] * 10 + ["good"] * 10 + ["bad"] * 10
-    assert said(labels) == [
-        ("warning", "reviews.csv: classes 'Good' and 'good' differ in case or blanks alone; are they one?")
+def test_long_names_of_small_classes_are_cut():
+    ((_, message),) = said(["big"] * 20 + ["x" * 100])
+    assert f"got {'x' * 40 + '...'!r} 1;" in message
+
+
+def test_names_that_differ_in_case_or_leading_zeros_alone_are_a_warning():
+    names = ["Good", "good", "bad", "01", "1", "0", "00", "1.0", "0x1"]
+    assert [(f.severity, str(f)) for f in check_names(names, file="reviews.csv")] == [
+        ("warning", "reviews.csv: classes 'Good' and 'good' differ in case alone; are they one?"),
+        ("warning", "reviews.csv: classes '0' and '00' differ in leading zeros alone; are they one?"),
+        ("warning", "reviews.csv: classes '01' and '1' differ in leading zeros alone; are they one?"),
     ]
+    assert check_names(["good", "bad", "007", "08"], file="reviews.csv") == []
 
 
-@pytest.fixture(scope="module")
-def reviews(many_reviews):
-    """Texts and labels of reviews, as two lists."""
-    return [text for text, _ in many_reviews], [label for _, label in many_reviews]
+@pytest.mark.parametrize(
+    ("labels", "names"),
+    [
+        (["0", "0.0", "1.00", "1"], ["0", "0", "1", "1"]),
+        (["2.50", "2.5", "+3", "3", "-0", "0", "\uff17", "7"], ["2.5", "2.5", "3", "3", "0", "0", "7", "7"]),
+        (["1", "True", "0", "False"], ["1", "1", "0", "0"]),
+        (["1.0", "true", "0.0", "FALSE"], ["1.0", "1.0", "0.0", "0.0"]),
+        (["True", "true", "FALSE"], ["True", "True", "FALSE"]),
+        (["12345678901234567890.0", "12345678901234567890"], ["12345678901234567890"] * 2),
+    ],
+)
+def test_labels_of_one_value_are_one_class(labels, names):
+    assert name_classes(labels) == dict(zip(labels, names, strict=True))
 
 
-def shuffled(labels, seed):
-    return random.Random(seed).sample(labels, len(labels))
+@pytest.mark.parametrize(
+    "labels",
+    [
+        ["0.0", "1.0"],
+        ["True", "False"],
+        ["01", "1"],
+        ["00.5", "0.5"],
+        ["1e5", "100000"],
+        ["1,000", "1000"],
+        ["True", "1", "2"],
+        ["nan", "inf", "."],
+        ["Good", "good"],
+        ["\u0646\u06cc\u200c\u06a9", "\U0001f468\u200d\U0001f469"],
+    ],
+)
+def test_other_labels_keep_their_names(labels):
+    assert name_classes(labels) == {label: label for label in labels}
+    assert merged_classes(labels) == {}
 
 
-def test_sound_labels_do_not_look_shuffled(reviews):
-    assert not look_shuffled(*reviews)
+@pytest.mark.parametrize(
+    "label",
+    [
+        "not good\u200b",
+        "\ufeffnot good",
+        "not\xa0good",
+        "not \u00ad good",
+        " not  good\u200e ",
+        "not\tgood\0",
+    ],
+)
+def test_labels_are_mended_like_texts(label):
+    assert name_classes([label]) == {label: "not good"}
+    assert merged_classes([label]) == {}
+    assert merged_classes([label, "not good"]) == dict.fromkeys([label, "not good"], "not good")
 
 
-def test_shuffled_labels_are_found_out(reviews):
-    texts, labels = reviews
-    found = sum(look_shuffled(texts, shuffled(labels, seed)) for seed in range(20))
-    assert found >= 18  # of 20; one in a hundred passes by chance
+def test_accents_are_one_however_they_are_put_together():
+    assert set(name_classes(["caf\u00e9", "cafe\u0301"]).values()) == {"caf\u00e9"}
 
 
-def test_a_rare_class_does_not_make_labels_look_shuffled(reviews):
-    texts, labels = reviews
-    rare = [i for i, label in enumerate(labels) if label == "good"][:25]
-    chosen = [*rare, *(i for i, label in enumerate(labels) if label == "bad")]
-    assert len(chosen) >= FEWEST_TEXTS
-    assert not look_shuffled([texts[i] for i in chosen], [labels[i] for i in chosen])
-
-
-def test_too_few_texts_tell_nothing(reviews):
-    texts, labels = reviews
-    few = FEWEST_TEXTS - 1
-    assert not look_shuffled(texts[:few], shuffled(labels, 0)[:few])
+def test_a_label_of_nothing_that_is_seen_has_no_name():
+    assert name_classes(["\u200b", "a"]) == {"\u200b": "", "a": "a"}

@@ -1,3 +1,4 @@
+import hashlib
 from decimal import Decimal
 
 import datasets
@@ -9,6 +10,7 @@ from pyarrow import parquet
 
 from trainers.config import DataConfig
 from trainers.errors import InputError
+from trainers.gatekeeper import admit
 from trainers.sources import read_source
 
 REVIEWS = [(f"text number {i}", i % 2) for i in range(40)]
@@ -71,6 +73,42 @@ def test_the_fingerprint_tells_any_change_of_text_label_or_split(tmp_path):
         read(write_csv(path, rows, "text,label,part"), split="part").fingerprint() for rows in [one, *others]
     }
     assert len(prints) == 1 + len(others)
+
+
+def test_the_fingerprint_of_sound_labels_is_that_of_version_0_1(tmp_path):
+    rows = [("a b", "0.0"), ("c d", "1.0"), ("e f", "not  good"), ("g h", "b\u200b"), ("i j", "007")]
+    expected = hashlib.sha256()
+    for text, label in rows:
+        for part in (text, label, ""):
+            expected.update(len(part.encode()).to_bytes(8, "little") + part.encode())
+    assert read(write_csv(tmp_path / "r.csv", rows)).fingerprint() == expected.hexdigest()
+
+
+def test_labels_that_became_one_class_change_the_fingerprint_as_other_texts_would(tmp_path):
+    apart, once = (
+        read(write_csv(tmp_path / "r.csv", [("a b", "0"), ("c d", zero)])).fingerprint()
+        for zero in ("0.0", "0")
+    )
+    assert apart == once
+
+
+def test_numbers_of_two_files_are_the_same_classes(tmp_path):
+    first = write_csv(tmp_path / "train.csv", [(t, f"{k}.0") for t, k in REVIEWS[:20]])
+    dataset(REVIEWS[20:], label=[bool(k) for _, k in REVIEWS[20:]]).to_parquet(tmp_path / "dev.parquet")
+    rows = admit(read(first, validation_source=str(tmp_path / "dev.parquet"))).rows
+    assert [row.label for row in rows] == [f"{k}.0" for _, k in REVIEWS]
+
+
+def test_files_without_a_header_are_read_together(tmp_path):
+    rows = [(f"a rather long text {i}", ("good", "bad")[i % 2]) for i in range(40)]
+    first = write_csv(tmp_path / "train.csv", rows[1:37], ",".join(rows[0]))
+    second = write_csv(tmp_path / "dev.csv", rows[38:], ",".join(rows[37]))
+    source = read(first, validation_source=str(second))
+    assert [(row.text, row.label) for row in source.rows] == rows
+    assert [row.line for row in source.rows] == [*range(1, 38), 1, 2, 3]
+    assert read(first, text="column 1", label="column 2").rows == [
+        row for row in source.rows if row.file == "train.csv"
+    ]
 
 
 def test_classes_known_by_number_get_their_names(tmp_path):

@@ -67,11 +67,11 @@ def test_the_delimiter_is_taken_from_the_header_and_said_if_unusual(write, conte
 def test_all_mistakes_of_a_csv_are_told_at_once_with_their_lines(write):
     content = b"text,label,text\na,b,c\nd,e\nf,g,h,i\n" + b'"wrong" quote,x,y\n' + b"j,k,l\n"
     assert refusal(read_csv, write(content)) == (
-        "reviews.csv, line 5: a field that begins with a quote must end with one, and a quote inside it is doubled; "
-        "mend these; "
-        "reviews.csv, line 1: columns must have different names, got 'text' more than once; rename them; "
+        "reviews.csv, line 5: a field that begins with a quote must end with one, right before the next delimiter, and "
+        "a quote inside it is doubled; mend these; "
         "reviews.csv, lines 3, 4: a row must have 3 fields as the header has, got 2 and 4; put texts that hold the "
-        "delimiter or a line break in quotes"
+        "delimiter or a line break in quotes; "
+        "reviews.csv, line 1: columns must have different names, got 'text' more than once; rename them"
     )
 
 
@@ -84,6 +84,49 @@ def test_unpaired_quotes_in_a_tsv_are_taken_for_what_they_are(write):
     table = read_csv(write(b'text\tlabel\n"so\tbad\n"it" is\tgood\n', "reviews.tsv"))
     assert table.columns["text"] == ['"so', '"it" is']
     assert kinds(table, "mended") == ["quoting"]
+
+
+def test_what_was_noticed_before_an_error_is_told_with_it(write):
+    message = refusal(read_csv, write(b"text;label\na;b;c\nd;e\nf\xe9;g\n"))
+    assert message == (
+        "reviews.csv, line 2: a row must have 2 fields as the header has, got 3; put texts that hold the delimiter or a "
+        "line break in quotes; noticed on the way: reviews.csv, line 4: not UTF-8: read as Windows-1252 (latin-1); save "
+        "the file as UTF-8 if letters look wrong; reviews.csv: columns are set apart by semicolons"
+    )
+
+
+def test_a_delimiter_named_in_the_file_is_said_and_the_header_has_the_next_line(write):
+    table = read_csv(write(b"sep=^\ntext^label\na^b\n"))
+    assert (table.columns, table.header, table.lines) == ({"text": ["a"], "label": ["b"]}, 2, [3])
+    assert [f.message for f in table.findings if f.kind == "delimiter"] == ["columns are set apart by '^'"]
+
+
+def test_doubled_names_are_told_with_the_line_of_the_header(write):
+    message = refusal(read_csv, write(b"\nsep=;\na;a\nb;c\n"))
+    assert message.startswith(
+        "reviews.csv, line 3: columns must have different names, got 'a' more than once"
+    )
+
+
+def test_columns_without_a_name_and_without_content_are_none(write):
+    table = read_csv(write(b"v1,v2,,,\nham,so what,,,\nspam,win,,,\n"))
+    assert table.columns == {"v1": ["ham", "spam"], "v2": ["so what", "win"]}
+    assert kinds(table, "warning") == []
+
+
+def test_what_is_left_over_in_columns_without_a_name_is_warned_of_with_its_lines(write):
+    table = read_csv(write(b"v1,v2,,\nham,so what,,\nspam,win, now,\nham,well,,\nham,so,, so\nham,no,,\n"))
+    assert list(table.columns) == ["v1", "v2"]
+    assert [str(f) for f in table.findings if f.severity == "warning"] == [
+        "reviews.csv, lines 3, 5: what stands in columns without a name is not read; name them, or put texts that hold "
+        "the delimiter in quotes"
+    ]
+
+
+def test_row_numbers_may_have_no_name(write):
+    table = read_csv(write(b",text,label\n0,a,x\n1,b,y\n"))
+    assert table.columns == {"": ["0", "1"], "text": ["a", "b"], "label": ["x", "y"]}
+    assert kinds(table, "warning") == []
 
 
 @pytest.mark.parametrize(

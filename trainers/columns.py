@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from trainers.config import DataConfig
@@ -31,22 +32,70 @@ LOOKED_AT = 1000
 
 MOST_CLASSES = 50
 
+WORDS_OF_TEXTS = 3
+"""Words that a text has at least, on average."""
+
 
 def choose_columns(table: Table, config: DataConfig) -> tuple[str | None, str | None, list[Finding]]:
     """Return the columns of texts and labels, None for one that is missing, and what there is to say about it."""
     text, about_text = _choose(table, config.text, TEXT_NAMES, _looks_like_texts, "text", taken=config.label)
     label, about_label = _choose(table, config.label, LABEL_NAMES, _looks_like_labels, "label", taken=text)
     findings = [about_text, about_label]
-    if text is not None and text == label:
+    if text is None or label is None:
+        return text, label, findings
+    texts, labels = (_present(table.columns[column][:LOOKED_AT]) for column in (text, label))
+    if text == label:
         message = f"data.text and data.label must be two columns, got {text!r} for both; change one"
         findings.append(Finding("one column twice", message, "error", table.name))
-    elif label is not None and label in table.columns[label]:
+    elif _looks_like_texts(labels) and _looks_like_labels(texts):
         message = (
-            f"the first line must name the columns, got {_listed(table.columns)}, and {label!r} is also a label; put "
-            "a line such as text,label on top"
+            f"column {label!r} holds texts and column {text!r} labels; swap them with data.text = {label!r} and "
+            f"data.label = {text!r}"
         )
-        findings.append(Finding("no header", message, "error", table.name, (1,)))
+        findings.append(Finding("swapped columns", message, "error", table.name))
+    elif _looks_like_texts(labels):
+        message = f"column {label!r} seems to hold texts rather than labels; name another with data.label"
+        findings.append(Finding("texts for labels", message, "warning", table.name))
+    if table.header is not None and label in table.columns[label] and not _names_columns(table, config):
+        message = (
+            f"the first line was taken for the names of the columns, {_listed(table.columns)}, though {label!r} is also "
+            "a label; put a line such as text,label on top if it is a row"
+        )
+        findings.append(Finding("no header", message, "warning", table.name, (table.header,)))
     return text, label, findings
+
+
+def with_header(table: Table, config: DataConfig, *, others_have_none: bool = False) -> Table:
+    """Return a table, its columns numbered if its first line is a row like the others and names none.
+
+    It is a row if it holds a class and a text of three words or more where others have classes and texts, and no
+    name that is usual or asked for.
+
+    Args:
+        table: As it was read.
+        config: Names of columns that were asked for.
+        others_have_none: Another file of the same source has no header: words of texts are enough here.
+    """
+    if table.header is None or _names_columns(table, config):
+        return table
+    looked_at = {column: _present(values[:LOOKED_AT]) for column, values in table.columns.items()}
+    has_class = any(column in values and _looks_like_labels(values) for column, values in looked_at.items())
+    has_text = any(_is_text(column) and _looks_like_texts(values) for column, values in looked_at.items())
+    if not (has_text and (has_class or others_have_none)):
+        return table
+    columns = {f"column {i}": [name, *values] for i, (name, values) in enumerate(table.columns.items(), 1)}
+    message = (
+        f"the first line looks like a row and was taken for one; columns are called {_listed(columns)}; put a line "
+        "such as text,label on top if they have names"
+    )
+    finding = Finding("no header", message, "mended", table.name, (table.header,))
+    return replace(
+        table,
+        columns=columns,
+        lines=[table.header, *table.lines],
+        findings=(*table.findings, finding),
+        header=None,
+    )
 
 
 def check_present(table: Table, columns: Sequence[str | None]) -> list[Finding]:
@@ -99,8 +148,11 @@ def _choose(
             f"{'none looks' if not alike else f'{_listed(alike)} look'} like them; columns are "
             f"{_listed(table.columns)}; name one with data.{what}"
         )
+        if table.header is not None and any(map(_is_text, table.columns)):
+            message += ", or put a line such as text,label on top if the first is a row"
         return None, Finding(f"no {what} column", message, "error", table.name)
-    return column, Finding("columns", f"{what}s are in column {column!r}, {how}", "note", table.name)
+    kind = "guessed columns" if how == "found by its content" else "columns"
+    return column, Finding(kind, f"{what}s are in column {column!r}, {how}", "note", table.name)
 
 
 def _missing(table: Table, column: str, *, what: str | None = None) -> Finding:
@@ -110,13 +162,27 @@ def _missing(table: Table, column: str, *, what: str | None = None) -> Finding:
     return Finding("missing column", message, "error", table.name)
 
 
+def _names_columns(table: Table, config: DataConfig) -> bool:
+    """Tell whether the first line has a name that is usual or asked for."""
+    wanted = {config.text, config.label, config.split}
+    return any(column in wanted or column.lower() in {*TEXT_NAMES, *LABEL_NAMES} for column in table.columns)
+
+
+def _is_text(name: str) -> bool:
+    return len(name.split()) >= WORDS_OF_TEXTS
+
+
 def _present(values: list[Any]) -> list[Any]:
     return [value for value in values if value is not None and value != ""]
 
 
 def _looks_like_texts(values: list[Any]) -> bool:
     words = sum(len(v.split()) for v in values if isinstance(v, str))
-    return len(values) > 0 and words >= 3 * len(values) and len(set(map(str, values))) > len(values) / 2
+    return (
+        len(values) > 0
+        and words >= WORDS_OF_TEXTS * len(values)
+        and len(set(map(str, values))) > len(values) / 2
+    )
 
 
 def _looks_like_labels(values: list[Any]) -> bool:

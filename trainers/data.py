@@ -15,9 +15,10 @@ import numpy.typing as npt
 from trainers.config import PACKAGED_SOURCES, DataConfig
 from trainers.duplicates import near_duplicates
 from trainers.errors import InputError
-from trainers.findings import Finding
+from trainers.findings import Finding, told_with_errors
 from trainers.gatekeeper import Admitted, admit
-from trainers.labels import LEVEL, class_names, look_shuffled
+from trainers.labels import class_names
+from trainers.shuffled import look_shuffled
 from trainers.sources import Row, Source, SplitName, read_source
 from trainers.splitting import SPLITS, split_rows
 
@@ -153,7 +154,8 @@ def read_texts(config: DataConfig) -> Texts:
     known = config.source in PACKAGED_SOURCES  # and spared what has been looked at once and for all
     texts = [row.text for row in rows]
     clusters_N = np.arange(len(rows)) if known else near_duplicates(texts, emoji=config.clean != "0.1")
-    parts, more = split_rows(rows, labels_N, clusters_N, config)
+    with told_with_errors(findings):
+        parts, more = split_rows(rows, labels_N, clusters_N, config)
     findings += more
     if not known:
         train = parts["train"]
@@ -297,8 +299,8 @@ def _suspect_labels(texts: Sequence[str], labels: Sequence[str]) -> list[Finding
     if not look_shuffled(texts, labels):
         return []
     message = (
-        f"labels look shuffled: the words of the training texts tell no more of them than chance would (at a level of "
-        f"{LEVEL:.0%}); check that each label stands beside its own text"
+        "labels look shuffled: training texts of one class have no more words or characters in common than texts with "
+        "labels drawn by lot; check that each label stands beside its own text"
     )
     return [Finding("shuffled labels", message, "warning", count=len(texts))]
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -12,6 +13,10 @@ from trainers.errors import InputError
 Severity = Literal["error", "warning", "mended", "note"]
 
 LINES_SHOWN = 5
+
+_EXPLAINS: tuple[Severity, ...] = ("warning", "mended", "note")
+_TELLING = {"delimiter", "guessed columns"}
+"""Notes of what was guessed; others explain no error."""
 
 
 @dataclass(frozen=True)
@@ -73,8 +78,28 @@ def stop_on_errors(findings: Sequence[Finding]) -> None:
     """Do nothing unless a finding is in the way of training.
 
     Raises:
-        InputError: Lists all that are.
+        InputError: Lists all that are, and what was noticed on the way to them.
     """
     errors = [str(f) for f in findings if f.severity == "error"]
     if errors:
-        raise InputError("; ".join(errors))
+        raise InputError("; ".join(errors) + _noticed(findings))
+
+
+@contextmanager
+def told_with_errors(findings: Sequence[Finding]) -> Iterator[None]:
+    """Add what was noticed so far to any error, which it may explain.
+
+    Raises:
+        InputError: The same, with these findings.
+    """
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"{error}{_noticed(findings)}") from error
+
+
+def _noticed(findings: Sequence[Finding]) -> str:
+    """Say what may explain an error, the most telling first."""
+    found = [f for f in findings if f.severity in _EXPLAINS and (f.severity != "note" or f.kind in _TELLING)]
+    found.sort(key=lambda finding: _EXPLAINS.index(finding.severity))
+    return f"; noticed on the way: {'; '.join(map(str, found))}" if found else ""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from trainers.cleaning import Clean, mend
 from trainers.findings import Finding, Severity, at_places, stop_on_errors
-from trainers.labels import SMALLEST_CLASS, check_classes
+from trainers.labels import SMALLEST_CLASS, check_classes, check_names, name_classes
 from trainers.sources import Row, Source
 
 # A text that stands in two splits stays in the one that must not be guessed from the other.
@@ -78,6 +78,7 @@ def admit(source: Source, *, clean: Clean = "html") -> Admitted:
         "empty texts", "rows without a text were left out", "mended", (r for r in rows if not r.text.strip())
     )
     rows = [r for r in rows if r.text.strip()]
+    rows = _name_classes(rows, found)
     found("no label", "rows without a label were left out", "mended", (r for r in rows if r.label is None))
     rows = [r for r in rows if r.label is not None]
 
@@ -104,8 +105,9 @@ def admit(source: Source, *, clean: Clean = "html") -> Admitted:
     pool = [r.label for r in unique if r.split in {None, "train"} and r.label is not None]
     all_given = {r.split for r in unique} == {"train", "validation", "test"}
     file = source.rows[0].file if source.rows else ""
+    findings += check_names({str(r.label) for r in unique}, file=file)
     findings += check_classes(pool, smallest=1 if all_given else SMALLEST_CLASS, file=file)
-    stop_on_errors(findings)
+    stop_on_errors([*source.findings, *findings])
     return Admitted(
         rows=unique,
         findings=tuple(findings),
@@ -113,3 +115,19 @@ def admit(source: Source, *, clean: Clean = "html") -> Admitted:
         contradictions=len(contradicting),
         mended=num_mended,
     )
+
+
+def _name_classes(rows: list[Row], found: Callable[[str, str, Severity, Iterable[Row]], None]) -> list[Row]:
+    """Give each row the name of its class, and say where that is not the label that was read."""
+    counts = Counter(row.label for row in rows if row.label is not None)
+    names = name_classes(counts)
+    mended = "invisible characters and superfluous white space in labels were removed"
+    changed: dict[str, list[str]] = defaultdict(list)
+    for label, name in names.items():
+        if label != name:
+            same = name_classes([label])[label] != name
+            what = f"{label!r} is the same value as {name!r}, so they are one class" if same else mended
+            changed[what].append(label)
+    for what, labels in changed.items():
+        found("mended labels", what, "mended", (row for row in rows if row.label in labels))
+    return [row._replace(label=names[row.label] or None) if row.label in names else row for row in rows]

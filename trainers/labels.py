@@ -1,27 +1,59 @@
-"""Classes: their names, whether there are enough texts of each, and whether labels follow the texts at all."""
+"""Classes: which labels are one, what they are called, and whether there are enough texts of each."""
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
-
-import numpy as np
+from collections.abc import Callable, Iterable, Sequence
+from decimal import Decimal
 
 from trainers.findings import Finding
 
 SMALLEST_CLASS = 10
 """Distinct texts that a class needs so that each split that is made gets some."""
 
-LEVEL = 0.01
-"""Shuffled labels pass for sound ones with this probability."""
+LONGEST_NAME_SHOWN = 40
 
-FEWEST_TEXTS = 500
-MOST_TEXTS = 2000
-"""How many texts the test of labels looks at. With fewer, sound labels that are hard to learn are suspected: of 25
-draws of Rotten Tomatoes' sentences each, 5 with 300 texts and none with 500."""
+_NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)")
+# Who writes 01 means a code, such as that of an area, and 1 may be another one.
+_CODE = re.compile(r"[+-]?0+\d.*")
+_TRUTH = {"true": 1, "false": 0}
+_JOINERS = "\u200c\u200d"  # several scripts are spelt with them
 
-LONGEST_LOOK = 2000
-"""Characters of each of them."""
+
+def name_classes(labels: Iterable[str]) -> dict[str, str]:
+    """Return the name of the class that each label stands for.
+
+    Labels lose what nobody sees: characters without width, superfluous white space, how accents are put together. Those
+    that are the same number are one class, which has the shortest of their names: ``0.0`` is ``0``. So are truth values
+    if there is nothing else: ``True`` is ``true``, and ``1`` if there are numbers as well. A name that holds nothing is
+    an empty string.
+    """
+    plain = {label: _plain(label) for label in labels}
+    names = set(plain.values()) - {""}
+    values = {name: _number(name) for name in names}
+    known = {name: value if value is not None else _TRUTH.get(name.lower()) for name, value in values.items()}
+    if set(known.values()) <= {0, 1}:
+        values = {name: Decimal(value) for name, value in known.items() if value is not None}
+    alike: dict[Decimal, list[str]] = defaultdict(list)
+    for name, number in values.items():
+        if number is not None:
+            alike[number].append(name)
+    # Of True, TRUE and true the one that Python writes.
+    called = {
+        name: min(group, key=lambda n: (len(n), n != n.title(), n))
+        for group in alike.values()
+        for name in group
+    }
+    return {label: called.get(name, name) for label, name in plain.items()}
+
+
+def merged_classes(labels: Iterable[str]) -> dict[str, str]:
+    """Return the name of the class for those labels alone that share it with others."""
+    names = name_classes(labels)
+    counts = Counter(names.values())
+    return {label: name for label, name in names.items() if counts[name] > 1}
 
 
 def class_names(labels: Iterable[str]) -> tuple[str, ...]:
@@ -33,7 +65,7 @@ def class_names(labels: Iterable[str]) -> tuple[str, ...]:
 
 
 def check_classes(labels: Sequence[str], *, smallest: int, file: str) -> list[Finding]:
-    """Say what is wrong with the classes: one alone, too few texts of some, names that differ only in case.
+    """Say what is wrong with the classes: none, one alone, too few texts of some.
 
     Args:
         labels: Of the distinct texts that training takes its share of.
@@ -54,52 +86,57 @@ def check_classes(labels: Sequence[str], *, smallest: int, file: str) -> list[Fi
             "texts, or merge or drop these classes"
         )
         findings.append(Finding("small classes", message, "error", file, count=len(small)))
-    spellings = defaultdict(list)
-    for name in sorted(counts):
-        spellings[" ".join(name.casefold().split())].append(name)
-    for names in spellings.values():
-        if len(names) > 1:
-            message = (
-                f"classes {' and '.join(map(repr, names))} differ in case or blanks alone; are they one?"
-            )
-            findings.append(Finding("alike classes", message, "warning", file, count=len(names)))
     return findings
 
 
-def look_shuffled(texts: Sequence[str], labels: Sequence[str]) -> bool:
-    """Tell whether the words of texts say nothing of their labels that chance would not explain.
+def check_names(labels: Iterable[str], *, file: str) -> list[Finding]:
+    """Warn of classes whose names differ only in case, or only in leading zeros."""
+    return [
+        Finding(
+            "alike classes",
+            f"classes {' and '.join(map(repr, names))} differ in {what} alone; are they one?",
+            "warning",
+            file,
+            count=len(names),
+        )
+        for what, spell in (("case", str.casefold), ("leading zeros", _without_zeros))
+        for names in _alike(labels, spell)
+    ]
 
-    Naive Bayes on words is cross-validated; its balanced accuracy must be one that at most a hundredth of 999
-    permutations of the labels reach. Labels without any relation to the texts are hence found out in 99 of
-    100 cases. False unless there are enough texts, and two of a class for each fold.
-    """
-    from sklearn.feature_extraction.text import TfidfVectorizer
-    from sklearn.model_selection import StratifiedKFold, cross_val_predict
-    from sklearn.naive_bayes import ComplementNB
-    from sklearn.pipeline import make_pipeline
 
-    if len(texts) < FEWEST_TEXTS or min(Counter(labels).values()) < 5:
+def _alike(labels: Iterable[str], spell: Callable[[str], str]) -> list[list[str]]:
+    spellings: dict[str, list[str]] = defaultdict(list)
+    for name in sorted(set(labels)):
+        spellings[spell(name)].append(name)
+    return [names for names in spellings.values() if len(names) > 1]
+
+
+def _without_zeros(name: str) -> str:
+    return name.lstrip("0") or "0" if name.isdecimal() else name
+
+
+def _plain(label: str) -> str:
+    if not label.isprintable():
+        label = "".join(character for character in label if not _is_unseen(character))
+    return unicodedata.normalize("NFC", " ".join(label.split()))
+
+
+def _is_unseen(character: str) -> bool:
+    """Tell whether a character takes no room and joins nothing."""
+    if character.isspace() or character in _JOINERS:
         return False
-    draw = np.random.default_rng(0)
-    chosen = draw.permutation(len(texts))[:MOST_TEXTS]
-    names, truth = np.unique([labels[i] for i in chosen], return_inverse=True)
-    if len(names) < 2 or min(np.bincount(truth)) < 5:
-        return False
-    # Single letters count as words: there are languages of such.
-    words = TfidfVectorizer(sublinear_tf=True, token_pattern=r"\w+")  # noqa: S106
-    model = make_pipeline(words, ComplementNB())
-    folds = StratifiedKFold(5, shuffle=True, random_state=0)
-    guessed = cross_val_predict(model, [texts[i][:LONGEST_LOOK] for i in chosen], truth, cv=folds)
-    weight = 1 / np.bincount(truth)[truth]
-    reached = weight @ (guessed == truth)
-    permuted = [_score(draw.permutation(len(truth)), truth, weight, guessed) for _ in range(999)]
-    return bool(1 + sum(score >= reached - 1e-9 for score in permuted) > LEVEL * 1000)
+    return unicodedata.category(character) in {"Cc", "Cf"}
 
 
-def _score(order: np.ndarray, truth: np.ndarray, weight: np.ndarray, guessed: np.ndarray) -> float:
-    return float(weight[order] @ (guessed == truth[order]))
+def _number(name: str) -> Decimal | None:
+    """Return the number that a label is; None for a word or a code."""
+    return Decimal(name) if _NUMBER.fullmatch(name) and not _CODE.fullmatch(name) else None
 
 
 def _counted(counts: dict[str, int]) -> str:
-    shown = ", ".join(f"{name!r} {count}" for name, count in list(counts.items())[:5])
+    shown = ", ".join(f"{_short(name)!r} {count}" for name, count in list(counts.items())[:5])
     return shown + (f" and {len(counts) - 5} more" if len(counts) > 5 else "")
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= LONGEST_NAME_SHOWN else name[:LONGEST_NAME_SHOWN] + "..."

@@ -11,11 +11,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from trainers.columns import SPLIT_NAMES, check_present, choose_columns, suggest_split
+from trainers.columns import SPLIT_NAMES, check_present, choose_columns, suggest_split, with_header
 from trainers.config import FILE_SUFFIXES, PACKAGED_SOURCES, DataConfig
 from trainers.errors import InputError
 from trainers.findings import Finding, at_lines, stop_on_errors
 from trainers.formats import by_suffix
+from trainers.labels import merged_classes
 from trainers.tables import Table, check_text, read_csv, read_jsonl
 from trainers.typed import NOT_READ, from_dataset, read_parquet
 
@@ -61,10 +62,15 @@ class Source:
     unit: Literal["line", "row"] = "line"
 
     def fingerprint(self) -> str:
-        """Return a SHA-256 over texts, labels and given splits: equal rows, in whatever format, have equal ones."""
+        """Return a SHA-256 over texts, labels and given splits: equal rows, in whatever format, have equal ones.
+
+        Labels that are one class count as one: who trained on them as several finds that the texts have changed.
+        """
         total = hashlib.sha256()
+        merged = merged_classes({row.label for row in self.rows if row.label is not None})
         for row in self.rows:
-            for part in (row.text, row.label or "", row.split or ""):
+            label = row.label or ""
+            for part in (row.text, merged.get(label, label), row.split or ""):
                 content = part.encode("utf-8", "surrogatepass")
                 total.update(len(content).to_bytes(8, "little"))
                 total.update(content)
@@ -80,7 +86,10 @@ def read_source(config: DataConfig) -> Source:
     if config.source in PACKAGED_SOURCES:
         return _read_packaged(config.source)
     tables = _tables(config)
-    first = tables[0][1]
+    first = with_header(tables[0][1], config)
+    no_header = first is not tables[0][1]
+    further = [(split, with_header(table, config, others_have_none=no_header)) for split, table in tables[1:]]
+    tables = [(tables[0][0], first), *further]
     text, label, findings = choose_columns(first, config)
     for _, table in tables[1:]:
         findings += check_present(table, (text, label))

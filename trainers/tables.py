@@ -7,12 +7,9 @@ renames duplicate headers, and stops at the first ragged row.
 from __future__ import annotations
 
 import codecs
-import csv
-import io
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -20,10 +17,7 @@ from typing import Any, Literal
 from trainers.errors import InputError
 from trainers.findings import Finding, at_lines, stop_on_errors
 from trainers.formats import by_content
-
-DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
-LONGEST_FIELD = 2**31 - 1
-"""Characters; the csv module's own limit is 131,072, and fits in a C long everywhere."""
+from trainers.grid import DELIMITERS, Rows, read_grid
 
 # Bytes that are no UTF-8 come out of "surrogateescape" as U+DC80 to U+DCFF; Windows-1252 leaves five gaps.
 _ESCAPED = re.compile("[\udc80-\udcff]")
@@ -41,6 +35,7 @@ class Table:
         lines: Where each row begins, counted from 1.
         unit: What ``lines`` counts.
         findings: What was noticed on the way; no errors among them.
+        header: Line that names the columns; None where every row does, or the format.
     """
 
     name: str
@@ -48,6 +43,7 @@ class Table:
     lines: list[int]
     unit: Literal["line", "row"]
     findings: tuple[Finding, ...] = ()
+    header: int | None = None
 
 
 def read_csv(path: Path, *, blank_rows: bool = False) -> Table:
@@ -62,53 +58,42 @@ def read_csv(path: Path, *, blank_rows: bool = False) -> Table:
     """
     text, findings = _read_text(path)
     name = path.name
-    delimiter = "\t" if path.suffix.lower() == ".tsv" else _delimiter(text)
-    rows, badly_quoted = _split(text, delimiter)
-    if badly_quoted and delimiter == "\t":
-        rows, _ = _split(text, delimiter, quoting=csv.QUOTE_NONE)
-        message = "quotes are not paired, so they are taken for what they are, and every line for a row"
-        findings.append(Finding("quoting", message, "mended", name, count=len(badly_quoted)))
-        badly_quoted = []
-    if delimiter != _usual_delimiter(path):
-        findings.append(
-            Finding("delimiter", f"columns are set apart by {DELIMITERS[delimiter]}", "note", name)
-        )
-    findings += at_lines(
-        Finding(
-            "quoting",
-            "a field that begins with a quote must end with one, and a quote inside it is doubled; mend these",
-            "error",
-            name,
-        ),
-        badly_quoted,
-    )
-    if not rows:
+    usual = "\t" if path.suffix.lower() == ".tsv" else ","
+    grid = read_grid(text, name, usual=usual, blank_rows=blank_rows)
+    if grid.delimiter != usual:
+        word = DELIMITERS.get(grid.delimiter, repr(grid.delimiter))
+        findings.append(Finding("delimiter", f"columns are set apart by {word}", "note", name))
+    findings += grid.findings
+    if not grid.rows:
         message = "must have a first line that names the columns, and rows below it; the file is empty"
         stop_on_errors([*findings, Finding("empty file", message, "error", name)])
-    header = [field.strip().strip("\0") for field in rows[0][1]]
-    rows = [
-        (line, fields) for line, fields in rows[1:] if blank_rows or any(field.strip() for field in fields)
-    ]
-    repeated = [column for column, count in Counter(header).items() if count > 1]
+    (line, header), *rows = grid.rows
+    repeated = [column for column, count in Counter(header).items() if column and count > 1]
     if repeated:
         message = f"columns must have different names, got {_listed(repeated)} more than once; rename them"
-        findings.append(Finding("duplicate headers", message, "error", name, (1,)))
-    if not rows and not badly_quoted:
+        findings.append(Finding("duplicate headers", message, "error", name, (line,)))
+    if not rows and not any(finding.severity == "error" for finding in grid.findings):
         message = f"must have rows below its header {_listed(header)}, got none; add them"
         findings.append(Finding("header only", message, "error", name))
-    findings += at_lines(
-        Finding(
-            "ragged rows",
-            f"a row must have {len(header)} fields as the header has, got {_field_counts(rows, len(header))}; "
-            "put texts that hold the delimiter or a line break in quotes",
-            "error",
-            name,
-        ),
-        (line for line, fields in rows if len(fields) != len(header)),
-    )
     stop_on_errors(findings)
-    columns = {column: [fields[i] for _, fields in rows] for i, column in enumerate(header)}
-    return Table(name, columns, [line for line, _ in rows], "line", tuple(findings))
+    columns, unnamed = _columns(header, rows, name)
+    return Table(name, columns, [line for line, _ in rows], "line", (*findings, *unnamed), header=line)
+
+
+def _columns(header: list[str], rows: Rows, name: str) -> tuple[dict[str, list[Any]], list[Finding]]:
+    """Return the columns, and a warning of those that cannot be read for want of a name.
+
+    One column may be nameless, as the numbers of rows that pandas writes. Nameless columns that are empty for the most
+    part are what is left over: of a spreadsheet's width, or of texts that were cut at a delimiter.
+    """
+    nameless = [i for i, column in enumerate(header) if not column]
+    filled = {i: [line for line, fields in rows if fields[i].strip()] for i in nameless}
+    whole = [i for i in nameless if len(filled[i]) > len(rows) / 2]
+    kept = {i for i in range(len(header)) if header[i] or [i] == whole}
+    lost = sorted({line for i in nameless if i not in kept for line in filled[i]})
+    message = "what stands in columns without a name is not read; name them, or put texts that hold the delimiter in quotes"
+    columns = {header[i]: [fields[i] for _, fields in rows] for i in sorted(kept)}
+    return columns, at_lines(Finding("nameless columns", message, "warning", name), lost)
 
 
 def read_jsonl(path: Path) -> Table:
@@ -198,49 +183,6 @@ def decode(content: bytes, path: Path) -> tuple[str, list[Finding]]:
         text = text.translate(_FROM_ESCAPED)
         message = f"UTF-8 but for {num_foreign:,} bytes, which were read as Windows-1252 (latin-1)"
     return text, at_lines(Finding("encoding", message, "mended", name), lines)
-
-
-def _usual_delimiter(path: Path) -> str:
-    return "\t" if path.suffix.lower() == ".tsv" else ","
-
-
-def _delimiter(text: str) -> str:
-    """Return the delimiter that the header uses most; a comma if it uses none."""
-    header = text.lstrip().partition("\n")[0]
-    return max(DELIMITERS, key=header.count)
-
-
-def _split(
-    text: str, delimiter: str, *, quoting: Literal[0, 3] = csv.QUOTE_MINIMAL
-) -> tuple[list[tuple[int, list[str]]], list[int]]:
-    """Split into rows, each with the line it begins at; returns them, and the lines of rows with wrong quotes."""
-    rows: list[tuple[int, list[str]]] = []
-    badly_quoted: list[int] = []
-    limit = csv.field_size_limit(LONGEST_FIELD)
-    try:
-        reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, quoting=quoting, strict=True)
-        for line, fields in _numbered(reader, badly_quoted.append):
-            if fields:
-                rows.append((line, fields))
-    finally:
-        csv.field_size_limit(limit)
-    return rows, badly_quoted
-
-
-def _numbered(reader: Any, on_error: Callable[[int], None]) -> Iterator[tuple[int, list[str]]]:
-    while True:
-        line = reader.line_num + 1
-        try:
-            yield line, next(reader)
-        except StopIteration:
-            return
-        except csv.Error:  # the reader goes on behind the line at which it noticed
-            on_error(line)
-
-
-def _field_counts(rows: list[tuple[int, list[str]]], expected: int) -> str:
-    counts = Counter(len(fields) for _, fields in rows if len(fields) != expected)
-    return " and ".join(str(count) for count, _ in counts.most_common(3))
 
 
 def _array(text: str, name: str) -> list[dict[str, Any]] | None:

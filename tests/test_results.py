@@ -1,10 +1,15 @@
 import optuna
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from optuna.trial import TrialState
+from toys import CONFIRMATION as OUTCOME
+from toys import DATA, as_written_by_0_1_0, make_study
 
 from search.results import (
+    CONFIRMATION,
     best_feasible,
+    confirmation_of,
     finished,
     is_feasible,
     nearest_to_feasible,
@@ -99,3 +104,35 @@ def test_pareto_front_equals_that_of_brute_force(points):
     assert sorted(numbers(front)) == [i for i in range(len(points)) if not beaten(i)]
     accuracies = [t.user_attrs["validation_accuracy"] for t in front]
     assert accuracies == sorted(accuracies, reverse=True)
+
+
+def kept(outcome):
+    """What is read of an outcome that a study keeps."""
+    study = make_study()
+    study.set_user_attr("data", DATA)
+    study._storage.set_study_system_attr(study._study_id, CONFIRMATION, outcome)
+    return confirmation_of(study)
+
+
+def test_an_outcome_is_read_as_it_was_kept():
+    assert kept(OUTCOME) == OUTCOME
+
+
+def test_of_a_study_that_nobody_confirmed_there_is_none():
+    assert confirmation_of(make_study()) is None
+
+
+def test_an_outcome_of_version_0_1_0_is_read_as_that_of_one_tested_fit():
+    first = kept(as_written_by_0_1_0(OUTCOME))["finalists"][0]
+    assert (first["test"]["num_fits"], first["test"]["spread"]) == (1, None)
+    assert [fit["test_accuracy"] for fit in first["fits"]] == [0.845, None, None]
+    assert first["flattery"]["search_above_fresh"]["low"] is not None
+    assert first["flattery"]["fresh_above_test"]["value"] == pytest.approx(0.85 - 0.845)
+
+
+def test_its_comparisons_are_of_two_fits_and_no_pair_stands_twice():
+    found = as_written_by_0_1_0(OUTCOME)
+    [pair] = found["comparisons"]
+    found["comparisons"] += [pair | {"first": pair["second"], "second": pair["first"], "difference": -0.085}]
+    [read] = kept(found)["comparisons"]
+    assert (read["test"], read["num_seeds"], read["difference"]) == ("mcnemar", 1, 0.085)

@@ -12,6 +12,7 @@ import pytest
 from optuna.trial import TrialState
 from served import TOML, add, ask, serving
 from sqlalchemy.exc import OperationalError
+from toys import CONFIRMATION
 
 from search import dashboard
 from search.artifacts import Store
@@ -181,10 +182,10 @@ def test_the_study_note_says_goal_space_best_counts_and_commands(seen, spec):
     assert note.endswith(OWN_NOTE)
 
 
-def test_after_a_confirmation_the_study_note_says_what_fresh_seeds_say(seen, spec):
-    seen._storage.set_study_system_attr(seen._study_id, "frostline:confirmation", CONFIRMATION)
+def test_after_a_confirmation_the_study_note_says_what_fresh_seeds_say(study, spec):
+    study._storage.set_study_system_attr(study._study_id, "frostline:confirmation", CONFIRMATION)
     spec = spec.model_copy(update={"goal": spec.goal.model_copy(update={"validation_accuracy": 0.86})})
-    note = study_note(seen, spec)
+    note = study_note(study, spec)
     assert "**Goal** (not met on fresh seeds): validation accuracy of 86 % or more" in note
     assert "**Confirmed**: not met on fresh seeds; the winner is trial 1: validation 85.05 % +- 0.07" in note
 
@@ -427,7 +428,12 @@ def test_hostile_texts_of_a_study_are_words_in_notes_and_picture(empty_study, sp
         assert r"\[x\](javascript:alert(1)) !\[x\](http://h/p)" in note
         assert not re.search(r"<|(?<!\\)[`|\[]|^[ \t]|^#|\x1b", note, flags=re.MULTILINE)
     commands = [line for line in notes[2].splitlines() if line.startswith("    ")]
-    assert [line.split()[2] for line in commands] == ["search.run", "search.export"]
+    assert [line.split()[2] for line in commands] == [
+        "search.confirm",
+        "search.export",
+        "search.run",
+        "search.run",
+    ]
     rest = "\n".join(line for line in notes[2].splitlines() if line not in commands)
     assert not re.search(r"<|(?<!\\)[`|\[]|^[ \t]|^#|\x1b", rest, flags=re.MULTILINE)
     figure = pareto_figure(empty_study, spec).to_json()

@@ -69,8 +69,13 @@ def judge_setup(finalist: dict[str, Any], aim: dict[str, float]) -> dict[str, An
 def state(goal: dict[str, Any]) -> str:
     """Say in a few words whether the goal is met, and who says so."""
     if goal["judged_by"] == "confirmation":
-        return "met on fresh seeds" if goal["met"] else "not met on fresh seeds"
+        return f"{'met' if goal['met'] else 'not met'} on {seeds_of(goal)}"
     return "met in the search" if goal["met"] else "not met"
+
+
+def seeds_of(goal: dict[str, Any]) -> str:
+    """Name what judged the goal: one fresh seed is not several."""
+    return "one fresh seed" if goal["on_fresh_seeds"]["num_seeds"] == 1 else "fresh seeds"
 
 
 def _judge_fresh(confirmation: dict[str, Any], aim: dict[str, float]) -> dict[str, Any]:
@@ -79,6 +84,7 @@ def _judge_fresh(confirmation: dict[str, Any], aim: dict[str, float]) -> dict[st
     return {
         "met": winner is not None and winner["met"],
         "trial": winner and winner["trial"],
+        "num_seeds": max(setup["num_fits"] for setup in setups),
         "winner": winner,
         "others": [s for s in setups if s is not winner and s["met"]],
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from search.goal import judge_setup, meets, shortfall
+from search.goal import judge_setup, meets, seeds_of, shortfall
 from search.summary import bound, figures, percent, rate
 from trainers.config import METRIC_NAMES, Metric
 
@@ -70,10 +70,7 @@ def advice(summary: dict[str, Any]) -> str:
         other = goal["on_fresh_seeds"]["others"][0]["name"]
         return f"What to do: {other} meets the goal on fresh seeds; take it, or search on."
     if goal["judged_by"] == "confirmation" and goal["in_search"]["met"]:
-        return (
-            "What to do: search on and confirm again, or lower the goal to what fresh seeds give; what the search met "
-            "once, its seed and its choice among many tries met."
-        )
+        return "What to do: search on and confirm again, or lower the goal to what fresh seeds give."
     nearest = summary["nearest"]
     if not nearest:
         return "What to do: let the search go on; a report needs a trial that ran to its end."
@@ -139,12 +136,12 @@ def _judgement_of_fresh_seeds(summary: dict[str, Any]) -> str:
     goal, found = summary["goal"], summary["confirmation"]
     fresh = goal["on_fresh_seeds"]
     if fresh["met"]:
-        return f"met on fresh seeds by {on_fresh_seeds(fresh['winner'])}"
-    text = "not met on fresh seeds; "
+        return f"met on {seeds_of(goal)} by {on_fresh_seeds(fresh['winner'])}"
+    text = f"not met on {seeds_of(goal)}; "
     if fresh["winner"]:
         text += f"the winner is {on_fresh_seeds(fresh['winner'])}"
     else:
-        text += "no setup stays under the ceiling with most of them"
+        text += "no setup stays under the ceiling with most of its fits"
     if goal["in_search"]["met"]:
         trial = summary["trials"][goal["in_search"]["trial"]]
         confirmed = any(row["trial"] == trial["number"] for row in found["finalists"])

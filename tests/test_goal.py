@@ -102,5 +102,11 @@ def test_what_is_said_of_a_setup_is_counted_over_its_fits():
     assert (judged["num_fits"], judged["num_under_ceiling"], judged["num_meeting_both"]) == (4, 2, 1)
 
 
+@pytest.mark.parametrize(("validation", "words"), [(0.67, "met"), (0.6, "not met")])
+def test_one_fresh_seed_is_not_called_several(validation, words):
+    found = confirmed(finalist("trial 1", (validation, 0.8), trial=1))
+    assert state(judge([MET], found, AIM)) == f"{words} on one fresh seed"
+
+
 def test_one_fit_has_no_spread():
     assert judge_setup(finalist("trial 1", (0.67, 0.8)), AIM)["spread"] is None

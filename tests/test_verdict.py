@@ -65,7 +65,9 @@ def test_another_finalist_that_meets_it_is_named_and_offered():
 
 def test_without_a_winner_nothing_is_met():
     summary = summary_of(confirmation=confirmation_in_which(0.9, 0.9, 0.9, winner=None))
-    assert "not met on fresh seeds; no setup stays under the ceiling with most of them" in verdict(summary)
+    assert "not met on fresh seeds; no setup stays under the ceiling with most of its fits" in verdict(
+        summary
+    )
 
 
 def test_a_trial_that_met_it_since_is_said_not_to_be_confirmed():

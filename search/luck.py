@@ -63,11 +63,14 @@ def flattery(
 def _above(
     figure: float | None, others: Sequence[float], parts: list[tuple[float, int]] | None
 ) -> dict[str, float | None] | None:
-    """Subtract a mean; ``parts`` are the variances of the difference, None where they are not known."""
+    """Subtract a mean; ``parts`` are the variances of the difference, None where they are not known.
+
+    Seeds that all came to the same figure, as on few texts they may, do not say that there is no chance.
+    """
     if figure is None or not others:
         return None
     value = figure - fmean(others)
-    if parts is None:
+    if parts is None or not any(part for part, _ in parts):
         return {"value": value, "low": None, "high": None}
     half = student_half_width(sum(part for part, _ in parts), parts)
     return {"value": value, "low": value - half, "high": value + half}

@@ -91,3 +91,8 @@ def test_without_the_number_of_texts_the_error_over_texts_is_not_known():
     luck = found(0.88, (0.87, 0.86), (0.88, 0.85), texts=None)
     assert luck["fresh_above_test"]["low"] is None
     assert luck["search_above_fresh"]["low"] is not None
+
+
+def test_seeds_that_agree_to_the_text_do_not_say_that_there_is_no_error():
+    above = found(0.88, (0.87, 0.86), (0.87, 0.86), (0.87, 0.86))["search_above_fresh"]
+    assert (above["low"], above["high"]) == (None, None)

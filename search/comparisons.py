@@ -57,13 +57,13 @@ def confirmation_figure(summary: Row) -> go.Figure:
     interval = {
         "type": "data",
         "symmetric": False,
-        "array": [None if t["accuracy"] is None else t["high"] - t["accuracy"] for t in tests],
-        "arrayminus": [None if t["accuracy"] is None else t["accuracy"] - t["low"] for t in tests],
+        "array": [None if t["high"] is None else t["high"] - t["accuracy"] for t in tests],
+        "arrayminus": [None if t["low"] is None else t["accuracy"] - t["low"] for t in tests],
     }
     for name, x, color, symbol, error in (
         ("validation in the search", promised, MUTED, "circle-open", None),
         ("validation on fresh seeds, mean ± spread", means, VALIDATION, "circle", spread),
-        ("test, with its interval", [t["accuracy"] for t in tests], BEST, "diamond", interval),
+        ("test, mean with its interval", [t["accuracy"] for t in tests], BEST, "diamond", interval),
     ):
         figure.add_scatter(
             x=x,

@@ -1,4 +1,4 @@
-"""Finalists fitted again on fresh seeds, and judged once on the test split: python -m search.confirm."""
+"""Finalists fitted again on fresh seeds, each fit tested once: python -m search.confirm."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
@@ -32,6 +33,9 @@ NUM_SEEDS = 3
 KEPT = ("validation_accuracy", "training_accuracy", "seconds", "best_epoch", "test_predictions")
 """Figures of a fit that the study keeps."""
 
+MADE_BY = ("frostline", "torch", "transformers", "tokenizers")
+"""Packages of whose versions a fit's result may depend."""
+
 
 def confirm(
     *,
@@ -52,7 +56,7 @@ def confirm(
         Parameter(help="Where to fit: cpu, cuda, cuda:N or mps; auto takes a GPU if there is one."),
     ] = "auto",
 ) -> int:
-    """Fit the finalists of a study on fresh seeds, and test them; the same command continues it."""
+    """Fit the finalists of a study on fresh seeds, and test every fit; the same command continues it."""
     refuse_windows()
     from search.lease import Lease
     from search.report import command_options, make_report
@@ -103,7 +107,6 @@ class _Fit:
 
     name: str
     config: TrainConfig
-    test: bool
 
     @property
     def key(self) -> str:
@@ -124,8 +127,8 @@ def confirm_study(
 ) -> None:
     """Confirm a study whose lease is held, and leave the outcome in it.
 
-    Each fit is kept as soon as it has ended; those that are kept are not made again. The fit of each
-    finalist's first fresh seed comes last, and is the one that predicts the test split.
+    Each fit predicts the test split once, at its end, and is kept; those that are kept are not made again, unless
+    other versions of the software made them.
 
     Raises:
         InputError: No trial is feasible, or encoder, texts or cache cannot be used.
@@ -154,7 +157,7 @@ def confirm_study(
         features, _ = prepare(study, spec, live, choose_device(device), depths=lambda _: depths)
         rounds = _rounds(chosen, spec, features, num_seeds=num_seeds)
         kept = study._storage.get_study_system_attrs(study._study_id)
-        missing = [fit for fit in rounds if fit.key not in kept]
+        missing = [fit for fit in rounds if not _is_ours(kept.get(fit.key))]
         num_workers = number_of_workers(
             workers,
             threads=spec.any_config().threads,
@@ -164,11 +167,14 @@ def confirm_study(
             tell=live.message,
         )
         live.message(_plan(chosen, missing, num_seeds=num_seeds, num_workers=num_workers))
+        others = [kept[fit.key] for fit in missing if fit.key in kept]
+        if others:
+            live.message(_foreign(others))
 
         def patience(fit: _Fit) -> float | None:
             is_recipe = any(c.recipe for c in chosen if c.name == fit.name)
             return _patience(
-                fit, study, features, "none" if is_recipe and trial_timeout == "auto" else trial_timeout
+                study, features, "none" if is_recipe and trial_timeout == "auto" else trial_timeout
             )
 
         watch = None if num_workers == 1 and isinstance(trial_timeout, str) else patience
@@ -182,11 +188,13 @@ def confirm_study(
         kept = study._storage.get_study_system_attrs(study._study_id)
         found = outcome(
             chosen,
-            {c.name: [kept[fit.key] for fit in reversed(rounds) if fit.name == c.name] for c in chosen},
+            {c.name: [kept[fit.key] for fit in rounds if fit.name == c.name] for c in chosen},
             features.splits.test.labels_N,
+            validation_N=features.splits.validation.labels_N,
             rule=spec.score,
             num_classes=len(features.splits.class_names),
             after=after,
+            versions=_versions(),
         )
         with held_back():
             study._storage.set_study_system_attr(study._study_id, CONFIRMATION, found)
@@ -195,36 +203,34 @@ def confirm_study(
 def _rounds(
     finalists: Sequence[Finalist], spec: StudySpec, features: Features, *, num_seeds: int
 ) -> list[_Fit]:
-    """List all fits, the first seed's last, and in each round the longest first."""
+    """List all fits by seed, and of each seed the longest first."""
     from search.finalists import fresh_seeds
 
-    seeds = fresh_seeds(spec.seed, num_seeds)
     encoder = features.encoder
     fits = []
-    for i in reversed(range(num_seeds)):
+    for seed in fresh_seeds(spec.seed, num_seeds):
         for finalist in sorted(finalists, key=lambda f: -f.seconds):
             config = finalist.config
             pinned = config.encoder.model_copy(update={"revision": encoder.revision})
             changes = {
-                "seed": seeds[i],
+                "seed": seed,
                 "device": encoder.device,
                 "encoder": pinned,
                 "precision": features.precision,
             }
-            fits.append(_Fit(finalist.name, config.model_copy(update=changes), test=i == 0))
+            fits.append(_Fit(finalist.name, config.model_copy(update=changes)))
     return fits
 
 
-def _patience(fit: _Fit, study: optuna.Study, features: Features, wanted: TrialTimeout) -> float | None:
-    """Return how long a fit may be silent; None for ever. What predicts the test split runs all layers over it."""
+def _patience(study: optuna.Study, features: Features, wanted: TrialTimeout) -> float | None:
+    """Return how long a fit may be silent; None for ever. To predict the test split it runs all layers over it."""
     from search.silence import patience_seconds
 
     num_layers = features.encoder.num_layers
-    num_trained = num_layers if fit.test else num_layers - fit.config.freeze_depth
     with held_back():
         trials = study.get_trials(deepcopy=False)
-    seconds = patience_seconds(wanted, trials, num_trained=num_trained, num_layers=num_layers)
-    if seconds is None or wanted != "auto" or not fit.test:
+    seconds = patience_seconds(wanted, trials, num_trained=num_layers, num_layers=num_layers)
+    if seconds is None or wanted != "auto":
         return seconds
     return seconds * max(1.0, len(features.splits.test) / len(features.splits.train))
 
@@ -244,7 +250,7 @@ def _fitted(
         return
     for fit in fits:
         try:
-            record = _complete(fit, figures_of(fit.config, features, test=fit.test))
+            record = _complete(fit, figures_of(fit.config, features, test=True))
         except FitError as error:
             record = _failed(fit, str(error))
         yield fit, record
@@ -266,7 +272,7 @@ def _fitted_in_processes(
         while waiting or under_way:
             while crew.has_room and waiting:
                 job = waiting.pop(0)
-                crew.begin(job, fits[job].config, test=fits[job].test)
+                crew.begin(job, fits[job].config, test=True)
                 crew.end_if_silent(job, seconds=patience(fits[job]))
                 under_way += 1
             for job, news in crew.news():
@@ -297,12 +303,49 @@ def _fitted_in_processes(
 
 
 def _complete(fit: _Fit, figures: dict[str, Any]) -> dict[str, Any]:
-    found = {k: figures[k] for k in KEPT if k in figures}
-    return {"seed": fit.config.seed, "state": "complete", "reason": None, **found}
+    found = {k: figures[k] for k in KEPT}
+    return {"seed": fit.config.seed, "state": "complete", "reason": None, **found, **_origin(fit)}
 
 
 def _failed(fit: _Fit, reason: str) -> dict[str, Any]:
-    return {"seed": fit.config.seed, "state": "failed", "reason": reason}
+    return {"seed": fit.config.seed, "state": "failed", "reason": reason, **_origin(fit)}
+
+
+def _versions() -> dict[str, str]:
+    return {name: version(name) for name in MADE_BY}
+
+
+def _origin(fit: _Fit) -> dict[str, Any]:
+    """Say what made a fit."""
+    import torch
+
+    from search.summary import processor
+
+    device = fit.config.device
+    return {
+        "versions": _versions(),
+        "processor": torch.cuda.get_device_name(device) if device.startswith("cuda") else processor(),
+    }
+
+
+def _is_ours(record: dict[str, Any] | None) -> bool:
+    """Tell whether a fit is kept that these versions made.
+
+    Another processor only rounds differently: a study of several machines goes on, and the report says so.
+    """
+    return record is not None and record.get("versions") == _versions()
+
+
+def _foreign(records: Sequence[dict[str, Any]]) -> str:
+    """Say how many fits are kept that are of no use now, and why."""
+    before, now = records[0].get("versions"), _versions()
+    if before is None:  # version 0.1.0
+        made = "by a Frostline that did not note its versions"
+    else:
+        changed = [name for name in now if before.get(name) != now[name]]
+        made = "by " + ", ".join(f"{name} {before.get(name)} (now {now[name]})" for name in changed)
+    number = "1 fit that was kept was" if len(records) == 1 else f"{len(records)} fits that were kept were"
+    return f"{number} made {made}: made again, so that versions are not mixed"
 
 
 def _plan(finalists: Sequence[Finalist], missing: Sequence[_Fit], *, num_seeds: int, num_workers: int) -> str:
@@ -313,7 +356,10 @@ def _plan(finalists: Sequence[Finalist], missing: Sequence[_Fit], *, num_seeds: 
     names = ", ".join(finalist.name for finalist in finalists)
     all_fits = len(finalists) * num_seeds
     there = "" if len(missing) == all_fits else f", {all_fits - len(missing)} of them made before"
-    return f"{names}: {all_fits} fits on {num_seeds} fresh seed{'s' * (num_seeds > 1)}{there}; about {duration(seconds)}"
+    return (
+        f"{names}: {all_fits} fits on {num_seeds} fresh seed{'s' * (num_seeds > 1)}{there}; about "
+        f"{duration(seconds)}; each predicts the test split once"
+    )
 
 
 def _describe(fit: _Fit, record: dict[str, Any]) -> str:
@@ -325,7 +371,6 @@ def _describe(fit: _Fit, record: dict[str, Any]) -> str:
     return (
         text + f"validation {percent(record['validation_accuracy'])}, "
         f"training {percent(record['training_accuracy'])}, {duration(record['seconds'])}"
-        f"{'; test split predicted' if fit.test else ''}"
     )
 
 

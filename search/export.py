@@ -110,7 +110,7 @@ class Choice:
 
     @property
     def tested(self) -> dict[str, Any] | None:
-        """The confirmation's fit that was measured on the test split: that very one is exported."""
+        """The confirmation's first fit that was measured on the test split: that very one is exported."""
         if not self.finalist or not self.finalist["test"]:
             return None
         seed = self.finalist["test"]["seed"]
@@ -223,10 +223,13 @@ def _describe(finalist: dict[str, Any]) -> str:
     """Say in words what the confirmation measured of a finalist."""
     figures, test = finalist["validation"], finalist["test"]
     spread = "" if figures["spread"] is None else f" +- {figures['spread']:.2%}"
-    said = f"validation {figures['mean']:.2%}{spread} over {_num_fits(finalist)} fresh seeds"
+    number = _num_fits(finalist)
+    said = f"validation {figures['mean']:.2%}{spread} over {number} fresh seed{'s' * (number != 1)}"
     if test:
+        spread = "" if test["spread"] is None else f" +- {test['spread']:.2%}"
         interval = "" if test["low"] is None else f" [{test['low']:.2%}, {test['high']:.2%}]"
-        said += f", test {test['accuracy']:.2%}{interval} with seed {test['seed']}"
+        over = f"with seed {test['seed']}" if test["num_fits"] == 1 else f"over {test['num_fits']}"
+        said += f", test {test['accuracy']:.2%}{spread}{interval} {over}"
     return said
 
 
@@ -237,8 +240,10 @@ def _num_fits(finalist: dict[str, Any]) -> int:
 def _origin(study: optuna.Study, spec: StudySpec, choice: Choice) -> Search:
     """Collect what the card says of the search."""
     from search.results import confirmation_of, finished
+    from search.verdict import verdict_on_trial
     from trainers.card import Confirmation, Search
 
+    aim = {"validation_accuracy": spec.goal.validation_accuracy, "training_accuracy": spec.score.ceiling}
     confirmation, finalist = None, choice.finalist
     if finalist is not None:
         test = finalist["test"] or {}
@@ -248,18 +253,24 @@ def _origin(study: optuna.Study, spec: StudySpec, choice: Choice) -> Search:
             num_seeds=_num_fits(finalist),
             share_under_ceiling=finalist["share_under_ceiling"],
             test=test.get("accuracy"),
+            test_spread=test.get("spread"),
+            num_tested=test.get("num_fits", 0),
             low=test.get("low"),
             high=test.get("high"),
             confidence=test.get("confidence"),
             num_test=(confirmation_of(study) or {}).get("num_test", 0),
             test_seed=test.get("seed"),
+            test_of_seed=choice.tested["test_accuracy"] if choice.tested else None,
         )
+    trial = choice.trial
+    shown = {"number": trial.number, "state": trial.state.name.lower(), **trial.user_attrs}
     return Search(
         study=spec.name,
-        trial=choice.trial.number,
+        trial=trial.number,
         num_trials=len(finished(study.get_trials(deepcopy=False))),
-        validation_accuracy=choice.trial.user_attrs.get("validation_accuracy"),
+        validation_accuracy=trial.user_attrs.get("validation_accuracy"),
         confirmation=confirmation,
+        goal=verdict_on_trial(shown, finalist, aim=aim, metric=spec.score.metric),
     )
 
 

@@ -5,21 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 import optuna
 
-from search.evidence import CONFIDENCE, Classes, Paired, compare, estimate, holm
+from search.evidence import CONFIDENCE, Classes, Paired, accuracy_of, compare, estimate, holm
+from search.luck import flattery
 from search.results import complete, finished, is_feasible, pareto_front, recipe_trials
 from search.space import recipe_settings
 from search.spec import Score, StudySpec
 from search.storage import begun_data
-from trainers.config import TrainConfig
+from trainers.config import Metric, TrainConfig
 from trainers.errors import InputError
 
 SHOWN = (
-    *("seed", "state", "reason", "validation_accuracy", "training_accuracy"),
+    *("seed", "state", "reason", "validation_accuracy", "training_accuracy", "test_accuracy"),
     *("seconds", "best_epoch"),
 )
 """What the outcome says of each fit; null is what a failed one does not have."""
@@ -31,6 +32,11 @@ RULE = (
     "the highest mean score on fresh seeds (validation - penalty x excess over the ceiling) among the setups that "
     "stay under the ceiling with most of them; the test split has no say"
 )
+
+
+class _How(TypedDict):
+    metric: Metric
+    num_classes: int
 
 
 @dataclass(frozen=True)
@@ -114,70 +120,113 @@ def outcome(
     fits: Mapping[str, Sequence[dict[str, Any]]],
     labels_N: Classes,
     *,
+    validation_N: Classes,
     rule: Score,
     num_classes: int,
     after: int,
+    versions: dict[str, str],
 ) -> dict[str, Any]:
     """Judge the finalists.
 
     Args:
         finalists: All of them.
         fits: By name, a record for each fresh seed: ``seed``, ``state`` (complete or failed), ``reason``, and of
-            a complete one ``validation_accuracy``, ``training_accuracy``, ``seconds``, ``best_epoch``. That of
-            the first seed has ``test_predictions``.
+            a complete one ``validation_accuracy``, ``training_accuracy``, ``seconds``, ``best_epoch``,
+            ``test_predictions``, ``processor``.
         labels_N: Of the test split.
+        validation_N: Of the validation split; how many texts each class has says how sure its figures are.
         rule: The study's score.
         num_classes: C.
         after: Finished trials that the finalists were chosen from.
+        versions: Of the software that made the fits.
 
     Returns:
         rule, seeds, after, num_test: How the winner is chosen, and from what.
+        versions, processors: What made the fits.
         winner: Its name; null if no setup stays under the ceiling with most seeds.
         finalists: The best first: ``name``, ``trial``, ``recipe``, ``config``; ``search``, its two accuracies
             there, or null; ``fits``, as listed in ``SHOWN``; ``validation`` and ``training``, ``mean`` and ``spread``
             (sample standard deviation) over the complete fits, null where there are too few;
             ``share_under_ceiling`` of all fits; ``score``, the mean; ``optimism``, the search's validation accuracy
-            minus the mean; ``test``: ``accuracy``, ``low``, ``high``, ``confidence``, and the ``seed`` of the fit
-            that was tested, the first one. Null if that fit failed.
-        comparisons: Pairs on the test split: ``first``, ``second``, ``difference`` (first - second), ``low``,
-            ``high``, ``only_first_right``, ``only_second_right``, ``p`` (McNemar, exact), ``p_holm``.
+            minus the mean; ``flattery``, see ``search.luck``; ``test``: ``accuracy``, the mean over the complete
+            fits, ``spread``, ``num_fits``, ``low``, ``high``, ``confidence``, and the ``seed`` of the first of them.
+            Null if every fit failed.
+        comparisons: Unordered pairs on the test split, by the seeds that both completed: ``first``, ``second``,
+            ``difference`` (first - second), ``low``, ``high``, ``only_first_right``, ``only_second_right``,
+            ``num_seeds``, ``test`` (permutation), ``p``, ``p_holm``.
     """
-    metric = rule.metric
-    rows = [_row(finalist, fits[finalist.name], rule) for finalist in finalists]
-    tested: dict[str, Classes] = {}
-    for row in rows:
-        first = fits[row["name"]][0]
-        if first["state"] == "complete":
-            tested[row["name"]] = np.array(first["test_predictions"], dtype=np.int64)
-            test = estimate(labels_N, tested[row["name"]], metric=metric, num_classes=num_classes)
-            bounds = {"low": test.low, "high": test.high, "confidence": CONFIDENCE}
-            row["test"] = {"accuracy": test.value, **bounds, "seed": first["seed"]}
+    how = _How(metric=rule.metric, num_classes=num_classes)
+    texts = {
+        name: np.bincount(labels, minlength=num_classes).tolist()
+        for name, labels in (("validation", validation_N), ("test", labels_N))
+    }
+    rows: list[dict[str, Any]] = []
+    tested: dict[str, dict[int, Classes]] = {}
+    for finalist in finalists:
+        records = fits[finalist.name]
+        own = {
+            record["seed"]: np.array(record["test_predictions"], dtype=np.int64)
+            for record in records
+            if record["state"] == "complete"
+        }
+        tests = {seed: accuracy_of(labels_N, predicted_N, **how) for seed, predicted_N in own.items()}
+        row = _row(finalist, [r | {"test_accuracy": tests.get(r["seed"])} for r in records], rule, texts)
+        if own:
+            test = estimate(labels_N, np.stack(list(own.values())), **how)
+            row["test"] = {
+                "accuracy": test.value,
+                "spread": _spread(list(tests.values()))["spread"],
+                "num_fits": len(own),
+                "low": test.low,
+                "high": test.high,
+                "confidence": CONFIDENCE,
+                "seed": next(iter(own)),
+            }
+        rows.append(row)
+        tested[finalist.name] = own
     depth = {finalist.name: finalist.trains_less for finalist in finalists}
     rows.sort(key=lambda row: (_is_eligible(row), row["score"] or 0.0, depth[row["name"]]), reverse=True)
     names = [row["name"] for row in rows]
-    pairs = [(name, BASELINE) for name in names if name != BASELINE]
-    pairs += [(names[0], names[1])] if len(names) > 1 and (names[0], names[1]) not in pairs else []
-    compared = {
-        pair: compare(labels_N, tested[pair[0]], tested[pair[1]], metric=metric, num_classes=num_classes)
-        for pair in pairs
-        if set(pair) <= tested.keys()
-    }
-    corrected = holm([result.p for result in compared.values()])
+    compared: dict[tuple[str, str], tuple[Paired, int]] = {}
+    for pair in pairs_of(names):
+        seeds = [seed for seed in tested[pair[0]] if seed in tested[pair[1]]]
+        if seeds:
+            first_SN, second_SN = (np.stack([tested[name][seed] for seed in seeds]) for name in pair)
+            compared[pair] = compare(labels_N, first_SN, second_SN, **how), len(seeds)
+    corrected = holm([result.p for result, _ in compared.values()])
     return {
         "rule": RULE,
         "seeds": [record["seed"] for record in fits[names[0]]],
         "after": after,
         "num_test": len(labels_N),
+        "versions": versions,
+        "processors": sorted(
+            {r["processor"] for records in fits.values() for r in records if "processor" in r}
+        ),
         "winner": names[0] if _is_eligible(rows[0]) else None,
         "finalists": rows,
         "comparisons": [
-            _comparison(pair, result, p_holm)
-            for (pair, result), p_holm in zip(compared.items(), corrected, strict=True)
+            _comparison(pair, result, num_seeds, p_holm)
+            for (pair, (result, num_seeds)), p_holm in zip(compared.items(), corrected, strict=True)
         ],
     }
 
 
-def _row(finalist: Finalist, fits: Sequence[dict[str, Any]], rule: Score) -> dict[str, Any]:
+def pairs_of(names: Sequence[str]) -> list[tuple[str, str]]:
+    """Return who is compared: each finalist with the baseline, and the first with the second; no pair twice.
+
+    Args:
+        names: Of the finalists, the best first.
+    """
+    pairs = [(name, BASELINE) for name in names if name != BASELINE and BASELINE in names]
+    if len(names) > 1 and BASELINE not in names[:2]:
+        pairs.append((names[0], names[1]))
+    return pairs
+
+
+def _row(
+    finalist: Finalist, fits: Sequence[dict[str, Any]], rule: Score, texts: dict[str, list[int]]
+) -> dict[str, Any]:
     ended = [fit for fit in fits if fit["state"] == "complete"]
     validation = _spread([fit["validation_accuracy"] for fit in ended])
     training = [fit["training_accuracy"] for fit in ended]
@@ -186,19 +235,21 @@ def _row(finalist: Finalist, fits: Sequence[dict[str, Any]], rule: Score) -> dic
         for fit in ended
     ]
     promised = None if finalist.search is None else finalist.search["validation_accuracy"]
-    mean = validation["mean"]
+    shown = [{k: fit.get(k) for k in SHOWN} for fit in fits]
+    luck = flattery(promised, shown, metric=rule.metric, texts=texts)
     return {
         "name": finalist.name,
         "trial": finalist.trial,
         "recipe": finalist.recipe,
         "config": finalist.config.model_dump(mode="json", exclude_none=True),
         "search": finalist.search,
-        "fits": [{k: fit.get(k) for k in SHOWN} for fit in fits],
+        "fits": shown,
         "validation": validation,
         "training": _spread(training),
         "share_under_ceiling": sum(accuracy <= rule.ceiling for accuracy in training) / len(fits),
         "score": fmean(scores) if scores else None,
-        "optimism": None if promised is None or mean is None else promised - mean,
+        "optimism": luck["search_above_fresh"] and luck["search_above_fresh"]["value"],
+        "flattery": luck,
         "test": None,
     }
 
@@ -214,7 +265,7 @@ def _spread(figures: Sequence[float]) -> dict[str, float | None]:
     }
 
 
-def _comparison(pair: tuple[str, str], result: Paired, p_holm: float) -> dict[str, Any]:
+def _comparison(pair: tuple[str, str], result: Paired, num_seeds: int, p_holm: float) -> dict[str, Any]:
     return {
         "first": pair[0],
         "second": pair[1],
@@ -223,6 +274,8 @@ def _comparison(pair: tuple[str, str], result: Paired, p_holm: float) -> dict[st
         "high": result.difference.high,
         "only_first_right": result.only_first_right,
         "only_second_right": result.only_second_right,
+        "num_seeds": num_seeds,
+        "test": "permutation",
         "p": result.p,
         "p_holm": p_holm,
     }

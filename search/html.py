@@ -10,10 +10,12 @@ from datetime import UTC, datetime
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
+from search.confirmed import conclusion, coverage, luck
+from search.goal import state
 from search.page import MOST_CLASSES_SHOWN, SPLITS, describe
 from search.palette import DARK, written
 from search.summary import bound, describe_counts, duration, percent
-from search.verdict import advice, next_commands, verdict
+from search.verdict import advice, fresh_seeds, mean_and_spread, next_commands, verdict
 from trainers.config import METRIC_NAMES
 from trainers.errors import printable
 
@@ -29,12 +31,18 @@ def _unbroken(write: Callable[..., str]) -> Callable[..., str]:
 _FILTERS: dict[str, Callable[..., str]] = {
     "percent": _unbroken(percent),
     "points": lambda share: "-" if share is None else f"{100 * share:+.2f}",
+    "error": lambda difference: (
+        "" if difference["low"] is None else f" ± {50 * (difference['high'] - difference['low']):.2f}"
+    ),
+    "mean": lambda figures, **unit: _unbroken(mean_and_spread)(figures, **unit).replace("+-", "±"),
     "bound": _unbroken(bound),
     "duration": _unbroken(duration),
     "setting": written,
     "words": lambda key: key.replace("_", " "),
     "printable": printable,
     "finding": describe,
+    "fresh_seeds": fresh_seeds,
+    "conclusion": conclusion,
 }
 
 
@@ -67,8 +75,11 @@ def render(summary: dict[str, Any], *, options: str, refresh_seconds: int | None
         s=summary,
         metric=METRIC_NAMES[summary["metric"]],
         best=summary["best"] or summary["nearest"],
-        verdict=None if summary["goal"]["met"] else verdict(summary),
+        state=state(summary["goal"]),
+        verdict=verdict(summary).replace("+-", "±"),
         advice=None if summary["goal"]["met"] else advice(summary),
+        luck=[sentence.replace("+-", "±") for sentence in _luck_of_winner(summary["confirmation"])],
+        coverage=summary["confirmation"] and coverage(summary["confirmation"]),
         counts=describe_counts(summary["counts"]),
         endings=list(_endings(summary["counts"])),
         commands=list(next_commands(summary, printable(options))),
@@ -107,6 +118,14 @@ def _figures(summary: dict[str, Any]) -> Iterator[tuple[str, go.Figure]]:
         yield "figure-hypervolume", figures.hypervolume_figure(summary)
 
 
+def _luck_of_winner(confirmation: dict[str, Any] | None) -> Iterator[str]:
+    """Yield what is said of the luck of who won; nothing if nobody did."""
+    if confirmation is not None:
+        for row in confirmation["finalists"]:
+            if row["name"] == confirmation["winner"]:
+                yield from luck(row)
+
+
 def _open(summary: dict[str, Any]) -> Iterator[str]:
     """Yield the settings that the study searches."""
     for name, choice in summary["spec"]["fit"].items():
@@ -118,9 +137,9 @@ def _endings(counts: dict[str, Any]) -> Iterator[tuple[str, int]]:
     """Yield what became of the finished trials: one entry a reason, complete ones first."""
     yield "complete, under the ceiling", counts["feasible"]
     yield "complete, over the ceiling", counts["complete"] - counts["feasible"]
-    for state in ("pruned", "failed"):
-        for reason, number in counts[f"{state}_by_reason"].items():
-            yield f"{state}: {printable(reason)}", number
+    for ending in ("pruned", "failed"):
+        for reason, number in counts[f"{ending}_by_reason"].items():
+            yield f"{ending}: {printable(reason)}", number
 
 
 def _indented(table: Any) -> str:

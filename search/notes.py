@@ -33,7 +33,9 @@ def study_note(study: Study, spec: StudySpec, *, options: str | None = None) -> 
         options: With which a command finds the study again; absent means ``--study NAME``.
     """
     from search import results
+    from search.goal import state
     from search.summary import describe_counts, summarise
+    from search.verdict import judgement, next_commands
 
     trials = study.get_trials(deepcopy=False)
     summary = summarise(study, spec)
@@ -47,18 +49,20 @@ def study_note(study: Study, spec: StudySpec, *, options: str | None = None) -> 
         f"{_words(k)} {_choices(v)}" for k, v in spec.fit.items() if not isinstance(v, int | float | str)
     ]
     options = printable(options or f"--study {spec.name}")
-    commands = [f"search.run {options} --trials {(counts['finished'] // 25 + 1) * 25}"]
-    commands += [f"search.export {options}"] if best else []
+    commands = [
+        command for _, command in next_commands(summary, options) if "dashboard" not in command.split()[2]
+    ]
     paragraphs = [
-        f"**Goal** ({'met' if summary['goal']['met'] else 'not met yet'}): validation {name} of {100 * goal:g} % or more, "
+        f"**Goal** ({state(summary['goal'])}): validation {name} of {100 * goal:g} % or more, "
         f"training {name} under the ceiling of {100 * ceiling:g} %.",
+        *([f"**Confirmed**: {_plain(judgement(summary))}."] if summary["confirmation"] else []),
         f"**Searched**: {_plain('; '.join(searched))}.",
         f"**{headline}**",
         *([trial_note(shown, spec)] if shown else []),
         f"**Trials**: {counts['finished']} finished: {_plain(describe_counts(counts))}.",
         f"**Which setting mattered** {_importances(summary['importances'])}",
         "**Next**:",
-        "\n".join(f"    python -m {command}" for command in commands),
+        "\n".join(f"    {command}" for command in commands),
         OWN_NOTE,
     ]
     return "\n\n".join(paragraphs)

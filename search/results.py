@@ -8,6 +8,8 @@ from typing import Any, Literal, TypeVar
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
+from search.luck import flattery
+
 T = TypeVar("T")
 
 OF_TRAINING = ("training_accuracy", "training_exact", "gap")
@@ -117,7 +119,39 @@ def recipe_trials(study: Study) -> dict[str, FrozenTrial]:
 def confirmation_of(study: Study) -> dict[str, Any] | None:
     """Return what ``search.finalists.outcome`` said of a study when it was last confirmed; None if never."""
     found: dict[str, Any] | None = study._storage.get_study_system_attrs(study._study_id).get(CONFIRMATION)
-    return found
+    return found and _completed(found, study.user_attrs)
+
+
+def _completed(found: dict[str, Any], attributes: dict[str, Any]) -> dict[str, Any]:
+    """Add to the outcome of version 0.1.0 what is said today: there, one fit of each finalist was tested.
+
+    Its comparisons are of single fits, by McNemar's test, and could hold a pair twice, the second time turned round.
+    """
+    if "versions" in found:
+        return found
+    texts = (attributes.get("data") or {}).get("texts_per_class")
+    metric = attributes.get("spec", {}).get("score", {}).get("metric", "accuracy")
+    finalists = []
+    for row in found["finalists"]:
+        test = row["test"] and row["test"] | {"spread": None, "num_fits": 1}
+        fits = [
+            fit | {"test_accuracy": test["accuracy"] if test and test["seed"] == fit["seed"] else None}
+            for fit in row["fits"]
+        ]
+        searched = row["search"] and row["search"]["validation_accuracy"]
+        more = {"test": test, "fits": fits}
+        finalists.append(row | more | {"flattery": flattery(searched, fits, metric=metric, texts=texts)})
+    pairs: dict[frozenset[str], dict[str, Any]] = {}
+    for pair in found["comparisons"]:
+        pairs.setdefault(
+            frozenset((pair["first"], pair["second"])), pair | {"test": "mcnemar", "num_seeds": 1}
+        )
+    return found | {
+        "finalists": finalists,
+        "comparisons": list(pairs.values()),
+        "versions": None,
+        "processors": [],
+    }
 
 
 def _measured_at_the_end(trial: FrozenTrial) -> bool:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from search.account import account
+from search.goal import judge, shortfall
 from search.recipes import RECIPES
 from trainers.errors import printable
 
@@ -40,10 +41,7 @@ def summarise(study: Study, spec: StudySpec) -> dict[str, Any]:
     trials = study.get_trials(deepcopy=False)
     complete = [_row(t) for t in results.complete(trials)]
     goal = {"validation_accuracy": spec.goal.validation_accuracy, "training_accuracy": spec.score.ceiling}
-    met = [
-        r for r in complete if r["feasible"] and max(shortfall(r, goal)) <= 0 and shortfall(r, goal)[1] < 0
-    ]
-    winner = max(met, key=lambda r: (r["value"], -r["number"]), default=None)
+    confirmation = results.confirmation_of(study)
     best = results.best_feasible(trials)
     nearest = min(complete, key=lambda r: sum(max(0.0, m) for m in shortfall(r, goal)), default=None)
     rows = [_row(t) for t in trials]
@@ -54,7 +52,7 @@ def summarise(study: Study, spec: StudySpec) -> dict[str, Any]:
         "study": spec.name,
         "seed": spec.seed,
         "metric": spec.score.metric,
-        "goal": goal | {"met": winner is not None, "trial": winner and winner["number"]},
+        "goal": judge(complete, confirmation, goal),
         "best": best and _row(best) | {"config": best.user_attrs.get("config")},
         "nearest": nearest and nearest | {"config": trials[nearest["number"]].user_attrs.get("config")},
         "pareto": [_row(t) for t in results.pareto_front(trials)],
@@ -63,7 +61,7 @@ def summarise(study: Study, spec: StudySpec) -> dict[str, Any]:
         "hypervolume": growth(trials, evaluated, floor=floor),
         "importances": importances(trials),
         "recipes": _recipes(study, trials),
-        "confirmation": results.confirmation_of(study),
+        "confirmation": confirmation,
         "counts": count(trials),
         "cost": {
             "wall_seconds": attributes.get("wall_seconds"),
@@ -79,7 +77,7 @@ def summarise(study: Study, spec: StudySpec) -> dict[str, Any]:
         },
         "data": attributes.get("data"),
         "spec": spec.model_dump(mode="json", exclude={"cache"}),
-        "machine": {"system": platform.platform(), "processor": _processor(), "cores": os.cpu_count()},
+        "machine": {"system": platform.platform(), "processor": processor(), "cores": os.cpu_count()},
         "versions": {"python": platform.python_version()} | {name: version(name) for name in VERSIONS},
         "trials": rows,
     }
@@ -157,12 +155,6 @@ def bound(share: float) -> str:
     return f"{100 * share:g} %"
 
 
-def shortfall(row: dict[str, Any], goal: dict[str, Any]) -> tuple[float, float]:
-    """Return how far validation accuracy is below its goal, and training accuracy above the ceiling."""
-    short = goal["validation_accuracy"] - row["validation_accuracy"]
-    return short, row["training_accuracy"] - goal["training_accuracy"]
-
-
 def _row(trial: FrozenTrial) -> dict[str, Any]:
     from search import results
     from search.spec import SEARCHED
@@ -199,7 +191,7 @@ def _recipes(study: Study, trials: list[FrozenTrial]) -> list[dict[str, Any]]:
     return entries
 
 
-def _processor() -> str:
+def processor() -> str:
     """Name the processor; Linux keeps its name where ``platform`` does not look."""
     with suppress(OSError):
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():

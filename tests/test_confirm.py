@@ -4,6 +4,7 @@ import re
 import shutil
 import signal
 import time
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -15,12 +16,14 @@ import search.confirm
 import search.processes
 from search.confirm import _Fit, _fitted, main
 from search.export import main as export
+from search.finalists import fresh_seeds
 from search.lease import Lease
 from search.processes import Death, Silence
 from search.results import CONFIRMATION, confirmation_of
 from search.run import main as run
 from search.spec import load_spec
 from search.storage import open_study
+from search.summary import processor
 from trainers.config import load_config
 from trainers.data import load_splits
 from trainers.errors import FitError
@@ -67,7 +70,11 @@ def test_finalists_and_recipes_are_fitted_tested_and_told(study, capsys):
     assert len(names) == 3
     assert len(kept_fits(study)) == 6
     assert [len(row["fits"]) for row in found["finalists"]] == [2, 2, 2]
-    assert sum("test_predictions" in fit for fit in kept_fits(study).values()) == 3
+    assert all(len(fit["test_predictions"]) == 20 for fit in kept_fits(study).values())
+    assert [row["test"]["num_fits"] for row in found["finalists"]] == [2, 2, 2]
+    assert found["versions"]["torch"] == version("torch")
+    assert found["processors"] == [processor()]
+    assert "each predicts the test split once" in output
     assert "[6/6]" in output
     assert "Confirmed on 2 fresh seeds and 20 test texts" in output
     assert f"Winner: {found['winner']}, by the highest mean score on fresh seeds" in output
@@ -118,6 +125,53 @@ def test_what_was_fitted_before_is_not_fitted_again(study, monkeypatch, capsys):
     assert "6 fits on 2 fresh seeds, 2 of them made before" in capsys.readouterr().out
     assert confirm(study, "--finalists", 1, "--seeds", 2) == 0
     assert len(fitted) == 7
+
+
+def change_kept(path, change):
+    """Change every fit that a study keeps."""
+    study = open_study(load_spec(path), path)
+    for key, record in kept_fits(path).items():
+        study._storage.set_study_system_attr(study._study_id, key, change(record))
+
+
+def test_a_fit_of_other_versions_is_told_and_made_again(study, capsys):
+    assert confirm(study, "--finalists", 1, "--seeds", 1) == 0
+    before = outcome(study)
+    change_kept(
+        study,
+        lambda r: r | {"validation_accuracy": 0.0, "versions": r["versions"] | {"torch": "1.0"}},
+    )
+    capsys.readouterr()
+    assert confirm(study, "--finalists", 1, "--seeds", 1) == 0
+    assert without_times(outcome(study)) == without_times(before)
+    assert (
+        f"3 fits that were kept were made by torch 1.0 (now {version('torch')}): made again, so that versions are not mixed"
+    ) in " ".join(capsys.readouterr().out.split())
+
+
+def test_a_fit_that_version_0_1_0_kept_is_made_again(study, capsys):
+    assert confirm(study, "--finalists", 1, "--seeds", 1) == 0
+    made = ("versions", "processor", "test_predictions")
+    change_kept(study, lambda r: {k: v for k, v in r.items() if k not in made})
+    capsys.readouterr()
+    assert confirm(study, "--finalists", 1, "--seeds", 1) == 0
+    assert all("test_predictions" in fit for fit in kept_fits(study).values())
+    assert "3 fits that were kept were made by a Frostline that did not note its versions" in " ".join(
+        capsys.readouterr().out.split()
+    )
+
+
+def test_a_fit_of_another_processor_is_kept_and_told(study, capsys):
+    assert confirm(study, "--finalists", 1, "--seeds", 1) == 0
+    change_kept(study, lambda r: r | {"processor": "another"})
+    assert confirm(study, "--finalists", 1, "--seeds", 2) == 0
+    assert outcome(study)["processors"] == sorted(["another", processor()])
+    output = capsys.readouterr().out
+    assert "3 of them made before" in output
+    assert (
+        f"Fits were made on processors that round differently: {'; '.join(outcome(study)['processors'])}."
+        in output
+    )
 
 
 def test_the_search_confirms_at_its_end_when_asked_to(study, capsys):
@@ -183,10 +237,11 @@ def test_trials_that_ended_since_are_told(study, capsys):
     assert "1 trial has ended since; confirm again" in capsys.readouterr().out
 
 
-def test_what_is_exported_then_is_the_fit_that_was_tested(study, capsys):
-    assert confirm(study, "--finalists", 3, "--seeds", 1) == 0
+def test_what_is_exported_then_is_the_first_fit_that_was_tested(study, capsys):
+    assert confirm(study, "--finalists", 3, "--seeds", 2) == 0
     assert export(["--study", str(study)]) == 0
     output = capsys.readouterr().out
+    assert "Goal\\: validation accuracy" in (study.parent / "tiny" / "model" / "README.md").read_text()
     winner = next(row for row in outcome(study)["finalists"] if row["name"] == outcome(study)["winner"])
     assert f"trial {winner['trial']}: winner of the confirmation" in output
     assert f"the same figures as trial {winner['trial']} had in the confirmation" in output
@@ -197,7 +252,8 @@ def test_what_is_exported_then_is_the_fit_that_was_tested(study, capsys):
     classifier = load(folder)
     splits = load_splits(config.data, classifier.tokenizer)
     predicted = [int(classifier.model(ids[None]).logits.argmax()) for ids in texts_of(splits.test)]
-    assert float(np.mean(predicted == splits.test.labels_N)) == winner["test"]["accuracy"]
+    tested = next(fit for fit in winner["fits"] if fit["seed"] == winner["test"]["seed"])
+    assert float(np.mean(predicted == splits.test.labels_N)) == tested["test_accuracy"]
 
 
 def texts_of(split):
@@ -208,17 +264,20 @@ def texts_of(split):
 def test_a_failed_fit_is_told_and_reported(study, monkeypatch, capsys):
     figures_of = search.processes.figures_of
 
-    def fails_when_tested(config, features, *, test=False):
-        if test:
-            raise FitError("diverged: training loss nan")
-        return figures_of(config, features)
+    first, _ = fresh_seeds(0, 2)
 
-    monkeypatch.setattr("search.processes.figures_of", fails_when_tested)
+    def fails_with_the_first_seed(config, features, *, test=False):
+        if config.seed == first:
+            raise FitError("diverged: training loss nan")
+        return figures_of(config, features, test=test)
+
+    monkeypatch.setattr("search.processes.figures_of", fails_with_the_first_seed)
     assert confirm(study, "--finalists", 1, "--seeds", 2) == 0
     assert "failed: diverged: training loss nan" in capsys.readouterr().out
     report = json.loads((study.parent / "tiny" / "report.json").read_text())
     Draft202012Validator(SCHEMA).validate(report)
-    assert [row["test"] for row in report["confirmation"]["finalists"]] == [None] * 3
+    assert [row["test"]["num_fits"] for row in report["confirmation"]["finalists"]] == [1] * 3
+    assert {pair["num_seeds"] for pair in report["confirmation"]["comparisons"]} == {1}
     assert (study.parent / "tiny" / "report.html").stat().st_size > 1000
 
 

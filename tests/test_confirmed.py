@@ -2,40 +2,68 @@ import io
 
 import pytest
 from rich.console import Console
+from toys import CONFIRMATION
 
-from search.confirmed import print_confirmation, sentences
+from search.confirmed import conclusion, coverage, print_confirmation, sentences
 
 
-def row(name, *, search=0.88, mean=0.86, spread=0.01, share=1.0, test=0.85, low=0.83, high=0.87):
+def above(value, half):
+    return {"value": value, "low": half and value - half, "high": half and value + half}
+
+
+def row(
+    name,
+    *,
+    search=0.88,
+    mean=0.86,
+    spread=0.01,
+    share=1.0,
+    test=0.85,
+    low=0.83,
+    high=0.87,
+    num_fits=3,
+    luck=(0.01, 0.03),
+):
     accuracies = None if search is None else {"validation_accuracy": search, "training_accuracy": 0.9}
+    seed_error, text_error = luck
     return {
         "name": name,
         "search": accuracies,
+        "fits": [{"seed": s, "state": "complete", "validation_accuracy": mean} for s in (1, 2, 3)[:num_fits]],
         "validation": {"mean": mean, "spread": spread},
         "training": {"mean": 0.9, "spread": 0.01},
         "share_under_ceiling": share,
-        "optimism": None if search is None else search - mean,
-        "test": None if test is None else {"accuracy": test, "low": low, "high": high},
+        "flattery": {
+            "search_above_fresh": accuracies and above(search - mean, seed_error),
+            "fresh_above_test": test and above(mean - test, text_error),
+            "search_above_test": accuracies and test and above(search - test, text_error),
+        },
+        "test": test
+        and {"accuracy": test, "spread": 0.004 if num_fits > 1 else None, "low": low, "high": high}
+        | {"seed": 1, "num_fits": num_fits},
     }
 
 
-def pair(p_holm, difference=0.1):
+def pair(p_holm, difference=0.1, *, half=0.02, num_seeds=3):
     return {
         "first": "trial 3",
         "second": "frozen-head",
         "difference": difference,
-        "low": difference - 0.02,
-        "high": difference + 0.02,
+        "low": difference - half,
+        "high": difference + half,
+        "num_seeds": num_seeds,
         "p_holm": p_holm,
     }
 
 
-def summary(*rows, winner="trial 3", comparisons=(), finished=50):
+def summary(*rows, winner="trial 3", comparisons=(), finished=50, processors=("one",)):
     found = {
         "rule": "a rule",
         "seeds": [1, 2, 3],
         "after": 50,
         "num_test": 2500,
+        "versions": {},
+        "processors": list(processors),
         "winner": winner,
         "finalists": list(rows),
         "comparisons": list(comparisons),
@@ -59,22 +87,47 @@ def test_table_shows_what_was_promised_confirmed_and_tested():
     assert "2 of 3" in text
 
 
-def test_luck_of_the_search_is_told():
-    told = list(sentences(summary(row("trial 3"))))
-    assert told[0] == "Winner: trial 3, by a rule."
+def test_every_source_of_luck_is_told_with_its_error():
+    assert list(sentences(summary(row("trial 3", luck=(0.01, 0.005)))))[:4] == [
+        "Winner: trial 3, by a rule.",
+        "The search promised 88.00 % validation; 3 fresh seeds gave 86.00 % +- 1.00: 2.00 points less, beyond the error of "
+        "1.00: luck of the seed and of the choice among many.",
+        "Those 3 fits gave 85.00 % +- 0.40 on the test split: 1.00 points less, beyond the error of 0.50: flattery of a "
+        "validation split that was looked at often.",
+        "From the search to the test split: 3.00 points less, beyond the error of 0.50: luck of all kinds.",
+    ]
+
+
+def test_what_lies_within_its_error_is_not_called_luck():
+    told = list(
+        sentences(summary(row("trial 3", search=0.8713, mean=0.878, test=0.8592, luck=(0.03, 0.022))))
+    )
+    assert told[1].endswith("0.67 points more, within the error of 3.00.")
+    assert told[2].endswith("1.88 points less, within the error of 2.20, so not to be called luck.")
+    assert told[3].endswith("1.21 points less, within the error of 2.20, so not to be called luck.")
+    assert "luck of" not in " ".join(told)
+
+
+def test_a_figure_that_was_surpassed_is_no_luck():
+    told = list(sentences(summary(row("trial 3", search=0.80))))
+    assert told[1].endswith("6.00 points more, beyond the error of 1.00.")
+
+
+def test_of_one_fresh_seed_the_error_is_not_known():
+    told = list(sentences(summary(row("trial 3", spread=None, num_fits=1, luck=(None, 0.03)))))
     assert told[1] == (
-        "The search promised 88.00 % validation; 3 fresh seeds gave 86.00 % +- 1.00: 2.00 points of it were luck."
+        "The search promised 88.00 % validation; 1 fresh seed gave 86.00 %: 2.00 points less, whose error is not known, so "
+        "not to be called luck."
+    )
+    assert told[2].startswith(
+        "That fit gave 85.00 % on the test split: 1.00 points less, within the error of 3.00"
     )
 
 
-def test_a_figure_that_held_is_no_luck():
-    assert "it did not promise too much" in list(sentences(summary(row("trial 3", search=0.85))))[1]
-
-
 def test_nobody_wins_without_a_winner():
-    assert list(sentences(summary(row("trial 3"), winner=None))) == [
+    assert next(iter(sentences(summary(row("trial 3"), winner=None)))) == (
         "No setup stays under the ceiling with most of 3 fresh seeds, so there is no winner."
-    ]
+    )
 
 
 @pytest.mark.parametrize(
@@ -83,12 +136,49 @@ def test_nobody_wins_without_a_winner():
 )
 def test_a_difference_is_called_one_only_if_it_is_significant(p, words):
     told = list(sentences(summary(row("trial 3"), comparisons=[pair(p)])))
-    assert told[-1] == (f"trial 3 against frozen-head, test split: +10.00 points (+8.00 to +12.00), {words}.")
+    assert told[-2] == (f"trial 3 against frozen-head, test split: +10.00 points (+8.00 to +12.00), {words}.")
+
+
+@pytest.mark.parametrize(
+    ("compared", "words"),
+    [
+        (pair(0.001, half=0.11), "these fits differ, other seeds may not"),
+        (pair(0.001, num_seeds=1), "these two fits differ, other seeds may not"),
+        (pair(0.2, num_seeds=1), "may be luck"),
+    ],
+)
+def test_a_difference_of_fits_is_not_one_of_setups(compared, words):
+    assert conclusion(compared) == words
+
+
+def test_one_sentence_says_what_intervals_cover():
+    told = list(sentences(summary(row("trial 3"))))
+    assert told[-1] == (
+        "Intervals (95 %) speak of other seeds and of other texts like these, as far as 3 seeds can tell; p (paired "
+        "permutation, Holm) speaks of these fits on other texts."
+    )
+
+
+def test_of_one_seed_it_says_that_no_other_is_covered():
+    assert coverage(summary(row("trial 3", num_fits=1))["confirmation"]) == (
+        "Intervals (95 %) and p speak of other texts like these, not of other seeds: one fit of each setup was tested."
+    )
+
+
+def test_processors_are_told_when_there_are_several():
+    told = list(sentences(summary(row("trial 3"), processors=("one", "other"))))
+    assert told[-1] == "Fits were made on processors that round differently: one; other."
 
 
 def test_trials_that_ended_since_are_counted():
     told = list(sentences(summary(row("trial 3"), finished=53)))
     assert told[-1] == "3 trials have ended since; confirm again: python -m search.confirm."
+
+
+def test_a_failed_fit_is_not_counted_as_a_seed():
+    told = list(sentences({**summary(), "confirmation": CONFIRMATION}))
+    assert "2 fresh seeds gave 85.00 % +- 0.40" in told[1]
+    assert told[2].startswith("Those 2 fits gave 84.50 % +- 0.14 on the test split")
 
 
 def test_what_was_never_tested_has_no_figure():

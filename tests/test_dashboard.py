@@ -12,6 +12,7 @@ import pytest
 from optuna.trial import TrialState
 from served import TOML, add, ask, serving
 from sqlalchemy.exc import OperationalError
+from toys import CONFIRMATION
 
 from search import dashboard
 from search.artifacts import Store
@@ -171,7 +172,7 @@ def test_a_note_of_the_users_own_stays(study, spec, store):
 
 def test_the_study_note_says_goal_space_best_counts_and_commands(seen, spec):
     note = study_note(seen, spec, options="--study my.toml")
-    assert "**Goal** (met): validation accuracy of 85 % or more" in note
+    assert "**Goal** (met in the search): validation accuracy of 85 % or more" in note
     assert "training accuracy under the ceiling of 92 %" in note
     assert (
         "freeze depth 2 to 6; dropout 0 to 0.5; head width 32, 64; learning rate 3.0e-5 to 3.0e-4 (log); "
@@ -182,6 +183,18 @@ def test_the_study_note_says_goal_space_best_counts_and_commands(seen, spec):
     assert "    python -m search.run --study my.toml --trials 25\n" in note
     assert "    python -m search.export --study my.toml" in note
     assert note.endswith(OWN_NOTE)
+
+
+def test_after_a_confirmation_the_study_note_says_what_fresh_seeds_say(study, spec):
+    study._storage.set_study_system_attr(study._study_id, "frostline:confirmation", CONFIRMATION)
+    spec = spec.model_copy(update={"goal": spec.goal.model_copy(update={"validation_accuracy": 0.86})})
+    note = study_note(study, spec)
+    assert "**Goal** (not met on fresh seeds): validation accuracy of 86 % or more" in note
+    assert "**Confirmed**: not met on fresh seeds; the winner is trial 1: validation 85.05 % +- 0.07" in note
+
+
+def test_the_study_note_offers_to_confirm_what_was_not(seen, spec):
+    assert "    python -m search.confirm --study toy\n" in study_note(seen, spec)
 
 
 def test_the_study_note_shows_the_nearest_where_none_is_feasible(empty_study, spec):
@@ -445,7 +458,12 @@ def test_hostile_texts_of_a_study_are_words_in_notes_and_picture(empty_study, sp
         assert r"\[x\](javascript:alert(1)) !\[x\](http://h/p)" in note
         assert not re.search(r"<|(?<!\\)[`|\[]|^[ \t]|^#|\x1b", note, flags=re.MULTILINE)
     commands = [line for line in notes[2].splitlines() if line.startswith("    ")]
-    assert [line.split()[2] for line in commands] == ["search.run", "search.export"]
+    assert [line.split()[2] for line in commands] == [
+        "search.confirm",
+        "search.export",
+        "search.run",
+        "search.run",
+    ]
     rest = "\n".join(line for line in notes[2].splitlines() if line not in commands)
     assert not re.search(r"<|(?<!\\)[`|\[]|^[ \t]|^#|\x1b", rest, flags=re.MULTILINE)
     figure = pareto_figure(empty_study, spec).to_json()

@@ -1,77 +1,218 @@
+from functools import partial
+
 import numpy as np
 import pytest
-from scipy.stats import binomtest, bootstrap
+from scipy.stats import binomtest, bootstrap, permutation_test
 from sklearn.metrics import balanced_accuracy_score, f1_score
 
-from search.evidence import accuracy_of, compare, estimate, holm
+from search.evidence import accuracy_of, compare, estimate, holm, student_half_width
+
+METRICS = {
+    "accuracy": lambda labels, predicted: float((labels == predicted).mean()),
+    "balanced_accuracy": balanced_accuracy_score,
+    "macro_f1": lambda labels, predicted: f1_score(labels, predicted, average="macro", zero_division=0),
+}
 
 
-def classes(seed, count=300, share_right=0.8, labels=None, num_classes=2):
+def fits(seed, *shares_right, count=300, labels=None, num_classes=2):
+    """Labels, and a row of predictions for each share of texts that is right."""
     draw = np.random.default_rng(seed)
     labels = draw.integers(0, num_classes, count) if labels is None else labels
-    wrong = (labels + 1 + draw.integers(0, num_classes - 1, count)) % num_classes
-    return labels, np.where(draw.random(count) < share_right, labels, wrong)
+    rows = []
+    for share in shares_right:
+        wrong = (labels + 1 + draw.integers(0, num_classes - 1, len(labels))) % num_classes
+        rows.append(np.where(draw.random(len(labels)) < share, labels, wrong))
+    return labels, np.stack(rows)
 
 
-@pytest.mark.parametrize(
-    ("metric", "oracle"),
-    [
-        ("accuracy", lambda labels, predicted: float((labels == predicted).mean())),
-        ("balanced_accuracy", balanced_accuracy_score),
-        ("macro_f1", lambda labels, predicted: f1_score(labels, predicted, average="macro")),
-    ],
-)
-def test_figure_is_scikit_learns(metric, oracle):
-    labels, predicted = classes(1, num_classes=3)
-    figure = accuracy_of(labels, predicted, metric=metric, num_classes=3)
-    assert figure == pytest.approx(oracle(labels, predicted), abs=1e-12)
+@pytest.mark.parametrize("metric", METRICS)
+def test_figure_is_scikit_learns_and_that_of_several_fits_their_mean(metric):
+    labels, predicted = fits(1, 0.8, 0.6, 0.7, num_classes=3)
+    singly = [METRICS[metric](labels, row) for row in predicted]
+    assert accuracy_of(labels, predicted[0], metric=metric, num_classes=3) == pytest.approx(
+        singly[0], abs=1e-12
+    )
+    found = estimate(labels, predicted, metric=metric, num_classes=3)
+    assert found.value == pytest.approx(np.mean(singly), abs=1e-12)
 
 
-def test_interval_is_scipys_over_right_and_wrong():
-    labels, predicted = classes(2)
-    found = estimate(labels, predicted, metric="accuracy", num_classes=2)
+@pytest.mark.parametrize("metric", METRICS)
+def test_interval_of_one_fit_is_scipys_over_texts(metric):
+    labels, predicted = fits(2, 0.8, num_classes=3)
+    found = estimate(labels, predicted, metric=metric, num_classes=3)
     expected = bootstrap(
-        ((labels == predicted).astype(float),), np.mean, method="BCa", rng=np.random.default_rng(5)
+        (labels, predicted[0]),
+        METRICS[metric],
+        paired=True,
+        n_resamples=300,
+        vectorized=False,
+        rng=5,
+        method="percentile",
     ).confidence_interval
-    assert found.value == (labels == predicted).mean()
-    assert (found.low, found.high) == pytest.approx((expected.low, expected.high), abs=0.01)
+    assert (found.low, found.high) == pytest.approx((expected.low, expected.high), abs=0.015)
 
 
 def test_interval_holds_the_truth_about_as_often_as_it_says():
-    truth = 0.8
     held = 0
-    for seed in range(40):
-        found = estimate(*classes(seed, count=80, share_right=truth), metric="accuracy", num_classes=2)
-        held += found.low <= truth <= found.high
-    assert 33 <= held <= 40  # 95 % of 40 are 38; 32 or fewer would be seen once in 7,000 such tests
+    for seed in range(200):
+        found = estimate(*fits(seed, 0.8, count=80), metric="accuracy", num_classes=2)
+        held += found.low <= 0.8 <= found.high
+    assert held >= 181  # 95 % of 200 are 190
 
 
-def test_interval_is_the_same_each_time():
-    labels, predicted = classes(3)
-    first, second = (estimate(labels, predicted, metric="macro_f1", num_classes=2) for _ in range(2))
+def drawn_setup(draw, mean, *, seeds, count=200):
+    """Fits of a setup whose seeds lie about five points around their mean; labels are all 0."""
+    shares = np.clip(draw.normal(mean, 0.05, seeds), 0, 1)
+    return (draw.random((seeds, count)) > shares[:, None]).astype(np.int64)
+
+
+@pytest.mark.parametrize("seeds", [2, 3, 5])
+def test_interval_of_several_fits_holds_other_seeds_too(seeds):
+    draw = np.random.default_rng(seeds)
+    labels, held, by_texts_alone = np.zeros(200, dtype=np.int64), 0, 0
+    for _ in range(200):
+        predicted = drawn_setup(draw, 0.8, seeds=seeds)
+        found = estimate(labels, predicted, metric="accuracy", num_classes=2)
+        one = estimate(labels, predicted[:1], metric="accuracy", num_classes=2)
+        held += found.low <= 0.8 <= found.high
+        by_texts_alone += one.low <= 0.8 <= one.high
+    assert held >= 181  # 95 % of 200 are 190
+    assert by_texts_alone < 160
+
+
+def test_a_difference_that_one_draw_of_seeds_makes_is_none_of_the_setups():
+    draw = np.random.default_rng(0)
+    labels, found = np.zeros(200, dtype=np.int64), []
+    for _ in range(60):
+        first, second = (drawn_setup(draw, 0.8, seeds=3) for _ in range(2))
+        found.append(compare(labels, first, second, metric="accuracy", num_classes=2))
+    excludes_0 = sum(not pair.difference.low <= 0 <= pair.difference.high for pair in found)
+    assert excludes_0 <= 8  # 5 % of 60 are 3
+    assert sum(pair.p < 0.05 for pair in found) > 12  # p speaks of these fits
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_interval_is_the_same_each_time(metric):
+    labels, predicted = fits(3, 0.8, 0.7)
+    first, second = (estimate(labels, predicted, metric=metric, num_classes=2) for _ in range(2))
     assert first == second
 
 
 def test_all_right_has_no_interval():
-    labels, _ = classes(4)
-    found = estimate(labels, labels, metric="accuracy", num_classes=2)
+    labels, predicted = fits(4, 1.0, 1.0)
+    found = estimate(labels, predicted, metric="accuracy", num_classes=2)
     assert (found.value, found.low, found.high) == (1.0, None, None)
 
 
-def test_p_is_that_of_a_sign_test_on_the_texts_that_tell_them_apart():
-    labels, first = classes(5, share_right=0.9)
-    _, second = classes(6, share_right=0.7, labels=labels)
+def test_interval_of_a_share_ends_at_one():
+    labels, predicted = fits(4, 1.0, 0.9)
+    assert estimate(labels, predicted, metric="accuracy", num_classes=2).high == 1.0
+
+
+def test_half_width_is_students_for_one_part_and_the_normal_laws_for_many_texts():
+    assert student_half_width(4.0, [(4.0, 2)]) == pytest.approx(2 * 4.302653)
+    assert student_half_width(4.0, [(4.0, 10**6)]) == pytest.approx(2 * 1.959964, rel=1e-5)
+    assert student_half_width(0.0, [(0.0, 2)]) == 0.0
+
+
+def permuted(labels, first, second, metric, num_classes):
+    """What SciPy says of the answers of single fits."""
+
+    def figure(answers):
+        return accuracy_of(
+            answers // num_classes, answers % num_classes, metric=metric, num_classes=num_classes
+        )
+
+    def difference(one, other):
+        return figure(one) - figure(other)
+
+    return permutation_test(
+        (labels * num_classes + first, labels * num_classes + second),
+        difference,
+        permutation_type="samples",
+        vectorized=False,
+        n_resamples=2000,
+        rng=1,
+    ).pvalue
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("num_classes", [2, 4])
+def test_p_is_that_of_scipys_permutation_test_of_the_metric(metric, num_classes):
+    labels, first = fits(5, 0.75, count=60, num_classes=num_classes)
+    _, second = fits(6, 0.62, labels=labels, num_classes=num_classes)
+    found = compare(labels, first, second, metric=metric, num_classes=num_classes)
+    expected = permuted(labels, first[0], second[0], metric, num_classes)
+    assert found.p == pytest.approx(expected, abs=0.03)
+    assert 0.005 < expected < 0.5
+
+
+def test_p_of_accuracy_is_that_of_a_sign_test_on_the_texts_that_tell_them_apart():
+    labels, first = fits(5, 0.9)
+    _, second = fits(6, 0.85, labels=labels)
     found = compare(labels, first, second, metric="accuracy", num_classes=2)
     only_first = int(((first == labels) & (second != labels)).sum())
     only_second = int(((first != labels) & (second == labels)).sum())
     assert (found.only_first_right, found.only_second_right) == (only_first, only_second)
-    assert found.p == pytest.approx(binomtest(only_first, only_first + only_second).pvalue)
+    assert found.p == pytest.approx(
+        binomtest(only_first, only_first + only_second).pvalue, rel=0.25, abs=0.002
+    )
     assert found.difference.value == pytest.approx((only_first - only_second) / len(labels))
     assert found.difference.low < found.difference.value < found.difference.high
 
 
+@pytest.mark.parametrize(("metric", "significant"), [("accuracy", False), ("balanced_accuracy", True)])
+def test_a_rare_class_decides_by_the_studys_metric_and_not_by_texts_that_are_right(metric, significant):
+    """The first finds 12 of 30 rare texts more, and takes 12 frequent ones for rare."""
+    labels = np.repeat([0, 1], [300, 30])
+    second = np.zeros((1, 330), dtype=np.int64)
+    first = second.copy()
+    first[0, 300:312] = 1
+    first[0, :12] = 1
+    found = compare(labels, first, second, metric=metric, num_classes=2)
+    assert (found.only_first_right, found.only_second_right) == (12, 12)
+    assert (found.p < 0.01) is significant
+    assert (found.difference.low > 0) is significant
+
+
+def swapped_by_loop(labels, first, second, metric, *, count):
+    """The share of random swaps whose difference is as large, each text's answers of all seeds swapped together."""
+    draw = np.random.default_rng(9)
+    measure = partial(accuracy_of, labels, metric=metric, num_classes=3)
+
+    def difference(one, other):
+        return np.mean([measure(a) - measure(b) for a, b in zip(one, other, strict=True)])
+
+    observed, as_large = abs(difference(first, second)), 0
+    for _ in range(count):
+        swap = draw.random(len(labels)) < 0.5
+        as_large += (
+            abs(difference(np.where(swap, second, first), np.where(swap, first, second))) >= observed - 1e-12
+        )
+    return as_large / count
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_answers_of_several_seeds_are_swapped_together(metric):
+    labels, first = fits(7, 0.8, 0.7, 0.7, count=80, num_classes=3)
+    _, second = fits(8, 0.6, 0.6, 0.65, labels=labels, num_classes=3)
+    found = compare(labels, first, second, metric=metric, num_classes=3)
+    assert found.p == pytest.approx(swapped_by_loop(labels, first, second, metric, count=1000), abs=0.05)
+    assert found.p < 0.5
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_turned_round_a_comparison_is_the_same(metric):
+    labels, first = fits(7, 0.8, 0.7)
+    _, second = fits(8, 0.7, 0.7, labels=labels)
+    of = partial(compare, labels, metric=metric, num_classes=2)
+    one, other = of(first, second), of(second, first)
+    assert one.difference.value == pytest.approx(-other.difference.value)
+    assert one.p == pytest.approx(other.p, abs=0.02)
+
+
 def test_equal_predictions_differ_by_nothing():
-    labels, predicted = classes(7)
+    labels, predicted = fits(7, 0.8, 0.7)
     found = compare(labels, predicted, predicted, metric="accuracy", num_classes=2)
     assert (found.difference.value, found.p) == (0.0, 1.0)
     assert (found.only_first_right, found.only_second_right) == (0, 0)
@@ -79,6 +220,10 @@ def test_equal_predictions_differ_by_nothing():
 
 def test_holm_multiplies_the_smallest_p_by_the_number_of_tests():
     assert holm([0.04, 0.01, 0.03]) == pytest.approx([0.06, 0.03, 0.06])
+
+
+def test_holm_goes_no_higher_than_one_and_keeps_the_order():
+    assert holm([0.6, 0.5, 0.001]) == pytest.approx([1.0, 1.0, 0.003])
 
 
 def test_holm_of_nothing_is_nothing():

@@ -3,7 +3,7 @@ import optuna
 import pytest
 from optuna.trial import TrialState, create_trial
 
-from search.finalists import choose_finalists, fresh_seeds, outcome
+from search.finalists import choose_finalists, fresh_seeds, outcome, pairs_of
 from search.space import trial_seed
 from search.spec import Score, StudySpec
 from trainers.errors import InputError
@@ -100,6 +100,7 @@ def record(seed, validation, training, predicted=None):
         "training_accuracy": training,
         "seconds": 1.0,
         "best_epoch": 1.0,
+        "processor": "a processor",
     }
     kept = {} if predicted is None else {"test_predictions": predicted}
     return {"seed": seed, "state": "complete", "reason": None, **figures, **kept}
@@ -107,6 +108,25 @@ def record(seed, validation, training, predicted=None):
 
 FAILED = {"seed": 8, "state": "failed", "reason": "diverged"}
 LABELS = np.arange(40) % 2
+VERSIONS = {"torch": "2.13.0"}
+
+
+def with_wrong(number):
+    """Predictions of the test split, so many of them wrong."""
+    return np.where(np.arange(40) < number, 1 - LABELS, LABELS).tolist()
+
+
+def outcome_of(finalists, fits, *, rule=RULE, labels=LABELS):
+    return outcome(
+        finalists,
+        fits,
+        labels,
+        validation_N=labels[:20],
+        rule=rule,
+        num_classes=2,
+        after=9,
+        versions=VERSIONS,
+    )
 
 
 def judged(study, fits):
@@ -115,12 +135,11 @@ def judged(study, fits):
         add(study, 0.90 - place / 100, 0.89 - place / 50, depth=place % 3)
     finalists = choose_finalists(study, SPEC, num_finalists=len(fits))[: len(fits)]
     for place, records in enumerate(fits):
-        predicted = LABELS.copy()
-        predicted[: place + 1] = 1 - predicted[: place + 1]
-        if records[0]["state"] == "complete":
-            records[0]["test_predictions"] = predicted.tolist()
+        for kept in records:
+            if kept["state"] == "complete":
+                kept.setdefault("test_predictions", with_wrong(place + 1))
     named = {finalist.name: records for finalist, records in zip(finalists, fits, strict=True)}
-    return outcome(finalists, named, LABELS, rule=RULE, num_classes=2, after=len(study.trials))
+    return outcome_of(finalists, named)
 
 
 def test_the_winner_has_the_highest_mean_score_whatever_the_test_split_says(study):
@@ -153,9 +172,30 @@ def test_a_failed_fit_counts_against_its_setup(study):
     assert (failed["share_under_ceiling"], failed["validation"]) == (0.5, {"mean": 0.95, "spread": None})
 
 
-def test_a_setup_whose_first_fit_failed_is_not_tested(study):
+def test_every_fit_is_tested_and_the_mean_is_the_setups(study):
+    fits = [record(7, 0.8, 0.8, with_wrong(4)), FAILED, record(9, 0.8, 0.8, with_wrong(8))]
+    (row,) = judged(study, [fits])["finalists"]
+    assert [fit["test_accuracy"] for fit in row["fits"]] == [0.9, None, 0.8]
+    assert row["test"]["accuracy"] == pytest.approx(0.85)
+    assert row["test"]["spread"] == pytest.approx(0.0707107)
+    assert (row["test"]["num_fits"], row["test"]["seed"]) == (2, 7)
+    assert row["test"]["low"] < 0.8 < 0.9 < row["test"]["high"]
+
+
+def test_where_the_first_fit_failed_the_next_is_the_one_to_export(study):
     found = judged(study, [[FAILED, record(9, 0.95, 0.85)], [record(8, 0.70, 0.75), record(9, 0.7, 0.7)]])
+    assert [row["test"]["seed"] for row in found["finalists"]] == [8, 9]
+
+
+def test_a_setup_none_of_whose_fits_ended_is_not_tested(study):
+    found = judged(study, [[FAILED], [record(7, 0.70, 0.75)]])
     assert [row["test"] is None for row in found["finalists"]] == [False, True]
+    assert found["comparisons"] == []
+
+
+def test_what_made_the_fits_is_told(study):
+    found = judged(study, [[record(7, 0.8, 0.8), record(8, 0.8, 0.8) | {"processor": "another"}, FAILED]])
+    assert (found["versions"], found["processors"]) == (VERSIONS, ["a processor", "another"])
 
 
 def test_mean_spread_and_optimism_are_of_the_fresh_seeds(study):
@@ -164,26 +204,81 @@ def test_mean_spread_and_optimism_are_of_the_fresh_seeds(study):
     ]
     assert row["validation"] == {"mean": pytest.approx(0.86), "spread": pytest.approx(0.02)}
     assert row["training"]["mean"] == pytest.approx(0.87)
-    assert row["optimism"] == pytest.approx(0.90 - 0.86)
+    assert row["optimism"] == row["flattery"]["search_above_fresh"]["value"] == pytest.approx(0.90 - 0.86)
+    assert row["flattery"]["fresh_above_test"]["value"] == pytest.approx(0.86 - 0.975)
     assert all("test_predictions" not in fit for fit in row["fits"])
 
 
-def test_each_is_compared_with_the_recipe_and_the_winner_with_the_runner_up(study):
+def with_baseline(study):
+    """Two trials and the baseline, which the study ran."""
     add(study, 0.70, 0.71, recipe="frozen-head")
     add(study, 0.85, 0.88)
     add(study, 0.84, 0.86)
-    finalists = choose_finalists(study, SPEC, num_finalists=2)
+    return choose_finalists(study, SPEC, num_finalists=2)
+
+
+def test_each_is_compared_with_the_recipe_and_the_winner_with_the_runner_up(study):
     half = (LABELS * (np.arange(40) < 20)).tolist()
     fits = {
-        "trial 1": [record(7, 0.86, 0.85, LABELS.tolist())],
-        "trial 2": [record(7, 0.85, 0.85, LABELS.tolist())],
-        "frozen-head": [record(7, 0.7, 0.7, half)],
+        "trial 1": [record(seed, 0.86, 0.85, LABELS.tolist()) for seed in (7, 8, 9)],
+        "trial 2": [record(7, 0.85, 0.85, LABELS.tolist()), FAILED, record(9, 0.85, 0.85, LABELS.tolist())],
+        "frozen-head": [record(seed, 0.7, 0.7, half) for seed in (7, 8, 9)],
     }
-    found = outcome(finalists, fits, LABELS, rule=RULE, num_classes=2, after=3)
-    pairs = [(c["first"], c["second"]) for c in found["comparisons"]]
-    assert pairs == [("trial 1", "frozen-head"), ("trial 2", "frozen-head"), ("trial 1", "trial 2")]
+    found = outcome_of(with_baseline(study), fits)
+    pairs = [(c["first"], c["second"], c["num_seeds"]) for c in found["comparisons"]]
+    assert pairs == [
+        ("trial 1", "frozen-head", 3),
+        ("trial 2", "frozen-head", 2),
+        ("trial 1", "trial 2", 2),
+    ]
     first = found["comparisons"][0]
-    assert (first["difference"], first["only_first_right"], first["only_second_right"]) == (0.25, 10, 0)
-    assert first["p"] == pytest.approx(2 / 2**10)
-    assert first["p_holm"] == pytest.approx(3 * 2 / 2**10)
+    assert (first["difference"], first["only_first_right"], first["only_second_right"]) == (0.25, 30, 0)
+    assert first["test"] == "permutation"
+    assert first["p"] == pytest.approx(2 / 2**10, abs=0.001)
+    assert first["p_holm"] == pytest.approx(3 * first["p"])
     assert found["comparisons"][2]["p_holm"] == 1.0
+
+
+def test_the_studys_metric_decides_and_not_the_texts_that_are_right(study):
+    labels = np.repeat([0, 1], [300, 30])
+    nothing, some = np.zeros(330, dtype=int), np.zeros(330, dtype=int)
+    some[300:312] = 1
+    some[:12] = 1
+    fits = {
+        "trial 1": [record(7, 0.86, 0.85, some.tolist())],
+        "trial 2": [record(7, 0.85, 0.85, nothing.tolist())],
+        "frozen-head": [record(7, 0.7, 0.7, nothing.tolist())],
+    }
+    rule = RULE.model_copy(update={"metric": "balanced_accuracy"})
+    pair = outcome_of(with_baseline(study), fits, rule=rule, labels=labels)["comparisons"][0]
+    assert pair["difference"] == pytest.approx((12 / 30 - 12 / 300) / 2)
+    assert pair["only_first_right"] == pair["only_second_right"]
+    assert pair["p_holm"] < 0.01
+
+
+@pytest.mark.parametrize(
+    ("names", "pairs"),
+    [
+        (["frozen-head", "a", "b"], ["a frozen-head", "b frozen-head"]),
+        (["a", "frozen-head", "b"], ["a frozen-head", "b frozen-head"]),
+        (["a", "b", "frozen-head"], ["a frozen-head", "b frozen-head", "a b"]),
+        (["a", "b"], ["a b"]),
+        (["a", "frozen-head"], ["a frozen-head"]),
+        (["frozen-head"], []),
+        (["a"], []),
+    ],
+)
+def test_no_pair_is_compared_twice(names, pairs):
+    assert [" ".join(pair) for pair in pairs_of(names)] == pairs
+
+
+def test_where_the_baseline_leads_nothing_is_counted_twice(study):
+    fits = {
+        "frozen-head": [record(7, 0.86, 0.85, LABELS.tolist())],
+        "trial 1": [record(7, 0.85, 0.85, with_wrong(10))],
+        "trial 2": [record(7, 0.7, 0.7, with_wrong(5))],
+    }
+    found = outcome_of(with_baseline(study), fits)
+    assert found["winner"] == "frozen-head"
+    assert len(found["comparisons"]) == 2
+    assert found["comparisons"][0]["p_holm"] == pytest.approx(2 * found["comparisons"][0]["p"])

@@ -7,7 +7,7 @@ import pytest
 from axe_playwright_python import sync_playwright as axe
 from browser import open_browser
 from optuna.trial import TrialState
-from toys import CONFIRMATION, add, evaluation, fill, make_spec, make_study
+from toys import CONFIRMATION, add, as_written_by_0_1_0, evaluation, fill, make_spec, make_study
 
 from search.html import render
 from search.summary import summarise
@@ -43,7 +43,9 @@ class Page(HTMLParser):
 
 
 def render_page(study, spec=None, *, confirmation=None, **options):
-    summary = summarise(study, spec or make_spec()) | {"confirmation": confirmation}
+    if confirmation:
+        study._storage.set_study_system_attr(study._study_id, "frostline:confirmation", confirmation)
+    summary = summarise(study, spec or make_spec())
     return render(summary, options="--study toy", **options)
 
 
@@ -62,8 +64,53 @@ def figures_of(html):
 
 
 def test_the_answer_stands_first(page):
-    assert "Trial 1 reaches 86.00 % on validation, at 91.00 % on training" in page.text
-    assert "goal met" in page.text
+    assert (
+        "Trial 1 reaches 85.05 % ± 0.07 on validation over 2 of 3 fresh seeds, 2 of 3 under the ceiling"
+        in page.text
+    )
+
+
+def title_and_badge(html):
+    title = re.search(r"<title>(.*?)</title>", html).group(1)
+    return title, *re.search(r'<span class="badge (\w+)">(.*?)</span>', html).groups()
+
+
+def test_before_a_confirmation_title_and_badge_say_that_the_search_met_the_goal():
+    html = render_page(fill(make_study()))
+    assert title_and_badge(html) == ("toy: goal met in the search", "open", "goal met in the search")
+    assert "Trial 1 reaches 86.00 % on validation, at 91.00 % on training" in Page(html).text
+
+
+@pytest.mark.parametrize(("goal", "badge", "words"), [(0.85, "good", "met"), (0.86, "warn", "not met")])
+def test_after_a_confirmation_they_say_what_fresh_seeds_say(goal, badge, words):
+    html = render_page(
+        fill(make_study()), make_spec(goal={"validation_accuracy": goal}), confirmation=CONFIRMATION
+    )
+    state = f"goal {words} on fresh seeds"
+    assert title_and_badge(html) == (f"toy: {state}", badge, state)
+    assert f"{words} on fresh seeds" in Page(html).text
+
+
+def test_the_confirmation_tells_its_luck_and_what_intervals_cover(page):
+    assert "luck of the seed" not in page.text
+    assert "1.00 points less, within the error of 1.40, so not to be called luck." in page.text
+    assert "Intervals (95 %) speak of other seeds and of other texts like these" in page.text
+    assert "every fit predicted it once" in page.text
+    assert "Paired comparisons on the test split (paired permutation of accuracy;" in page.text
+
+
+def test_a_confirmation_of_version_0_1_0_has_a_page():
+    html = render_page(fill(make_study()), confirmation=as_written_by_0_1_0(CONFIRMATION))
+    text = Page(html).text
+    assert "one fit of each finalist predicted it, once" in text
+    assert "(McNemar, exact; p corrected after Holm)" in text
+    assert "these two fits differ, other seeds may not" in text
+
+
+def test_a_test_figure_without_an_interval_is_drawn_without_one():
+    found = json.loads(json.dumps(CONFIRMATION))
+    found["finalists"][0]["test"] |= {"accuracy": 1.0, "low": None, "high": None}
+    assert "figure-confirmation" in figures_of(render_page(fill(make_study()), confirmation=found))
 
 
 def test_an_unmet_goal_says_what_is_missing_and_what_to_do():
@@ -163,7 +210,9 @@ def hostile_page():
     confirmation = json.loads(json.dumps(CONFIRMATION))
     confirmation |= {"rule": HOSTILE, "winner": HOSTILE}
     confirmation["finalists"][0] |= {"name": HOSTILE}
-    summary = summarise(study, make_spec()) | {"confirmation": confirmation, "study": HOSTILE}
+    confirmation["processors"] = [HOSTILE, "another"]
+    study._storage.set_study_system_attr(study._study_id, "frostline:confirmation", confirmation)
+    summary = summarise(study, make_spec()) | {"study": HOSTILE}
     summary["recipes"][0] |= {"recipe": HOSTILE}
     return render(summary, options=f"--study '{HOSTILE}'")
 

@@ -1,3 +1,4 @@
+import copy
 import json
 import re
 import subprocess
@@ -11,7 +12,7 @@ import pytest
 from jsonschema import Draft202012Validator
 from optuna.trial import TrialState
 from rich.console import Console
-from toys import CONFIRMATION, add, fill, make_spec, make_study
+from toys import CONFIRMATION, add, as_written_by_0_1_0, fill, make_spec, make_study
 
 from search.lease import Lease
 from search.picture import write_pareto_picture
@@ -59,7 +60,8 @@ def flat(text):
 
 def test_met_goal_names_trial_and_figures(study):
     expected = (
-        "validation accuracy >= 85 %, training < 92 %: met by trial 1: validation 86.00 %, training 91.00 %."
+        "validation accuracy >= 85 %, training < 92 %: met in the search by trial 1: validation 86.00 %, "
+        "training 91.00 %; fresh seeds have not been asked."
     )
     assert expected in flat(text_of(study))
 
@@ -67,7 +69,7 @@ def test_met_goal_names_trial_and_figures(study):
 def test_what_a_reader_sees_names_the_metric(study):
     spec = make_spec(score={"metric": "macro_f1"})
     text = text_of(study, spec)
-    assert "validation macro-F1 >= 85 %, training < 92 %: met by trial 1" in flat(text)
+    assert "validation macro-F1 >= 85 %, training < 92 %: met in the search by trial 1" in flat(text)
     assert "Pareto-best trials by macro-F1: validation up, training down" in text
     assert "Known recipes: accuracy reported elsewhere, macro-F1 measured here" in text
     assert summarise(study, spec)["metric"] == "macro_f1"
@@ -290,7 +292,7 @@ def test_the_command_prints_a_study_and_renews_its_files(study, tmp_path, capsys
         stored.add_trial(trial)
     assert main(["--study", str(path)]) == 0
     output = capsys.readouterr().out
-    assert "met by trial 1: validation 86.00 %" in flat(output)
+    assert "met in the search by trial 1: validation 86.00 %" in flat(output)
     assert f"python -m search.dashboard --study {path}" in output
     assert output.endswith(f"\nThe whole report: {tmp_path}/toy/report.html\n")
     assert {"report.json", "report.html", "pareto.png"} < {file.name for file in (tmp_path / "toy").iterdir()}
@@ -345,10 +347,17 @@ def with_trial(study, **attrs):
     ],
     ids=["empty", "finished", "running", "waiting"],
 )
-@pytest.mark.parametrize("confirmation", [None, CONFIRMATION], ids=["unconfirmed", "confirmed"])
+@pytest.mark.parametrize(
+    "confirmation",
+    [None, CONFIRMATION, as_written_by_0_1_0(CONFIRMATION)],
+    ids=["unconfirmed", "confirmed", "confirmed by 0.1.0"],
+)
 def test_a_summary_is_as_its_schema_says(study, confirmation):
+    study = copy.deepcopy(study)
+    study._storage.set_study_system_attr(study._study_id, "frostline:confirmation", confirmation)
     summary = json.loads(json.dumps(summarise(study, make_spec())), parse_constant=pytest.fail)
-    Draft202012Validator(SCHEMA).validate(summary | {"confirmation": confirmation})
+    Draft202012Validator(SCHEMA).validate(summary)
+    assert (summary["confirmation"] is None) == (confirmation is None)
 
 
 def test_the_summary_of_a_search_is_as_its_schema_says(finished_study):

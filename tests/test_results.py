@@ -2,11 +2,13 @@ import json
 from io import StringIO
 
 import optuna
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from optuna.trial import TrialState
 from rich.console import Console
-from toys import add, evaluation, fill, make_spec, make_study
+from toys import CONFIRMATION as OUTCOME
+from toys import DATA, add, as_written_by_0_1_0, evaluation, fill, make_spec, make_study
 
 from search.artifacts import _trial_files
 from search.curves import curves_figure
@@ -15,7 +17,9 @@ from search.live import _ending
 from search.notes import study_note, trial_note
 from search.report import print_report
 from search.results import (
+    CONFIRMATION,
     best_feasible,
+    confirmation_of,
     finished,
     is_feasible,
     looks,
@@ -180,3 +184,35 @@ def test_the_row_of_a_trial_pruned_at_a_peek_says_that_nothing_was_measured():
     (row,) = summarise(study, make_spec())["trials"]
     told = ("training_accuracy", "training_exact", "training_kind", "gap", "feasible")
     assert [row[k] for k in told] == [None, None, "not measured", None, None]
+
+
+def kept(outcome):
+    """What is read of an outcome that a study keeps."""
+    study = make_study()
+    study.set_user_attr("data", DATA)
+    study._storage.set_study_system_attr(study._study_id, CONFIRMATION, outcome)
+    return confirmation_of(study)
+
+
+def test_an_outcome_is_read_as_it_was_kept():
+    assert kept(OUTCOME) == OUTCOME
+
+
+def test_of_a_study_that_nobody_confirmed_there_is_none():
+    assert confirmation_of(make_study()) is None
+
+
+def test_an_outcome_of_version_0_1_0_is_read_as_that_of_one_tested_fit():
+    first = kept(as_written_by_0_1_0(OUTCOME))["finalists"][0]
+    assert (first["test"]["num_fits"], first["test"]["spread"]) == (1, None)
+    assert [fit["test_accuracy"] for fit in first["fits"]] == [0.845, None, None]
+    assert first["flattery"]["search_above_fresh"]["low"] is not None
+    assert first["flattery"]["fresh_above_test"]["value"] == pytest.approx(0.85 - 0.845)
+
+
+def test_its_comparisons_are_of_two_fits_and_no_pair_stands_twice():
+    found = as_written_by_0_1_0(OUTCOME)
+    [pair] = found["comparisons"]
+    found["comparisons"] += [pair | {"first": pair["second"], "second": pair["first"], "difference": -0.085}]
+    [read] = kept(found)["comparisons"]
+    assert (read["test"], read["num_seeds"], read["difference"]) == ("mcnemar", 1, 0.085)

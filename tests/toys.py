@@ -1,5 +1,7 @@
 """Small studies made by hand, for tests of what is said about a study."""
 
+import copy
+
 import optuna
 from optuna.trial import TrialState
 
@@ -134,13 +136,15 @@ def _finalist(name, trial, recipe, *, accuracy, test):
             "reason": "patience",
             "validation_accuracy": accuracy + 0.001 * place,
             "training_accuracy": 0.9,
+            "test_accuracy": test and test + 0.002 * place - 0.001,
             "seconds": 61.0,
             "best_epoch": 2.0,
         }
         for place, seed in enumerate((101, 102, 103))
     ]
     fits[2] |= {"state": "failed", "reason": "out of memory"}
-    fits[2] |= dict.fromkeys(("validation_accuracy", "training_accuracy", "seconds", "best_epoch"))
+    missing = ("validation_accuracy", "training_accuracy", "test_accuracy", "seconds", "best_epoch")
+    fits[2] |= dict.fromkeys(missing)
     searched = {"validation_accuracy": accuracy + 0.01, "training_accuracy": 0.91}
     return {
         "name": name,
@@ -154,8 +158,21 @@ def _finalist(name, trial, recipe, *, accuracy, test):
         "share_under_ceiling": 2 / 3,
         "score": accuracy,
         "optimism": 0.01,
+        "flattery": {
+            "search_above_fresh": {"value": 0.01, "low": -0.004, "high": 0.024},
+            "fresh_above_test": test and {"value": 0.005, "low": -0.03, "high": 0.04},
+            "search_above_test": test and {"value": 0.015, "low": -0.03, "high": 0.06},
+        },
         "test": test
-        and {"accuracy": test, "low": test - 0.02, "high": test + 0.02, "confidence": 0.95, "seed": 101},
+        and {
+            "accuracy": test,
+            "spread": 0.0014,
+            "num_fits": 2,
+            "low": test - 0.02,
+            "high": test + 0.02,
+            "confidence": 0.95,
+            "seed": 101,
+        },
     }
 
 
@@ -164,6 +181,8 @@ CONFIRMATION = {
     "seeds": [101, 102, 103],
     "after": 6,
     "num_test": 100,
+    "versions": {"frostline": "0.2.0", "torch": "2.13.0"},
+    "processors": ["a processor"],
     "winner": "trial 1",
     "finalists": [
         _finalist("trial 1", 1, None, accuracy=0.85, test=0.845),
@@ -181,6 +200,23 @@ CONFIRMATION = {
             "p_holm": 0.008,
             "only_first_right": 12,
             "only_second_right": 3,
+            "num_seeds": 2,
+            "test": "permutation",
         }
     ],
 }
+
+
+def as_written_by_0_1_0(confirmation):
+    """The same outcome as version 0.1.0 kept it: the first fit alone was tested, by McNemar."""
+    found = copy.deepcopy(confirmation)
+    del found["versions"], found["processors"]
+    for row in found["finalists"]:
+        del row["flattery"]
+        for fit in row["fits"]:
+            del fit["test_accuracy"]
+        if row["test"]:
+            del row["test"]["spread"], row["test"]["num_fits"]
+    for pair in found["comparisons"]:
+        del pair["num_seeds"], pair["test"]
+    return found

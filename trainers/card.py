@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -49,12 +50,15 @@ class Confirmation:
         spread: Sample standard deviation over them; None of a single one.
         num_seeds: How many.
         share_under_ceiling: Share of them that kept their training accuracy under the ceiling.
-        test: On the test split; None if it was not measured, as everything below.
+        test: Mean over the fits that were tested; None if none was, as everything below.
+        test_spread: Sample standard deviation over them; None of a single one.
+        num_tested: How many.
         low: End of its interval.
         high: Likewise.
         confidence: Of that interval.
         num_test: Texts in the test split.
-        test_seed: Of the fit that was tested.
+        test_seed: Of the first fit that was tested.
+        test_of_seed: What that one came to.
     """
 
     validation: float
@@ -62,11 +66,14 @@ class Confirmation:
     num_seeds: int
     share_under_ceiling: float
     test: float | None = None
+    test_spread: float | None = None
+    num_tested: int = 0
     low: float | None = None
     high: float | None = None
     confidence: float | None = None
     num_test: int | None = None
     test_seed: int | None = None
+    test_of_seed: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,6 +86,7 @@ class Search:
         num_trials: Finished ones.
         validation_accuracy: As the search measured it; None if it is not known.
         confirmation: Of the trial's settings; None if there is none.
+        goal: Whether they meet the study's goal, in a sentence; None if nobody asked.
     """
 
     study: str
@@ -86,6 +94,7 @@ class Search:
     num_trials: int
     validation_accuracy: float | None
     confirmation: Confirmation | None
+    goal: str | None = None
 
 
 def model_card(
@@ -138,6 +147,7 @@ def model_card(
         figures=_figures(config, result, search, tested_itself=tested_itself),
         verdict=_verdict(confirmed),
         cleaning=CLEANING[config.data.clean],
+        goal=escape(search.goal.replace("+-", "±")) if search and search.goal else "",
         onnx=f"{TOLERANCE:g}" if onnx else "",
         source=escape(plain_source),
         cleaned=_cleaned(data),
@@ -176,20 +186,7 @@ def _figures(
     confirmed = search.confirmation if search else None
     if confirmed is not None:
         if confirmed.test is not None:
-            whose = (
-                "these weights"
-                if tested_itself
-                else f"the same settings fitted with seed {confirmed.test_seed}"
-            )
-            row(
-                "test",
-                percent(confirmed.test)
-                + (
-                    "" if confirmed.low is None else f" [{percent(confirmed.low)}, {percent(confirmed.high)}]"
-                ),
-                f"{whose}, once, on {confirmed.num_test:,} texts that nothing else has seen, with a "
-                f"{100 * (confirmed.confidence or 0):g} % interval",
-            )
+            _test_figures(row, confirmed, tested_itself=tested_itself)
         spread = "" if confirmed.spread is None else f" ± {percent(confirmed.spread)}"
         row(
             "confirmed validation",
@@ -210,6 +207,30 @@ def _figures(
     return rows
 
 
+def _test_figures(
+    row: Callable[[str, str, str], None], confirmed: Confirmation, *, tested_itself: bool
+) -> None:
+    texts = f"on {confirmed.num_test:,} texts that no choice was made by"
+    low, high = percent(confirmed.low), percent(confirmed.high)
+    interval = "" if confirmed.low is None else f" [{low}, {high}]"
+    confidence = f"{100 * (confirmed.confidence or 0):g} % interval"
+    whose = "these weights" if tested_itself else f"the same settings fitted with seed {confirmed.test_seed}"
+    if confirmed.num_tested == 1:
+        row(
+            "test",
+            percent(confirmed.test) + interval,
+            f"{whose}, once, {texts}, with a {confidence} over other texts, not over other seeds",
+        )
+        return
+    row("test", percent(confirmed.test_of_seed), f"{whose}, once, {texts}")
+    row(
+        "confirmed test",
+        f"{percent(confirmed.test)} ± {percent(confirmed.test_spread)}{interval}",
+        f"mean and standard deviation of {confirmed.num_tested} fits of the same settings on fresh seeds, each once, "
+        f"{texts}, with a {confidence} over other seeds and other texts",
+    )
+
+
 def _verdict(confirmed: Confirmation | None) -> str:
     if confirmed is None:
         return (
@@ -218,7 +239,11 @@ def _verdict(confirmed: Confirmation | None) -> str:
         )
     if confirmed.test is None:
         return "Not tested: the test split is untouched."
-    return "What to expect of new texts like those is the test figure."
+    if confirmed.num_tested == 1:
+        return (
+            "What to expect of new texts like those is the test figure, of which one seed alone was measured."
+        )
+    return "What to expect of new texts like those is the confirmed test figure."
 
 
 def _eval_results(
@@ -226,7 +251,7 @@ def _eval_results(
 ) -> list[EvalResult]:
     from huggingface_hub import EvalResult
 
-    figures = {"validation": result.validation_accuracy, "test": tested.test if tested else None}
+    figures = {"validation": result.validation_accuracy, "test": tested.test_of_seed if tested else None}
     return [
         EvalResult(
             task_type="text-classification",

@@ -61,6 +61,7 @@ def test_a_name_tells_kind_and_remedy(name, kind):
         ("text,label\n".encode("utf-16"), None),
         ("text,label\n".encode("utf-8-sig"), None),
     ],
+    ids=lambda value: "content" if isinstance(value, bytes) else str(value),  # archives hold the time
 )
 def test_a_content_tells_what_its_name_hides(tmp_path, content, kind):
     (tmp_path / "a.csv").write_bytes(content)

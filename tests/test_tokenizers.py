@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
-from conftest import BAD, GOOD, PLAIN, SPECIAL, make_reviews
+from reviews import BAD, GOOD, PLAIN, SPECIAL, make_reviews
 from test_families import FAMILIES, random_model
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import AutoTokenizer, BertTokenizer, PreTrainedTokenizerFast, pipeline

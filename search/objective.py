@@ -86,6 +86,8 @@ class Attempt:
     @held_back()
     def fitted(self, figures: dict[str, Any]) -> float:
         """Take note of the end of the fit, ``FitResult.figures``, and return the trial's score."""
+        if figures["stages"]:
+            self._trial.set_user_attr("stages", figures["stages"])
         self._record(figures, reason=figures["stopped"], exact=True)
         return score(figures["validation_accuracy"], figures["training_accuracy"], self._spec.score)
 

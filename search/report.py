@@ -22,7 +22,7 @@ from rich.text import Text
 from search.confirmed import print_confirmation
 from search.credentials import StorageOption, chosen_url
 from search.page import print_page
-from search.summary import bound, describe_counts, duration, percent, rate, summarise
+from search.summary import bound, describe_counts, duration, percent, rate, stages_in_words, summarise
 from search.verdict import advice, next_commands, verdict
 from trainers.cli import launch
 from trainers.config import METRIC_NAMES
@@ -213,13 +213,16 @@ def _recipe_table(summary: dict[str, Any]) -> Table:
     )
     table.columns[0].justify = table.columns[-1].justify = "left"
     table.columns[-1].no_wrap = False
-    best = {"recipe": "best here", "reported": {}, "capped_at": None, "trial": summary["best"]}
+    best = {"recipe": "best here", "reported": {}, "capped_at": None, "stages": [], "trial": summary["best"]}
     for entry in summary["recipes"] + ([best] if summary["best"] else []):
         row = entry["trial"] or {}
         sources = (entry["reported"], row)
         accuracies = [s.get(k) for s in sources for k in ("training_accuracy", "validation_accuracy")]
         cells = [percent(a, unit="") for a in accuracies]
-        remark = Text(_remark(row, capped_at=entry["capped_at"]))  # a str would be read as markup
+        said = _remark(row, capped_at=entry["capped_at"])
+        if entry["stages"]:
+            said += f", {stages_in_words(entry['stages'])}"
+        remark = Text(said)  # a str would be read as markup
         table.add_row(entry["recipe"], *cells, *_spent(row), remark)
     return table
 

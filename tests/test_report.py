@@ -187,6 +187,21 @@ def test_a_recipe_cut_short_says_so():
     assert "trial 0, cut at 3 epochs" in flat(text_of(study, width=120))
 
 
+def test_a_recipe_in_two_stages_says_what_each_restored():
+    study = make_study()
+    config = {"freeze_depth": 6, "epochs": 20, "dropout": 0.3, "learning_rate": 1e-5}
+    thaw = {"freeze_depth": 4, "learning_rate": 1e-6, "epochs": 2}
+    stages = [
+        {"freeze_depth": 6, "validation_accuracy": 0.647, "training_accuracy": 0.65, "epochs": 20.0},
+        {"freeze_depth": 4, "validation_accuracy": 0.749, "training_accuracy": 0.76, "epochs": 2.0},
+    ]
+    add(study, 0.76, 0.749, recipe="thaw-top", config=config | {"thaw": thaw}, stages=stages)
+    said = "trial 0, cut at 2 epochs, validation by stage 64.70 % -> 74.90 %"
+    assert said in flat(text_of(study, width=160))
+    entry = next(e for e in summarise(study, make_spec())["recipes"] if e["recipe"] == "thaw-top")
+    assert (entry["capped_at"], entry["stages"]) == (2, stages)
+
+
 def test_a_recipe_shows_what_ran_and_not_what_was_suggested():
     study = make_study()
     add(study, 0.7, 0.6, recipe="thaw-top", config={"freeze_depth": 5, "dropout": 0.3, "learning_rate": 1e-6})

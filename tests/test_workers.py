@@ -222,7 +222,7 @@ FIGURES = {
     "epochs": 1,
 }
 FIGURES |= dict.fromkeys(("seconds", "training_seconds", "evaluation_seconds", "batching_seconds"), 40.0)
-FIGURES |= {"tokens": 1, "flops": 1.0, "memory_bytes": 1}
+FIGURES |= {"stages": [], "tokens": 1, "flops": 1.0, "memory_bytes": 1}
 
 
 @pytest.fixture

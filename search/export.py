@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from search.spec import StudySpec
     from trainers.card import Search
     from trainers.config import DataConfig, TrainConfig
-    from trainers.fit import FitResult
+    from trainers.records import FitResult
 
 
 def export(

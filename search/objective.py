@@ -13,7 +13,8 @@ from search.pruning import FeasiblePruner, step_of
 from search.space import suggest
 from search.spec import Score, StudySpec
 from trainers.features import Features
-from trainers.fit import Cost, Evaluation, fit
+from trainers.fit import fit
+from trainers.records import Cost, Evaluation
 from trainers.stopping import EarlyStopping
 
 CONSTRAINT = "training_accuracy_over_ceiling"

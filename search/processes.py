@@ -25,7 +25,7 @@ from trainers.errors import FitError
 
 if TYPE_CHECKING:
     from trainers.features import Features
-    from trainers.fit import Evaluation
+    from trainers.records import Evaluation
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from trainers.config import TrainConfig
     from trainers.data import Split, Splits
     from trainers.encoder import Encoder
-    from trainers.fit import Evaluation
+    from trainers.records import Evaluation
 
 RUNG_SHARES = (0.125, 0.25, 0.5)
 """Where trials are pruned, in shares of all their epochs."""

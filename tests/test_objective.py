@@ -10,7 +10,7 @@ from search.objective import CONSTRAINT, objective, score
 from search.pruning import FeasiblePruner
 from search.spec import Score, StudySpec
 from trainers.errors import FitError
-from trainers.fit import Evaluation, FitResult
+from trainers.records import Evaluation, FitResult
 
 SPEC = StudySpec.model_validate(
     {

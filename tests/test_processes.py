@@ -18,7 +18,8 @@ from search.spec import load_spec
 from search.storage import open_study
 from trainers.encoder import load_encoder
 from trainers.features import build_features
-from trainers.fit import Evaluation, fit
+from trainers.fit import fit
+from trainers.records import Evaluation
 
 PEEKS = (0.5,)
 PATIENCE_SECONDS = 120

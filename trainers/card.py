@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from huggingface_hub import EvalResult
 
     from trainers.features import Features
-    from trainers.fit import FitResult
+    from trainers.records import FitResult
 
 TEMPLATE = Path(__file__).with_name("card.md.jinja")
 HUB_NAME_OF_PACKAGED = "sentence-transformers/all-MiniLM-L6-v2"

@@ -9,7 +9,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -23,8 +23,8 @@ from trainers.config import TrainConfig
 from trainers.device import clock, generators, named_failures
 from trainers.errors import FitError, InputError
 from trainers.features import Features
-from trainers.head_start import fit_head
-from trainers.inputs import Batch, Source
+from trainers.head_start import fit_head, pooled_splits
+from trainers.inputs import Source
 from trainers.metrics import (
     Confusion,
     balanced_weights,
@@ -35,6 +35,7 @@ from trainers.metrics import (
 )
 from trainers.network import Network
 from trainers.precision import pinned
+from trainers.records import Cost, Evaluation, FitResult, Stage
 from trainers.stopping import EarlyStopping, StopReason
 
 PEEK_TEXTS = 300
@@ -45,106 +46,6 @@ FIRST_SAMPLE = 300
 
 KEPT_CHECKPOINTS = 3
 """Candidates whose weights are kept, should the exact training accuracy rule the first ones out."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Cost:
-    """What a fit has taken since it began.
-
-    Attributes:
-        seconds: Wall time of it all.
-        training_seconds: Of forward and backward passes and the optimiser.
-        evaluation_seconds: Of forward passes in eval mode.
-        batching_seconds: Of gathering and padding batches, for both.
-        tokens: Tokens trained on.
-        flops: Fewest floating-point operations that those passes need above the freeze depth, without
-            padding; a backward pass counts as two forward passes.
-    """
-
-    seconds: float
-    training_seconds: float
-    evaluation_seconds: float
-    batching_seconds: float
-    tokens: int
-    flops: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class Evaluation(Cost):
-    """One look at a fit under way.
-
-    A full evaluation decides on stopping and may be restored. A peek is cheap, and serves pruning alone:
-    the fit goes on as if it had not been. Accuracies are by the configuration's metric.
-
-    Attributes:
-        epoch: Age in epochs; a fraction inside an epoch.
-        peek: Whether this is a peek.
-        validation_loss: Mean cross-entropy in nats, weighted by class as in training, eval mode; of a peek, on
-            a fixed random sample.
-        validation_accuracy: Likewise.
-        training_accuracy: Eval mode; exact or estimated on a fixed random sample, which doubles while
-            the ceiling lies within two standard errors. A peek measures none: that of the batches just
-            trained on would be free, but in train mode and of earlier weights it is far too low.
-        exact: Whether the training accuracy is in eval mode over the whole split.
-    """
-
-    epoch: float
-    peek: bool
-    validation_loss: float
-    validation_accuracy: float
-    training_accuracy: float | None
-    exact: bool
-
-
-@dataclass(frozen=True, kw_only=True)
-class Stage:
-    """What one stage of a fit restored. Accuracies are by the configuration's metric.
-
-    Attributes:
-        freeze_depth: Of the stage.
-        validation_accuracy: Whole validation split.
-        training_accuracy: Whole training split.
-        epochs: How long the stage took.
-    """
-
-    freeze_depth: int
-    validation_accuracy: float
-    training_accuracy: float
-    epochs: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class FitResult(Cost):
-    """What a fit achieved with the weights it restored. Accuracies are by the configuration's metric.
-
-    Attributes:
-        network: With the restored weights, in eval mode.
-        validation_loss: Of the restored weights, as everything below.
-        validation_accuracy: Whole validation split.
-        training_accuracy: Exact: eval mode, whole training split.
-        best_epoch: Age of the restored weights.
-        epochs: How far the fit got.
-        stopped: What ended it; ``epochs`` is the planned end.
-        evaluations: The full ones, in order of age.
-        stages: Of a fit in two stages, what each restored; empty for any other.
-    """
-
-    network: Network
-    validation_loss: float
-    validation_accuracy: float
-    training_accuracy: float
-    best_epoch: float
-    epochs: float
-    stopped: StopReason | Literal["epochs"]
-    evaluations: tuple[Evaluation, ...]
-    stages: tuple[Stage, ...] = ()
-
-    def figures(self) -> dict[str, Any]:
-        """Return all but the weights and the evaluations, by name."""
-        figures = {
-            f.name: getattr(self, f.name) for f in fields(self) if f.name not in {"network", "evaluations"}
-        }
-        return {**figures, "stages": [asdict(stage) for stage in self.stages]}
 
 
 def fit(
@@ -233,7 +134,7 @@ class _Fit:
         self.config = config
         self.on_evaluation = on_evaluation
         self.peeks = peeks
-        pooled = _pooled(features, config) if config.head_start == "fitted" else None
+        pooled = pooled_splits(features, config) if config.head_start == "fitted" else None
         torch.manual_seed(config.seed)
         self.train = features.source("train", config.freeze_depth)
         self.validation = features.source("validation", config.freeze_depth)
@@ -500,34 +401,6 @@ class _Fit:
         """Return what a forward pass of each text needs above the freeze depth, flops_N."""
         layers = features.encoder.num_layers - self.config.freeze_depth
         return layers * features.encoder.layer_flops(source.lengths_N)
-
-
-def _pooled(features: Features, config: TrainConfig) -> tuple[Batch, Batch]:
-    """Return the training and the validation split as the head sees them at full freeze depth, a batch each."""
-    top = features.encoder.num_layers
-    whole = config.model_copy(update={"freeze_depth": top})
-    network = Network(
-        features.encoder,
-        whole,
-        start=features.source("train", top).depth,
-        num_classes=len(features.splits.class_names),
-    )
-    return _pooled_split(network, features.source("train", top)), _pooled_split(
-        network, features.source("validation", top)
-    )
-
-
-@torch.inference_mode()
-def _pooled_split(network: Network, source: Source) -> Batch:
-    if network.pooled_inputs:
-        return source.batch(np.arange(len(source)))
-    parts, labels, order = [], [], sorted_batches(source.lengths_N)
-    for rows in order:
-        batch = source.batch(rows)
-        parts.append(network.pooled(batch))
-        labels.append(batch.labels_B)
-    back = torch.from_numpy(np.argsort(np.concatenate(order)))
-    return Batch(torch.cat(parts)[back], None, torch.cat(labels)[back])
 
 
 @contextmanager

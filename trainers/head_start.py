@@ -11,14 +11,18 @@ import itertools
 import math
 from collections.abc import Iterator
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from trainers.batching import sorted_batches
 from trainers.config import TrainConfig
-from trainers.inputs import Batch
+from trainers.features import Features
+from trainers.inputs import Batch, Source
 from trainers.metrics import confusion, cross_entropy, measure
 from trainers.modeling_frostline import Head
+from trainers.network import Network
 
 BATCH_SIZE = 128
 LEARNING_RATE = 1e-3
@@ -82,6 +86,30 @@ def fit_head(
             break
     head.load_state_dict(best)
     return fitted
+
+
+def pooled_splits(features: Features, config: TrainConfig) -> tuple[Batch, Batch]:
+    """Return the training and the validation split as a head sees them at full freeze depth, a batch each."""
+    top = features.encoder.num_layers
+    train, validation = features.source("train", top), features.source("validation", top)
+    network = Network(
+        features.encoder,
+        config.model_copy(update={"freeze_depth": top}),
+        start=train.depth,
+        num_classes=len(features.splits.class_names),
+    )
+    return _pooled(network, train), _pooled(network, validation)
+
+
+@torch.inference_mode()
+def _pooled(network: Network, source: Source) -> Batch:
+    if network.pooled_inputs:
+        return source.batch(np.arange(len(source)))
+    order = sorted_batches(source.lengths_N)
+    batches = [source.batch(rows) for rows in order]
+    back = torch.from_numpy(np.argsort(np.concatenate(order)))
+    pooled_ND = torch.cat([network.pooled(batch) for batch in batches])[back]
+    return Batch(pooled_ND, None, torch.cat([batch.labels_B for batch in batches])[back])
 
 
 def _shuffled(num_texts: int, seed: int) -> Iterator[Tensor]:

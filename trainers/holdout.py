@@ -13,9 +13,10 @@ from trainers.batching import sorted_batches
 from trainers.config import TrainConfig
 from trainers.device import generators, named_failures
 from trainers.features import Features
-from trainers.fit import FitResult, threads
+from trainers.fit import threads
 from trainers.inputs import Source
 from trainers.network import Network
+from trainers.records import FitResult
 
 
 def predict_test(config: TrainConfig, features: Features, result: FitResult) -> npt.NDArray[np.int64]:

@@ -37,11 +37,11 @@ from trainers.encoder import (
     quiet_transformers,
 )
 from trainers.errors import InputError
-from trainers.fit import FitResult
 from trainers.foreign_code import KnownCode
 from trainers.model_files import check_files, sha256_of, verify_checksums, write_checksums
 from trainers.modeling_frostline import FrostlineConfig, FrostlineForSequenceClassification
 from trainers.network import Network
+from trainers.records import FitResult
 
 CODE = Path(modeling_frostline.__file__)
 """Copied into saved models, for those who use them without this package."""

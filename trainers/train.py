@@ -16,8 +16,8 @@ from trainers.errors import InputError, printable
 
 if TYPE_CHECKING:
     from trainers.features import Features, Progress
-    from trainers.fit import Evaluation, FitResult
     from trainers.model import Classifier
+    from trainers.records import Evaluation, FitResult
 
 CACHE_BYTES = 8 * 2**30
 

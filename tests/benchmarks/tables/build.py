@@ -47,9 +47,9 @@ def draw(setup):
 
 
 def fits():
-    """Yield the keys of all fits, the most useful first: a second seed for a third of the setups."""
+    """Yield the keys of all fits, the most useful first: a second seed for the first third of the setups."""
     for setup in range(SETUPS):
-        for seed in range(2 if setup % 3 == 0 else 1):
+        for seed in range(2 if setup < SETUPS // 3 else 1):
             for task, texts in TASKS.items():
                 for train in texts.train:
                     for head_start in ("random", "fitted"):
@@ -62,14 +62,14 @@ class Traced(trainers.fit._Fit):
     def __init__(self, config, features, num_validation):
         self.num_validation = num_validation
         self.rows = []
-        real = trainers.fit._pooled
+        real = trainers.fit.pooled_splits
 
         def untouched_left_out(features, config):
             train, both = real(features, config)
             seen = Batch(both.inputs[:num_validation], None, both.labels_B[:num_validation])
             return train, seen
 
-        with mock.patch.object(trainers.fit, "_pooled", untouched_left_out):
+        with mock.patch.object(trainers.fit, "pooled_splits", untouched_left_out):
             super().__init__(config, features, (), lambda _: None)
 
     def _timetable(self, steps):

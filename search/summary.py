@@ -184,10 +184,16 @@ def _recipes(study: Study, trials: list[FrozenTrial]) -> list[dict[str, Any]]:
         trial = present.get(name)
         reported = {"training_accuracy": recipe.reported_training}
         reported["validation_accuracy"] = recipe.reported_validation
-        entry = {"recipe": name, "story": recipe.story, "reported": reported}
-        entry["capped_at"] = _cap(trial, recipe) if trial else None
-        entry["stages"] = trial.user_attrs.get("stages", []) if trial else []
-        entries.append(entry | {"trial": _row(trial) if trial else None})
+        entries.append(
+            {
+                "recipe": name,
+                "story": recipe.story,
+                "reported": reported,
+                "capped_at": _cap(trial, recipe) if trial else None,
+                "stages": trial.user_attrs.get("stages", []) if trial else [],
+                "trial": _row(trial) if trial else None,
+            }
+        )
     return entries
 
 

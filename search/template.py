@@ -69,7 +69,7 @@ peers = 2
 
 [recipes]
 enqueue = {recipes}
-epochs = {{ thaw-top = {epochs} }}  # of at most 20: as many as a trial has
+epochs = {{ thaw-top = {epochs} }}  # of its second stage, of at most 20: as many as a trial has
 """
 
 

@@ -27,7 +27,9 @@ SPEC = StudySpec.model_validate(
         "pruning": {"rungs": [0.5, 1.0], "keep": 0.34, "peers": 2},
     }
 )
-FEATURES = SimpleNamespace(encoder=SimpleNamespace(num_layers=2, revision="c0ffee", device="cpu"))
+FEATURES = SimpleNamespace(
+    encoder=SimpleNamespace(num_layers=2, revision="c0ffee", device="cpu"), precision="float32"
+)
 
 
 class QuietLive:

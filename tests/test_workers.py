@@ -234,7 +234,9 @@ def search_with(monkeypatch):
         for name in recipes:
             study.enqueue_trial(recipe_params(name, SPEC, num_layers=2), user_attrs={"recipe": name})
         monkeypatch.setattr(search.workers, "Crew", crew)
-        features = SimpleNamespace(encoder=SimpleNamespace(num_layers=2, revision=None, device="cpu"))
+        features = SimpleNamespace(
+            encoder=SimpleNamespace(num_layers=2, revision=None, device="cpu"), precision="float32"
+        )
         options = {"num_workers": num_workers, "trial_timeout": trial_timeout}
         times = {"started": time.monotonic(), "deadline": None}
         run_trials(study, SPEC, features, live, num_trials=num_trials, **times, **options)

@@ -31,6 +31,7 @@ from trainers.precision import choose_precision
 
 SETUPS = 60
 AGES = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 3 / 4, 1.0, 1.5, 2.0, 3.0, 4.0)
+HEAD_STARTS = ("random", "fitted")
 KEYS = ("task", "train", "setup", "seed", "head_start")
 
 
@@ -52,7 +53,7 @@ def fits():
         for seed in range(2 if setup < SETUPS // 3 else 1):
             for task, texts in TASKS.items():
                 for train in texts.train:
-                    for head_start in ("random", "fitted"):
+                    for head_start in HEAD_STARTS:
                         yield task, train, setup, seed, head_start
 
 
@@ -158,6 +159,12 @@ def main():
     parser.add_argument("--minutes", type=float, default=60.0, help="Begin no fit after these. Default: 60.")
     parser.add_argument("--tasks", nargs="*", default=list(TASKS), choices=list(TASKS), help="Default: all.")
     parser.add_argument("--setups", type=int, default=SETUPS, help="Only the first so many. Default: 60.")
+    parser.add_argument("--precision", default="auto", choices=("auto", "float32"), help="Default: auto.")
+    parser.add_argument(
+        "--head-starts", nargs="*", default=HEAD_STARTS, choices=HEAD_STARTS, help="Default: both."
+    )
+    parser.add_argument("--train", type=int, help="Only this many training texts. Default: all sizes.")
+    parser.add_argument("--seeds", type=int, default=2, help="At most so many of each setup. Default: 2.")
     options = parser.parse_args()
     until = time.monotonic() + 60 * options.minutes
     directory = default_cache_directory()
@@ -166,11 +173,18 @@ def main():
     rows = pd.read_parquet(options.out).to_dict("records") if options.out.exists() else []
     done = {tuple(row[key] for key in KEYS) for row in rows}
     encoder = load_encoder(EncoderConfig())
-    precision = choose_precision("auto", "cpu")
+    precision = choose_precision(options.precision, "cpu")
     ready, console = {}, Console()
     for key in fits():
-        task, train, setup, *_ = key
-        if key in done or task not in options.tasks or setup >= options.setups:
+        task, train, setup, seed, head_start = key
+        wanted = (
+            task in options.tasks
+            and train == (options.train or train)
+            and setup < options.setups
+            and seed < options.seeds
+            and head_start in options.head_starts
+        )
+        if key in done or not wanted:
             continue
         if time.monotonic() > until:
             break

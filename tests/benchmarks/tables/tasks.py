@@ -54,8 +54,8 @@ class Task:
 
 TASKS = {
     "imdb": Task("imdb", max_length=128, head_tokens=30, train=(1000,), validation=500, test=1000),
-    "rotten_tomatoes": Task("rotten_tomatoes", max_length=48, train=(1000,), validation=500, test=1000),
-    "trec": Task("trec.csv", max_length=32, train=(1000,), validation=500, test=1000),
+    "rotten_tomatoes": Task("rotten_tomatoes", max_length=48, train=(500, 1500), validation=500, test=1000),
+    "trec": Task("trec.csv", max_length=32, train=(500, 1500), validation=500, test=1000),
     "tweets": Task("tweets.csv", max_length=48, train=(1000,), validation=500, test=1000),
     "news": Task("news.csv", max_length=96, train=(1000,), validation=500, test=1000),
 }

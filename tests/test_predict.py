@@ -33,6 +33,11 @@ def test_texts_are_arguments(model, expected, capsys):
     assert capsys.readouterr().out == expected
 
 
+def test_texts_that_arrive_as_escaped_bytes_are_read_as_utf8(model, capsys):
+    assert main([str(model), "the f\udcc3\udcaeln was good"]) == 0
+    assert capsys.readouterr().out.endswith("\tthe f\u00eeln was good\n")
+
+
 @pytest.fixture
 def typed(monkeypatch):
     """A function: let standard input hold these bytes."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -103,7 +104,8 @@ def _texts(texts: Sequence[str], file: Path | None) -> list[str]:
     if texts and file is not None:
         raise InputError(f"texts and --file exclude each other, got {len(texts)} texts and {file}; give one")
     if texts:
-        return list(texts)
+        # Where the locale names ASCII only, what was typed arrives as escaped bytes.
+        return [os.fsencode(text).decode("utf-8", "replace") for text in texts]
     if file is None or file == Path("-"):
         path, content = Path("standard input"), sys.stdin.buffer.read()
     else:

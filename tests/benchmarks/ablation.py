@@ -22,8 +22,8 @@ from side_by_side import environment
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
 
-import trainers.features
 import trainers.fit
+import trainers.inputs
 from trainers.config import TrainConfig
 from trainers.data import load_splits
 from trainers.encoder import load_encoder
@@ -107,7 +107,7 @@ def adamw(groups, *, fused):
 real_adamw = torch.optim.AdamW
 NOTHING_STORED = "nothing cached"
 ONE_LENGTH = mock.patch.multiple(
-    trainers.features, pad_sequence=pad_to_the_limit, padding_mask=mask_to_the_limit
+    trainers.inputs, pad_sequence=pad_to_the_limit, padding_mask=mask_to_the_limit
 )
 VARIANTS = {
     NOTHING_STORED: (),

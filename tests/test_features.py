@@ -8,6 +8,7 @@ import shutil
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -222,13 +223,18 @@ def change_device(key, encoder, split, _patch):
 
 
 def change_torch(key, encoder, split, patch):
-    patch.setattr(torch, "__version__", "0.0")
+    patch.setattr(trainers.features, "torch", SimpleNamespace(__version__="0.0"))
     return key(encoder, split)
 
 
 def change_transformers(key, encoder, split, patch):
-    patch.setattr(transformers, "__version__", "0.0")
+    # Not the module's own: whoever imported it anew has another one than this file.
+    patch.setattr(trainers.features, "transformers", SimpleNamespace(__version__="0.0"))
     return key(encoder, split)
+
+
+def change_precision(key, encoder, split, _patch):
+    return key(encoder, split, precision="bfloat16")
 
 
 def change_format(key, encoder, split, patch):
@@ -255,6 +261,7 @@ INGREDIENTS = [
     change_device,
     change_torch,
     change_transformers,
+    change_precision,
     change_format,
     change_a_token,
     change_a_boundary,
@@ -264,8 +271,8 @@ INGREDIENTS = [
 HALF = np.dtype("float16")
 
 
-def cache_key(encoder, split, *, dtype=HALF, pooling="mean"):
-    return trainers.features._key(encoder, split, dtype=dtype, pooling=pooling)
+def cache_key(encoder, split, *, dtype=HALF, pooling="mean", precision="float32"):
+    return trainers.features._key(encoder, split, dtype=dtype, pooling=pooling, precision=precision)
 
 
 @pytest.mark.parametrize("change", INGREDIENTS, ids=lambda change: change.__name__)

@@ -88,7 +88,7 @@ def _precision(study: optuna.Study, spec: StudySpec, live: Live, device: Device)
     """Choose the number format of a study's fits: what its trials were fitted in so far, if this machine has it."""
     from trainers.precision import choose_precision
 
-    before = study.user_attrs.get("precision", "float32") if study.trials else None
+    before = study.user_attrs.get("precision")
     wanted = spec.any_config().precision
     chosen = choose_precision(before or wanted if wanted == "auto" else wanted, device)
     if before not in (None, chosen):

@@ -7,7 +7,7 @@ import trainers.precision
 from trainers.errors import InputError
 from trainers.features import Features, build_features
 from trainers.fit import fit
-from trainers.precision import choose_precision, computing_in
+from trainers.precision import choose_precision, computing_in, pinned
 
 BFLOAT16_TOLERANCE = 0.02
 """Of a validation loss after two epochs of the tiny encoder, in nats; measured: 0.003."""
@@ -135,7 +135,11 @@ def test_features_in_bfloat16_have_a_folder_of_their_own(
     assert len(folders) == 4
 
 
-def test_configurations_of_cuda_that_name_no_precision_mean_bfloat16(make_config):
-    assert make_config(device="cuda").precision == "bfloat16"
-    assert make_config(device="cuda", precision="float32").precision == "float32"
-    assert make_config().precision == "float32"
+@pytest.mark.parametrize(
+    ("device", "chosen"), [("cuda", "bfloat16"), ("cuda:1", "bfloat16"), ("cpu", "float32")]
+)
+def test_a_configuration_that_names_no_precision_means_what_it_did_in_version_0_1_0(
+    processor, make_config, device, chosen
+):
+    processor(True)
+    assert pinned(make_config(device=device)).precision == chosen

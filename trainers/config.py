@@ -252,7 +252,7 @@ class TrainConfig(Table):
             cross-entropy.
         thaw: A second stage; absent means none.
         precision: Number format that the encoder's layers compute in: ``bfloat16`` where the machine has arithmetic
-            for it, ``auto`` where that is faster, too. Weights, optimiser, pooling, head and loss are float32 always.
+            for it, ``auto`` where that is faster, too; absent is bfloat16 on CUDA and float32 elsewhere. Weights, optimiser, pooling, head and loss are float32 always.
         threads: Processor threads that compute the fit; another number rounds differently. Several fits of
             one thread beside one another are faster than one fit of several.
         device: Where the fit is computed: ``cpu``, ``cuda``, ``cuda:N`` or ``mps``; another one rounds differently. On a GPU equal bits are not promised,
@@ -284,7 +284,7 @@ class TrainConfig(Table):
     head_weights: HeadWeights = "uniform"
     head_logits: HeadLogits = "classes"
     thaw: Thaw | None = None
-    precision: Precision = "float32"
+    precision: Precision | None = None
     threads: int = Field(default=1, ge=1, le=1024)
     device: Device = "cpu"
     seed: int = Field(default=0, ge=0)
@@ -300,14 +300,6 @@ class TrainConfig(Table):
         if self.thaw is None:
             return self
         return self.model_copy(update={**self.thaw.model_dump(), "thaw": None, "head_start": "random"})
-
-    @model_validator(mode="before")
-    @classmethod
-    def _precision_of_old(cls, table: Any) -> Any:
-        """Versions that knew no precision computed in bfloat16 on CUDA."""
-        if isinstance(table, dict) and str(table.get("device", "")).startswith("cuda"):
-            return {"precision": "bfloat16", **table}
-        return table
 
 
 def read_toml(path: Path) -> dict[str, Any]:

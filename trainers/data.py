@@ -262,7 +262,8 @@ def special_tokens(tokenizer: PreTrainedTokenizerBase) -> tuple[list[int], list[
 
     word = "a"
     if not ids(word):  # it reads no Latin letters, and has no token for what is unknown
-        word = next(w for w in tokenizer.get_vocab() if ids(w))
+        special = set(tokenizer.all_special_ids)
+        word = next(w for w in sorted(tokenizer.get_vocab()) if ids(w) and special.isdisjoint(ids(w)))
     bare, wrapped = ids(word), tokenizer(word)["input_ids"]
     start = next(i for i in range(len(wrapped)) if wrapped[i : i + len(bare)] == bare)
     return wrapped[:start], wrapped[start + len(bare) :]

@@ -20,18 +20,21 @@ from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
 from trainers.config import Device, FixedPrecision, Precision, TrainConfig
-from trainers.device import computes_bfloat16
+from trainers.device import computes_bfloat16, kind
 
 LEAST_GAIN = 1.2
 """How many times as fast a product in bfloat16 must be for ``auto`` to take it."""
 
 
-def choose_precision(wanted: Precision, device: Device) -> FixedPrecision:
+def choose_precision(wanted: Precision | None, device: Device) -> FixedPrecision:
     """Return the number format that a fit on ``device`` computes in.
 
     ``auto`` is bfloat16 where the device has arithmetic for it and a product of matrices is indeed faster.
-    bfloat16 where there is none is float32: emulated products are up to 500 times slower (pytorch#146508).
+    bfloat16 where there is none is float32: emulated products are up to 500 times slower (pytorch#146508). None is what
+    version 0.1.0 did: bfloat16 on CUDA, float32 elsewhere.
     """
+    if wanted is None:
+        wanted = "bfloat16" if kind(device) == "cuda" else "float32"
     if wanted == "float32" or not computes_bfloat16(device):
         return "float32"
     return "bfloat16" if wanted == "bfloat16" or bfloat16_gain(device) >= LEAST_GAIN else "float32"
@@ -59,7 +62,7 @@ def bfloat16_gain(device: Device) -> float:
 
 
 @contextmanager
-def computing_in(precision: Precision, device: Device) -> Iterator[None]:
+def computing_in(precision: Precision | None, device: Device) -> Iterator[None]:
     """Run the encoder's layers in a number format for a while; outputs may then be bfloat16."""
     if precision != "bfloat16":
         yield

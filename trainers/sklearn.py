@@ -137,7 +137,7 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         head_weights: HeadWeights = "uniform",
         head_logits: HeadLogits = "classes",
         thaw: dict[str, Any] | None = None,
-        precision: Precision = "float32",
+        precision: Precision | None = None,
         threads: int = 1,
         device: Device = "cpu",
         validation_fraction: float = 0.2,

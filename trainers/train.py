@@ -91,8 +91,7 @@ def on_this_machine(config: TrainConfig, wanted: Device | Literal["auto"] | None
     from trainers.device import choose_device
     from trainers.precision import pinned
 
-    if wanted is not None:
-        config = config.model_copy(update={"device": choose_device(wanted)})
+    config = config.model_copy(update={"device": choose_device(wanted or config.device)})
     chosen = pinned(config)
     if config.precision == "bfloat16" != chosen.precision:
         print(  # noqa: T201

@@ -10,7 +10,7 @@ from trainers.fit import fit
 from trainers.precision import choose_precision, computing_in, pinned
 
 BFLOAT16_TOLERANCE = 0.02
-"""Of a validation loss after two epochs of the tiny encoder, in nats; measured: 0.003."""
+"""Of a validation loss in two epochs of the tiny encoder, in nats; measured: 0.0001 against float32, 0.003 stored against live."""
 
 
 @pytest.fixture

@@ -246,13 +246,21 @@ def measure_memory(encoder: Encoder, splits: Splits, config: TrainConfig) -> int
         FitError: That fit failed.
     """
     from trainers.features import Features
+    from trainers.precision import choose_precision
 
+    precision = choose_precision(config.precision, encoder.device)
     longest = np.argsort(splits.train.lengths_N)[-config.batch_size :]
     few = _rows(splits.train, longest)
     config = config.model_copy(
-        update={"epochs": 1, "evaluations_per_epoch": 1, "patience": None, "ceiling": None}
+        update={
+            "epochs": 1,
+            "evaluations_per_epoch": 1,
+            "patience": None,
+            "ceiling": None,
+            "precision": precision,
+        }
     )
-    features = Features(encoder, replace(splits, train=few, validation=few, test=few))
+    features = Features(encoder, replace(splits, train=few, validation=few, test=few), precision=precision)
     with Crew(features, size=1, peeks=()) as crew:
         figures = _figures(crew, config)
     trained = encoder.layers[config.freeze_depth :] if config.freeze_depth else encoder.model

@@ -123,7 +123,7 @@ def test_small_training_splits_are_passed_more_often(train, epochs):
 
 @pytest.mark.slow
 def test_a_worker_is_measured_by_the_memory_that_it_takes(tiny_splits, make_config):
-    config = make_config(freeze_depth=0, batch_size=16)
+    config = make_config(freeze_depth=0, batch_size=16, precision="auto")
     encoder = load_encoder(config.encoder)
     taken = measure_memory(encoder, tiny_splits, config)
     assert 2**20 < taken < 2**30

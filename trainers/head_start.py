@@ -27,8 +27,8 @@ from trainers.network import Network
 BATCH_SIZE = 128
 LEARNING_RATE = 1e-3
 WEIGHT_DECAY = 0.01
-"""On five tasks, this came to within a point of a logistic regression whose regularisation was chosen, in a third of the
-time of batches of 32 (studies/LOG.md)."""
+"""On four tasks, these came to within a point of a logistic regression with the best of six regularisations, or above it,
+as batches of 32 did (studies/LOG.md)."""
 
 ROUND_STEPS = 25
 """Steps between two looks, whatever an epoch has: few texts need as many steps as more of them."""

@@ -27,24 +27,24 @@ class Task:
         source: Packaged name, or the file that ``prepare`` makes.
         max_length: Tokens kept of a text.
         head_tokens: As for ``DataConfig``.
-        train: Sizes of the training split.
+        train: Texts of the training split.
         validation: Texts in the validation split.
         test: Texts of the untouched set.
     """
 
     source: str
     max_length: int
-    train: tuple[int, ...]
+    train: int
     validation: int
     test: int
     head_tokens: int | None = None
 
-    def data(self, folder: Path, *, train: int) -> DataConfig:
-        """Return what is to be read, with so many training texts."""
+    def data(self, folder: Path) -> DataConfig:
+        """Return what is to be read."""
         is_file = self.source.endswith(".csv")
         return DataConfig(
             source=str(folder / self.source) if is_file else self.source,
-            train=train,
+            train=self.train,
             validation=self.validation,
             test=self.test,
             max_length=self.max_length,
@@ -53,11 +53,11 @@ class Task:
 
 
 TASKS = {
-    "imdb": Task("imdb", max_length=128, head_tokens=30, train=(1000,), validation=500, test=1000),
-    "rotten_tomatoes": Task("rotten_tomatoes", max_length=48, train=(500, 1500), validation=500, test=1000),
-    "trec": Task("trec.csv", max_length=32, train=(500, 1500), validation=500, test=1000),
-    "tweets": Task("tweets.csv", max_length=48, train=(1000,), validation=500, test=1000),
-    "news": Task("news.csv", max_length=96, train=(1000,), validation=500, test=1000),
+    "imdb": Task("imdb", max_length=64, head_tokens=16, train=1000, validation=400, test=800),
+    "rotten_tomatoes": Task("rotten_tomatoes", max_length=40, train=1000, validation=400, test=1000),
+    "trec": Task("trec.csv", max_length=24, train=1500, validation=400, test=1000),
+    "tweets": Task("tweets.csv", max_length=40, train=800, validation=400, test=1000),
+    "news": Task("news.csv", max_length=64, train=800, validation=400, test=800),
 }
 
 

@@ -184,7 +184,7 @@ def main():
     precision = choose_precision(options.precision, "cpu")
     ready, console = {}, Console()
     for key in fits():
-        task, train, setup, seed, head_start = key
+        task, _, setup, seed, head_start = key
         wanted = (
             task in options.tasks
             and setup < options.setups

@@ -1,4 +1,4 @@
-import importlib
+import importlib.metadata
 import json
 import os
 import subprocess
@@ -146,6 +146,11 @@ NO_FULL = pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/ful
 
 
 @NO_FULL
+def test_every_command_tells_the_version(capsys):
+    assert launch(greet, name="greet", argv=["--version"]) == 0
+    assert capsys.readouterr().out.strip() == f"frostline {importlib.metadata.version('frostline')}"
+
+
 @pytest.mark.parametrize("arguments", [(), ("--lines", "9999"), ("--help",)], ids=["little", "much", "help"])
 def test_output_without_room_is_one_line_and_exit_code_2(arguments):
     with open("/dev/full", "wb") as full:  # noqa: PTH123

@@ -48,7 +48,11 @@ def launch(command: Callable[..., int], *, name: str, argv: Sequence[str] | None
     _never_fail_at_a_character()
     arguments = list(sys.argv[1:] if argv is None else argv)
     app = App(
-        name=f"python -m {name}", help_format="plaintext", result_action="return_value", version_flags=[]
+        name=f"python -m {name}",
+        help_format="plaintext",
+        result_action="return_value",
+        version=_version,
+        version_flags=["--version"],
     )
     app.default(command)
 
@@ -96,6 +100,12 @@ def refuse_windows() -> None:
         raise InputError(
             "a search needs Linux or macOS, got Windows; run it under WSL (saved models load and predict on Windows, too)"
         )
+
+
+def _version() -> str:
+    from importlib.metadata import version
+
+    return f"frostline {version('frostline')}"
 
 
 def _silence_broken_output() -> bool:

@@ -85,7 +85,7 @@ class Traced(trainers.fit._Fit):
         ages = [a for a in AGES if a <= self.config.epochs]
         return {max(1, round(steps * a)): a for a in ages}, {}
 
-    def _evaluate(self, epoch, pooled=None):
+    def _evaluate(self, epoch, _pooled=None):
         # All texts, whatever the evaluation itself makes do with, and by the network: the vectors at hand lack the untouched set.
         logits_NC = self.validation_sample.run(self.network.eval(), np.arange(len(self.validation)))
         labels_N = self.validation_sample.labels_N

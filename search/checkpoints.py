@@ -21,15 +21,16 @@ def checkpoints(trials: Iterable[FrozenTrial], *, ceiling: float) -> list[dict[s
     """List the checkpoints of a study that were evaluated in full, by trial and epoch.
 
     Peeks are left out: they look at a sample, and nothing is ever restored from one. So are trials that were
-    cut off and run again. What a complete trial restored has its exact figures, in place of an estimate.
+    cut off and run again. What a complete trial restored has its final figures, in place of an estimate.
 
     Args:
         trials: All of a study.
         ceiling: What a feasible one's training accuracy does not exceed.
 
     Returns:
-        Rows of ``trial``, ``epoch``, ``validation_accuracy``, ``training_accuracy``, whether that is ``exact``,
-        ``validation_loss`` (null where unknown), ``seconds`` of the fit so far, ``feasible`` (an estimate may
+        Rows of ``trial``, ``epoch``, ``validation_accuracy``, the ``num_validation_texts`` that it is over (null: all),
+        ``training_accuracy``, whether that is ``exact``, of an estimate its ``training_interval``, ``validation_loss``
+        (null where unknown), ``seconds`` of the fit so far, ``feasible`` (an estimate may
         err) and ``restored``.
     """
     trials = list(trials)
@@ -45,8 +46,11 @@ def checkpoints(trials: Iterable[FrozenTrial], *, ceiling: float) -> list[dict[s
 
 
 def pareto_front(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the checkpoints that no other beats, best validation first; equals all stay."""
-    return results.front(rows, _point)
+    """Return the checkpoints that no other beats, best validation first; equals all stay.
+
+    Those that were looked at with a sample of the validation texts are left out: of many estimates, the luckiest would win.
+    """
+    return results.front(_looked_at_in_full(rows), _point)
 
 
 def hypervolume(points: Iterable[tuple[float, float]], *, floor: float) -> float:
@@ -87,7 +91,8 @@ def growth(
 
     Args:
         trials: All of a study.
-        rows: What ``checkpoints`` says of them; those of trials that have not finished do not count.
+        rows: What ``checkpoints`` says of them; those of trials that have not finished do not count, nor do estimates on a
+            sample of the validation texts.
         floor: Validation accuracy of the reference point; its training accuracy is 1.
 
     Returns:
@@ -95,7 +100,7 @@ def growth(
         far, ``trial``, ``hypervolume``; and what ``outlook`` says of it.
     """
     by_trial: dict[int, list[tuple[float, float]]] = {}
-    for row in rows:
+    for row in _looked_at_in_full(rows):
         by_trial.setdefault(row["trial"], []).append(_point(row))
     ended = sorted(results.finished(trials), key=lambda t: (t.datetime_complete or datetime.min, t.number))
     best: list[tuple[float, float]] = []
@@ -144,9 +149,17 @@ def outlook(areas: Sequence[float]) -> dict[str, Any]:
 def _evaluations(trial: FrozenTrial) -> Iterable[dict[str, Any]]:
     """Yield the full evaluations of a trial; what it restored comes last, and again."""
     keys = ("epoch", "validation_accuracy", "training_accuracy", "exact", "validation_loss", "seconds")
+    sampled = (
+        "num_validation_texts",
+        "training_interval",
+    )  # unknown to earlier versions, which looked at all texts
     full = {e["epoch"]: e for e in trial.user_attrs.get("evaluations", ()) if not e["peek"]}
     for evaluation in full.values():
-        yield {key: evaluation[key] for key in keys} | {"restored": False}
+        yield (
+            {key: evaluation[key] for key in keys}
+            | {key: evaluation.get(key) for key in sampled}
+            | {"restored": False}
+        )
     if results.complete([trial]) and "best_epoch" in trial.user_attrs:
         notes, epoch = trial.user_attrs, trial.user_attrs["best_epoch"]
         known = full.get(epoch, {"validation_loss": None, "seconds": notes.get("seconds")})
@@ -156,10 +169,17 @@ def _evaluations(trial: FrozenTrial) -> Iterable[dict[str, Any]]:
             | accuracies
             | {
                 "epoch": epoch,
-                "exact": True,
+                "exact": notes.get("training_exact", True),
+                "num_validation_texts": None,
+                "validation_loss": notes.get("validation_loss", known["validation_loss"]),
+                "training_interval": notes.get("training_interval"),
                 "restored": True,
             }
         )
+
+
+def _looked_at_in_full(rows: Iterable[Mapping[str, Any]]) -> list[Any]:
+    return [row for row in rows if row["num_validation_texts"] is None]
 
 
 def _point(row: Mapping[str, Any]) -> tuple[float, float]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from typing import TYPE_CHECKING, Any
 
-from search.summary import bound, percent
+from search.summary import bound, percent, training_figure
 from trainers.config import METRIC_NAMES
 
 if TYPE_CHECKING:
@@ -114,7 +114,8 @@ def _draw_accuracies(axes: Axes, trial: FrozenTrial, spec: StudySpec) -> None:
     recipe = f" ({attrs['recipe']})" if "recipe" in attrs else ""
     axes.set_title(
         f"Trial {trial.number}{recipe}: epoch {attrs['best_epoch']:.4g} restored, validation "
-        f"{percent(attrs['validation_accuracy'])}, training {percent(attrs['training_accuracy'])}, gap {gap:.2f} points",
+        f"{percent(attrs['validation_accuracy'])}, training "
+        f"{training_figure(attrs['training_accuracy'], exact=attrs.get('training_exact'))}, gap {gap:.2f} points",
         loc="left",
         fontsize="medium",
         parse_math=False,  # a recipe's name may hold $
@@ -143,7 +144,7 @@ def _looks(trial: FrozenTrial, *, peeks: bool = False) -> list[dict[str, Any]]:
     attrs = trial.user_attrs
     exact: dict[str, Any] = {k: attrs[k] for k in ("training_accuracy", "validation_accuracy") if k in attrs}
     return [
-        {**e, **exact, "exact": True}
+        {**e, **exact, "exact": attrs.get("training_exact", True), "num_validation_texts": None}
         if trial.state.name == "COMPLETE" and e["epoch"] == attrs["best_epoch"] and not e["peek"]
         else e
         for e in looks(trial)
@@ -153,7 +154,9 @@ def _looks(trial: FrozenTrial, *, peeks: bool = False) -> list[dict[str, Any]]:
 
 def _told(trial: FrozenTrial, look: dict[str, Any]) -> str:
     about = "" if look["exact"] or look["training_accuracy"] is None else "about "
+    count = look.get("num_validation_texts")
+    texts = "" if count is None else f" ({count} texts)"
     return (
         f"trial {trial.number}, epoch {look['epoch']:.4g}{' (a peek)' if look['peek'] else ''}<br>"
-        f"validation {percent(look['validation_accuracy'])}<br>training {about}{percent(look['training_accuracy'])}"
+        f"validation {percent(look['validation_accuracy'])}{texts}<br>training {about}{percent(look['training_accuracy'])}"
     )

@@ -185,12 +185,13 @@ def winner_toml(choice: Choice, config: TrainConfig, result: FitResult, spec: St
     from trainers.model import weights_sha256
 
     figures, name = choice.trial.user_attrs, METRIC_NAMES[config.metric]
+    about = "" if figures.get("training_exact", True) else "about "
     again = f"when fitted again with seed {config.seed}" if choice.tested else "when fitted again"
     comments = [
         f"Trial {choice.trial.number} of study {spec.name!r}, seed {spec.seed}.",
         f"validation {name} {figures['validation_accuracy']:.4f} in the search, "
         f"{result.validation_accuracy:.4f} {again}",
-        f"training {name}   {figures['training_accuracy']:.4f} in the search, "
+        f"training {name}   {about}{figures['training_accuracy']:.4f} in the search, "
         f"{result.training_accuracy:.4f} {again}",
         f"restored epoch {result.best_epoch:g} of {result.epochs:g}, {result.seconds:.0f} s",
         f"weights sha256 {weights_sha256(result.network)}",
@@ -211,6 +212,12 @@ def _same_or_not(choice: Choice, result: FitResult) -> str:
     where = "in the confirmation" if choice.tested else "in the search"
     before = known["validation_accuracy"], known["training_accuracy"]
     after = result.validation_accuracy, result.training_accuracy
+    is_estimate = choice.trial.state.name == "COMPLETE" and not known.get("training_exact", True)
+    if is_estimate and before[0] == after[0]:
+        return (
+            f"the same validation figure as trial {choice.trial.number} had {where}, where its training figure was an "
+            f"estimate, {before[1]:.2%}"
+        )
     if before == after:
         return f"the same figures as trial {choice.trial.number} had {where}"
     return (

@@ -171,10 +171,10 @@ class Live:
     def _describe(self, e: dict[str, Any]) -> str:
         if not e:
             return ""
-        training = e["training_accuracy"]
+        training, about = e["training_accuracy"], "" if e.get("num_validation_texts") is None else "~"
         over = " (over the ceiling)" if training is not None and training > self._ceiling else ""
         return (
-            f"epoch {e['epoch']:.4g}, validation {percent(e['validation_accuracy'])}, "
+            f"epoch {e['epoch']:.4g}, validation {about}{percent(e['validation_accuracy'])}, "
             f"training {training_figure(training, exact=e['exact'])}{over}, "
             f"{duration(e['seconds'])}"
         )
@@ -205,7 +205,8 @@ def _ending(trial: FrozenTrial) -> str:
     if "recipe" in notes:
         text += f" (recipe {notes['recipe']})"
     if "validation_accuracy" in notes:
-        text += f": validation {percent(notes['validation_accuracy'])}, training "
+        about = "" if notes.get("num_validation_texts") is None else "~"
+        text += f": validation {about}{percent(notes['validation_accuracy'])}, training "
         training = training_figure(notes.get("training_accuracy"), exact=notes.get("training_exact", True))
         text += f"{training}, "
         text += f"{notes['epochs']:.4g} epochs, {duration(notes['seconds'])}"

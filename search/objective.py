@@ -10,17 +10,18 @@ import optuna
 from search.interrupts import held_back
 from search.live import Live
 from search.pruning import FeasiblePruner, step_of
+from search.results import best_feasible
 from search.space import suggest
 from search.spec import Score, StudySpec
 from trainers.features import Features
 from trainers.fit import fit
 from trainers.records import Cost, Evaluation
-from trainers.stopping import EarlyStopping
 
 CONSTRAINT = "training_accuracy_over_ceiling"
 
 RECORDED = (
     "validation_accuracy",
+    "validation_loss",
     "best_epoch",
     "epochs",
     *(f.name for f in fields(Cost)),
@@ -46,6 +47,8 @@ class Attempt:
 
     Attributes:
         config: What is to be fitted, pinned to the encoder's commit, device and precision.
+        to_beat: As for ``fit``: the value of the best feasible trial so far. A fit under the ceiling that does not reach it
+            has the same value whatever its training accuracy is. None for a recipe, whose figures are shown.
     """
 
     @held_back()
@@ -60,6 +63,8 @@ class Attempt:
         self._spec = spec
         self._live = live
         self._history: list[dict[str, Any]] = []
+        best = best_feasible(trial.study.get_trials(deepcopy=False))
+        self.to_beat = None if best is None or "recipe" in trial.user_attrs else best.value
         trial.set_user_attr("config", self.config.model_dump(mode="json", exclude_none=True))
         live.trial_started(trial.number, self.config)
 
@@ -78,10 +83,14 @@ class Attempt:
         trial.set_user_attr("evaluations", self._history)
         trial.report(value, step_of(evaluation.epoch))
         self._live.evaluated(trial.number, self._history[-1])
-        reason = None if self._ends_anyway(evaluation) else _reason_to_prune(trial)
+        # Nothing is saved by pruning what is finished.
+        reason = None if evaluation.last else _reason_to_prune(trial)
         if reason is not None:
             age = {"best_epoch": evaluation.epoch, "epochs": evaluation.epoch}
-            self._record({**asdict(evaluation), **age}, reason=reason, exact=evaluation.exact)
+            self._record(
+                {**asdict(evaluation), "training_exact": evaluation.exact, **age},
+                reason=reason,
+            )
             raise optuna.TrialPruned(reason)
 
     @held_back()
@@ -89,17 +98,20 @@ class Attempt:
         """Take note of the end of the fit, ``FitResult.figures``, and return the trial's score."""
         if figures["stages"]:
             self._trial.set_user_attr("stages", figures["stages"])
-        self._record(figures, reason=figures["stopped"], exact=True)
+        self._record(figures, reason=figures["stopped"])
         return score(figures["validation_accuracy"], figures["training_accuracy"], self._spec.score)
 
-    def _record(self, figures: dict[str, Any], *, reason: str, exact: bool) -> None:
+    def _record(self, figures: dict[str, Any], *, reason: str) -> None:
         """Leave a trial's figures and its constraint, before it ends."""
         trial = self._trial
         training = figures["training_accuracy"]
         notes = {k: figures[k] for k in RECORDED} | {"reason": reason}
         if training is not None:
             gap = training - figures["validation_accuracy"]
-            notes |= {"training_accuracy": training, "training_exact": exact, "gap": gap}
+            notes |= {"training_accuracy": training, "training_exact": figures["training_exact"], "gap": gap}
+        for key in ("num_validation_texts", "training_interval"):
+            if figures.get(key) is not None:
+                notes[key] = figures[key]
         for key, value in notes.items():
             trial.set_user_attr(key, value)
         excess = self._excess(training)
@@ -120,15 +132,6 @@ class Attempt:
             return known[-1] - self._spec.score.ceiling if known else 0.0
         return training_accuracy - self._spec.score.ceiling
 
-    def _ends_anyway(self, evaluation: Evaluation) -> bool:
-        """Tell whether the fit ends with this evaluation: nothing is saved by pruning what is finished."""
-        if evaluation.peek:
-            return False
-        full = [e for e in self._history if not e["peek"]]
-        stopping = EarlyStopping(patience=self.config.patience, ceiling=self.config.ceiling)
-        losses, accuracies = ([e[key] for e in full] for key in ("validation_loss", "training_accuracy"))
-        return evaluation.epoch >= self.config.epochs or bool(stopping.reason_to_stop(losses, accuracies))
-
 
 def objective(trial: optuna.Trial, spec: StudySpec, features: Features, live: Live) -> float:
     """Run one trial in this process to its end and return its score.
@@ -138,7 +141,13 @@ def objective(trial: optuna.Trial, spec: StudySpec, features: Features, live: Li
         FitError: The fit failed for a named reason.
     """
     attempt = Attempt(trial, spec, live, features=features)
-    result = fit(attempt.config, features, peeks=spec.pruning.rungs, on_evaluation=attempt.evaluated)
+    result = fit(
+        attempt.config,
+        features,
+        peeks=spec.pruning.rungs,
+        on_evaluation=attempt.evaluated,
+        to_beat=attempt.to_beat,
+    )
     return attempt.fitted(result.figures())
 
 

@@ -155,11 +155,17 @@ def add_lines(
 def describe_checkpoint(row: Row) -> str:
     """Say which epoch of which trial a checkpoint is, and what it reaches."""
     restored = ", restored" if row["restored"] else ""
-    training = training_figure(row["training_accuracy"], exact=row["exact"])
     return (
-        f"trial {row['trial']}, epoch {row['epoch']:.4g}{restored}<br>validation "
-        f"{percent(row['validation_accuracy'])}<br>training {training}"
+        f"trial {row['trial']}, epoch {row['epoch']:.4g}{restored}<br>validation {_validation(row)}<br>training "
+        f"{training_figure(row['training_accuracy'], exact=row['exact'], interval=row['training_interval'])}"
     )
+
+
+def _validation(row: Row) -> str:
+    """Write a validation accuracy; what was seen on a sample with ~ and its size."""
+    count = row["num_validation_texts"]
+    figure = percent(row["validation_accuracy"])
+    return figure if count is None else f"~{figure} ({count} texts)"
 
 
 def describe_trial(row: Row) -> str:
@@ -167,8 +173,11 @@ def describe_trial(row: Row) -> str:
     recipe = f" ({safe(row['recipe'])})" if row["recipe"] else ""
     lines = [
         f"trial {row['number']}{recipe}",
-        f"validation {percent(row['validation_accuracy'])}",
-        f"training {training_figure(row['training_accuracy'], exact=row['training_exact'])}",
+        f"validation {_validation(row)}",
+        "training "
+        + training_figure(
+            row["training_accuracy"], exact=row["training_exact"], interval=row["training_interval"]
+        ),
         *(f"{words(key)} {safe(written(value))}" for key, value in row["settings"].items()),
     ]
     return "<br>".join(lines)

@@ -166,11 +166,20 @@ class Crew:
         """Whether a process is free."""
         return any(m.job is None for m in self._members)
 
-    def begin(self, job: int, config: TrainConfig, *, test: bool = False) -> None:
-        """Give a free process a fit; ``job`` is what its news are marked with, ``test`` as for ``figures_of``."""
+    def begin(
+        self, job: int, config: TrainConfig, *, test: bool = False, to_beat: float | None = None
+    ) -> None:
+        """Give a free process a fit.
+
+        Args:
+            job: What its news are marked with.
+            config: What to fit.
+            test: As for ``figures_of``.
+            to_beat: As for ``fit``.
+        """
         member = next(m for m in self._members if m.job is None)
         member.job, member.patience, member.silence = job, None, 0.0
-        _send(member.link, (config, test))
+        _send(member.link, (config, test, to_beat))
 
     def end_if_silent(self, job: int, *, seconds: float | None) -> None:
         """End a fit once it has said nothing for so long; None lets it be silent for ever."""
@@ -325,9 +334,11 @@ def _serve(link: Connection) -> None:
             raise _UnwantedError
 
     while True:
-        config, test = link.recv()
+        config, test, to_beat = link.recv()
         try:
-            figures = figures_of(config, features, peeks=peeks, on_evaluation=on_evaluation, test=test)
+            figures = figures_of(
+                config, features, peeks=peeks, on_evaluation=on_evaluation, test=test, to_beat=to_beat
+            )
             link.send(figures | {"memory_bytes": peak_bytes()})
         except _UnwantedError:
             pass  # pruned: the parent knows, and has marked this process as free

@@ -22,7 +22,16 @@ from rich.text import Text
 from search.confirmed import print_confirmation
 from search.credentials import StorageOption, chosen_url
 from search.page import print_page
-from search.summary import bound, describe_counts, duration, percent, rate, stages_in_words, summarise
+from search.summary import (
+    bound,
+    describe_counts,
+    duration,
+    percent,
+    rate,
+    stages_in_words,
+    summarise,
+    training_figure,
+)
 from search.verdict import advice, next_commands, verdict
 from trainers.cli import launch
 from trainers.config import METRIC_NAMES
@@ -196,7 +205,8 @@ def _pareto_table(summary: dict[str, Any]) -> Table:
     best = (summary["best"] or {}).get("number")
     for row in summary["pareto"]:
         s = row["settings"]
-        accuracies = [percent(row[k], unit="") for k in ("validation_accuracy", "training_accuracy")]
+        training = training_figure(row["training_accuracy"], exact=row["training_exact"], unit="")
+        accuracies = [percent(row["validation_accuracy"], unit=""), training]
         cells = [row["number"], *accuracies, f"{100 * row['gap']:+.2f}", "yes" if row["feasible"] else "no"]
         cells += [s["freeze_depth"], f"{s['dropout']:.3f}", s["head_width"], rate(s["learning_rate"])]
         cells += ["-" if s["patience"] is None else s["patience"], *_spent(row)]

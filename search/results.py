@@ -12,7 +12,7 @@ from search.luck import flattery
 
 T = TypeVar("T")
 
-OF_TRAINING = ("training_accuracy", "training_exact", "gap")
+OF_TRAINING = ("training_accuracy", "training_exact", "training_interval", "gap")
 """Figures of a trial that are unknown where it was pruned at a peek."""
 
 SCORED = (TrialState.COMPLETE, TrialState.PRUNED)
@@ -29,7 +29,11 @@ def finished(trials: Iterable[FrozenTrial]) -> list[FrozenTrial]:
 
 
 def complete(trials: Iterable[FrozenTrial]) -> list[FrozenTrial]:
-    """Return the trials that ran to their own end, whose training accuracy is exact."""
+    """Return the trials that ran to their own end.
+
+    Their value and validation accuracy are exact, and the training accuracy is, too, of any that was the best feasible one when
+    it ended. Of one that was asked for when there was a better one, it may be an estimate that lies surely under the ceiling.
+    """
     return [t for t in trials if t.state == TrialState.COMPLETE]
 
 

@@ -54,9 +54,9 @@ def keep_front(study: Study, spec: StudySpec) -> Study | None:
 
 
 def checkpoints(trial: FrozenTrial, *, ceiling: float) -> Iterator[FrozenTrial]:
-    """Yield a trial of two objectives for every full evaluation of a complete or pruned trial.
+    """Yield a trial of two objectives for every evaluation of a complete or pruned trial over all validation texts.
 
-    Of the restored epoch, the training accuracy is the exact one; of others it may be an estimate.
+    The training accuracy may be an estimate on a sample.
     """
     from optuna.trial import FrozenTrial, TrialState
 
@@ -64,9 +64,9 @@ def checkpoints(trial: FrozenTrial, *, ceiling: float) -> Iterator[FrozenTrial]:
 
     attrs = trial.user_attrs
     for evaluation in attrs.get("evaluations", []) if trial.state in SCORED else []:
-        if evaluation["peek"]:
-            continue
         is_restored = trial.state.name == "COMPLETE" and evaluation["epoch"] == attrs["best_epoch"]
+        if evaluation["peek"] or (not is_restored and evaluation.get("num_validation_texts") is not None):
+            continue
         figures: dict[str, Any] = attrs if is_restored else evaluation
         training, validation = figures["training_accuracy"], figures["validation_accuracy"]
         told: dict[str, Any] = {k: attrs[k] for k in ("recipe", "reason") if k in attrs}
@@ -85,7 +85,7 @@ def checkpoints(trial: FrozenTrial, *, ceiling: float) -> Iterator[FrozenTrial]:
                 "trial": trial.number,
                 "epoch": evaluation["epoch"],
                 "restored": is_restored,
-                "training_exact": is_restored or evaluation["exact"],
+                "training_exact": attrs.get("training_exact", True) if is_restored else evaluation["exact"],
                 "gap": training - validation,
                 **told,
                 "state": trial.state.name.lower(),

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from search.processes import Crew, Death, Failure
 from trainers.errors import FitError
-from trainers.fit import FIRST_SAMPLE, KEPT_CHECKPOINTS, PEEK_TEXTS
+from trainers.looks import FIRST_SAMPLE, KEPT_CHECKPOINTS, PEEK_TEXTS
 
 if TYPE_CHECKING:
     from trainers.config import TrainConfig

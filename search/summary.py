@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from search.spec import StudySpec
 
 NOTED = (
-    *("recipe", "retry_of", "reason", "validation_accuracy", "training_accuracy", "training_exact", "gap"),
-    *("best_epoch", "epochs", "seconds", "tokens"),
+    *("recipe", "retry_of", "reason", "validation_accuracy", "training_accuracy", "training_exact"),
+    *("num_validation_texts", "training_interval", "gap", "best_epoch", "epochs", "seconds", "tokens"),
 )
 VERSIONS = ("frostline", "optuna", "torch", "transformers", "datasets", "scikit-learn")
 
@@ -122,9 +122,14 @@ def percent(share: float | None, *, unit: str = " %") -> str:
     return "-" if share is None else f"{100 * share:.2f}{unit}"
 
 
-def training_figure(share: float | None, *, exact: bool | None, unit: str = " %") -> str:
-    """Write a training accuracy as percent: an estimate with ~, what was not measured as a dash."""
-    return f"{'~' if exact is False and share is not None else ''}{percent(share, unit=unit)}"
+def training_figure(
+    share: float | None, *, exact: bool | None, interval: Sequence[float] | None = None, unit: str = " %"
+) -> str:
+    """Write a training accuracy as percent: an estimate with ~ and its interval, what was not measured as a dash."""
+    text = f"{'~' if exact is False and share is not None else ''}{percent(share, unit=unit)}"
+    if interval is None:
+        return text
+    return f"{text} [{', '.join(percent(end, unit='') for end in interval)}]"
 
 
 def rate(value: float) -> str:
@@ -146,7 +151,8 @@ def duration(seconds: float | None) -> str:
 
 def figures(row: dict[str, Any]) -> str:
     """Name a trial and its two accuracies."""
-    validation, training = percent(row["validation_accuracy"]), percent(row["training_accuracy"])
+    validation = percent(row["validation_accuracy"])
+    training = training_figure(row["training_accuracy"], exact=row.get("training_exact"))
     return f"trial {row['number']}: validation {validation}, training {training}"
 
 

@@ -262,7 +262,7 @@ def _run_in_processes(
                 trial = search.begin()
                 attempt = Attempt(trial, search.spec, search.live, features=features)
                 under_way[trial.number] = trial, attempt
-                crew.begin(trial.number, attempt.config)
+                crew.begin(trial.number, attempt.config, to_beat=attempt.to_beat)
             if not under_way:
                 return
             if set(under_way) != watched:  # one has begun, or has ended, and with it more is known

@@ -39,6 +39,8 @@ def test_exact_figures_of_the_restored_epoch_replace_its_estimate():
         "validation_accuracy": 0.86,
         "training_accuracy": 0.91,
         "exact": True,
+        "num_validation_texts": None,
+        "training_interval": None,
         "validation_loss": 0.6 - 0.2,
         "seconds": 20.0,
         "restored": True,
@@ -198,3 +200,45 @@ def test_a_front_that_is_worth_nothing_yet_promises_nothing():
     answer = outlook([0.0] * 20)
     assert (answer["growth"], answer["pays"]) == (None, False)
     assert "More trials would hardly pay: " in answer["sentence"]
+
+
+def sampled(epoch, validation, training):
+    interval = [training - 0.04, training + 0.04]
+    return evaluation(epoch, validation, training) | {
+        "num_validation_texts": 300,
+        "training_interval": interval,
+    }
+
+
+def test_a_checkpoint_tells_how_many_texts_its_figures_are_over():
+    study = make_study()
+    add(study, 0.91, 0.86, evaluations=[sampled(1.0, 0.84, 0.85), sampled(2.0, 0.88, 0.90)])
+    first, second = rows_of(study)
+    assert (first["num_validation_texts"], first["training_interval"]) == (
+        300,
+        pytest.approx([0.81, 0.89]),
+    )
+    assert (second["num_validation_texts"], second["validation_accuracy"]) == (None, 0.86)
+
+
+def test_an_estimate_on_a_sample_of_the_validation_texts_is_not_on_the_front():
+    study = make_study()
+    add(study, 0.91, 0.86, evaluations=[sampled(1.0, 0.90, 0.80), evaluation(2.0, 0.86, 0.90)])
+    front = pareto_front(rows_of(study))
+    assert [row["epoch"] for row in front] == [2.0]
+    areas = growth(study.trials, rows_of(study), floor=0.5)["history"]
+    assert areas[-1]["hypervolume"] == pytest.approx((0.86 - 0.5) * (1 - 0.91))
+
+
+def test_an_estimated_training_accuracy_of_a_complete_trial_is_told_as_one():
+    study = make_study()
+    add(
+        study,
+        0.80,
+        0.86,
+        evaluations=[evaluation(2.0, 0.86, 0.81)],
+        training_exact=False,
+        training_interval=[0.75, 0.84],
+    )
+    (row,) = rows_of(study)
+    assert (row["exact"], row["training_interval"]) == (False, [0.75, 0.84])

@@ -9,6 +9,7 @@ import torch
 from torch.nn import functional as F
 
 import trainers.fit
+import trainers.looks
 from trainers.batching import shuffled_batches
 from trainers.data import load_splits
 from trainers.encoder import load_encoder
@@ -18,6 +19,7 @@ from trainers.fit import Network, fit
 from trainers.metrics import balanced_weights, confusion, cross_entropy, measure
 from trainers.model import weights_sha256
 from trainers.modeling_frostline import Head, pool
+from trainers.samples import Sample
 
 DEPTHS = (0, 1, 2, 3)
 STEPS_PER_EPOCH = 6
@@ -335,17 +337,10 @@ def test_no_peek_is_taken_where_an_evaluation_is_due(make_config, features):
 
 
 def test_a_peek_looks_at_a_sample_of_the_validation_split(make_config, features, monkeypatch):
-    looks = []
-    predict = trainers.fit._Fit._predict
-
-    def record(self, source, rows=None):
-        looks.append((source is self.validation, None if rows is None else len(rows)))
-        return predict(self, source, rows)
-
-    monkeypatch.setattr(trainers.fit, "PEEK_TEXTS", 8)
-    monkeypatch.setattr(trainers.fit._Fit, "_predict", record)
-    fit(make_config(epochs=1), features, peeks=(0.5,))
-    assert looks[:2] == [(True, 8), (True, None)]
+    monkeypatch.setattr(trainers.looks, "PEEK_TEXTS", 8)
+    seen = []
+    fit(make_config(epochs=1), features, peeks=(0.5,), on_evaluation=seen.append)
+    assert [(e.peek, e.num_validation_texts) for e in seen] == [(True, 8), (False, None)]
 
 
 def test_evaluations_are_spread_evenly_over_an_epoch(make_config, features):
@@ -420,9 +415,16 @@ def test_where_all_weights_lie_above_the_ceiling_the_first_is_restored(make_conf
 def scripted_accuracies(monkeypatch, *, estimates, exact):
     """Let the training accuracy be estimated and measured as written down, in order."""
     estimated, measured = iter(estimates), iter(exact)
+    scripted = {}
 
-    monkeypatch.setattr(trainers.fit._Fit, "_training_accuracy", lambda _: (next(estimated), False))
-    monkeypatch.setattr(trainers.fit._Fit, "_exact_training_accuracy", lambda *_: next(measured))
+    def look_at_training(_, look, *, errors, **__):
+        scripted[id(look)] = next(measured if errors == math.inf else estimated)
+
+    monkeypatch.setattr(trainers.looks.Looks, "_look_at_training", look_at_training)
+    monkeypatch.setattr(
+        trainers.looks.Looks, "_training_accuracy", lambda _, look: scripted.get(id(look), 0.0)
+    )
+    monkeypatch.setattr(trainers.looks._Look, "num_training", 1)
 
 
 def test_weights_that_the_exact_accuracy_rules_out_are_not_restored(make_config, features, monkeypatch):
@@ -443,7 +445,7 @@ def test_where_the_exact_accuracy_rules_all_out_the_most_wanted_is_restored(
 
 
 def test_far_from_the_ceiling_a_sample_tells_the_training_accuracy(make_config, features, monkeypatch):
-    monkeypatch.setattr(trainers.fit, "FIRST_SAMPLE", 24)
+    monkeypatch.setattr(trainers.looks, "FIRST_SAMPLE", 24)
     result = fit(make_config(epochs=1, ceiling=1.0), features)
     evaluation = result.evaluations[0]
     assert not evaluation.exact
@@ -451,8 +453,8 @@ def test_far_from_the_ceiling_a_sample_tells_the_training_accuracy(make_config, 
 
 
 def test_near_the_ceiling_the_sample_grows_to_the_whole_split(make_config, features, monkeypatch):
-    monkeypatch.setattr(trainers.fit, "FIRST_SAMPLE", 24)
-    monkeypatch.setattr(trainers.fit, "is_clear_of", lambda *_, **__: False)
+    monkeypatch.setattr(trainers.looks, "FIRST_SAMPLE", 24)
+    monkeypatch.setattr(trainers.looks, "is_clear_of", lambda *_, **__: False)
     result = fit(make_config(epochs=1, ceiling=0.9), features)
     assert result.evaluations[0].exact
     assert result.evaluations[0].training_accuracy == exact_figures(result, features, 2)[0]
@@ -461,22 +463,23 @@ def test_near_the_ceiling_the_sample_grows_to_the_whole_split(make_config, featu
 def test_exact_training_accuracy_looks_only_at_texts_not_yet_seen_with_the_same_weights(
     make_config, features, monkeypatch
 ):
-    monkeypatch.setattr(trainers.fit, "FIRST_SAMPLE", 24)
-    counted, count = [], trainers.fit._Fit._confusion_in_sample
+    monkeypatch.setattr(trainers.looks, "FIRST_SAMPLE", 24)
+    asked, rows = [], Sample.rows
 
-    def confusion_in_sample(self, start, end):
-        counted.append((start, end))
-        return count(self, start, end)
+    def recorded(self, start, end):
+        if len(self) == len(features.splits.train):
+            asked.append((start, end))
+        return rows(self, start, end)
 
-    monkeypatch.setattr(trainers.fit._Fit, "_confusion_in_sample", confusion_in_sample)
+    monkeypatch.setattr(Sample, "rows", recorded)
     result = fit(make_config(epochs=1, ceiling=1.0), features)
-    assert counted == [(0, 24), (24, len(features.splits.train.labels_N))]
+    assert asked == [(0, 24), (24, len(features.splits.train))]
     assert result.training_accuracy == exact_figures(result, features, 2)[0]
 
 
 @pytest.mark.parametrize("metric", ["balanced_accuracy", "macro_f1"])
 def test_sample_and_rest_give_the_metric_of_the_whole_split(make_config, features, monkeypatch, metric):
-    monkeypatch.setattr(trainers.fit, "FIRST_SAMPLE", 24)
+    monkeypatch.setattr(trainers.looks, "FIRST_SAMPLE", 24)
     result = fit(make_config(epochs=1, metric=metric), features)
     assert not result.evaluations[0].exact
     training, _, validation, _ = exact_figures(result, features, 2, metric=metric)
@@ -492,7 +495,7 @@ def test_the_metric_changes_no_weights_of_a_fit_without_a_ceiling(make_config, f
 
 def test_the_ceiling_holds_for_the_metric(make_config, features, monkeypatch):
     monkeypatch.setattr(
-        trainers.fit, "measure", lambda *_, metric: {"accuracy": 0.7, "macro_f1": 0.9}[metric]
+        trainers.looks, "measure", lambda *_, metric: {"accuracy": 0.7, "macro_f1": 0.9}[metric]
     )
     stopped = {m: fit(make_config(metric=m, ceiling=0.8), features).stopped for m in ("accuracy", "macro_f1")}
     assert stopped == {"accuracy": "epochs", "macro_f1": "ceiling"}

@@ -100,6 +100,13 @@ def test_drawing_shows_running_trial_best_and_counts():
     assert "2 complete (1 under the ceiling), 1 pruned (1 at rung 0.5), 1 failed (1 out of memory)" in text
 
 
+def test_a_validation_figure_of_a_sample_is_marked():
+    live = make_live(terminal=True)
+    live.trial_started(4, CONFIG)
+    live.evaluated(4, EVALUATION | {"num_validation_texts": 300})
+    assert "so far epoch 1.5, validation ~86.13 %, training ~93.00 %" in flat(drawn(live))
+
+
 def test_a_peek_of_a_running_trial_shows_a_dash_for_training():
     live = make_live(terminal=True)
     live.trial_started(4, CONFIG)

@@ -5,7 +5,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import binom
+from scipy.stats import binom, binomtest, sem
 from sklearn.metrics import (
     accuracy_score,
     confusion_matrix,
@@ -20,9 +20,12 @@ from trainers.metrics import (
     confusion,
     cross_entropy,
     effective_count,
+    interval,
     is_clear_of,
+    losses,
     measure,
     standard_error,
+    weighted_mean,
 )
 
 METRICS = ("accuracy", "balanced_accuracy", "macro_f1")
@@ -180,3 +183,74 @@ def test_two_standard_errors_part_a_sample_from_a_bound(right, clear):
     # At 92 % and 1,000 texts a standard error is 0.858 points.
     counts_CC = np.array([[right, 1000 - right], [0, 0]])
     assert is_clear_of(0.92, counts_CC, metric="accuracy") is clear
+
+
+def test_of_nearly_all_texts_less_is_unknown_and_the_bound_is_clear_sooner():
+    counts_CC = np.array([[905, 95], [0, 0]])
+    assert not is_clear_of(0.92, counts_CC, metric="accuracy", of=10_000)
+    assert is_clear_of(0.92, counts_CC, metric="accuracy", of=1200)
+    assert not is_clear_of(0.92, counts_CC, metric="accuracy", of=1200, errors=5)
+
+
+@given(st.integers(1, 5000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
+def test_the_interval_of_an_accuracy_is_wilsons(case):
+    right, count = case
+    expected = binomtest(right, count).proportion_ci(confidence_level=0.95, method="wilson")
+    counts_CC = np.array([[right, count - right], [0, 0]])
+    found = interval(counts_CC, metric="accuracy")
+    assert found == pytest.approx((expected.low, expected.high), abs=1e-12)
+
+
+def test_the_interval_of_balanced_accuracy_is_that_of_as_many_even_texts():
+    uneven_CC = np.array([[30, 10], [10, 10]])
+    count = effective_count(uneven_CC, metric="balanced_accuracy")
+    low, high = interval(uneven_CC, metric="balanced_accuracy")
+    even = binomtest(round(0.625 * count), round(count)).proportion_ci(method="wilson")
+    assert (low, high) == pytest.approx((even.low, even.high), abs=0.01)
+
+
+def test_a_class_without_a_text_leaves_anything_possible():
+    assert interval(np.array([[3, 1], [0, 0]]), metric="macro_f1") == (0.0, 1.0)
+
+
+@given(predictions())
+def test_losses_are_those_whose_mean_is_the_cross_entropy(case):
+    logits_NC, labels_N = torch.from_numpy(case[0]), torch.from_numpy(case[1])
+    assert losses(logits_NC, labels_N).mean() == pytest.approx(cross_entropy(logits_NC, labels_N))
+
+
+@given(predictions())
+def test_the_weighted_mean_of_all_losses_is_the_weighted_cross_entropy(case):
+    logits_NC, labels_N = torch.from_numpy(case[0]), torch.from_numpy(case[1])
+    weights_C = torch.linspace(0.5, 2.0, logits_NC.shape[1])
+    found, error = weighted_mean(
+        losses(logits_NC, labels_N), weights_N=weights_C[labels_N].double().numpy(), of=len(labels_N)
+    )
+    assert found == pytest.approx(cross_entropy(logits_NC, labels_N, weights_C=weights_C))
+    assert error == 0.0
+
+
+@given(st.integers(0, 1000), st.integers(2, 50), st.integers(1, 50))
+def test_the_error_of_a_mean_is_scipys_but_for_what_is_left_to_see(seed, count, left):
+    values_N = np.random.default_rng(seed).normal(size=count)
+    mean, error = weighted_mean(values_N, of=count + left)
+    assert mean == pytest.approx(values_N.mean())
+    assert error == pytest.approx(sem(values_N) * math.sqrt(left / (count + left)))
+
+
+def test_a_single_text_of_several_tells_nothing():
+    assert weighted_mean(np.array([0.3]), of=2) == (0.3, math.inf)
+
+
+# 4,000 samples tell a standard deviation within 1.1 %; the error of a ratio is itself a first-order one.
+def test_the_error_of_a_weighted_mean_is_what_samples_show():
+    generator = np.random.default_rng(2)
+    labels_N = generator.random(1500) < 0.2
+    values_N, weights_N = generator.normal(size=1500) + labels_N, np.where(labels_N, 2.5, 0.625)
+    found = []
+    for _ in range(4000):
+        rows = generator.permutation(1500)[:300]
+        found.append(weighted_mean(values_N[rows], weights_N=weights_N[rows], of=1500))
+    means, errors = np.array(found).T
+    assert errors.mean() == pytest.approx(means.std(), rel=0.04)
+    assert means.mean() == pytest.approx(np.average(values_N, weights=weights_N), abs=0.005)

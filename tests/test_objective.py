@@ -54,10 +54,11 @@ def cost(epoch):
     }
 
 
-def evaluation(epoch, validation, training, *, exact=False, peek=False):
+def evaluation(epoch, validation, training, *, exact=False, peek=False, last=False):
     return Evaluation(
         epoch=epoch,
         peek=peek,
+        last=last,
         validation_loss=1 - validation,
         validation_accuracy=validation,
         training_accuracy=training,
@@ -70,11 +71,13 @@ def peek(epoch, validation):
     return evaluation(epoch, validation, None, peek=True)
 
 
-def fake_fit(*evaluations, exact_training=0.88, failure=None):
+def fake_fit(*evaluations, exact_training=0.88, failure=None, exact=True, asked=None):
     """A fit that reports ``evaluations`` and restores the last one."""
 
-    def fit(_config, _features, *, peeks, on_evaluation):
+    def fit(_config, _features, *, peeks, on_evaluation, to_beat):
         assert peeks == SPEC.pruning.rungs
+        if asked is not None:
+            asked.append(to_beat)
         for one in evaluations:
             on_evaluation(one)
         if failure:
@@ -85,6 +88,8 @@ def fake_fit(*evaluations, exact_training=0.88, failure=None):
             validation_loss=last.validation_loss,
             validation_accuracy=last.validation_accuracy,
             training_accuracy=exact_training,
+            training_exact=exact,
+            training_interval=None if exact else (exact_training - 0.05, exact_training + 0.05),
             best_epoch=last.epoch,
             epochs=last.epoch,
             stopped="patience",
@@ -217,24 +222,10 @@ def test_trial_pruned_at_a_later_peek_carries_the_constraint_of_its_latest_full_
     assert trial.constraints[CONSTRAINT] == pytest.approx(-0.04)
 
 
-@pytest.mark.parametrize(
-    ("last", "reason"),
-    [
-        (evaluation(1.0, 0.1, 0.85), "epochs"),
-        (evaluation(1.0, 0.1, 0.93), "ceiling"),
-        (evaluation(1.0, 0.1, 0.86), "patience"),
-    ],
-)
-def test_trial_that_ends_at_a_rung_anyway_is_not_pruned(study, monkeypatch, last, reason):
-    """Two evaluations before it have the lowest loss, so that a patience of 2 is used up at the rung."""
-    epochs = 1 if reason == "epochs" else 20
-    spec = SPEC.model_copy(update={"fit": {**SPEC.fit, "epochs": epochs}})
-    early = [evaluation(0.25, 0.9, 0.8), evaluation(0.75, 0.2, 0.8)] if reason == "patience" else []
-    for fit in [fake_fit(evaluation(1.0, 0.8, 0.85))] * 3 + [fake_fit(*early, last)]:
-        monkeypatch.setattr(search.objective, "fit", fit)
-        trial = study.ask()
-        study.tell(trial, objective(trial, spec, FEATURES, QuietLive()))
-    assert [t.state.name for t in study.trials] == ["COMPLETE"] * 4
+def test_trial_that_ends_at_a_rung_anyway_is_not_pruned(run):
+    for _ in range(3):
+        run(evaluation(1.0, 0.8, 0.85))
+    assert run(evaluation(1.0, 0.1, 0.86, last=True)).state.name == "COMPLETE"
 
 
 def test_the_same_evaluation_prunes_a_trial_that_would_go_on(run):
@@ -248,6 +239,34 @@ def test_recipe_is_not_pruned(run, study):
         run(evaluation(0.5, 0.8, 0.85))
     study.enqueue_trial({}, user_attrs={"recipe": "frozen-head"})
     assert run(evaluation(0.5, 0.1, 0.85)).state.name == "COMPLETE"
+
+
+def test_a_fit_is_told_the_value_of_the_best_feasible_trial_so_far(run):
+    asked = []
+    run(evaluation(1.0, 0.8, 0.85), asked=asked)
+    run(evaluation(1.0, 0.7, 0.85), asked=asked)
+    run(evaluation(1.0, 0.95, 0.95), exact_training=0.95, asked=asked)
+    run(evaluation(1.0, 0.83, 0.85), asked=asked)
+    run(evaluation(1.0, 0.83, 0.85), asked=asked)
+    assert asked == [None, 0.8, 0.8, 0.8, 0.83]
+
+
+def test_of_a_recipe_everything_is_measured(run, study):
+    asked = []
+    run(evaluation(1.0, 0.8, 0.85))
+    study.enqueue_trial({}, user_attrs={"recipe": "frozen-head"})
+    run(evaluation(1.0, 0.6, 0.85), asked=asked)
+    assert asked == [None]
+
+
+def test_an_estimate_of_a_complete_trial_is_told_as_one_with_its_interval(run):
+    notes = run(evaluation(1.0, 0.8, 0.85), exact_training=0.8, exact=False).user_attrs
+    assert notes["training_exact"] is False
+    assert notes["training_interval"] == pytest.approx([0.75, 0.85])
+
+
+def test_an_exact_figure_has_no_interval(run):
+    assert "training_interval" not in run(evaluation(1.0, 0.8, 0.85)).user_attrs
 
 
 def test_failure_of_the_fit_is_passed_on_with_the_evaluations_so_far(run, study):

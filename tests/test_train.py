@@ -1,6 +1,7 @@
 import re
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -134,6 +135,10 @@ def test_an_evaluation_is_described_in_a_line():
     )
     assert describe_evaluation(evaluation, metric="macro_f1") == (
         "epoch  1.50  validation loss 0.3457  macro-F1 87.50%  training 90.00% (sample)  12 s"
+    )
+    sampled = replace(evaluation, num_validation_texts=300, exact=True)
+    assert describe_evaluation(sampled, metric="macro_f1") == (
+        "epoch  1.50  validation loss 0.3457  macro-F1 87.50% (300 texts)  training 90.00%  12 s"
     )
 
 

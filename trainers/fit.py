@@ -15,37 +15,22 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
 from torch.nn import functional as F
 
-from trainers.batching import Rows, shuffled_batches, sorted_batches
+from trainers.batching import Rows, shuffled_batches
 from trainers.config import TrainConfig
 from trainers.device import clock, generators, named_failures
 from trainers.errors import FitError, InputError
 from trainers.features import Features
 from trainers.head_start import fit_head, pooled_splits
-from trainers.inputs import Source
-from trainers.metrics import (
-    Confusion,
-    balanced_weights,
-    confusion,
-    cross_entropy,
-    is_clear_of,
-    measure,
-)
+from trainers.inputs import Batch, Source
+from trainers.looks import Figures, Looks
+from trainers.metrics import balanced_weights
 from trainers.network import Network
 from trainers.precision import pinned
 from trainers.records import Cost, Evaluation, FitResult, Stage
-from trainers.stopping import EarlyStopping, StopReason
-
-PEEK_TEXTS = 300
-"""Validation texts that a peek between evaluations looks at."""
-
-FIRST_SAMPLE = 300
-"""Training texts looked at first, to tell whether the training accuracy is near the ceiling."""
-
-KEPT_CHECKPOINTS = 3
-"""Candidates whose weights are kept, should the exact training accuracy rule the first ones out."""
+from trainers.samples import Sample
+from trainers.stopping import StopReason
 
 
 def fit(
@@ -54,6 +39,7 @@ def fit(
     *,
     peeks: Sequence[float] = (),
     on_evaluation: Callable[[Evaluation], None] = lambda _: None,
+    to_beat: float | None = None,
 ) -> FitResult:
     """Fine-tune the encoder of ``features`` as ``config`` says.
 
@@ -66,6 +52,8 @@ def fit(
         features: Encoder, splits and stored features.
         peeks: Ages in epochs at which to peek, unless a full evaluation is due there anyway.
         on_evaluation: Called after each evaluation and peek; what it raises ends the fit.
+        to_beat: Validation accuracy below which the restored weights' training accuracy may be an estimate, where that
+            lies surely below the ceiling; None means that it is always exact. The weights do not depend on it.
 
     Raises:
         FitError: The loss diverged or memory ran out.
@@ -93,10 +81,10 @@ def fit(
         threads(config.threads),
         named_failures(config.device),
     ):
-        result = _Fit(config, features, peeks, on_evaluation).run()
+        result = _Fit(config, features, peeks, on_evaluation).run(None if config.thaw else to_beat)
         if config.thaw is None:
             return result
-        second = _Fit(config.last_stage, features, (), on_evaluation, since=result).run()
+        second = _Fit(config.last_stage, features, (), on_evaluation, since=result).run(to_beat)
         stages = (_stage(config, result, since=0.0), _stage(config.last_stage, second, since=result.epochs))
         return replace(second, evaluations=(*result.evaluations, *second.evaluations), stages=stages)
 
@@ -134,55 +122,58 @@ class _Fit:
         self.config = config
         self.on_evaluation = on_evaluation
         self.peeks = peeks
-        pooled = pooled_splits(features, config) if config.head_start == "fitted" else None
+        self.pooled = pooled_splits(features, config) if config.head_start == "fitted" else None
         torch.manual_seed(config.seed)
         self.train = features.source("train", config.freeze_depth)
         self.validation = features.source("validation", config.freeze_depth)
-        self.network = Network(
-            features.encoder,
-            config,
-            start=self.train.depth,
-            num_classes=len(features.splits.class_names),
-        ).to(config.device)
-        self.stopping = EarlyStopping(patience=config.patience, ceiling=config.ceiling)
+        num_classes = len(features.splits.class_names)
+        self.network = Network(features.encoder, config, start=self.train.depth, num_classes=num_classes).to(
+            config.device
+        )
         self.generator = np.random.default_rng(config.seed)
-        self.sample = np.random.default_rng(config.data.seed).permutation(len(self.train))
         self.evaluations: list[Evaluation] = []
-        self.samples: list[Confusion] = []  # of each evaluation: the training texts looked at
-        self.checkpoints: dict[int, dict[str, Tensor]] = {}
         self.train_flops_N = self._flops(features, self.train)
         self.validation_flops_N = self._flops(features, self.validation)
-        self.training_seconds = self.evaluation_seconds = self.batching_seconds = 0.0
+        self.training_seconds = self.batching_seconds = 0.0
         self.tokens = 0
         self.flops = 0.0
-        num_classes = len(features.splits.class_names)
         self.weights_C = None
         if config.class_weights:
             weights_C = balanced_weights(features.splits.train.labels_N, num_classes=num_classes)
             self.weights_C = torch.from_numpy(weights_C).float().to(config.device)
-        self.nothing_seen: Confusion = np.zeros((num_classes, num_classes), dtype=np.int64)
+        self.train_sample = Sample(self.train, seed=config.data.seed)
+        self.validation_sample = Sample(self.validation, seed=config.data.seed)
+        self.looks = Looks(
+            self.network,
+            config,
+            train=self.train_sample,
+            validation=self.validation_sample,
+            weights_C=self.weights_C,
+            num_classes=num_classes,
+        )
         self.head_is_fitted = False
-        if pooled is not None:
+        if self.pooled is not None:
             began = time.perf_counter()
+            train, validation = self.pooled
             self.head_is_fitted = fit_head(
-                self.network.head, config, train=pooled[0], validation=pooled[1], weights_C=self.weights_C
+                self.network.head, config, train=train, validation=validation, weights_C=self.weights_C
             )
             self.training_seconds += clock(config.device) - began
         if since is not None:
             self.network.head.load_state_dict(since.network.head.state_dict())
 
-    def run(self) -> FitResult:
+    def run(self, to_beat: float | None) -> FitResult:
         """Train and evaluate until the planned end or a reason to stop, and restore the best weights."""
         stopped: StopReason | Literal["epochs"] = "epochs"
         if self.head_is_fitted:
-            self._evaluate(0.0)
+            self._evaluate(0.0, self.pooled)
+        self.pooled = None
         for epoch in self._train():
-            self._evaluate(epoch)
-            reason = self.stopping.reason_to_stop(*self._history())
+            reason = self._evaluate(epoch)
             if reason is not None:
                 stopped = reason
                 break
-        return self._restore(stopped)
+        return self._restore(stopped, to_beat)
 
     def _train(self) -> Iterator[float]:
         """Train, pausing wherever a full evaluation is due; yields the age in epochs."""
@@ -256,146 +247,62 @@ class _Fit:
 
         return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
 
-    def _evaluate(self, epoch: float) -> None:
-        self.network.eval()
-        evaluation = self._look(epoch, None, self._training_accuracy)
+    def _evaluate(self, epoch: float, pooled: tuple[Batch, Batch] | None = None) -> StopReason | None:
+        """Evaluate, tell of it, and return why to stop, or None to go on."""
+        figures = self.looks.evaluate(pooled)
+        reason = self.looks.reason_to_stop() if epoch else None
+        is_last = self.config.thaw is None and (reason is not None or epoch >= self.config.epochs)
+        evaluation = self._evaluation(epoch, figures, is_peek=False, is_last=is_last)
         self.evaluations.append(evaluation)
-        self._keep_checkpoint()
         self.on_evaluation(evaluation)
+        return reason
 
     def _peek(self, epoch: float) -> None:
-        self.network.eval()
-        rows = np.random.default_rng(self.config.data.seed).permutation(len(self.validation))[:PEEK_TEXTS]
-        self.on_evaluation(self._look(epoch, rows, lambda: (None, False)))
+        self.on_evaluation(self._evaluation(epoch, self.looks.peek(), is_peek=True, is_last=False))
 
-    def _look(
-        self, epoch: float, rows: Rows | None, training_accuracy: Callable[[], tuple[float | None, bool]]
-    ) -> Evaluation:
-        logits_NC, labels_N = self._predict(self.validation, rows)
-        self.flops += float(self.validation_flops_N[slice(None) if rows is None else rows].sum())
-        loss = cross_entropy(logits_NC, labels_N, weights_C=self.weights_C)
-        if not math.isfinite(loss):
-            raise FitError(f"diverged: validation loss {loss} at learning rate {self.config.learning_rate:g}")
-        accuracy_in_training, exact = training_accuracy()
+    def _evaluation(self, epoch: float, figures: Figures, *, is_peek: bool, is_last: bool) -> Evaluation:
         return Evaluation(
             epoch=epoch + (self.since.epochs if self.since else 0.0),
-            peek=rows is not None,
-            validation_loss=loss,
-            validation_accuracy=self._measure(confusion(logits_NC, labels_N)),
-            training_accuracy=accuracy_in_training,
-            exact=exact,
+            peek=is_peek,
+            last=is_last,
+            validation_loss=figures.validation_loss,
+            validation_accuracy=figures.validation_accuracy,
+            num_validation_texts=figures.num_validation_texts,
+            training_accuracy=figures.training_accuracy,
+            exact=figures.training_exact,
+            training_interval=figures.training_interval,
             **self._cost(),
         )
 
     def _cost(self) -> dict[str, Any]:
+        train, validation = self.train_sample, self.validation_sample
+        looked = self.train_flops_N @ train.num_runs_N + self.validation_flops_N @ validation.num_runs_N
         own = Cost(
             seconds=time.perf_counter() - self.started,
             training_seconds=self.training_seconds,
-            evaluation_seconds=self.evaluation_seconds,
-            batching_seconds=self.batching_seconds,
+            evaluation_seconds=train.seconds + validation.seconds,
+            batching_seconds=self.batching_seconds + train.batching_seconds + validation.batching_seconds,
             tokens=self.tokens,
-            flops=self.flops,
+            flops=self.flops + float(looked),
         )
         return {name: value + getattr(self.since, name, 0) for name, value in asdict(own).items()}
 
-    def _training_accuracy(self) -> tuple[float, bool]:
-        """Return the training accuracy in eval mode, and whether it is over the whole split.
-
-        A sequential look: the sample doubles while the ceiling lies within two standard errors.
-        """
-        counts_CC = self.nothing_seen
-        seen, size = 0, FIRST_SAMPLE
-        while True:
-            size = min(size, len(self.train))
-            counts_CC = counts_CC + self._confusion_in_sample(seen, size)
-            seen = size
-            ceiling, metric = self.config.ceiling, self.config.metric
-            decided = ceiling is None or is_clear_of(ceiling, counts_CC, metric=metric)
-            if decided or seen == len(self.train):
-                self.samples.append(counts_CC)
-                return self._measure(counts_CC), seen == len(self.train)
-            size = 2 * seen
-
-    def _confusion_in_sample(self, start: int, end: int) -> Confusion:
-        """Count the training texts from ``start`` to ``end``, in the sample's order, by class and prediction."""
-        rows = self.sample[start:end]
-        logits_NC, labels_N = self._predict(self.train, rows)
-        self.flops += float(self.train_flops_N[rows].sum())
-        return confusion(logits_NC, labels_N)
-
-    def _measure(self, counts_CC: Confusion) -> float:
-        return measure(counts_CC, metric=self.config.metric)
-
-    def _history(self) -> tuple[list[float], list[float]]:
-        return (
-            [e.validation_loss for e in self.evaluations],
-            [e.training_accuracy for e in self.evaluations if e.training_accuracy is not None],
-        )
-
-    def _keep_checkpoint(self) -> None:
-        wanted = self.stopping.preference(*self._history())[:KEPT_CHECKPOINTS]
-        self.checkpoints = {i: c for i, c in self.checkpoints.items() if i in wanted}
-        latest = len(self.evaluations) - 1
-        if latest in wanted:
-            self.checkpoints[latest] = {k: v.clone() for k, v in self.network.state_dict().items()}
-
-    def _restore(self, stopped: StopReason | Literal["epochs"]) -> FitResult:
-        """Load the most wanted weights whose exact training accuracy keeps under the ceiling.
-
-        If none does, the most wanted ones.
-        """
-        ceiling = self.config.ceiling
-        losses, accuracies = self._history()
-        candidates = [i for i in self.stopping.preference(losses, accuracies) if i in self.checkpoints]
-        exact: dict[int, float] = {}
-        for i in candidates:
-            if ceiling is not None and exact and accuracies[i] > ceiling:
-                break  # only candidates that looked feasible are worth a second look
-            exact[i] = self._exact_training_accuracy(i)
-            if ceiling is None or exact[i] <= ceiling:
-                break
-        best = next((i for i in exact if ceiling is not None and exact[i] <= ceiling), candidates[0])
-        self.network.load_state_dict(self.checkpoints[best])
-        chosen = self.evaluations[best]
+    def _restore(self, stopped: StopReason | Literal["epochs"], to_beat: float | None) -> FitResult:
+        best, figures = self.looks.restore(to_beat=to_beat)
+        assert figures.training_accuracy is not None  # noqa: S101
         return FitResult(
             network=self.network.eval(),
-            validation_loss=chosen.validation_loss,
-            validation_accuracy=chosen.validation_accuracy,
-            training_accuracy=exact[best],
-            best_epoch=chosen.epoch,
+            validation_loss=figures.validation_loss,
+            validation_accuracy=figures.validation_accuracy,
+            training_accuracy=figures.training_accuracy,
+            training_exact=figures.training_exact,
+            training_interval=figures.training_interval,
+            best_epoch=self.evaluations[best].epoch,
             epochs=self.evaluations[-1].epoch,
             stopped=stopped,
             evaluations=tuple(self.evaluations),
             **self._cost(),
         )
-
-    def _exact_training_accuracy(self, index: int) -> float:
-        """Return what an evaluation's sample and the rest of the split, with its weights, come to."""
-        counts_CC = self.samples[index]
-        seen = int(counts_CC.sum())
-        if seen < len(self.train):
-            self.network.load_state_dict(self.checkpoints[index])
-            self.network.eval()
-            counts_CC = counts_CC + self._confusion_in_sample(seen, len(self.train))
-        return self._measure(counts_CC)
-
-    @torch.inference_mode()
-    def _predict(self, source: Source, rows: Rows | None = None) -> tuple[Tensor, Tensor]:
-        """Return logits_NC and labels_N of the texts ``rows`` (None: all), in batches by length."""
-        rows = np.arange(len(source)) if rows is None else rows
-        logits, labels = [], []
-        started, batching_seconds = time.perf_counter(), 0.0
-        for part in sorted_batches(source.lengths_N[rows]):
-            began = time.perf_counter()
-            batch = source.batch(rows[part])
-            batching_seconds += time.perf_counter() - began
-            logits.append(self.network(batch))
-            labels.append(batch.labels_B)
-        # A GPU still computes: its clock is read once all is there, so as not to hold it up batch by batch.
-        logits_NC, labels_N = torch.cat(logits).cpu(), torch.cat(labels).cpu()
-        self.batching_seconds += batching_seconds
-        self.evaluation_seconds += time.perf_counter() - started - batching_seconds
-        return logits_NC, labels_N
 
     def _flops(self, features: Features, source: Source) -> npt.NDArray[np.float64]:
         """Return what a forward pass of each text needs above the freeze depth, flops_N."""

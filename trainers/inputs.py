@@ -63,7 +63,7 @@ class Source:
         self.wide = wide
         self._device = device
         self.lengths_N = split.lengths_N
-        self._labels_N = torch.from_numpy(split.labels_N)
+        self.labels_N = torch.from_numpy(split.labels_N)
         self._pad_id = pad_id
         self._pooled = values is not None and len(values) == len(split)
         self._mapped: mmap.mmap | None = getattr(values, "_mmap", None)
@@ -75,11 +75,11 @@ class Source:
             self._starts_N = np.arange(len(split)) if self._pooled else _starts_in_file(split.lengths_N)
 
     def __len__(self) -> int:
-        return len(self._labels_N)
+        return len(self.labels_N)
 
     def batch(self, rows: Rows) -> Batch:
         """Gather the texts ``rows`` into one padded batch."""
-        labels_B = moved(self._labels_N[torch.from_numpy(rows)], self._device)
+        labels_B = moved(self.labels_N[torch.from_numpy(rows)], self._device)
         if self._pooled:
             return Batch(moved(self._values[torch.from_numpy(rows)], self._device).float(), None, labels_B)
         lengths_B = self.lengths_N[rows]

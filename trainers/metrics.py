@@ -6,6 +6,7 @@ Shapes: N texts, C classes.
 from __future__ import annotations
 
 import math
+from statistics import NormalDist
 
 import numpy as np
 import numpy.typing as npt
@@ -59,10 +60,68 @@ def balanced_weights(labels_N: npt.NDArray[np.int64], *, num_classes: int) -> np
     return np.where(texts_C > 0, len(labels_N) / (num_classes * np.maximum(texts_C, 1)), 0.0)
 
 
-def is_clear_of(bound: float, counts_CC: Confusion, *, metric: Metric) -> bool:
-    """Tell whether the metric of a random sample lies more than two standard errors from a bound."""
+def losses(logits_NC: Tensor, labels_N: Tensor) -> npt.NDArray[np.float64]:
+    """Return each text's negative log-likelihood in nats, losses_N."""
+    losses_N: npt.NDArray[np.float64] = F.cross_entropy(
+        logits_NC.double(), labels_N, reduction="none"
+    ).numpy()
+    return losses_N
+
+
+def weighted_mean(
+    values_N: npt.NDArray[np.float64], *, weights_N: npt.NDArray[np.float64] | None = None, of: int
+) -> tuple[float, float]:
+    """Return the mean of a random sample, and its standard error as an estimate of the mean of ``of`` texts, 0 for all.
+
+    Weighted, it is a ratio, whose error is that of its linear part. Of a single text among several the error is infinite.
+    """
+    count = len(values_N)
+    weights_N = np.ones(count) if weights_N is None else weights_N
+    total = float(weights_N.sum())
+    mean = float((weights_N * values_N).sum()) / total if total else 0.0
+    if count == of:
+        return mean, 0.0
+    if count < 2 or not total:
+        return mean, math.inf
+    residuals_N = weights_N * (values_N - mean) * count / total
+    variance = float((residuals_N**2).sum()) / (count - 1)
+    return mean, math.sqrt(variance / count * (1 - count / of))
+
+
+def is_clear_of(
+    bound: float, counts_CC: Confusion, *, metric: Metric, of: int | None = None, errors: float = 2.0
+) -> bool:
+    """Tell whether the metric of a random sample lies more than ``errors`` standard errors from a bound.
+
+    Args:
+        bound: On the metric.
+        counts_CC: Of the sample.
+        metric: Of which it is one.
+        of: Texts that the sample was drawn from; the fewer are left, the less the metric of them all may differ. None
+            means many.
+        errors: How many.
+    """
     count = effective_count(counts_CC, metric=metric)
-    return count > 0 and abs(measure(counts_CC, metric=metric) - bound) > 2 * standard_error(bound, count)
+    if not count:
+        return False
+    left = 1.0 if of is None else 1 - int(counts_CC.sum()) / of
+    error = standard_error(bound, count) * math.sqrt(left)
+    return abs(measure(counts_CC, metric=metric) - bound) > errors * error
+
+
+def interval(counts_CC: Confusion, *, metric: Metric) -> tuple[float, float]:
+    """Return where the metric of all texts lies with 95 % confidence, given that of a random sample: Wilson's interval.
+
+    It takes the sample for one of many texts, and is a little wide where they are few. A class without a text in the
+    sample leaves anything possible.
+    """
+    count = effective_count(counts_CC, metric=metric)
+    if not count:
+        return 0.0, 1.0
+    z, share = NormalDist().inv_cdf(0.975), measure(counts_CC, metric=metric)
+    middle = (share + z**2 / (2 * count)) / (1 + z**2 / count)
+    reach = z / (1 + z**2 / count) * math.sqrt(share * (1 - share) / count + z**2 / (4 * count**2))
+    return max(0.0, middle - reach), min(1.0, middle + reach)
 
 
 def standard_error(share: float, count: float) -> float:

@@ -41,21 +41,28 @@ class Evaluation(Cost):
     Attributes:
         epoch: Age in epochs; a fraction inside an epoch.
         peek: Whether this is a peek.
-        validation_loss: Mean cross-entropy in nats, weighted by class as in training, eval mode; of a peek, on
-            a fixed random sample.
+        last: Whether the fit ends with it.
+        validation_loss: Mean cross-entropy in nats, weighted by class as in training, eval mode, over the texts that
+            were looked at.
         validation_accuracy: Likewise.
+        num_validation_texts: Those texts: the first of a fixed random order, as many as it took to see whether the
+            weights are the best so far (``trainers.looks``). None means all.
         training_accuracy: Eval mode; exact or estimated on a fixed random sample, which doubles while
             the ceiling lies within two standard errors. A peek measures none: that of the batches just
             trained on would be free, but in train mode and of earlier weights it is far too low.
         exact: Whether the training accuracy is in eval mode over the whole split.
+        training_interval: Of an estimate: Wilson's interval, 95 %. None where it is exact or not measured.
     """
 
     epoch: float
     peek: bool
+    last: bool = False
     validation_loss: float
     validation_accuracy: float
+    num_validation_texts: int | None = None
     training_accuracy: float | None
     exact: bool
+    training_interval: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +90,9 @@ class FitResult(Cost):
         network: With the restored weights, in eval mode.
         validation_loss: Of the restored weights, as everything below.
         validation_accuracy: Whole validation split.
-        training_accuracy: Exact: eval mode, whole training split.
+        training_accuracy: Eval mode, whole training split, or an estimate that lies surely below the ceiling.
+        training_exact: Which of the two; without ``to_beat`` it is always exact.
+        training_interval: As of an evaluation.
         best_epoch: Age of the restored weights.
         epochs: How far the fit got.
         stopped: What ended it; ``epochs`` is the planned end.
@@ -95,6 +104,8 @@ class FitResult(Cost):
     validation_loss: float
     validation_accuracy: float
     training_accuracy: float
+    training_exact: bool = True
+    training_interval: tuple[float, float] | None = None
     best_epoch: float
     epochs: float
     stopped: StopReason | Literal["epochs"]

@@ -104,10 +104,10 @@ def on_this_machine(config: TrainConfig, wanted: Device | Literal["auto"] | None
 
 def describe_evaluation(evaluation: Evaluation, *, metric: Metric) -> str:
     """Say in a line what an evaluation found."""
-    training = evaluation.training_accuracy
+    training, count = evaluation.training_accuracy, evaluation.num_validation_texts
     return (
         f"epoch {evaluation.epoch:5.2f}  validation loss {evaluation.validation_loss:.4f}  "
-        f"{METRIC_NAMES[metric]} {evaluation.validation_accuracy:.2%}  training "
+        f"{METRIC_NAMES[metric]} {evaluation.validation_accuracy:.2%}{'' if count is None else f' ({count} texts)'}  training "
         f"{'-' if training is None else f'{training:.2%}'}{'' if evaluation.exact else ' (sample)'}  {evaluation.seconds:.0f} s"
     )
 

@@ -24,6 +24,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 import trainers.fit
 import trainers.inputs
+import trainers.looks
 from trainers.config import TrainConfig
 from trainers.data import load_splits
 from trainers.encoder import load_encoder
@@ -32,6 +33,7 @@ from trainers.features import Features, build_features
 from trainers.fit import fit
 from trainers.inputs import Source
 from trainers.network import Network
+from trainers.samples import Sample
 
 CONFIG = TrainConfig.model_validate(
     {
@@ -116,11 +118,9 @@ VARIANTS = {
     "AdamW as a loop": (mock.patch.object(torch.optim, "AdamW", adamw),),
     "attention dropout 0.1": (mock.patch("trainers.network.set_dropout", attention_dropout),),
     "hidden dropout 0.1": {"encoder_dropout": 0.1},
-    "training accuracy on everything": (mock.patch.object(trainers.fit, "FIRST_SAMPLE", sys.maxsize),),
+    "every look at all texts": (mock.patch.object(trainers.looks, "FIRST_SAMPLE", sys.maxsize),),
     "evaluation without inference mode": (
-        mock.patch.object(
-            trainers.fit._Fit, "_predict", torch.no_grad()(trainers.fit._Fit._predict.__wrapped__)
-        ),
+        mock.patch.object(Sample, "run", torch.no_grad()(Sample.run.__wrapped__)),
     ),
     "input gradient of the lowest layer": (
         mock.patch.object(Source, "batch", batch_with_gradient(Source.batch)),

@@ -85,10 +85,13 @@ class Traced(trainers.fit._Fit):
         ages = [a for a in AGES if a <= self.config.epochs]
         return {max(1, round(steps * a)): a for a in ages}, {}
 
-    def _look(self, epoch, rows, training_accuracy):
-        evaluation = super()._look(epoch, rows, training_accuracy)
+    def _evaluate(self, epoch, _pooled=None):
+        # All texts, whatever the evaluation itself makes do with, and by the network: the vectors at hand lack the untouched set.
+        logits_NC = self.validation_sample.run(self.network.eval(), np.arange(len(self.validation)))
+        labels_N = self.validation_sample.labels_N
+        reason = super()._evaluate(epoch, None)
+        evaluation = self.evaluations[-1]
         row = {"age": epoch, "training_accuracy": evaluation.training_accuracy}
-        logits_NC, labels_N = self.latest
         for name, part in (
             ("validation", slice(0, self.num_validation)),
             ("test", slice(self.num_validation, None)),
@@ -99,20 +102,11 @@ class Traced(trainers.fit._Fit):
             row[f"{name}_right"] = np.packbits((logits.argmax(dim=1) == labels).numpy()).tobytes()
         row |= {
             "training_seconds": self.training_seconds,
-            "evaluation_seconds": self.evaluation_seconds,
-            "flops": self.flops,
+            "evaluation_seconds": evaluation.evaluation_seconds,
+            "flops": evaluation.flops,
         }
         self.rows.append(row)
-        return evaluation
-
-    def _predict(self, source, rows=None):
-        predicted = super()._predict(source, rows)
-        if source is self.validation:
-            # In the order of the split: batches are sorted by length.
-            order = np.concatenate(trainers.fit.sorted_batches(source.lengths_N))
-            back = torch.from_numpy(np.argsort(order))
-            self.latest = predicted[0][back], predicted[1][back]
-        return predicted
+        return reason
 
 
 def prepared(task, encoder, directory, folder, precision):
@@ -156,7 +150,7 @@ def measured(task, train, setup, seed, head_start, *, data, features, num_valida
     processor_clock = mock.patch("time.perf_counter", time.process_time)
     with torch.random.fork_rng(devices=[]), trainers.fit.threads(1), processor_clock:
         traced = Traced(config, features, num_validation)
-        traced.run()
+        traced.run(None)
     common = dict(zip(KEYS, (task, train, setup, seed, head_start), strict=True))
     common |= {**draw(setup), "precision": features.precision, "processor": platform.processor() or "unknown"}
     return [{**common, **row} for row in traced.rows]

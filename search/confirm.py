@@ -142,7 +142,7 @@ def confirm_study(
     from search.preparation import prepare
     from search.processes import warm_up
     from search.results import CONFIRMATION, finished
-    from search.sizes import measure_memory
+    from search.room import most_bytes, worker_bytes
     from search.workers import number_of_workers
 
     chosen = choose_finalists(study, spec, num_finalists=num_finalists)
@@ -163,7 +163,8 @@ def confirm_study(
             threads=spec.any_config().threads,
             trials_left=len(missing),
             device=features.encoder.device,
-            worker_bytes=lambda: measure_memory(features.encoder, features.splits, spec.heaviest_config()),
+            worker_bytes=lambda: worker_bytes(study, spec, features, live),
+            most_bytes=lambda: most_bytes(features.encoder, features.splits, spec.heaviest_config()),
             tell=live.message,
         )
         live.message(_plan(chosen, missing, num_seeds=num_seeds, num_workers=num_workers))

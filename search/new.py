@@ -180,6 +180,7 @@ def _data_config(source: str, columns: Mapping[str, str]) -> DataConfig:
 
 
 def _measure(encoder: Encoder, splits: Splits, data: DataConfig, *, trials: int) -> Speed:
+    from search.room import most_bytes
     from search.sizes import measure_memory, measure_speed
     from search.workers import number_of_workers
     from trainers.config import TrainConfig
@@ -202,6 +203,7 @@ def _measure(encoder: Encoder, splits: Splits, data: DataConfig, *, trials: int)
         num_trials=trials,
         device=encoder.device,
         worker_bytes=lambda: measure_memory(encoder, splits, little),
+        most_bytes=lambda: most_bytes(encoder, splits, little),
         tell=_say,
     )
     return measure_speed(encoder, splits, config, workers=workers)

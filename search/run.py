@@ -155,6 +155,7 @@ def _search(
     started = time.monotonic()
     if workers != 1:
         warm_up()
+    from search.room import most_bytes, worker_bytes
     from search.workers import number_of_workers, run_trials  # heavy: both processes import at once
     from trainers.device import choose_device
 
@@ -182,7 +183,8 @@ def _search(
                 trials_left=num_trials - len(finished(study.get_trials(deepcopy=False))),
                 num_trials=num_trials,
                 device=features.encoder.device,
-                worker_bytes=lambda: _worker_bytes(study, spec, features, live),
+                worker_bytes=lambda: worker_bytes(study, spec, features, live),
+                most_bytes=lambda: most_bytes(features.encoder, features.splits, spec.heaviest_config()),
                 tell=live.message,
             ),
             trial_timeout=trial_timeout,
@@ -282,20 +284,6 @@ def _peak(study: optuna.Study, spec: StudySpec, features: Features) -> dict[str,
     directory = spec.cache.directory or default_cache_directory()
     peak = known_peak_flops(directory, precision=features.precision)
     return {"peak_flops": max(peak, study.user_attrs.get("peak_flops", 0.0))}
-
-
-def _worker_bytes(study: optuna.Study, spec: StudySpec, features: Features, live: Live) -> int:
-    """Return the memory that a fit takes at most; measured once a study."""
-    from search.interrupts import held_back
-    from search.sizes import measure_memory
-
-    known: int | None = study.user_attrs.get("worker_bytes")
-    if known is None:
-        live.stage("measuring how much memory a fit takes")
-        known = measure_memory(features.encoder, features.splits, spec.heaviest_config())
-        with held_back():
-            study.set_user_attr("worker_bytes", known)
-    return known
 
 
 def _enqueue(study: optuna.Study, spec: StudySpec, names: Sequence[str], *, num_layers: int) -> None:

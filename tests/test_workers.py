@@ -171,6 +171,16 @@ def test_a_fit_that_is_killed_while_its_memory_is_measured_leaves_one_worker(mon
     assert said == ["one worker: a first fit, to measure its memory, failed: killed for lack of memory"]
 
 
+@pytest.mark.parametrize(("gib", "measured"), [(40, []), (39, [1])])
+def test_memory_is_not_measured_where_there_is_room_for_more_than_it_can_be(monkeypatch, gib, measured):
+    monkeypatch.setattr("search.workers.joblib.cpu_count", lambda **_: 8)
+    monkeypatch.setattr("search.workers.available_bytes", lambda: gib * 2**30)
+    calls = []
+    options = {"worker_bytes": lambda: calls.append(1) or 2**30, "most_bytes": lambda: 4 * 2**30}
+    assert number_of_workers("auto", threads=1, trials_left=50, **options) == 8
+    assert calls == measured
+
+
 def test_memory_is_not_measured_for_one_worker(monkeypatch):
     monkeypatch.setattr("search.workers.joblib.cpu_count", lambda **_: 8)
     for options in ({"trials_left": 1}, {"trials_left": 50, "device": "cuda:1"}):

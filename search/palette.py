@@ -9,7 +9,7 @@ import html
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from search.summary import percent, rate, training_figure
+from search.summary import origin, percent, rate, training_figure
 from trainers.errors import printable
 
 if TYPE_CHECKING:
@@ -164,9 +164,9 @@ def describe_checkpoint(row: Row) -> str:
 
 def describe_trial(row: Row) -> str:
     """Say what a trial reached, and with which settings."""
-    recipe = f" ({safe(row['recipe'])})" if row["recipe"] else ""
+    named = f" ({safe(row['recipe'] or origin(row))})" if origin(row) else ""
     lines = [
-        f"trial {row['number']}{recipe}",
+        f"trial {row['number']}{named}",
         f"validation {percent(row['validation_accuracy'])}",
         f"training {training_figure(row['training_accuracy'], exact=row['training_exact'])}",
         *(f"{words(key)} {safe(written(value))}" for key, value in row["settings"].items()),

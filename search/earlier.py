@@ -87,8 +87,8 @@ def check_names(names: Sequence[str], earlier: Sequence[Earlier], folder: Path) 
         if name not in known:
             others = f"give one of {', '.join(known)}, or leave it out" if known else "leave it out"
             raise InputError(
-                f"start.like must name studies with a database in {folder} or in this study's own, got "
-                f"{name!r}{nearest(name, known)}; {others}"
+                f"start.like must name studies that have {folder.absolute() / 'NAME' / 'study.db'} or stand in this study's "
+                f"database, got {name!r}{nearest(name, known)}; {others}"
             )
         if known[name].trouble is not None:
             raise InputError(

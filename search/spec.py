@@ -344,7 +344,9 @@ def _mistakes_in_setup(setup: Any, fit: dict[str, Any]) -> Iterator[InitErrorDet
                 rule = f"must be one of fit.{key}, {', '.join(map(str, space))}"
                 yield _said((key,), f"{rule}, got {value!r}; add it there, or change it", value)
         elif value != space:
-            fixed = f"must be {'absent' if space is None else repr(space)}, which the study keeps, got {value!r}"
+            fixed = (
+                f"must be {'absent' if space is None else repr(space)}, which the study keeps, got {value!r}"
+            )
             yield _said((key,), f"{fixed}; leave it out, or open fit.{key} to the search", value)
 
 

@@ -202,7 +202,7 @@ def _likeness(like: Mapping[str, Any]) -> str:
         taken.append(f"{found['study']} ({'unknown' if far is None else f'{far:.2g}'})")
     said = "No earlier study to start from was found"
     if taken:
-        said = f"Earlier studies to start from, and the distance of their texts: {', '.join(taken)}"
+        said = f"Earlier studies taken, each with the distance of its texts: {', '.join(taken)}"
     return f"{said}; passed over: {', '.join(like['passed_over'])}" if like["passed_over"] else said
 
 

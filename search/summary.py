@@ -23,7 +23,16 @@ if TYPE_CHECKING:
     from search.spec import StudySpec
 
 NOTED = (
-    *("recipe", "start", "retry_of", "reason", "validation_accuracy", "training_accuracy", "training_exact", "gap"),
+    *(
+        "recipe",
+        "start",
+        "retry_of",
+        "reason",
+        "validation_accuracy",
+        "training_accuracy",
+        "training_exact",
+        "gap",
+    ),
     *("best_epoch", "epochs", "seconds", "tokens"),
 )
 VERSIONS = ("frostline", "optuna", "torch", "transformers", "datasets", "scikit-learn")

@@ -310,6 +310,13 @@ def test_repeated_recipe_stays_a_recipe(study):
     assert study.trials[1].system_attrs["fixed_params"] == {"dropout": 0.3}
 
 
+def test_repeated_setup_of_the_start_keeps_its_origin(study):
+    study.enqueue_trial({"dropout": 0.3}, user_attrs={"start": "trial 24 of imdb"})
+    start(study)
+    recover(study)
+    assert study.trials[1].user_attrs == {"retry_of": 0, "start": "trial 24 of imdb"}
+
+
 def test_parameters_enqueued_but_not_yet_suggested_are_kept(study):
     study.enqueue_trial({"dropout": 0.25, "other": 0.125})
     start(study, dropout=None)

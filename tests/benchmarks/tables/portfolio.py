@@ -51,11 +51,11 @@ def taken(score, test, chosen):
 
 
 def greedy(score, test, count):
-    """Return the places of ``count`` setups, each the one that helps the mean over tasks most."""
+    """Return the places of ``count`` setups, each the one that helps the mean over tasks most; on a tie the better one."""
     chosen = []
     for _ in range(min(count, score.shape[1])):
         rest = [s for s in range(score.shape[1]) if s not in chosen]
-        chosen.append(max(rest, key=lambda s: taken(score, test, [*chosen, s]).mean()))
+        chosen.append(max(rest, key=lambda s: (taken(score, test, [*chosen, s]).mean(), test[:, s].mean())))
     return chosen
 
 
@@ -94,7 +94,7 @@ def main():
         f"{len(tasks)} tasks, {len(setups)} setups that all of them have, head start {options.head_start}, ",
         end="",
     )
-    say(f"ceiling {options.ceiling}, {pd.unique(rows.precision)}")
+    say(f"ceiling {options.ceiling}, {', '.join(pd.unique(rows.precision))}")
 
     ours, random = judge(score, test)
     table = Table("left out", "of", *(f"k = {k}" for k in range(1, ours.shape[1] + 1)), "best of table")
@@ -113,10 +113,8 @@ def main():
         share = setup.pop("freeze_depth") / NUM_LAYERS
         settings = ", ".join(f'"{key}": {value!r}' for key, value in plain(setup).items())
         reached = 100 * taken(score, test, chosen[:k]).mean()
-        say(
-            f'    {{"freeze_share": {share:.3g}, {settings}}},  # with it, {reached:.1f} on average',
-            markup=False,
-        )
+        line = f'    {{"freeze_share": {share:.3g}, {settings}}},  # with it, {reached:.1f} on average'
+        say(line, markup=False, soft_wrap=True)
 
 
 def plain(setup):

@@ -157,9 +157,10 @@ def test_study_without_a_trial_takes_another_space(path):
         ("goal", {"validation_accuracy": 0.5}),
         ("cache", {"disk_gib": 1.0}),
         ("recipes", {"enqueue": ["overfit"]}),
+        ("start", {"setups": [{"dropout": 0.25}], "portfolio": True, "like": "auto"}),
     ],
 )
-def test_goal_cache_and_recipes_may_change(path, stored, key, table):
+def test_goal_cache_recipes_and_start_may_change(path, stored, key, table):
     start(stored)
     opened = open_study(make_spec(**{key: table}), path, create=True)
     assert opened.user_attrs["spec"][key].items() >= table.items()

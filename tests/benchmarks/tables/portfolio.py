@@ -108,12 +108,14 @@ def main():
     say(table)
 
     chosen = greedy(score, test, options.count)
+    reached = [taken(score, test, chosen[:k]).mean() for k in range(1, len(chosen) + 1)]
+    # Beyond the first, only those that still help.
+    chosen = chosen[: 1 + int(np.argmax(reached))]
     for k, place in enumerate(chosen, 1):
         setup = dict(setups.iloc[place])
         share = setup.pop("freeze_depth") / NUM_LAYERS
         settings = ", ".join(f'"{key}": {value!r}' for key, value in plain(setup).items())
-        reached = 100 * taken(score, test, chosen[:k]).mean()
-        line = f'    {{"freeze_share": {share:.3g}, {settings}}},  # with it, {reached:.1f} on average'
+        line = f'    {{"freeze_share": {share:.3g}, {settings}}},  # with it, {100 * reached[k - 1]:.1f} on average'
         say(line, markup=False, soft_wrap=True)
 
 

@@ -14,7 +14,7 @@ from search.confirmed import conclusion, coverage, luck
 from search.goal import state
 from search.page import MOST_CLASSES_SHOWN, SPLITS, describe
 from search.palette import DARK, written
-from search.summary import bound, describe_counts, duration, percent, stages_in_words, training_figure
+from search.summary import bound, describe_counts, duration, origin, percent, stages_in_words, training_figure
 from search.verdict import advice, fresh_seeds, mean_and_spread, next_commands, verdict
 from trainers.config import METRIC_NAMES
 from trainers.errors import printable
@@ -32,6 +32,7 @@ _FILTERS: dict[str, Callable[..., str]] = {
     "percent": _unbroken(percent),
     "training": _unbroken(training_figure),
     "stages": stages_in_words,
+    "origin": origin,
     "points": lambda share: "-" if share is None else f"{100 * share:+.2f}",
     "error": lambda difference: (
         "" if difference["low"] is None else f" ± {50 * (difference['high'] - difference['low']):.2f}"

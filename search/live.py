@@ -14,7 +14,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from search.summary import count, describe_counts, duration, percent, rate, training_figure
+from search.summary import count, describe_counts, duration, origin, percent, rate, training_figure
 from trainers.config import TrainConfig
 from trainers.errors import printable
 
@@ -202,8 +202,8 @@ def _ending(trial: FrozenTrial) -> str:
     notes = results.notes(trial)
     state = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed"}[trial.state.name]
     text = f"trial {trial.number} {state}"
-    if "recipe" in notes:
-        text += f" (recipe {notes['recipe']})"
+    if origin(notes):
+        text += f" ({origin(notes)})"
     if "validation_accuracy" in notes:
         about = "" if notes.get("num_validation_texts") is None else "~"
         text += f": validation {about}{percent(notes['validation_accuracy'])}, training "

@@ -60,6 +60,7 @@ def study_note(study: Study, spec: StudySpec, *, options: str | None = None) -> 
         f"**{headline}**",
         *([trial_note(shown, spec)] if shown else []),
         f"**Trials**: {counts['finished']} finished: {_plain(describe_counts(counts))}.",
+        *([f"**Start**: {_plain(' '.join(summary['start']))}"] if summary["start"] else []),
         f"**Which setting mattered** {_importances(summary['importances'])}",
         "**Next**:",
         "\n".join(f"    {command}" for command in commands),
@@ -87,11 +88,11 @@ def front_note(spec: StudySpec) -> str:
 def trial_note(trial: FrozenTrial, spec: StudySpec) -> str:
     """Say in Markdown what a finished trial was, what it reached, and why it ended."""
     from search.results import excess, notes, training_kind
-    from search.summary import percent
+    from search.summary import origin, percent
 
     attrs = notes(trial)
     metric, kind = METRIC_NAMES[spec.score.metric], training_kind(trial)
-    name = f" (recipe {_plain(attrs['recipe'])})" if "recipe" in attrs else ""
+    name = f" ({_plain(origin(attrs))})" if origin(attrs) else ""
     again = f" repeats trial {_plain(attrs['retry_of'])}" if "retry_of" in attrs else ""
     paragraphs = [f"Trial {trial.number}{name}{again}: {_plain(_settings(trial))}."]
     if kind == "not measured":

@@ -9,7 +9,7 @@ import html
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from search.summary import percent, rate, training_figure
+from search.summary import origin, percent, rate, training_figure
 from trainers.errors import printable
 
 if TYPE_CHECKING:
@@ -170,9 +170,9 @@ def _validation(row: Row) -> str:
 
 def describe_trial(row: Row) -> str:
     """Say what a trial reached, and with which settings."""
-    recipe = f" ({safe(row['recipe'])})" if row["recipe"] else ""
+    named = f" ({safe(row['recipe'] or origin(row))})" if origin(row) else ""
     lines = [
-        f"trial {row['number']}{recipe}",
+        f"trial {row['number']}{named}",
         f"validation {_validation(row)}",
         "training "
         + training_figure(

@@ -60,7 +60,10 @@ def print_report(study: Study, spec: StudySpec, console: Console, *, options: st
         f"\nStudy {spec.name}, seed {spec.seed}: {summary['counts']['finished']} trials finished",
         style="bold",
     )
-    say(describe_counts(summary["counts"]), end="\n\n")
+    say(describe_counts(summary["counts"]))
+    for sentence in summary["start"]:
+        say(printable(sentence))
+    say()
     say(verdict(summary), style="bold green" if summary["goal"]["met"] else "bold yellow")
     if not summary["goal"]["met"]:
         say(advice(summary))

@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
@@ -79,6 +80,7 @@ def run(
                     num_trials=trials,
                     timeout=timeout,
                     recipes=recipes,
+                    folder=path.parent,
                     workers=workers,
                     device=device,
                     trial_timeout=trial_timeout,
@@ -138,6 +140,7 @@ def _search(
     num_trials: int,
     timeout: float | None,
     recipes: str,
+    folder: Path,
     workers: int | Literal["auto"],
     device: Device | Literal["auto"],
     trial_timeout: TrialTimeout,
@@ -145,6 +148,7 @@ def _search(
     """Prepare data and features, then run trials."""
     from rich.console import Console
 
+    from search import start
     from search.interrupts import held_back
     from search.lease import database_of
     from search.live import Live
@@ -165,9 +169,13 @@ def _search(
             found = recover(study)
         if found:
             live.message(f"{found} trial(s) of a killed search were found and enqueued again")
+        earlier = start.look_round(study, spec, folder)
         features = _prepare(study, spec, live, choose_device(device))
+        num_layers = features.encoder.num_layers
         with held_back():
-            _enqueue(study, spec, _recipe_names(spec, recipes), num_layers=features.encoder.num_layers)
+            plan = start.choose(study, spec, earlier, num_layers=num_layers, tell=live.message)
+            _enqueue(study, spec, _recipe_names(spec, recipes), num_layers=num_layers)
+            start.enqueue(study, spec, plan)
         deadline = None if timeout is None else started + timeout
         run_trials(
             study,

@@ -69,7 +69,7 @@ def checkpoints(trial: FrozenTrial, *, ceiling: float) -> Iterator[FrozenTrial]:
             continue
         figures: dict[str, Any] = attrs if is_restored else evaluation
         training, validation = figures["training_accuracy"], figures["validation_accuracy"]
-        told: dict[str, Any] = {k: attrs[k] for k in ("recipe", "reason") if k in attrs}
+        told: dict[str, Any] = {k: attrs[k] for k in ("recipe", "start", "reason") if k in attrs}
         began = trial.datetime_start
         yield FrozenTrial(
             number=-1,

@@ -7,9 +7,9 @@ import re
 import shlex
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, Self, cast
+from typing import Any, Literal, Self, cast
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from search.recipes import RECIPES
@@ -110,6 +110,31 @@ class Recipes(Table):
         return self
 
 
+class Start(Table):
+    """Setups that are tried first, after the recipes; settings that one leaves out are the sampler's to choose.
+
+    Attributes:
+        setups: The user's own, inside the space.
+        portfolio: Whether to try the setups that were good on most of the project's tables.
+        like: Studies whose best setups are tried: names, or ``auto`` for the nearest; absent means none.
+    """
+
+    setups: tuple[dict[str, Scalar], ...] = ()
+    portfolio: bool = False
+    like: Literal["auto"] | tuple[str, ...] | None = None
+
+    @field_validator("like", mode="before")
+    @classmethod
+    def _names_studies(cls, like: Any) -> Any:
+        if like is None or like == "auto":
+            return like
+        if not isinstance(like, list | tuple) or not like or not all(isinstance(name, str) for name in like):
+            raise ValueError(
+                f'must be "auto" or a list of studies, got {like!r}; write like = ["NAME"], or leave it out'
+            )
+        return tuple(checked_name(name) for name in like)
+
+
 class StudySpec(Table):
     """One study: data, encoder, search space, score, pruning.
 
@@ -128,6 +153,7 @@ class StudySpec(Table):
     fit: dict[str, Scalar | list[Scalar] | Range]
     pruning: Pruning = Pruning()
     recipes: Recipes = Recipes()
+    start: Start = Start()
     cache: Cache = Cache()
 
     @field_validator("name")
@@ -152,6 +178,28 @@ class StudySpec(Table):
         if mistakes:
             raise ValidationError.from_exception_data("fit", mistakes)
         return settings
+
+    @field_validator("start", mode="before")
+    @classmethod
+    def _checked_start(cls, start: Any, known: ValidationInfo) -> Any:
+        if not isinstance(start, dict):
+            return start
+        setups, fit = start.get("setups", ()), known.data.get("fit")  # a space with mistakes is not there
+        mistakes: list[InitErrorDetails] = []
+        if fit is not None and isinstance(setups, list | tuple):
+            for place, setup in enumerate(setups):
+                found = _mistakes_in_setup(setup, fit)
+                mistakes += [{**m, "loc": ("setups", place, *m["loc"])} for m in found]
+        try:
+            Start.model_validate({**start, "setups": ()} if mistakes else start)
+        except ValidationError as error:
+            mistakes += [_line(m["type"], m["loc"], m) for m in error.errors()]
+        if isinstance(start.get("like"), list | tuple) and known.data.get("name") in start["like"]:
+            own = "must name other studies, got this study's own name; take it out"
+            mistakes.append(_said(("like",), own, start["like"]))
+        if mistakes:
+            raise ValidationError.from_exception_data("start", mistakes)
+        return start
 
     def train_config(self, settings: dict[str, Any], *, seed: int) -> TrainConfig:
         """Build the configuration of one fit from chosen fit settings."""
@@ -186,12 +234,17 @@ def checked_name(name: str) -> str:
     Raises:
         ValueError: It is not.
     """
-    if not _NAME.fullmatch(name):
+    if not is_name(name):
         raise ValueError(
             f"a study's name has 1 to 64 characters of a-z, 0-9, '-' and '_', and starts with a letter or "
             f"digit, got {name!r}; rename it"
         )
     return name
+
+
+def is_name(name: str) -> bool:
+    """Tell whether a text may be a study's name."""
+    return _NAME.fullmatch(name) is not None
 
 
 def load_spec(path: Path) -> StudySpec:
@@ -263,11 +316,53 @@ def _checked_setting(key: str, setting: Any) -> Scalar | list[Scalar] | Range:
     return checked
 
 
+def _mistakes_in_setup(setup: Any, fit: dict[str, Any]) -> Iterator[InitErrorDetails]:
+    """Find what the search could not try of a setup: it must lie in the space, and agree with what is fixed."""
+    if not isinstance(setup, dict):
+        yield _said((), f"must be a table of settings, got {setup!r}; write {{ dropout = 0.1 }}", setup)
+        return
+    if not any(isinstance(fit.get(key, []), Range | list) for key in setup):
+        given = ", ".join(setup) or "none"
+        yield _said((), f"must give a setting that the study searches, got {given}; add one", setup)
+    blank = cast(Any, TrainConfig).model_construct()
+    for key, value in setup.items():
+        if key not in FIT_KEYS:
+            yield InitErrorDetails(type="extra_forbidden", loc=(key,), input=None)
+            continue
+        try:
+            TrainConfig.__pydantic_validator__.validate_assignment(blank, key, value, strict=True)
+        except ValidationError as error:
+            yield from (_line(m["type"], (key,), m) for m in error.errors())
+            continue
+        space = fit.get(key, TrainConfig.model_fields[key].default)
+        if isinstance(space, Range):
+            if not space.low <= value <= space.high:
+                rule = f"must lie in the range of fit.{key}, {space.low} to {space.high}"
+                yield _said((key,), f"{rule}, got {value!r}; widen the range, or change it", value)
+        elif isinstance(space, list):
+            if value not in space:
+                rule = f"must be one of fit.{key}, {', '.join(map(str, space))}"
+                yield _said((key,), f"{rule}, got {value!r}; add it there, or change it", value)
+        elif value != space:
+            fixed = (
+                f"must be {'absent' if space is None else repr(space)}, which the study keeps, got {value!r}"
+            )
+            yield _said((key,), f"{fixed}; leave it out, or open fit.{key} to the search", value)
+
+
+def _said(place: tuple[int | str, ...], words: str, value: Any) -> InitErrorDetails:
+    """Give a mistake in words that name the value."""
+    return InitErrorDetails(
+        type=PydanticCustomError("value_error", "{words}", {"words": words}), loc=place, input=value
+    )
+
+
 def _line(kind: str, place: tuple[int | str, ...], mistake: Any) -> InitErrorDetails:
     """Repeat a mistake of a setting at its place in the study."""
     if kind in {"extra_forbidden", "missing"}:
         return InitErrorDetails(type=kind, loc=place, input=mistake["input"])
-    words = PydanticCustomError("setting", "{words}", {"words": mistake["msg"].removeprefix("Value error, ")})
+    said = {"words": mistake["msg"].removeprefix("Value error, ")}
+    words = PydanticCustomError("value_error" if kind == "value_error" else "setting", "{words}", said)
     return InitErrorDetails(type=words, loc=place, input=mistake["input"])
 
 
@@ -284,4 +379,6 @@ def _corners(fit: dict[str, Any]) -> Iterator[dict[str, Any]]:
 def _keys_of_table(path: tuple[str, ...]) -> Iterable[str]:
     if path[:1] == ("fit",):
         return Range.model_fields if path[1:] else FIT_KEYS
+    if path[:2] == ("start", "setups"):
+        return FIT_KEYS
     return table_keys(StudySpec, path)

@@ -22,9 +22,12 @@ from trainers.errors import InputError
 MAX_RETRIES = 2
 """A setup whose trial was killed so often again is not tried any more."""
 
-FREE_TO_CHANGE = ("seed", "goal", "cache", "recipes")
+FREE_TO_CHANGE = ("seed", "goal", "cache", "recipes", "start")
 """Parts of a study's TOML file that may change: no trial that has ended would end otherwise, but for last bits
 where the cache's budget stores other depths; of the seed, what the study was begun with stays in force."""
+
+ORIGINS = ("recipe", "start")
+"""User attributes that say where a trial's setup comes from; its repeats keep them."""
 
 PLACES = (("data", "source"), ("data", "validation_source"), ("data", "test_source"))
 """Files may be moved, too. Whether they hold the same texts is told by their fingerprint."""
@@ -162,9 +165,7 @@ def retry(study: optuna.Study, trial: FrozenTrial | optuna.Trial, *, reason: str
     already = any(t.user_attrs.get("retry_of") == now.number for t in trials)
     times_killed = _times_killed(now, trials) + is_own_fault(reason)
     if not already and times_killed <= MAX_RETRIES:
-        attrs = {"retry_of": now.number}
-        if "recipe" in now.user_attrs:
-            attrs["recipe"] = now.user_attrs["recipe"]
+        attrs = {"retry_of": now.number, **{k: v for k, v in now.user_attrs.items() if k in ORIGINS}}
         params = {**now.system_attrs.get("fixed_params", {}), **now.params}
         study.enqueue_trial(params, user_attrs=attrs)
     fail(study, trial, reason=reason)

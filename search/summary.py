@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from search.spec import StudySpec
 
 NOTED = (
-    *("recipe", "retry_of", "reason", "validation_accuracy", "training_accuracy", "training_exact"),
+    *("recipe", "start", "retry_of", "reason", "validation_accuracy", "training_accuracy", "training_exact"),
     *("num_validation_texts", "training_interval", "gap", "best_epoch", "epochs", "seconds", "tokens"),
 )
 VERSIONS = ("frostline", "optuna", "torch", "transformers", "datasets", "scikit-learn")
@@ -37,6 +37,7 @@ def summarise(study: Study, spec: StudySpec) -> dict[str, Any]:
     from search import results
     from search.checkpoints import checkpoints, floor_of, growth, pareto_front
     from search.importance import importances
+    from search.start import sentences
 
     trials = study.get_trials(deepcopy=False)
     complete = [_row(t) for t in results.complete(trials)]
@@ -61,6 +62,7 @@ def summarise(study: Study, spec: StudySpec) -> dict[str, Any]:
         "hypervolume": growth(trials, evaluated, floor=floor),
         "importances": importances(trials),
         "recipes": _recipes(study, trials),
+        "start": sentences(study),
         "confirmation": confirmation,
         "counts": count(trials),
         "cost": {
@@ -147,6 +149,13 @@ def duration(seconds: float | None) -> str:
     if hours:
         return f"{hours} h {minutes} min"
     return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+def origin(attributes: Mapping[str, Any]) -> str:
+    """Say where a trial's setup comes from, "recipe thaw-top" or "start: own"; nothing if from the sampler."""
+    if attributes.get("recipe"):
+        return f"recipe {attributes['recipe']}"
+    return f"start: {attributes['start']}" if attributes.get("start") else ""
 
 
 def figures(row: dict[str, Any]) -> str:

@@ -319,3 +319,91 @@ def test_the_configuration_of_one_fit_is_no_study(tmp_path):
 
 def test_a_byte_order_mark_of_a_study_is_read_over(tmp_path):
     assert load(tmp_path, f"\ufeff{STUDY}").data.source == "imdb"
+
+
+def started(setups, *more):
+    return STUDY + "\n".join(["[start]", f"setups = [{setups}]", *more])
+
+
+def test_own_setups_may_hold_what_is_searched_and_what_agrees_with_what_is_fixed(tmp_path):
+    text = started(
+        "{ freeze_depth = 2, dropout = 0, head_width = 16, patience = 2, batch_size = 32 }", 'like = "auto"'
+    )
+    start = load(tmp_path, text).start
+    assert start.setups == (
+        {"freeze_depth": 2, "dropout": 0, "head_width": 16, "patience": 2, "batch_size": 32},
+    )
+    assert (start.like, start.portfolio) == ("auto", False)
+
+
+@pytest.mark.parametrize(
+    ("setup", "said"),
+    [
+        ("{ freze_depth = 2 }", "unknown key 'start.setups.0.freze_depth'; did you mean 'freeze_depth'?"),
+        ("{ dropout = '0.1' }", "start.setups.0.dropout: Input should be a valid number, got '0.1'"),
+        ("{ freeze_depth = true }", "start.setups.0.freeze_depth: Input should be a valid integer, got True"),
+        (
+            "{ learning_rate = 0.02 }",
+            "start.setups.0.learning_rate: must lie in the range of fit.learning_rate, 0.0001 to 0.01, got 0.02; widen "
+            "the range, or change it",
+        ),
+        (
+            "{ head_width = 12 }",
+            "start.setups.0.head_width: must be one of fit.head_width, 8, 16, got 12; add it there, or change it",
+        ),
+        (
+            "{ dropout = 0.1, patience = 3 }",
+            "start.setups.0.patience: must be 2, which the study keeps, got 3; leave it out, or open fit.patience to the "
+            "search",
+        ),
+        (
+            "{ dropout = 0.1, class_weights = 'balanced' }",
+            "start.setups.0.class_weights: must be absent, which the study keeps, got 'balanced'; leave it out, or open "
+            "fit.class_weights to the search",
+        ),
+        ("{}", "start.setups.0: must give a setting that the study searches, got none; add one"),
+        (
+            "{ patience = 2 }",
+            "start.setups.0: must give a setting that the study searches, got patience; add one",
+        ),
+        ("3", "start.setups.0: must be a table of settings, got 3; write { dropout = 0.1 }"),
+    ],
+)
+def test_own_setup_that_cannot_be_tried_is_a_mistake(tmp_path, setup, said):
+    assert mistake(tmp_path, started(setup)) == said
+
+
+def test_every_mistake_of_the_start_is_listed_at_once_with_those_of_other_tables(tmp_path):
+    text = started("{ dropout = 0.9 }, { dropout = 0.1, batch_size = 8 }", "portfoli = true", 'like = "imdb"')
+    found = mistake(tmp_path, text + "\n[goal]\nvalidation_accuracy = 2\n")
+    for said in (
+        "goal.validation_accuracy: Input should be less than or equal to 1, got 2",
+        "start.setups.0.dropout: must lie in the range of fit.dropout, 0.0 to 0.5, got 0.9",
+        "start.setups.1.batch_size: must be 32, which the study keeps, got 8",
+        "unknown key 'start.portfoli'; did you mean 'portfolio'?",
+        'start.like: must be "auto" or a list of studies, got \'imdb\'; write like = ["NAME"], or leave it out',
+    ):
+        assert said in found
+
+
+@pytest.mark.parametrize(
+    ("like", "said"),
+    [
+        (
+            "[]",
+            'start.like: must be "auto" or a list of studies, got []; write like = ["NAME"], or leave it out',
+        ),
+        ('["toy"]', "start.like: must name other studies, got this study's own name; take it out"),
+    ],
+)
+def test_like_names_other_studies(tmp_path, like, said):
+    assert mistake(tmp_path, STUDY + f"[start]\nlike = {like}\n") == said
+
+
+def test_names_in_like_cannot_leave_the_folder(tmp_path):
+    assert "'../imdb'; rename it" in mistake(tmp_path, STUDY + "[start]\nlike = ['../imdb']\n")
+
+
+def test_a_start_is_the_same_after_a_database_has_kept_it(tmp_path):
+    spec = load(tmp_path, started("{ dropout = 0.1 }", 'like = ["imdb"]', "portfolio = true"))
+    assert type(spec).model_validate(spec.model_dump(mode="json")) == spec

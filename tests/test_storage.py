@@ -157,9 +157,10 @@ def test_study_without_a_trial_takes_another_space(path):
         ("goal", {"validation_accuracy": 0.5}),
         ("cache", {"disk_gib": 1.0}),
         ("recipes", {"enqueue": ["overfit"]}),
+        ("start", {"setups": [{"dropout": 0.25}], "portfolio": True, "like": "auto"}),
     ],
 )
-def test_goal_cache_and_recipes_may_change(path, stored, key, table):
+def test_goal_cache_recipes_and_start_may_change(path, stored, key, table):
     start(stored)
     opened = open_study(make_spec(**{key: table}), path, create=True)
     assert opened.user_attrs["spec"][key].items() >= table.items()
@@ -308,6 +309,13 @@ def test_repeated_recipe_stays_a_recipe(study):
     recover(study)
     assert study.trials[1].user_attrs == {"retry_of": 0, "recipe": "frozen-head"}
     assert study.trials[1].system_attrs["fixed_params"] == {"dropout": 0.3}
+
+
+def test_repeated_setup_of_the_start_keeps_its_origin(study):
+    study.enqueue_trial({"dropout": 0.3}, user_attrs={"start": "trial 24 of imdb"})
+    start(study)
+    recover(study)
+    assert study.trials[1].user_attrs == {"retry_of": 0, "start": "trial 24 of imdb"}
 
 
 def test_parameters_enqueued_but_not_yet_suggested_are_kept(study):

@@ -49,6 +49,21 @@ def test_search_killed_at_every_point_in_turn_loses_nothing(make_search, verify)
     verify(search, scenario="one search, kill -9 at each point in turn", injected=len(SEARCH_DIES), saw=saw)
 
 
+def test_search_killed_while_its_own_setups_are_enqueued_and_fitted_tries_each_once(make_search, verify):
+    search = make_search(num_trials=3)
+    setups = "{ dropout = 0.125 }, { dropout = 0.25 }"
+    search.study.write_text(search.study.read_text() + f"\n[start]\nsetups = [{setups}]\n")
+    points = ("after enqueue", "after ask", "after report")
+    for point in points:
+        assert search.strike(at=point).code == KILLED
+    saw = search.finish().line_with(*RECOVERED)
+    verify(search, scenario="own setups, kill -9 at three points in turn", injected=len(points), saw=saw)
+    trials = search.trials()
+    repeated = {t.user_attrs.get("retry_of") for t in trials}
+    own = [t for t in trials if t.user_attrs.get("start") == "own" and t.number not in repeated]
+    assert sorted(t.params["dropout"] for t in own) == [0.125, 0.25]
+
+
 @pytest.mark.full
 @pytest.mark.parametrize("workers", [1, 2])
 @pytest.mark.parametrize("doing", SEARCH_DIES)

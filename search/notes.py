@@ -60,7 +60,7 @@ def study_note(study: Study, spec: StudySpec, *, options: str | None = None) -> 
         f"**{headline}**",
         *([trial_note(shown, spec)] if shown else []),
         f"**Trials**: {counts['finished']} finished: {_plain(describe_counts(counts))}.",
-        *([f"**Start**: {_plain(' '.join(summary['start']))}"] if summary["start"] else []),
+        *([_plain(" ".join(summary["start"]))] if summary["start"] else []),
         f"**Which setting mattered** {_importances(summary['importances'])}",
         "**Next**:",
         "\n".join(f"    {command}" for command in commands),

@@ -5,15 +5,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from optuna.trial import TrialState
 from test_earlier import make_earlier
-from toys import DATA, add, make_spec, make_study
+from toys import DATA, add, fill, make_spec, make_study
 
 from search import start
+from search.html import render
+from search.notes import trial_note
+from search.palette import describe_trial
 from search.report import print_report
 from search.results import finished
 from search.run import main
 from search.space import distributions, suggest
 from search.spec import StudySpec, load_spec
 from search.storage import open_study, recover
+from search.summary import summarise
 from trainers.errors import InputError
 
 OWN = {"freeze_depth": 2, "learning_rate": 1e-4}
@@ -230,6 +234,19 @@ def test_report_says_what_the_search_started_from(capsys):
     add(study, 0.8, 0.7, start="trial 24 of imdb")
     print_report(study, make_spec(), Console(width=200))
     assert "Started from: own setups (trials 0, 1), trial 24 of imdb (trial 2)." in capsys.readouterr().out
+
+
+def test_origin_stands_with_the_trial_in_json_note_page_and_hover():
+    study = fill(make_study())
+    add(study, 0.8, 0.7, start="trial 24 of <b>imdb")
+    summary = summarise(study, make_spec())
+    assert [row["start"] for row in summary["trials"]] == [None] * 6 + ["trial 24 of <b>imdb"]
+    said = trial_note(study.trials[6], make_spec())
+    assert said.startswith("Trial 6 (start: trial 24 of &lt;b&gt;imdb): freeze depth 4")
+    page = render(summary, options="--study toy")
+    assert '<th scope="row">6 start: trial 24 of &lt;b&gt;imdb</th>' in page
+    assert "<p>Started from: trial 24 of &lt;b&gt;imdb (trial 6).</p>" in page
+    assert describe_trial(summary["trials"][6]).startswith("trial 6 (start: trial 24 of &lt;b&gt;imdb)<br>")
 
 
 START = """

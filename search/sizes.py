@@ -265,8 +265,8 @@ def measure_memory(encoder: Encoder, splits: Splits, config: TrainConfig) -> int
         figures = _figures(crew, config)
     trained = encoder.layers[config.freeze_depth :] if config.freeze_depth else encoder.model
     weights = sum(p.numel() * p.element_size() for p in trained.parameters())
-    # One of the checkpoints is kept by a fit of one epoch, too.
-    return int(figures["memory_bytes"]) + (KEPT_CHECKPOINTS - 1) * weights
+    # A fit of one epoch keeps one of the checkpoints, too. While two are compared, the present weights are one more.
+    return int(figures["memory_bytes"]) + KEPT_CHECKPOINTS * weights
 
 
 def _figures(crew: Crew, config: TrainConfig) -> dict[str, Any]:

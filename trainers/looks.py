@@ -173,6 +173,7 @@ class Looks:
         Returns:
             Which evaluation it is of, counted from 0, and its figures.
         """
+        self._loaded = None  # so that the weights that were looked at are loaded, whatever the network has
         ceiling = self._config.ceiling
         tried: dict[int, float] = {}
         preferred = self._stopping.preference(*self._history())

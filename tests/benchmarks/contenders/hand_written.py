@@ -1,4 +1,4 @@
-"""Optuna and a hand-written PyTorch loop: tokenised once, batches of like length, fused AdamW, nothing cached."""
+"""Optuna and a hand-written PyTorch loop: tokenised once, batches of like length, fused AdamW, nothing cached; if asked, under autocast."""
 
 import optuna
 import torch
@@ -39,6 +39,11 @@ def accuracy(model, split):
 
 
 def run(task):
+    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=task.bf16):
+        return search(task)
+
+
+def search(task):
     tokenizer = task.tokenizer()
     splits = {}
     for name, part in task.splits.items():

@@ -39,11 +39,6 @@ def accuracy(model, split):
 
 
 def run(task):
-    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=task.bf16):
-        return search(task)
-
-
-def search(task):
     tokenizer = task.tokenizer()
     splits = {}
     for name, part in task.splits.items():
@@ -55,6 +50,7 @@ def search(task):
         chosen = task.setup(trial)
         torch.manual_seed(chosen["seed"])
         model = Classifier(task, chosen, freeze_embeddings=True, attention_dropout=0.0)
+        model.forward = torch.autocast("cpu", dtype=torch.bfloat16, enabled=task.bf16)(model.forward)
         trainable = [p for p in model.parameters() if p.requires_grad]
         optimizer = torch.optim.AdamW(trainable, lr=chosen["learning_rate"], fused=True)
         for epoch in range(task.epochs):

@@ -119,6 +119,16 @@ def warm_up() -> None:
         forkserver.ensure_running()
 
 
+PRELOADED = (
+    "trainers.model",
+    "trainers.holdout",
+    "search.processes",
+    "transformers.models.bert.modeling_bert",
+    "transformers.models.bert.tokenization_bert",
+)
+"""What every worker needs, and what most of it brings with it: of other families only the last file remains to be read.
+A process imports it once, while the search reads texts, and its forks have it; else each worker would."""
+
 MAX_STILLBORN = 3
 """Processes that end before their first news one after the other: so many may have been killed, more have a bug."""
 
@@ -127,7 +137,7 @@ class Crew:
     """Processes with one fit each, at most.
 
     Not forked from this process, whose threads of torch would not survive it, but from one that has
-    imported torch and transformers and no more. Each gets a copy of encoder and tokens; the stored
+    imported ``PRELOADED`` and no more. Each gets a copy of encoder and tokens; the stored
     features are mapped, hence in memory once.
 
     Args:
@@ -293,7 +303,7 @@ def figures_of(
 
 def _context() -> ForkServerContext:
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["trainers.model"])
+    context.set_forkserver_preload(list(PRELOADED))
     return context
 
 

@@ -1,6 +1,8 @@
 import itertools
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from multiprocessing import Pipe
@@ -12,7 +14,7 @@ import pytest
 import search.memory
 import search.processes
 from search.memory import KILLED_FIRST
-from search.processes import MAX_STILLBORN, Crew, Death, Failure, Silence
+from search.processes import MAX_STILLBORN, PRELOADED, Crew, Death, Failure, Silence
 from search.run import main
 from search.spec import load_spec
 from search.storage import open_study
@@ -56,6 +58,19 @@ def follow(crew, job):
             if not isinstance(news, Evaluation):
                 return heard
             crew.answer(job, go_on=True)
+
+
+def test_what_is_preloaded_is_all_that_a_fit_needs_of_ours_and_nothing_of_the_study():
+    code = f"""
+import importlib, sys
+for name in {PRELOADED}:
+    importlib.import_module(name)
+before = set(sys.modules)
+import trainers.fit, trainers.features, trainers.holdout, trainers.encoder, search.memory
+print(set(sys.modules) == before, "optuna" in sys.modules, "sqlalchemy" in sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["True", "False", "False"]
 
 
 def children_of(pid):

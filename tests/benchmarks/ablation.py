@@ -33,6 +33,7 @@ from trainers.features import Features, build_features
 from trainers.fit import fit
 from trainers.inputs import Source
 from trainers.network import Network
+from trainers.precision import pinned
 from trainers.samples import Sample
 
 CONFIG = TrainConfig.model_validate(
@@ -53,8 +54,11 @@ CONFIG = TrainConfig.model_validate(
         "evaluations_per_epoch": 4,
         "encoder_dropout": 0.0,
         "ceiling": 0.92,
+        "precision": "auto",
     }
 )
+IN_FLOAT32 = "layers computed in float32"
+"""Where the processor computes in bfloat16; elsewhere that is no change."""
 
 
 def random_batches(lengths_N, *, batch_size, generator):
@@ -126,6 +130,7 @@ VARIANTS = {
         mock.patch.object(Source, "batch", batch_with_gradient(Source.batch)),
     ),
     "two threads": {"threads": 2},
+    IN_FLOAT32: {"precision": "float32"},
     "layers compiled": (mock.patch.object(Network, "__init__", compiled(Network.__init__, dynamic=True)),),
     "layers compiled, one length": (
         mock.patch.object(Network, "__init__", compiled(Network.__init__, dynamic=False)),
@@ -134,12 +139,15 @@ VARIANTS = {
 }
 
 ROOT = Path(__file__).parents[2]
-STUDY = (ROOT / "studies" / "quick.toml").read_text().replace("epochs = 2\n", "epochs = 6\n")
+STUDY = (
+    (ROOT / "studies" / "quick.toml").read_text().replace("epochs = 2\n", 'epochs = 6\nprecision = "auto"\n')
+)
 NUM_TRIALS = 12
 SEARCHES = {
     "a search without rungs": ("rungs = [0.5, 1.0]", "rungs = []"),
     "a search without rungs inside an epoch": ("rungs = [0.5, 1.0]", "rungs = [1.0]"),
     "a search with a ceiling of 100 %": ("[goal]", "[score]\nceiling = 1.0\n\n[goal]"),
+    "a search in float32": ('precision = "auto"', 'precision = "float32"'),
 }
 """What each exchanges in the study. Which setups TPE draws differs, too, after its first ten; imports and report are timed as well."""
 
@@ -147,8 +155,10 @@ SEARCHES = {
 def seconds_of_fit(name, encoder, splits, stored):
     """Fit without a shortcut; without any name, with all of them."""
     change = VARIANTS[name] if name else ()
-    config = CONFIG.model_copy(update=change) if isinstance(change, dict) else CONFIG
-    features = Features(encoder, splits) if name == NOTHING_STORED else stored
+    config = pinned(CONFIG.model_copy(update=change) if isinstance(change, dict) else CONFIG)
+    features = stored[config.precision]
+    if name == NOTHING_STORED:
+        features = Features(encoder, splits, precision=config.precision)
     with contextlib.ExitStack() as stack:
         # As large a share of the training texts as in the default study.
         stack.enter_context(mock.patch.object(trainers.fit, "FIRST_SAMPLE", CONFIG.data.train // 10))
@@ -217,14 +227,17 @@ def main():
         if fits := [v for v in options.variant if v in VARIANTS]:
             encoder = load_encoder(CONFIG.encoder)
             splits = load_splits(CONFIG.data, encoder.tokenizer)
-            stored = build_features(
-                encoder,
-                splits,
-                CONFIG,
-                depths=[CONFIG.freeze_depth],
-                directory=Path(folder),
-                disk_bytes=2**34,
-            )
+            stored = {
+                precision: build_features(
+                    encoder,
+                    splits,
+                    CONFIG.model_copy(update={"precision": precision}),
+                    depths=[CONFIG.freeze_depth],
+                    directory=Path(folder),
+                    disk_bytes=2**34,
+                )
+                for precision in {"float32", pinned(CONFIG).precision}
+            }
             results |= compare(
                 fits, options.rounds, lambda name: seconds_of_fit(name, encoder, splits, stored)
             )

@@ -6,7 +6,8 @@ Shown for every seed: after how many seconds a trial first met the goal, and the
 ceiling when the time was over. Of the others every evaluation counts at its own moment, of this project whole trials alone, whose
 training accuracy is exact. All train by the same recipe, but for the hand-written loop's constant learning rate, and for
 "frostline, own recipe", which trains as the studies that come along do.
-Everything but imports is charged; this project starts with an empty cache.
+Everything but imports is charged; this project starts with an empty cache. Where the processor computes in bfloat16, all run
+once more so (side_by_side.py says how).
 """
 
 import argparse
@@ -17,10 +18,13 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
-from side_by_side import environment, make_task, run
+from side_by_side import BF16, environment, make_task, run, tenth
+
+from trainers.device import computes_bfloat16
 
 OWN_RECIPE = "frostline, own recipe"
 CONTENDERS = ("trainer", "trainer, tuned", "hand-written", "ray tune", "frostline, cold", OWN_RECIPE)
+EVERYONE = [name + suffix for suffix in ("", BF16) for name in CONTENDERS]
 GOAL, CEILING = 0.74, 0.92
 DATA = {"source": "rotten_tomatoes", "train": 600, "validation": 400, "test": 10, "max_length": 64}
 SPACE = {
@@ -62,17 +66,20 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--seconds", type=float, default=120.0)
-    parser.add_argument("--contender", nargs="+", choices=CONTENDERS, default=list(CONTENDERS))
+    parser.add_argument("--contender", nargs="+", choices=EVERYONE, help="Default: all.")
+    parser.add_argument("--tiny", action="store_true", help="A tenth of the texts: does it run?")
     parser.add_argument("--out", type=Path, default=Path("race.json"))
     options = parser.parse_args()
+    able = computes_bfloat16("cpu")
+    contenders = options.contender or [c for c in EVERYONE if able or not c.endswith(BF16)]
     console = Console()
     report = {**environment(), "goal": GOAL, "ceiling": CEILING, "seconds": options.seconds, "runs": []}
     for seed in options.seeds:
-        for contender in options.contender:
+        for contender in contenders:
             with tempfile.TemporaryDirectory() as name:
-                own = contender == OWN_RECIPE
+                own = contender.removesuffix(BF16) == OWN_RECIPE
                 task = make_task(
-                    DATA,
+                    tenth(DATA) if options.tiny else DATA,
                     Path(name),
                     seed=seed,
                     epochs=EPOCHS,
@@ -80,7 +87,7 @@ def main():
                     study={**STUDY, "fit": {**STUDY["fit"], **(RECIPE_OF_STUDIES if own else {})}},
                     seconds=options.seconds,
                 )
-                result = run("frostline, cold" if own else contender, task, Path(name))
+                result = run(contender.replace(OWN_RECIPE, "frostline, cold"), task, Path(name))
             entry = {"contender": contender, "seed": seed, **result}
             if "error" not in result:
                 entry |= outcome(result, options.seconds)

@@ -3,7 +3,9 @@
     python tests/benchmarks/side_by_side.py --out results.json
 
 Each contender trains the same setups for the same epochs and measures validation and training accuracy at the same
-moments; nothing is pruned. Tokenising, preparation and worker processes are charged; imports are shown apart.
+moments; nothing is pruned. Tokenising, preparation and worker processes are charged; imports are shown apart. All run in
+float32 and, where the processor computes in bfloat16, once more so, as their users would: the Trainer with ``bf16=True``, the
+hand-written loop under autocast, this project with ``fit.precision = "auto"``.
 """
 
 import argparse
@@ -26,6 +28,7 @@ from rich.table import Table
 from search.peak import measure_peak_flops
 from trainers.config import DataConfig, EncoderConfig
 from trainers.data import load_splits
+from trainers.device import computes_bfloat16
 from trainers.encoder import load_encoder
 
 CONTENDERS = {
@@ -37,6 +40,11 @@ CONTENDERS = {
     "frostline, warm": ("frostline.py",),
     "frostline, one worker": ("frostline.py", "1"),
 }
+BF16 = ", bf16"
+"""Ends the name of a contender that may compute in bfloat16."""
+
+EVERYONE = [name + suffix for suffix in ("", BF16) for name in CONTENDERS]
+
 DATA = {
     "imdb": {
         "source": "imdb",
@@ -99,10 +107,12 @@ def make_task(data, folder, **more):
 
 def run(name, task, folder):
     """Run one contender; returns its result with the seconds of its whole process."""
-    script, *arguments = CONTENDERS[name]
+    plain = name.removesuffix(BF16)
+    script, *arguments = CONTENDERS[plain]
+    task = {**task, "bf16": name != plain}
     slug = name.replace(", ", "-").replace(" ", "-")
     task_file, result_file = folder / f"{slug}.task.json", folder / f"{slug}.json"
-    if name == "frostline, one worker":
+    if plain == "frostline, one worker":
         task = {**task, "cache": str(folder / "cache of one")}
     task_file.write_text(json.dumps({**task, "database": str(folder / f"{slug}.db")}))
     script = Path(__file__).parent / "contenders" / script
@@ -131,29 +141,46 @@ def environment():
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "machine": {"processor": platform.processor() or platform.machine(), "cores": os.cpu_count()},
         "peak_gflops": measure_peak_flops() / 1e9,
+        "computes_bfloat16": computes_bfloat16("cpu"),
         "versions": versions,
     }
+
+
+def default_contenders():
+    """List all but the single worker, those in bfloat16 where the processor computes in it."""
+    able = computes_bfloat16("cpu")
+    return [name for name in EVERYONE if "one worker" not in name and (able or not name.endswith(BF16))]
+
+
+def tenth(data):
+    """Return a task's data with few texts, to try whether everything runs."""
+    return {**data, "train": data["train"] // 10, "validation": data["validation"] // 8}
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--source", nargs="+", choices=DATA, default=list(DATA))
     parser.add_argument("--lowest-depth", nargs="+", type=int, choices=(0, 3), default=[3, 0])
-    parser.add_argument("--contender", nargs="+", choices=CONTENDERS, default=list(CONTENDERS)[:-1])
+    parser.add_argument("--contender", nargs="+", choices=EVERYONE, help="Default: all but one worker.")
+    parser.add_argument("--tiny", action="store_true", help="A tenth of the texts, two trials: does it run?")
     parser.add_argument("--out", type=Path, default=Path("benchmark.json"))
     options = parser.parse_args()
-    if "frostline, cold" not in options.contender[:-1] and "frostline, warm" in options.contender:
-        parser.error("'frostline, warm' reads what 'frostline, cold' stored: name that before it")
+    contenders = options.contender or default_contenders()
+    for suffix in ("", BF16):
+        cold, warm = (f"frostline, {kind}{suffix}" for kind in ("cold", "warm"))
+        if warm in contenders and cold not in contenders[: contenders.index(warm)]:
+            parser.error(f"{warm!r} reads what {cold!r} stored: name that before it")
     report = {**environment(), "runs": []}
     console = Console()
     for source in options.source:
         for lowest_depth in options.lowest_depth:
             with tempfile.TemporaryDirectory() as name:
                 folder = Path(name)
-                trials = make_trials(lowest_depth, 8 if lowest_depth else 7)
-                task = make_task(DATA[source], folder, trials=trials, epochs=EPOCHS)
+                count = 2 if options.tiny else 8 if lowest_depth else 7
+                data = tenth(DATA[source]) if options.tiny else DATA[source]
+                task = make_task(data, folder, trials=make_trials(lowest_depth, count), epochs=EPOCHS)
                 results = {}
-                for contender in options.contender:
+                for contender in contenders:
                     results[contender] = run(contender, task, folder)
                     seconds = results[contender].get("seconds")
                     console.print(
@@ -165,16 +192,17 @@ def main():
 
 
 def table(source, lowest_depth, results):
-    """Seconds without imports, whole process, ratio to this project's cold run, mean validation accuracy."""
+    """Seconds without imports, whole process, ratio to this project's cold run in the same number format, mean accuracy."""
     rows = Table(title=f"{source}, freeze depths {lowest_depth}..6", title_justify="left")
     for head in ("contender", "seconds", "process", "times frostline", "validation"):
         rows.add_column(head, justify="left" if head == "contender" else "right")
-    ours = results.get("frostline, cold", {}).get("seconds")
     for name, result in results.items():
         if "error" in result:
             rows.add_row(name, "failed")
             continue
         mean = sum(t["validation"] for t in result["trials"]) / len(result["trials"])
+        suffix = BF16 if name.endswith(BF16) else ""
+        ours = results.get(f"frostline, cold{suffix}", {}).get("seconds")
         ratio = f"{result['seconds'] / ours:.2f}" if ours else "-"
         rows.add_row(
             name, f"{result['seconds']:.1f}", f"{result['process_seconds']:.1f}", ratio, f"{mean:.3f}"

@@ -19,16 +19,19 @@ from search.workers import number_of_workers, run_trials
 from trainers.data import load_splits
 from trainers.encoder import load_encoder
 from trainers.features import build_features
+from trainers.precision import pinned
 
 MANY = 10_000
-LAZY = ("alembic", "optuna.storages._rdb.storage", "pandas", "sklearn.model_selection")
+LAZY = ("alembic", "optuna.storages._rdb.storage", "sklearn.model_selection")
 """What this project imports when it is needed. No contender is charged for imports."""
 
 
 def make_spec(task):
+    precision = "auto" if task.bf16 else "float32"
     if not task.trials:
+        fit = {**task.study["fit"], "precision": precision}
         return StudySpec.model_validate(
-            {"name": "benchmark", "seed": task.seed, "data": task.data, **task.study}
+            {"name": "benchmark", "seed": task.seed, "data": task.data, **task.study, "fit": fit}
         )
     # Every setup to its end; the one evaluation's training accuracy is exact, as the others have it.
     depths = [t["freeze_depth"] for t in task.trials]
@@ -39,6 +42,7 @@ def make_spec(task):
         "learning_rate": {"low": 1e-5, "high": 1e-3, "log": True},
         "patience": 1000,
         "epochs": task.epochs,
+        "precision": precision,
     }
     return StudySpec.model_validate(
         {
@@ -60,7 +64,7 @@ def run(task):
     features = build_features(
         encoder,
         load_splits(spec.data, encoder.tokenizer),
-        spec.any_config(),
+        pinned(spec.any_config()),
         depths=spec.depths(),
         directory=Path(task.cache),
         disk_bytes=2**34,

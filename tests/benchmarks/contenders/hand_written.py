@@ -1,4 +1,4 @@
-"""Optuna and a hand-written PyTorch loop: tokenised once, batches of like length, fused AdamW, nothing cached."""
+"""Optuna and a hand-written PyTorch loop: tokenised once, batches of like length, fused AdamW, nothing cached; if asked, under autocast."""
 
 import optuna
 import torch
@@ -50,6 +50,7 @@ def run(task):
         chosen = task.setup(trial)
         torch.manual_seed(chosen["seed"])
         model = Classifier(task, chosen, freeze_embeddings=True, attention_dropout=0.0)
+        model.forward = torch.autocast("cpu", dtype=torch.bfloat16, enabled=task.bf16)(model.forward)
         trainable = [p for p in model.parameters() if p.requires_grad]
         optimizer = torch.optim.AdamW(trainable, lr=chosen["learning_rate"], fused=True)
         for epoch in range(task.epochs):

@@ -43,6 +43,7 @@ def make_trainer(task, model_init, *, folder, tuned, **arguments):
             eval_strategy="epoch",
             report_to="none",
             use_cpu=True,
+            bf16=task.bf16,
             **(TUNED if tuned else {}),
             **arguments,
         ),

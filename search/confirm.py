@@ -139,10 +139,10 @@ def confirm_study(
     from search.finalists import choose_finalists, outcome
     from search.lease import database_of
     from search.live import Live
+    from search.new.speed import measure_memory
     from search.preparation import prepare
     from search.processes import warm_up
     from search.results import CONFIRMATION, finished
-    from search.sizes import measure_memory
     from search.workers import number_of_workers
 
     chosen = choose_finalists(study, spec, num_finalists=num_finalists)

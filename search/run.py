@@ -287,7 +287,7 @@ def _peak(study: optuna.Study, spec: StudySpec, features: Features) -> dict[str,
 def _worker_bytes(study: optuna.Study, spec: StudySpec, features: Features, live: Live) -> int:
     """Return the memory that a fit takes at most; measured once a study."""
     from search.interrupts import held_back
-    from search.sizes import measure_memory
+    from search.new.speed import measure_memory
 
     known: int | None = study.user_attrs.get("worker_bytes")
     if known is None:

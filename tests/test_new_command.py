@@ -9,11 +9,11 @@ import pytest
 import torch
 from messages import make_messages
 
-import search.sizes
+import search.new.speed
 import trainers.encoder
 from search.new import main
+from search.new.speed import Speed
 from search.run import main as run
-from search.sizes import Speed
 from search.spec import Range, load_spec
 
 CSV = Path(__file__).parent / "data" / "messages.csv"
@@ -22,8 +22,10 @@ CSV = Path(__file__).parent / "data" / "messages.csv"
 @pytest.fixture(autouse=True)
 def measured(monkeypatch):
     """A machine on which everything ends at once; the true measurement is slow, and tested for itself."""
-    monkeypatch.setattr(search.sizes, "measure_speed", lambda *_, workers, **__: Speed(workers, 1e12, 1e12))
-    monkeypatch.setattr(search.sizes, "measure_memory", lambda *_: 2**20)
+    monkeypatch.setattr(
+        search.new.speed, "measure_speed", lambda *_, workers, **__: Speed(workers, 1e12, 1e12)
+    )
+    monkeypatch.setattr(search.new.speed, "measure_memory", lambda *_: 2**20)
 
 
 @pytest.fixture
@@ -126,7 +128,7 @@ def test_what_is_measured_is_the_device_that_the_search_will_use(
         "load_encoder",
         lambda config, device: dataclasses.replace(load(config), device=device),
     )
-    monkeypatch.setattr(search.sizes, "measure_speed", measure)
+    monkeypatch.setattr(search.new.speed, "measure_speed", measure)
     assert write(*flags) == 0
     assert measured == [(device, device, 1)]
     said = capsys.readouterr().out

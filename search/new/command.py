@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import shlex
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,7 +17,7 @@ from trainers.config import METRIC_NAMES, PACKAGED_ENCODER, Device, Metric
 from trainers.errors import InputError, describe
 
 if TYPE_CHECKING:
-    from search.sizes import Speed
+    from search.new.speed import Speed
     from trainers.config import DataConfig
     from trainers.data import Splits
     from trainers.encoder import Encoder
@@ -72,9 +71,9 @@ def new(
 
     warm_up()
     from search.baseline import choose_aim
-    from search.sizes import choose_sizes
+    from search.new.sizes import choose_sizes
+    from search.new.template import study_toml
     from search.summary import duration
-    from search.template import study_toml
     from trainers.config import EncoderConfig
     from trainers.device import choose_device
     from trainers.encoder import load_encoder
@@ -180,7 +179,7 @@ def _data_config(source: str, columns: Mapping[str, str]) -> DataConfig:
 
 
 def _measure(encoder: Encoder, splits: Splits, data: DataConfig, *, trials: int) -> Speed:
-    from search.sizes import measure_memory, measure_speed
+    from search.new.speed import measure_memory, measure_speed
     from search.workers import number_of_workers
     from trainers.config import TrainConfig
 
@@ -211,8 +210,8 @@ def _say_what_was_found(splits: Splits, metric: Metric) -> None:
     """Print the data page, the lengths of the texts, and a warning where accuracy hides a class."""
     from rich.console import Console
 
+    from search.new.template import are_uneven
     from search.page import print_page
-    from search.template import are_uneven
     from trainers.data import describe_data
 
     page = describe_data(splits)
@@ -235,7 +234,3 @@ def _options(path: Path) -> str:
 
 def _say(*lines: str) -> None:
     print(*lines, sep="\n", flush=True)  # noqa: T201
-
-
-if __name__ == "__main__":
-    sys.exit(main())

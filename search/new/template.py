@@ -16,7 +16,7 @@ from trainers.config import METRIC_NAMES, Metric
 
 if TYPE_CHECKING:
     from search.baseline import Aim
-    from search.sizes import Sizes
+    from search.new.sizes import Sizes
     from trainers.data import Splits
 
 MOST_NAMED = 8

@@ -1,22 +1,11 @@
 import dataclasses
-import math
 
 import numpy as np
 import pytest
-import torch
 
-from search.sizes import (
-    LADDER,
-    MARGIN,
-    Sizes,
-    Speed,
-    choose_sizes,
-    estimate_seconds,
-    measure_memory,
-    measure_speed,
-)
+from search.new.sizes import LADDER, MARGIN, Sizes, choose_sizes, estimate_seconds
+from search.new.speed import Speed
 from trainers.data import Split, Splits
-from trainers.encoder import load_encoder
 
 MINILM_LAYERS = 6
 # Of one of two workers on the machine of the default study's run: studies/LOG.md.
@@ -119,24 +108,3 @@ def test_no_more_is_asked_for_than_there_is():
 @pytest.mark.parametrize(("train", "epochs"), [(60, 20), (320, 10), (1200, 3), (3000, 1)])
 def test_small_training_splits_are_passed_more_often(train, epochs):
     assert choose(make_splits(train, 100, 30), minutes=600)[0].epochs == epochs
-
-
-@pytest.mark.slow
-def test_a_worker_is_measured_by_the_memory_that_it_takes(tiny_splits, make_config):
-    config = make_config(freeze_depth=0, batch_size=16, precision="auto")
-    encoder = load_encoder(config.encoder)
-    taken = measure_memory(encoder, tiny_splits, config)
-    assert 2**20 < taken < 2**30
-    ballast = torch.nn.Parameter(torch.zeros(2**25), requires_grad=False)  # 128 MiB, in the copy that trains
-    encoder.layers[0].register_parameter("ballast", ballast)
-    assert measure_memory(encoder, tiny_splits, config) > taken + 3 * 2**27
-
-
-@pytest.mark.slow
-def test_workers_are_measured_while_they_fit(tiny_splits, make_config):
-    config = make_config()
-    # Its own: other tests may have asked theirs for hidden states, which leaves hooks that are not to be sent.
-    speed = measure_speed(load_encoder(config.encoder), tiny_splits, config, workers=2)
-    assert speed.workers == 2
-    assert 0 < speed.training < math.inf
-    assert 0 < speed.evaluation < math.inf

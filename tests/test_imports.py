@@ -38,6 +38,7 @@ LAYERS = {
         "spec processes database luck",
         "results",
         "space pruning storage baseline lease new.speed",
+        "new.cost new.ceiling",
         "new.sizes",
         "checkpoints importance",
         "summary finalists",

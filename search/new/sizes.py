@@ -1,186 +1,235 @@
-"""How large a search may be to end in time: what trials cost, and the best sizes that fit.
-
-Shapes: N texts.
-"""
+"""The best sizes whose search ends in time: first all texts, then more layers, then longer and closer looks."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
-from search.new.speed import BATCH_SIZE, Speed
-from trainers.fit import FIRST_SAMPLE, PEEK_TEXTS
+from search.new.cost import THAWED, Costs, Sizes
+from search.new.speed import BATCH_SIZE
+from search.recipes import RECIPES
+from trainers.fit import PEEK_TEXTS
 
 if TYPE_CHECKING:
     from trainers.data import Splits
 
-RUNG_SHARES = (0.125, 0.25, 0.5)
-"""Where trials are pruned, in shares of all their epochs."""
+MARGIN = 0.9
+"""Share of the time asked for that the estimate may take: it is some tenths off."""
 
-PRUNED_SHARES = (31 / 41, 9 / 41, 1 / 41)
-"""How many of the pruned trials ended at each rung, in the 50 trials of the default study."""
+LITTLE = 0.7
+"""A search that is expected to take less than this share of the time asked for leaves too much of it."""
 
-FIRST_COMPLETE, LATER_COMPLETE = 4, 0.1
-"""Trials that run to their end: the first few, which have no peers to be measured against, and a tenth of all.
+FEWEST_TEXTS, SOME_TEXTS, MANY_TEXTS = 300, 1_000, 3_000
+"""Training texts: what a search begins with, how many come before any layer, and how many before more tokens."""
 
-9 of 50 in the default study.
-"""
+SHORTEST, SHORT, MEDIUM, LONG = 32, 64, 128, 256
+"""Tokens kept of a text, at most."""
 
-EVALUATIONS = 4
-"""Full evaluations in a fit, at least; one an epoch, at least."""
+CORE_LAYERS = 2
+"""Layers that are trained at most where there are texts left to take."""
 
-SAMPLE = 2 * FIRST_SAMPLE
-"""Training texts that an evaluation looks at: the first sample, doubled once where the ceiling is near."""
+FEWEST_STEPS, STEPS = 33, 100
+"""Optimiser steps of a fit, about: at least, and before more layers come; the default study's have 94."""
 
-STEPS = 100
-"""Optimiser steps that a fit should have; the default study's have 94."""
+MOST_EPOCHS_OF_FEW, MOST_EPOCHS = 20, 4
+"""Epochs at most: of so few texts that an epoch has few steps, and of any others."""
 
-MOST_EPOCHS = 20
+FEWEST_EVALUATIONS, EVALUATIONS, MOST_EVALUATIONS = 2, 4, 8
+"""Full evaluations in a fit: at least, before more layers come, and at most; one an epoch in any case."""
 
-SHORTEST = 16
-"""Tokens kept of a text, at least."""
+FINE = 1.1
+"""Factor between two numbers of texts that are tried."""
 
-LADDER = (
-    (1 / 3, 20_000, 256),
-    (1 / 3, 8_000, 192),
-    (1 / 3, 3_000, 128),
-    (1 / 2, 3_000, 128),
-    (1 / 2, 2_000, 96),
-    (2 / 3, 2_000, 96),
-    (2 / 3, 1_500, 64),
-    (5 / 6, 1_500, 64),
-    (5 / 6, 800, 48),
-    (1, 800, 48),
-    (1, 300, 32),
-)
-"""From what is best to what is cheapest: layers that every trial freezes, as a share; most training texts; most tokens."""
-
-MARGIN = 0.8
-"""Share of the time asked for that the estimate may take; estimates are some tenths off, and have been short by half."""
+USUAL_SHARE = 0.25
+"""The recipe ``usual`` runs if it takes no more than this share of the time."""
 
 
 @dataclass(frozen=True)
-class Sizes:
-    """What decides how long a search takes.
+class Plan:
+    """Sizes of a search.
 
     Attributes:
-        train: Training texts.
-        validation: Validation texts.
-        max_length: Tokens kept of a text.
-        freeze_depth: Lowest that is searched; the highest is the encoder's depth.
-        epochs: Of a fit.
+        sizes: That end in time, or the cheapest.
+        recipes: That run first.
+        seconds: That the search is expected to take.
+        next_seconds: What a search takes with the next wish fulfilled; None if there is none left.
     """
 
-    train: int
-    validation: int
-    max_length: int
-    freeze_depth: int
-    epochs: int
-
-    @property
-    def evaluations_per_epoch(self) -> int:
-        """Full evaluations in each epoch."""
-        return max(1, math.ceil(EVALUATIONS / self.epochs))
-
-    @property
-    def rungs(self) -> tuple[float, ...]:
-        """Ages in epochs at which trials are pruned."""
-        return tuple(self.epochs * share for share in RUNG_SHARES)
+    sizes: Sizes
+    recipes: tuple[str, ...]
+    seconds: float
+    next_seconds: float | None
 
 
-LayerFlops = Callable[[npt.NDArray[np.int64]], npt.NDArray[np.float64]]
+def choose_sizes(costs: Costs, *, seconds: float) -> Plan:
+    """Return the best sizes whose search ends in ``seconds``, the cheapest ones if none does.
 
-
-def choose_sizes(
-    splits: Splits,
-    *,
-    seconds: float,
-    num_trials: int,
-    num_layers: int,
-    layer_flops: LayerFlops,
-    speed: Speed,
-) -> tuple[Sizes, float]:
-    """Return the best sizes whose search ends in ``seconds``, the cheapest ones if none does, and an estimate.
-
-    Args:
-        splits: To be searched with, their texts whole.
-        seconds: That the search may take.
-        num_trials: Of the search.
-        num_layers: Of the encoder.
-        layer_flops: ``Encoder.layer_flops``.
-        speed: Of this machine.
-
-    Returns:
-        The sizes, and the seconds that the search is expected to take.
+    More time never means fewer texts or fewer layers: each of the first wishes comes true only once those before it have.
+    What is then left goes to the others.
     """
-    for sizes in _ladder(splits, num_layers=num_layers):
-        expected = estimate_seconds(
-            sizes,
-            splits,
-            num_trials=num_trials,
-            num_layers=num_layers,
-            layer_flops=layer_flops,
-            speed=speed,
-        )
-        if expected <= MARGIN * seconds:
+    wishes = _Wishes(costs.splits, costs.num_layers)
+    available = MARGIN * seconds
+    sizes, next_seconds = wishes.least(), None
+
+    def expected(sizes: Sizes, *more: str) -> float:
+        return replace(costs, recipes=recipes_of(sizes, costs.num_layers, *more)).seconds(sizes)
+
+    for wish in wishes.first():
+        sizes, next_seconds = _grown(sizes, wish(sizes), expected, available)
+        if next_seconds is not None:
             break
-    return sizes, expected
+    more = ()
+    if (
+        costs.recipe_seconds("usual", sizes) <= USUAL_SHARE * seconds
+        and expected(sizes, "usual") <= available
+    ):
+        more = ("usual",)
+    for wish in wishes.further():
+        sizes, refused = _grown(sizes, wish(sizes), lambda sizes: expected(sizes, *more), available)
+        next_seconds = next_seconds or refused
+    recipes = recipes_of(sizes, costs.num_layers, *more)
+    return Plan(sizes, recipes, expected(sizes, *more), next_seconds)
 
 
-def estimate_seconds(
-    sizes: Sizes,
-    splits: Splits,
-    *,
-    num_trials: int,
-    num_layers: int,
-    layer_flops: LayerFlops,
-    speed: Speed,
-) -> float:
-    """Estimate how long a search takes, the start of its processes left out.
+def trials_that_fill(costs: Costs, plan: Plan, *, seconds: float) -> int:
+    """Return how many trials of a plan's sizes take ``seconds``, at least as many as there are."""
 
-    A layer's forward pass over a text is ``layer_flops``, a backward pass is two of them. Depths are taken
-    to be equally frequent, and pruning to be as in the default study, for which the estimate is 5 % too low.
-    """
-    flops = float(layer_flops(np.minimum(splits.train.lengths_N, sizes.max_length)).mean())
-    layers = (num_layers - sizes.freeze_depth) / 2  # mean of 0 .. num_layers - freeze_depth
-    complete = min(num_trials, FIRST_COMPLETE + LATER_COMPLETE * num_trials)
-    shares = {1.0: complete} | {
-        share: (num_trials - complete) * part for share, part in zip(RUNG_SHARES, PRUNED_SHARES, strict=True)
-    }
-    trained = sum(n * share * sizes.epochs * sizes.train for share, n in shares.items())
-    looked_at = sum(n * _texts_looked_at(sizes, share) for share, n in shares.items())
-    prepared = (sizes.train + sizes.validation) * num_layers * flops / speed.evaluation
-    return (
-        prepared
-        + layers * 3 * flops * trained / speed.training
-        + layers * flops * looked_at / speed.evaluation
-    ) / speed.workers
+    def expected(num_trials: int) -> float:
+        return replace(costs, num_trials=num_trials, recipes=plan.recipes).seconds(plan.sizes)
+
+    few, many = expected(costs.num_trials), expected(2 * costs.num_trials)
+    share = (MARGIN * seconds - few) / (many - few)
+    return costs.num_trials + max(0, math.floor(share * costs.num_trials))
 
 
-def _ladder(splits: Splits, *, num_layers: int) -> Iterator[Sizes]:
-    # 98 of 100 texts keep to it.
-    longest = max(SHORTEST, 8 * math.ceil(np.quantile(splits.train.lengths_N, 0.98) / 8))
-    for frozen, most_texts, most_tokens in LADDER:
-        train = min(len(splits.train), most_texts)
-        epochs = min(MOST_EPOCHS, max(1, round(STEPS * BATCH_SIZE / train)))
-        yield Sizes(
-            train=train,
-            validation=min(len(splits.validation), max(most_texts // 2, PEEK_TEXTS)),
-            max_length=min(longest, most_tokens),
-            freeze_depth=math.ceil(frozen * num_layers),
-            epochs=epochs,
+def recipes_of(sizes: Sizes, num_layers: int, *more: str) -> tuple[str, ...]:
+    """Return the recipes that a search runs first: those that cost little beside it, and ``more``, if they exist."""
+    wanted = ["probe", "frozen-head"]
+    if num_layers - sizes.freeze_depth >= THAWED:
+        # Where trials train fewer layers than its two, it would take longer than all of them.
+        wanted.append("thaw-top")
+    return tuple(name for name in (*wanted, *more) if name in RECIPES)
+
+
+Wish = Callable[[Sizes], Sequence[Sizes]]
+"""Sizes -> larger ones, ascending."""
+
+
+def _grown(
+    sizes: Sizes, larger: Sequence[Sizes], expected: Callable[[Sizes], float], available: float
+) -> tuple[Sizes, float | None]:
+    """Return the largest sizes that end in time, and what the next ones would take; None if there are none."""
+    seconds = [expected(candidate) for candidate in larger]
+    fitting = [i for i, needed in enumerate(seconds) if needed <= available]
+    chosen = fitting[-1] if fitting else -1
+    rest = seconds[chosen + 1 :]
+    return (larger[chosen] if fitting else sizes), (rest[0] if rest else None)
+
+
+class _Wishes:
+    """What more time is spent on, in the order of its worth."""
+
+    def __init__(self, splits: Splits, num_layers: int) -> None:
+        self._num_texts = len(splits.train)
+        self._num_validation = len(splits.validation)
+        self._num_layers = num_layers
+        # 98 of 100 texts keep to it.
+        self._longest = max(8 * math.ceil(np.quantile(splits.train.lengths_N, 0.98) / 8), SHORTEST // 2)
+
+    def least(self) -> Sizes:
+        """Return the cheapest sizes: a head alone, on few and short texts."""
+        sizes = Sizes(
+            train=0,
+            validation=0,
+            max_length=min(self._longest, SHORTEST),
+            freeze_depth=self._num_layers,
+            epochs=1,
+            evaluations_per_epoch=1,
+        )
+        return self._with_texts(sizes, min(self._num_texts, FEWEST_TEXTS))
+
+    def first(self) -> tuple[Wish, ...]:
+        """Return what comes true one after the other."""
+        return (
+            self._texts(SOME_TEXTS),
+            self._lengths(SHORT),
+            self._layers(1),
+            self._steps,
+            self._looks,
+            self._layers(CORE_LAYERS),
+            self._texts(MANY_TEXTS),
+            self._lengths(MEDIUM),
+            self._texts(self._num_texts),
+            self._layers(self._num_layers),
         )
 
+    def further(self) -> tuple[Wish, ...]:
+        """Return what is done with the time that is then left."""
+        return (self._epochs, self._lengths(LONG), self._validation, self._more_looks)
 
-def _texts_looked_at(sizes: Sizes, share: float) -> float:
-    """Count the texts that a trial looks at until it has lived for a share of its epochs."""
-    age = share * sizes.epochs
-    full = math.floor(age * sizes.evaluations_per_epoch + 1e-9)
-    peeks = sum(r <= age and not (r * sizes.evaluations_per_epoch).is_integer() for r in sizes.rungs)
-    count = full * (sizes.validation + min(sizes.train, SAMPLE)) + peeks * min(sizes.validation, PEEK_TEXTS)
-    return count + (sizes.train if share == 1 else 0)
+    def _texts(self, most: int) -> Wish:
+        most = min(most, self._num_texts)
+        return lambda sizes: [self._with_texts(sizes, count) for count in _fine(sizes.train, most)]
+
+    def _with_texts(self, sizes: Sizes, train: int) -> Sizes:
+        validation = min(self._num_validation, max(train // 2, PEEK_TEXTS))
+        has_layers = sizes.freeze_depth < self._num_layers
+        epochs = _epochs_of(train, STEPS if has_layers else FEWEST_STEPS)
+        sizes = replace(sizes, train=train, validation=validation)
+        return _with_epochs(sizes, epochs, EVALUATIONS if has_layers else FEWEST_EVALUATIONS)
+
+    def _lengths(self, most: int) -> Wish:
+        most = min(most, self._longest)
+        return lambda sizes: [
+            replace(sizes, max_length=length) for length in range(sizes.max_length + 8, most + 1, 8)
+        ]
+
+    def _layers(self, most: int) -> Wish:
+        num_layers = self._num_layers
+        return lambda sizes: [
+            replace(sizes, freeze_depth=depth)
+            for depth in range(sizes.freeze_depth - 1, num_layers - min(most, num_layers) - 1, -1)
+        ]
+
+    def _steps(self, sizes: Sizes) -> list[Sizes]:
+        epochs = _epochs_of(sizes.train, STEPS)
+        return [_with_epochs(sizes, e, FEWEST_EVALUATIONS) for e in range(sizes.epochs + 1, epochs + 1)]
+
+    def _epochs(self, sizes: Sizes) -> list[Sizes]:
+        return [_with_epochs(sizes, e, EVALUATIONS) for e in range(sizes.epochs + 1, MOST_EPOCHS + 1)]
+
+    def _looks(self, sizes: Sizes) -> list[Sizes]:
+        return _with_evaluations(sizes, EVALUATIONS)
+
+    def _more_looks(self, sizes: Sizes) -> list[Sizes]:
+        return _with_evaluations(sizes, MOST_EVALUATIONS)
+
+    def _validation(self, sizes: Sizes) -> list[Sizes]:
+        return [replace(sizes, validation=count) for count in _fine(sizes.validation, self._num_validation)]
+
+
+def _epochs_of(train: int, steps: int) -> int:
+    """Return the epochs in which so many texts come to about so many steps."""
+    return min(MOST_EPOCHS_OF_FEW, max(1, round(steps * BATCH_SIZE / train)))
+
+
+def _with_epochs(sizes: Sizes, epochs: int, evaluations: int) -> Sizes:
+    return replace(sizes, epochs=epochs, evaluations_per_epoch=max(1, math.ceil(evaluations / epochs)))
+
+
+def _with_evaluations(sizes: Sizes, most: int) -> list[Sizes]:
+    counts = range(sizes.evaluations_per_epoch + 1, math.ceil(most / sizes.epochs) + 1)
+    return [replace(sizes, evaluations_per_epoch=count) for count in counts]
+
+
+def _fine(above: int, most: int) -> list[int]:
+    """Return numbers above one, in small steps up to the most."""
+    counts = []
+    while above < most:
+        above = min(most, max(above + 1, round(FINE * above, -1)))
+        counts.append(int(above))
+    return counts

@@ -5,7 +5,9 @@ Shapes: N texts.
 
 from __future__ import annotations
 
+import itertools
 import tempfile
+import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +17,7 @@ import numpy.typing as npt
 
 from search.processes import Crew, Death, Failure
 from trainers.errors import FitError
-from trainers.fit import FIRST_SAMPLE, KEPT_CHECKPOINTS
+from trainers.fit import KEPT_CHECKPOINTS
 
 if TYPE_CHECKING:
     from trainers.config import TrainConfig
@@ -25,23 +27,48 @@ if TYPE_CHECKING:
 
 BATCH_SIZE = 32
 
-MEASURED_TOKENS = 8_192
-"""A worker trains on so many tokens, twice, to measure the machine: a second or two."""
+MEASURED_TOKENS = 2_048
+"""Tokens of the texts that a worker fits to be measured."""
+
+MEASURED_LENGTH = 128
+"""Tokens kept of a text for that; a search keeps about as many."""
+
+REPETITIONS = 6
+"""Epochs that are measured, about a second each; a median leaves out those that something else slowed down."""
+
+LEAST_SHARE = 0.01
+
+BUSY = 0.8
+"""A worker that gets less of a core than this shares it with other programs."""
 
 
 @dataclass(frozen=True)
 class Speed:
     """What one worker reaches while all of them work, in useful operations a second.
 
+    On a processor these are seconds of its own: what other programs take is in ``share`` alone, so that a machine that is
+    busy for a minute does not decide on a search of an hour.
+
     Attributes:
         workers: Trials under way at once.
         training: Of forward and backward passes and the optimiser.
         evaluation: Of forward passes.
+        start_seconds: From the start of the workers until they fit.
+        share: Of a core that a worker got.
+        threads: Of the process that prepares features, each as fast as a worker.
     """
 
     workers: int
     training: float
     evaluation: float
+    start_seconds: float = 0.0
+    share: float = 1.0
+    threads: int = 1
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether other programs took so much that a search beside them would take visibly longer."""
+        return self.share < BUSY
 
 
 def measure_speed(encoder: Encoder, splits: Splits, config: TrainConfig, *, workers: int) -> Speed:
@@ -50,20 +77,19 @@ def measure_speed(encoder: Encoder, splits: Splits, config: TrainConfig, *, work
     Args:
         encoder: Of the study.
         splits: Whose training texts are taken.
-        config: Any of the study's fits.
+        config: Any of the study's fits; its number format is that of the search.
         workers: To be measured side by side.
     """
+    import torch
+
     from trainers.features import build_features
 
-    lengths_N = splits.train.lengths_N
-    count = min(len(lengths_N), FIRST_SAMPLE, max(BATCH_SIZE, round(MEASURED_TOKENS / lengths_N.mean())))
-    # Of more texts than the first sample, an evaluation would not look at all.
-    few = _first(splits.train, count)
+    few = _few(splits.train)
     depth = max(0, encoder.num_layers - 2)
     config = config.model_copy(
         update={
             "freeze_depth": depth,
-            "epochs": 3,
+            "epochs": 1 + REPETITIONS,
             "evaluations_per_epoch": 1,
             "patience": None,
             "ceiling": None,
@@ -78,17 +104,50 @@ def measure_speed(encoder: Encoder, splits: Splits, config: TrainConfig, *, work
             directory=Path(folder),
             disk_bytes=2**30,
         )
+        config = config.model_copy(update={"precision": features.precision})
+        began = time.monotonic()
         with Crew(features, size=workers, peeks=()) as crew:
-            evaluations = _evaluations(crew, config, workers=workers)
-    rates = []
-    for first, *_, last in evaluations.values():
-        # The first epoch warms up. Each trains on every text and looks at it twice, as validation and training text.
-        flops = last.flops - first.flops
-        training = last.training_seconds - first.training_seconds
-        evaluation = last.evaluation_seconds - first.evaluation_seconds
-        rates.append((0.6 * flops / training, 0.4 * flops / evaluation))
-    training, evaluation = np.mean(rates, axis=0)
-    return Speed(workers=workers, training=float(training), evaluation=float(evaluation))
+            looks = _looks(crew, config, workers=workers)
+    trained = 3 * (encoder.num_layers - depth) * float(encoder.layer_flops(few.lengths_N).sum())
+    repetitions = [
+        _rates(before, after, trained=trained, on_processor=encoder.device == "cpu")
+        for worker in looks.values()
+        for before, after in itertools.pairwise(worker)
+    ]
+    training, evaluation, share = (float(x) for x in np.median(repetitions, axis=0))
+    first = min((worker[0] for worker in looks.values()), key=lambda look: look.heard)
+    started = first.heard - began - first.evaluation.seconds
+    return Speed(
+        workers,
+        training,
+        evaluation,
+        start_seconds=max(0.0, share * started),
+        share=share,
+        threads=torch.get_num_threads() if encoder.device == "cpu" else 1,
+    )
+
+
+@dataclass(frozen=True)
+class _Look:
+    """An evaluation, when it was heard of, and what its process had computed until then."""
+
+    evaluation: Evaluation
+    heard: float
+    processor_seconds: float
+
+
+def _rates(before: _Look, after: _Look, *, trained: float, on_processor: bool) -> tuple[float, float, float]:
+    """Return operations a second in training and in evaluation between two looks, and the share of a core."""
+    first, second = before.evaluation, after.evaluation
+    training = second.training_seconds - first.training_seconds
+    evaluation = second.evaluation_seconds - first.evaluation_seconds
+    share = 1.0
+    if on_processor:
+        batching = second.batching_seconds - first.batching_seconds
+        computed = after.processor_seconds - before.processor_seconds
+        share = min(1.0, max(LEAST_SHARE, computed / (training + evaluation + batching)))
+    looked = second.flops - first.flops - trained
+    return trained / (share * training), looked / (share * evaluation), share
 
 
 def measure_memory(encoder: Encoder, splits: Splits, config: TrainConfig) -> int:
@@ -137,12 +196,12 @@ def _figures(crew: Crew, config: TrainConfig) -> dict[str, Any]:
             crew.answer(0, go_on=True)
 
 
-def _evaluations(crew: Crew, config: TrainConfig, *, workers: int) -> dict[int, list[Evaluation]]:
+def _looks(crew: Crew, config: TrainConfig, *, workers: int) -> dict[int, list[_Look]]:
     """Let every worker fit, and return the evaluations of each."""
-    evaluations: dict[int, list[Evaluation]] = {worker: [] for worker in range(workers)}
-    for worker in evaluations:
+    looks: dict[int, list[_Look]] = {worker: [] for worker in range(workers)}
+    for worker in looks:
         crew.begin(worker, config)
-    under_way = set(evaluations)
+    under_way = set(looks)
     while under_way:
         for worker, news in crew.news():
             if isinstance(news, Failure | Death):
@@ -150,18 +209,20 @@ def _evaluations(crew: Crew, config: TrainConfig, *, workers: int) -> dict[int, 
             if isinstance(news, dict):
                 under_way.discard(worker)
             else:
-                evaluations[worker].append(news)
+                looks[worker].append(_Look(news, time.monotonic(), crew.processor_seconds(worker)))
                 crew.answer(worker, go_on=True)
-    return evaluations
+    return looks
 
 
-def _first(split: Split, count: int) -> Split:
-    """Return the first ``count`` texts of a split."""
-    end = split.offsets_N1[count]
+def _few(split: Split) -> Split:
+    """Return the first texts of a split, cut: so many that an epoch of them takes about a second."""
+    cut_N = np.minimum(split.lengths_N, MEASURED_LENGTH)
+    count = min(len(split), max(2 * BATCH_SIZE, round(MEASURED_TOKENS / cut_N.mean())))
+    parts = [split.ids_S[start : start + cut_N[i]] for i, start in enumerate(split.offsets_N1[:count])]
     return replace(
         split,
-        ids_S=split.ids_S[:end],
-        offsets_N1=split.offsets_N1[: count + 1],
+        ids_S=np.concatenate(parts),
+        offsets_N1=np.concatenate([[0], np.cumsum(cut_N[:count])]).astype(split.offsets_N1.dtype),
         labels_N=split.labels_N[:count],
     )
 

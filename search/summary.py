@@ -37,6 +37,7 @@ def summarise(study: Study, spec: StudySpec) -> dict[str, Any]:
     from search import results
     from search.checkpoints import checkpoints, floor_of, growth, pareto_front
     from search.importance import importances
+    from search.price import price_of_ceiling
 
     trials = study.get_trials(deepcopy=False)
     complete = [_row(t) for t in results.complete(trials)]
@@ -59,6 +60,9 @@ def summarise(study: Study, spec: StudySpec) -> dict[str, Any]:
         "checkpoints": evaluated,
         "checkpoint_front": pareto_front(evaluated),
         "hypervolume": growth(trials, evaluated, floor=floor),
+        "ceiling": price_of_ceiling(
+            evaluated, ceiling=spec.score.ceiling, metric=spec.score.metric, data=attributes.get("data")
+        ),
         "importances": importances(trials),
         "recipes": _recipes(study, trials),
         "confirmation": confirmation,

@@ -35,7 +35,7 @@ LAYERS = {
     ),
     "search": (
         "recipes interrupts account credentials evidence memory silence peak goal",
-        "spec processes database luck",
+        "spec processes database luck price",
         "results",
         "space pruning storage baseline lease new.speed",
         "new.cost new.ceiling",

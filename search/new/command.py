@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from search.new.cost import Costs
     from search.new.sizes import Plan
     from search.new.speed import Speed
-    from trainers.config import DataConfig
+    from trainers.config import DataConfig, TrainConfig
     from trainers.data import Splits, Texts
     from trainers.encoder import Encoder
 
@@ -73,7 +73,6 @@ def new(
 
     warm_up()
     from search.baseline import choose_aim
-    from search.new.ceiling import choose_ceiling
     from search.new.cost import Costs
     from search.new.sizes import choose_sizes
     from search.new.template import study_toml
@@ -85,8 +84,17 @@ def new(
     _say_what_was_found(splits, metric)
     aim = choose_aim(splits, metric=metric)
     _say(f"\nThe words alone reach {aim.baseline:.1%} validation {METRIC_NAMES[metric]}.")
-    speed = _measure(loaded, splits, data, trials=trials)
-    costs = Costs(splits, trials, loaded.num_layers, loaded.layer_flops, speed)
+    config = _any_config(loaded, data, metric)
+    ceiling = _choose_ceiling(loaded, splits, config)
+    speed = _measure(loaded, splits, config, trials=trials)
+    costs = Costs(
+        splits,
+        trials,
+        loaded.num_layers,
+        loaded.layer_flops,
+        speed,
+        num_embedded=sum(w.numel() for w in loaded.model.get_input_embeddings().parameters()),
+    )
     plan = choose_sizes(costs, seconds=60 * minutes - start_seconds)
     where = {} if device == "auto" else {"device": device}
     flags = {**columns, "metric": metric, "minutes": f"{minutes:g}", "trials": str(trials), **where}
@@ -94,7 +102,7 @@ def new(
         {"source": _seen_from(path, data.source), **columns},
         splits,
         plan,
-        replace(aim, ceiling=choose_ceiling(aim)),
+        replace(aim, ceiling=ceiling),
         metric=metric,
         encoder=encoder,
         num_layers=loaded.num_layers,
@@ -177,23 +185,40 @@ def _seen_from(path: Path, source: str) -> str:
     return os.path.relpath(source, path.parent) if Path(source).is_absolute() else source
 
 
-def _measure(encoder: Encoder, splits: Splits, data: DataConfig, *, trials: int) -> Speed:
+def _any_config(encoder: Encoder, data: DataConfig, metric: Metric) -> TrainConfig:
+    """Return the configuration of a fit of all layers, as the study will have it."""
     from search.new.cost import PRECISION
-    from search.new.speed import measure_memory, measure_speed
-    from search.workers import number_of_workers
     from trainers.config import TrainConfig
 
-    _say("Measuring what this machine can do.")
-    config = TrainConfig(
+    return TrainConfig(
         data=data,
         freeze_depth=0,
         dropout=0.1,
         head_width=64,
         learning_rate=1e-5,
         encoder_dropout=0.0,
+        metric=metric,
         device=encoder.device,
         precision=PRECISION,
     )
+
+
+def _choose_ceiling(encoder: Encoder, splits: Splits, config: TrainConfig) -> float:
+    from search.new.ceiling import choose_ceiling, measure_head
+
+    reached = measure_head(encoder, splits, config)
+    ceiling = choose_ceiling(reached)
+    _say(
+        f"A head on the untouched encoder reaches {reached:.1%} in training: the ceiling is {100 * ceiling:g} %."
+    )
+    return ceiling
+
+
+def _measure(encoder: Encoder, splits: Splits, config: TrainConfig, *, trials: int) -> Speed:
+    from search.new.speed import measure_memory, measure_speed
+    from search.workers import number_of_workers
+
+    _say("Measuring what this machine can do.")
     little = config.model_copy(update={"freeze_depth": max(0, encoder.num_layers - 2), "batch_size": 8})
     workers = number_of_workers(
         "auto",

@@ -84,7 +84,9 @@ def measure_speed(encoder: Encoder, splits: Splits, config: TrainConfig, *, work
 
     from trainers.features import build_features
 
-    few = _few(splits.train)
+    tokens = np.minimum(splits.train.lengths_N, MEASURED_LENGTH).mean()
+    count = max(2 * BATCH_SIZE, round(MEASURED_TOKENS / tokens))
+    few = first_texts(splits.train, count, max_length=MEASURED_LENGTH)
     depth = max(0, encoder.num_layers - 2)
     config = config.model_copy(
         update={
@@ -214,15 +216,15 @@ def _looks(crew: Crew, config: TrainConfig, *, workers: int) -> dict[int, list[_
     return looks
 
 
-def _few(split: Split) -> Split:
-    """Return the first texts of a split, cut: so many that an epoch of them takes about a second."""
-    cut_N = np.minimum(split.lengths_N, MEASURED_LENGTH)
-    count = min(len(split), max(2 * BATCH_SIZE, round(MEASURED_TOKENS / cut_N.mean())))
+def first_texts(split: Split, count: int, *, max_length: int) -> Split:
+    """Return the first texts of a split, so many tokens of each."""
+    count = min(count, len(split))
+    cut_N = np.minimum(split.lengths_N[:count], max_length)
     parts = [split.ids_S[start : start + cut_N[i]] for i, start in enumerate(split.offsets_N1[:count])]
     return replace(
         split,
         ids_S=np.concatenate(parts),
-        offsets_N1=np.concatenate([[0], np.cumsum(cut_N[:count])]).astype(split.offsets_N1.dtype),
+        offsets_N1=np.concatenate([[0], np.cumsum(cut_N)]).astype(split.offsets_N1.dtype),
         labels_N=split.labels_N[:count],
     )
 

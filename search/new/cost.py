@@ -40,6 +40,12 @@ FIRST_COMPLETE, LATER_COMPLETE = 4, 0.16
 9 of 50 in the default study, 15 of 50 on 2,000 messages of three classes.
 """
 
+LIVED = 0.85
+"""Share of its epochs that a trial lives that is not pruned: a fit ends where it is seen above the ceiling.
+
+Of 88 fits of up to four epochs on texts of five kinds, 0.71 with a ceiling of 92 %, 0.80 with 96 %, 0.93 with 98 %, on average.
+"""
+
 SAMPLE = 2 * FIRST_SAMPLE
 """Training texts that an evaluation looks at: the first sample, doubled once where the ceiling is near."""
 
@@ -186,6 +192,8 @@ class Costs:
         """Estimate how long a trial takes until it has lived for a share of its epochs."""
         trained = share * sizes.epochs * sizes.train
         looked_at = _texts_looked_at(sizes, share)
+        if share == 1:
+            trained, looked_at = LIVED * trained, LIVED * looked_at + sizes.train
         seconds = TRIAL_SECONDS + STEP_SECONDS * trained / BATCH_SIZE
         if HEAD_START == "fitted":  # and looked at as epoch 0
             looked_at += sizes.validation + min(sizes.train, SAMPLE)
@@ -212,5 +220,4 @@ def _texts_looked_at(sizes: Sizes, share: float) -> float:
     age = share * sizes.epochs
     full = math.floor(age * sizes.evaluations_per_epoch + 1e-9)
     peeks = sum(r <= age and not (r * sizes.evaluations_per_epoch).is_integer() for r in sizes.rungs)
-    count = full * (sizes.validation + min(sizes.train, SAMPLE)) + peeks * min(sizes.validation, PEEK_TEXTS)
-    return count + (sizes.train if share == 1 else 0)
+    return full * (sizes.validation + min(sizes.train, SAMPLE)) + peeks * min(sizes.validation, PEEK_TEXTS)

@@ -185,7 +185,7 @@ def test_the_ceiling_is_written_as_a_head_alone_says(write, here, monkeypatch, c
     monkeypatch.setattr(search.new.ceiling, "measure_head", lambda *_: head)
     write()
     assert load_spec(here / "studies" / "messages.toml").score.ceiling == ceiling
-    assert f"reaches {head:.1%} in training: the ceiling is {100 * ceiling:g} %." in capsys.readouterr().out
+    assert f"A head on the untouched encoder reaches {head:.1%} in training." in capsys.readouterr().out
 
 
 def test_precision_and_head_start_are_written_once_they_are_chosen(write, here, monkeypatch):

@@ -65,6 +65,7 @@ def new(
     path = _new_file(source, to)
     columns = {k: v for k, v in (("text", text), ("label", label), ("split", split)) if v is not None}
     data = _data_config(source, columns)
+
     from trainers.data import read_texts
 
     texts = read_texts(data)  # before all that takes its time to load: its mistakes are told at once
@@ -73,7 +74,6 @@ def new(
 
     warm_up()
     from search.baseline import choose_aim
-    from search.new.cost import Costs
     from search.new.sizes import choose_sizes
     from search.new.template import study_toml
     from trainers.device import choose_device
@@ -85,16 +85,9 @@ def new(
     aim = choose_aim(splits, metric=metric)
     _say(f"\nThe words alone reach {aim.baseline:.1%} validation {METRIC_NAMES[metric]}.")
     config = _any_config(loaded, data, metric)
-    ceiling = _choose_ceiling(loaded, splits, config)
+    aim = replace(aim, ceiling=max(aim.ceiling, _choose_ceiling(loaded, splits, config)))
     speed = _measure(loaded, splits, config, trials=trials)
-    costs = Costs(
-        splits,
-        trials,
-        loaded.num_layers,
-        loaded.layer_flops,
-        speed,
-        num_embedded=sum(w.numel() for w in loaded.model.get_input_embeddings().parameters()),
-    )
+    costs = _costs(loaded, splits, speed, trials=trials)
     plan = choose_sizes(costs, seconds=60 * minutes - start_seconds)
     where = {} if device == "auto" else {"device": device}
     flags = {**columns, "metric": metric, "minutes": f"{minutes:g}", "trials": str(trials), **where}
@@ -102,7 +95,7 @@ def new(
         {"source": _seen_from(path, data.source), **columns},
         splits,
         plan,
-        replace(aim, ceiling=ceiling),
+        aim,
         metric=metric,
         encoder=encoder,
         num_layers=loaded.num_layers,
@@ -110,10 +103,8 @@ def new(
     )
     write_atomically(path, study.encode())
     _say_what_to_expect(path, plan, costs, asked=60 * minutes, start=start_seconds)
-    _say(
-        f"\nNext:\n  search          python -m search.run {_options(path)} --trials {trials}"
-        f"{''.join(f' --device {d}' for d in where.values())}",
-    )
+    more = "".join(f" --device {d}" for d in where.values())
+    _say(f"\nNext:\n  search          python -m search.run {_options(path)} --trials {trials}{more}")
     return 0
 
 
@@ -207,11 +198,8 @@ def _choose_ceiling(encoder: Encoder, splits: Splits, config: TrainConfig) -> fl
     from search.new.ceiling import choose_ceiling, measure_head
 
     reached = measure_head(encoder, splits, config)
-    ceiling = choose_ceiling(reached)
-    _say(
-        f"A head on the untouched encoder reaches {reached:.1%} in training: the ceiling is {100 * ceiling:g} %."
-    )
-    return ceiling
+    _say(f"A head on the untouched encoder reaches {reached:.1%} in training.")
+    return choose_ceiling(reached)
 
 
 def _measure(encoder: Encoder, splits: Splits, config: TrainConfig, *, trials: int) -> Speed:
@@ -235,6 +223,13 @@ def _measure(encoder: Encoder, splits: Splits, config: TrainConfig, *, trials: i
         f"{speed.evaluation / 1e9:.0f}."
     )
     return speed
+
+
+def _costs(encoder: Encoder, splits: Splits, speed: Speed, *, trials: int) -> Costs:
+    from search.new.cost import Costs
+
+    embedded = sum(weight.numel() for weight in encoder.model.get_input_embeddings().parameters())
+    return Costs(splits, trials, encoder.num_layers, encoder.layer_flops, speed, num_embedded=embedded)
 
 
 def _say_what_to_expect(path: Path, plan: Plan, costs: Costs, *, asked: float, start: float) -> None:

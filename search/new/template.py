@@ -143,7 +143,7 @@ def _goal_comment(aim: Aim, name: str) -> str:
         return (
             f"{reached}\n# This is the default of every study: raise or lower it once some trials have run."
         )
-    return f"{reached}\n# Hence a goal not below that, and a ceiling halfway from there to 100 %: change both as trials show."
+    return f"{reached}\n# Hence a goal not below that: change it as trials show."
 
 
 def _depths(lowest: int, num_layers: int) -> str:

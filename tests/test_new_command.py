@@ -166,7 +166,7 @@ def test_a_busy_machine_is_told_and_makes_no_study_smaller(write, here, monkeypa
 def test_where_the_texts_allow_no_more_trials_that_fill_the_time_are_named(write, capsys):
     write("--minutes", "60", "--trials", "5")
     said = capsys.readouterr().out
-    assert "These texts allow no more in 5 trials: all of them, all layers, 13 epochs." in said
+    assert "These texts allow no more in 5 trials: all of them, all layers, 26 epochs." in said
     trials = int(said.partition("or more --trials: ")[2].split()[0])
     assert trials > 100
 

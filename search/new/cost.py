@@ -34,10 +34,10 @@ RUNG_SHARES = (0.125, 0.25, 0.5)
 PRUNED_SHARES = (31 / 41, 9 / 41, 1 / 41)
 """How many of the pruned trials ended at each rung, in the 50 trials of the default study."""
 
-FIRST_COMPLETE, LATER_COMPLETE = 4, 0.16
+FIRST_COMPLETE, LATER_COMPLETE = 4, 0.1
 """Trials that run to their end: the first few, which have no peers to be measured against, and a share of all.
 
-9 of 50 in the default study, 15 of 50 on 2,000 messages of three classes.
+9 of 50 in the default study, 15 of 50 on 2,000 messages of three classes, 4 of 49 on 1,000 questions of TREC.
 """
 
 LIVED = 0.85

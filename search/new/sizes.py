@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from search.new.cost import THAWED, Costs, Sizes
+from search.new.cost import Costs, Sizes
 from search.new.speed import BATCH_SIZE
 from search.recipes import RECIPES
 from trainers.fit import PEEK_TEXTS
@@ -36,7 +36,7 @@ FEWEST_STEPS, STEPS = 33, 100
 """Optimiser steps of a fit, about: at least, and before more layers come; the default study's have 94."""
 
 MOST_EPOCHS_OF_FEW, MOST_EPOCHS = 20, 4
-"""Epochs at most: of so few texts that an epoch has few steps, and of any others."""
+"""Epochs that so few texts have at most before more layers come, and that any texts may have then; few have twice as many."""
 
 FEWEST_EVALUATIONS, EVALUATIONS, MOST_EVALUATIONS = 2, 4, 8
 """Full evaluations in a fit: at least, before more layers come, and at most; one an epoch in any case."""
@@ -44,8 +44,11 @@ FEWEST_EVALUATIONS, EVALUATIONS, MOST_EVALUATIONS = 2, 4, 8
 FINE = 1.1
 """Factor between two numbers of texts that are tried."""
 
-USUAL_SHARE = 0.25
-"""The recipe ``usual`` runs if it takes no more than this share of the time."""
+CHEAP_RECIPES = ("probe", "frozen-head")
+"""Known recipes that a search always runs first, as far as they exist."""
+
+DEAR_RECIPES, DEAR_SHARE = ("usual", "thaw-top"), 0.25
+"""Those that train layers, and run if one takes no more than this share of the time."""
 
 
 @dataclass(frozen=True)
@@ -76,23 +79,21 @@ def choose_sizes(costs: Costs, *, seconds: float) -> Plan:
     sizes, next_seconds = wishes.least(), None
 
     def expected(sizes: Sizes, *more: str) -> float:
-        return replace(costs, recipes=recipes_of(sizes, costs.num_layers, *more)).seconds(sizes)
+        return replace(costs, recipes=_recipes(more)).seconds(sizes)
 
     for wish in wishes.first():
         sizes, next_seconds = _grown(sizes, wish(sizes), expected, available)
         if next_seconds is not None:
             break
-    more = ()
-    if (
-        costs.recipe_seconds("usual", sizes) <= USUAL_SHARE * seconds
-        and expected(sizes, "usual") <= available
-    ):
-        more = ("usual",)
+    more: tuple[str, ...] = ()
+    for recipe in DEAR_RECIPES:
+        is_dear = costs.recipe_seconds(recipe, sizes) > DEAR_SHARE * seconds
+        if not is_dear and expected(sizes, *more, recipe) <= available:
+            more = (*more, recipe)
     for wish in wishes.further():
         sizes, refused = _grown(sizes, wish(sizes), lambda sizes: expected(sizes, *more), available)
         next_seconds = next_seconds or refused
-    recipes = recipes_of(sizes, costs.num_layers, *more)
-    return Plan(sizes, recipes, expected(sizes, *more), next_seconds)
+    return Plan(sizes, _recipes(more), expected(sizes, *more), next_seconds)
 
 
 def trials_that_fill(costs: Costs, plan: Plan, *, seconds: float) -> int:
@@ -106,13 +107,8 @@ def trials_that_fill(costs: Costs, plan: Plan, *, seconds: float) -> int:
     return costs.num_trials + max(0, math.floor(share * costs.num_trials))
 
 
-def recipes_of(sizes: Sizes, num_layers: int, *more: str) -> tuple[str, ...]:
-    """Return the recipes that a search runs first: those that cost little beside it, and ``more``, if they exist."""
-    wanted = ["probe", "frozen-head"]
-    if num_layers - sizes.freeze_depth >= THAWED:
-        # Where trials train fewer layers than its two, it would take longer than all of them.
-        wanted.append("thaw-top")
-    return tuple(name for name in (*wanted, *more) if name in RECIPES)
+def _recipes(more: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(name for name in (*CHEAP_RECIPES, *more) if name in RECIPES)
 
 
 Wish = Callable[[Sizes], Sequence[Sizes]]
@@ -200,7 +196,8 @@ class _Wishes:
         return [_with_epochs(sizes, e, FEWEST_EVALUATIONS) for e in range(sizes.epochs + 1, epochs + 1)]
 
     def _epochs(self, sizes: Sizes) -> list[Sizes]:
-        return [_with_epochs(sizes, e, EVALUATIONS) for e in range(sizes.epochs + 1, MOST_EPOCHS + 1)]
+        most = max(MOST_EPOCHS, 2 * _epochs_of(sizes.train, STEPS))
+        return [_with_epochs(sizes, e, EVALUATIONS) for e in range(sizes.epochs + 1, most + 1)]
 
     def _looks(self, sizes: Sizes) -> list[Sizes]:
         return _with_evaluations(sizes, EVALUATIONS)

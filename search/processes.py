@@ -18,6 +18,8 @@ from multiprocessing.context import ForkServerContext
 from multiprocessing.process import BaseProcess
 from typing import TYPE_CHECKING, Any, Self
 
+import psutil
+
 from search.interrupts import HELD_BACK
 from search.memory import KillWatch, be_killed_first, peak_bytes
 from trainers.config import TrainConfig
@@ -194,6 +196,12 @@ class Crew:
     def end_if_silent(self, job: int, *, seconds: float | None) -> None:
         """End a fit once it has said nothing for so long; None lets it be silent for ever."""
         next(m for m in self._members if m.job == job).patience = seconds
+
+    def processor_seconds(self, job: int) -> float:
+        """Return what the process of a fit has computed so far, whatever else the machine did meanwhile."""
+        process = next(m.process for m in self._members if m.job == job)
+        times = psutil.Process(process.pid).cpu_times()
+        return float(times.user + times.system)
 
     def news(self) -> Iterator[tuple[int, Any]]:
         """Wait for news; yields job and ``News``. An evaluation must be answered."""

@@ -8,9 +8,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from search.interrupts import held_back
-from search.sizes import measure_memory
+from search.new.speed import measure_memory
 from trainers.batching import FORWARD_TOKENS
-from trainers.fit import KEPT_CHECKPOINTS
+from trainers.looks import KEPT_CHECKPOINTS
 
 if TYPE_CHECKING:
     import optuna

@@ -37,6 +37,7 @@ def summarise(study: Study, spec: StudySpec) -> dict[str, Any]:
     from search import results
     from search.checkpoints import checkpoints, floor_of, growth, pareto_front
     from search.importance import importances
+    from search.price import price_of_ceiling
     from search.start import sentences
 
     trials = study.get_trials(deepcopy=False)
@@ -60,6 +61,9 @@ def summarise(study: Study, spec: StudySpec) -> dict[str, Any]:
         "checkpoints": evaluated,
         "checkpoint_front": pareto_front(evaluated),
         "hypervolume": growth(trials, evaluated, floor=floor),
+        "ceiling": price_of_ceiling(
+            evaluated, ceiling=spec.score.ceiling, metric=spec.score.metric, data=attributes.get("data")
+        ),
         "importances": importances(trials),
         "recipes": _recipes(study, trials),
         "start": sentences(study),

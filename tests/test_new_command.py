@@ -9,11 +9,14 @@ import pytest
 import torch
 from messages import make_messages
 
-import search.sizes
+import search.new.ceiling
+import search.new.cost
+import search.new.speed
+import search.new.template
 import trainers.encoder
 from search.new import main
+from search.new.speed import Speed
 from search.run import main as run
-from search.sizes import Speed
 from search.spec import Range, load_spec
 
 CSV = Path(__file__).parent / "data" / "messages.csv"
@@ -22,8 +25,11 @@ CSV = Path(__file__).parent / "data" / "messages.csv"
 @pytest.fixture(autouse=True)
 def measured(monkeypatch):
     """A machine on which everything ends at once; the true measurement is slow, and tested for itself."""
-    monkeypatch.setattr(search.sizes, "measure_speed", lambda *_, workers, **__: Speed(workers, 1e12, 1e12))
-    monkeypatch.setattr(search.sizes, "measure_memory", lambda *_: 2**20)
+    monkeypatch.setattr(
+        search.new.speed, "measure_speed", lambda *_, workers, **__: Speed(workers, 1e12, 1e12)
+    )
+    monkeypatch.setattr(search.new.speed, "measure_memory", lambda *_: 2**20)
+    monkeypatch.setattr(search.new.ceiling, "measure_head", lambda *_: 0.8)
 
 
 @pytest.fixture
@@ -60,7 +66,7 @@ def test_what_is_written_is_a_study_of_the_source(write, here, tiny_encoder_dir)
     spec = load_spec(here / "studies" / "messages.toml")
     assert spec.data.source == str(here / "messages.csv")
     assert spec.encoder.name == str(tiny_encoder_dir)
-    assert spec.fit["freeze_depth"] == Range(low=1, high=3)
+    assert spec.fit["freeze_depth"] == Range(low=0, high=3)
     assert (spec.score.metric, spec.goal.validation_accuracy, spec.score.ceiling) == ("accuracy", 0.85, 0.92)
 
 
@@ -126,7 +132,7 @@ def test_what_is_measured_is_the_device_that_the_search_will_use(
         "load_encoder",
         lambda config, device: dataclasses.replace(load(config), device=device),
     )
-    monkeypatch.setattr(search.sizes, "measure_speed", measure)
+    monkeypatch.setattr(search.new.speed, "measure_speed", measure)
     assert write(*flags) == 0
     assert measured == [(device, device, 1)]
     said = capsys.readouterr().out
@@ -137,6 +143,72 @@ def test_what_is_measured_is_the_device_that_the_search_will_use(
         assert " --device cuda:1" in written
     else:
         assert "--device" not in said + written
+
+
+def speed_of(share):
+    return lambda *_, workers, **__: Speed(workers, 1e12, 1e12, share=share)
+
+
+@pytest.mark.parametrize(("share", "warned"), [(0.5, True), (0.95, False)])
+def test_a_busy_machine_is_told_and_makes_no_study_smaller(write, here, monkeypatch, capsys, share, warned):
+    write("--to", "quiet.toml")
+    quiet = (here / "quiet.toml").read_text().splitlines()
+    monkeypatch.setattr(search.new.speed, "measure_speed", speed_of(share))
+    capsys.readouterr()
+    write("--to", "busy.toml")
+    assert (here / "busy.toml").read_text().splitlines() == quiet
+    said = capsys.readouterr().out
+    assert (
+        "warning: other programs take part of this machine: a worker got 50% of a core." in said
+    ) is warned
+
+
+def test_where_the_texts_allow_no_more_trials_that_fill_the_time_are_named(write, capsys):
+    write("--minutes", "60", "--trials", "5")
+    said = capsys.readouterr().out
+    assert "These texts allow no more in 5 trials: all of them, all layers, 26 epochs." in said
+    trials = int(said.partition("or more --trials: ")[2].split()[0])
+    assert trials > 100
+
+
+def test_where_the_next_larger_study_takes_too_long_the_minutes_for_it_are_named(write, monkeypatch, capsys):
+    slow = lambda *_, workers, **__: Speed(workers, 3e6, 3e6)  # noqa: E731
+    monkeypatch.setattr(search.new.speed, "measure_speed", slow)
+    write("--minutes", "2.5", "--trials", "50")
+    said = capsys.readouterr().out
+    assert "3 or more of 3 layers frozen" in said
+    assert "The next larger study takes more than the time that is left: --minutes " in said
+
+
+@pytest.mark.parametrize(("head", "ceiling"), [(0.8, 0.92), (0.95, 0.98), (1.0, 1.0)])
+def test_the_ceiling_is_written_as_a_head_alone_says(write, here, monkeypatch, capsys, head, ceiling):
+    monkeypatch.setattr(search.new.ceiling, "measure_head", lambda *_: head)
+    write()
+    assert load_spec(here / "studies" / "messages.toml").score.ceiling == ceiling
+    assert f"A head on the untouched encoder reaches {head:.1%} in training." in capsys.readouterr().out
+
+
+def test_precision_and_head_start_are_written_once_they_are_chosen(write, here, monkeypatch):
+    write("--to", "before.toml")
+    assert not {"precision", "head_start"} & set(load_spec(here / "before.toml").fit)
+    monkeypatch.setattr(search.new.template, "PRECISION", "auto")
+    monkeypatch.setattr(search.new.template, "HEAD_START", "fitted")
+    write("--to", "after.toml")
+    fit = load_spec(here / "after.toml").fit
+    assert (fit["precision"], fit["head_start"]) == ("auto", "fitted")
+
+
+def test_a_study_is_measured_in_its_own_precision(write, monkeypatch):
+    measured = []
+
+    def measure(_encoder, _splits, config, *, workers):
+        measured.append(config.precision)
+        return Speed(workers, 1e12, 1e12)
+
+    monkeypatch.setattr(search.new.speed, "measure_speed", measure)
+    monkeypatch.setattr(search.new.cost, "PRECISION", "bfloat16")
+    write()
+    assert measured == ["bfloat16"]
 
 
 def test_a_study_that_is_there_is_not_overwritten(write, capsys):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import shlex
-import sys
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -18,9 +19,11 @@ from trainers.config import METRIC_NAMES, PACKAGED_ENCODER, Device, Metric
 from trainers.errors import InputError, describe
 
 if TYPE_CHECKING:
-    from search.sizes import Speed
-    from trainers.config import DataConfig
-    from trainers.data import Splits
+    from search.new.cost import Costs
+    from search.new.sizes import Plan
+    from search.new.speed import Speed
+    from trainers.config import DataConfig, TrainConfig
+    from trainers.data import Splits, Texts
     from trainers.encoder import Encoder
 
 LONGEST_LOOK = 512
@@ -62,9 +65,8 @@ def new(
     path = _new_file(source, to)
     columns = {k: v for k, v in (("text", text), ("label", label), ("split", split)) if v is not None}
     data = _data_config(source, columns)
-    began = time.monotonic()
 
-    from trainers.data import load_splits, read_texts
+    from trainers.data import read_texts
 
     texts = read_texts(data)  # before all that takes its time to load: its mistakes are told at once
 
@@ -72,44 +74,27 @@ def new(
 
     warm_up()
     from search.baseline import choose_aim
-    from search.sizes import choose_sizes
-    from search.summary import duration
-    from search.template import study_toml
-    from trainers.config import EncoderConfig
+    from search.new.sizes import choose_sizes
+    from search.new.template import study_toml
     from trainers.device import choose_device
-    from trainers.encoder import load_encoder
     from trainers.files import write_atomically
 
-    loaded = load_encoder(EncoderConfig(name=encoder), device=choose_device(device))
-    longest = min(LONGEST_LOOK, loaded.max_length or LONGEST_LOOK)
-    data = data.model_copy(update={"max_length": longest})
-    splits = load_splits(data, loaded.tokenizer, texts=texts)
-    start_seconds = time.monotonic() - began  # a search starts likewise
+    loaded, splits, data = _load(encoder, choose_device(device), data, texts)
+    start_seconds = time.process_time()  # a search starts likewise; what other programs take does not count
     _say_what_was_found(splits, metric)
     aim = choose_aim(splits, metric=metric)
     _say(f"\nThe words alone reach {aim.baseline:.1%} validation {METRIC_NAMES[metric]}.")
-    speed = _measure(loaded, splits, data, trials=trials)
-    workers = f"{speed.workers} worker{'s' * (speed.workers > 1)}"
-    _say(
-        f"Training reaches {speed.training / 1e9:.0f} GFLOP/s in each of {workers} on {loaded.device}, evaluation "
-        f"{speed.evaluation / 1e9:.0f}."
-    )
-    sizes, seconds = choose_sizes(
-        splits,
-        seconds=60 * minutes - start_seconds,
-        num_trials=trials,
-        num_layers=loaded.num_layers,
-        layer_flops=loaded.layer_flops,
-        speed=speed,
-    )
-    place = data.source if not Path(data.source).is_absolute() else os.path.relpath(data.source, path.parent)
-    flags = {**columns, "metric": metric, "minutes": f"{minutes:g}", "trials": str(trials)}
+    config = _any_config(loaded, data, metric)
+    aim = replace(aim, ceiling=max(aim.ceiling, _choose_ceiling(loaded, splits, config)))
+    speed = _measure(loaded, splits, config, trials=trials)
+    costs = _costs(loaded, splits, speed, trials=trials)
+    plan = choose_sizes(costs, seconds=60 * minutes - start_seconds)
     where = {} if device == "auto" else {"device": device}
-    flags |= where
+    flags = {**columns, "metric": metric, "minutes": f"{minutes:g}", "trials": str(trials), **where}
     study = study_toml(
-        {"source": place, **columns},
+        {"source": _seen_from(path, data.source), **columns},
         splits,
-        sizes,
+        plan,
         aim,
         metric=metric,
         encoder=encoder,
@@ -117,14 +102,9 @@ def new(
         command=f"python -m search.new {shlex.join([source, *(w for k, v in flags.items() for w in (f'--{k}', v))])}",
     )
     write_atomically(path, study.encode())
-    _say(
-        f"Wrote {path}: {sizes.train:,} training texts of up to {sizes.max_length} tokens, {sizes.freeze_depth} or more "
-        f"of {loaded.num_layers} layers frozen, {sizes.epochs} epochs a fit.",
-        f"{trials} trials are expected to take {duration(start_seconds + seconds)} on {workers} of this "
-        f"machine; asked for were {duration(60 * minutes)}.",
-        f"\nNext:\n  search          python -m search.run {_options(path)} --trials {trials}"
-        f"{''.join(f' --device {d}' for d in where.values())}",
-    )
+    _say_what_to_expect(path, plan, costs, asked=60 * minutes, start=start_seconds)
+    more = "".join(f" --device {d}" for d in where.values())
+    _say(f"\nNext:\n  search          python -m search.run {_options(path)} --trials {trials}{more}")
     return 0
 
 
@@ -180,21 +160,58 @@ def _data_config(source: str, columns: Mapping[str, str]) -> DataConfig:
 
 
 def _measure(encoder: Encoder, splits: Splits, data: DataConfig, *, trials: int) -> Speed:
-    from search.room import most_bytes
-    from search.sizes import measure_memory, measure_speed
-    from search.workers import number_of_workers
+    pass
+
+
+def _load(encoder: str, device: Device, data: DataConfig, texts: Texts) -> tuple[Encoder, Splits, DataConfig]:
+    """Load encoder and texts, so many tokens of each as are looked at."""
+    from trainers.config import EncoderConfig
+    from trainers.data import load_splits
+    from trainers.encoder import load_encoder
+
+    loaded = load_encoder(EncoderConfig(name=encoder), device=device)
+    longest = min(LONGEST_LOOK, loaded.max_length or LONGEST_LOOK)
+    data = data.model_copy(update={"max_length": longest})
+    return loaded, load_splits(data, loaded.tokenizer, texts=texts), data
+
+
+def _seen_from(path: Path, source: str) -> str:
+    """Return a source as a study's file has it: a path is relative to that file."""
+    return os.path.relpath(source, path.parent) if Path(source).is_absolute() else source
+
+
+def _any_config(encoder: Encoder, data: DataConfig, metric: Metric) -> TrainConfig:
+    """Return the configuration of a fit of all layers, as the study will have it."""
+    from search.new.cost import PRECISION
     from trainers.config import TrainConfig
 
-    _say("Measuring what this machine can do.")
-    config = TrainConfig(
+    return TrainConfig(
         data=data,
         freeze_depth=0,
         dropout=0.1,
         head_width=64,
         learning_rate=1e-5,
         encoder_dropout=0.0,
+        metric=metric,
         device=encoder.device,
+        precision=PRECISION,
     )
+
+
+def _choose_ceiling(encoder: Encoder, splits: Splits, config: TrainConfig) -> float:
+    from search.new.ceiling import choose_ceiling, measure_head
+
+    reached = measure_head(encoder, splits, config)
+    _say(f"A head on the untouched encoder reaches {reached:.1%} in training.")
+    return choose_ceiling(reached)
+
+
+def _measure(encoder: Encoder, splits: Splits, config: TrainConfig, *, trials: int) -> Speed:
+    from search.new.speed import measure_memory, measure_speed
+    from search.room import most_bytes
+    from search.workers import number_of_workers
+
+    _say("Measuring what this machine can do.")
     little = config.model_copy(update={"freeze_depth": max(0, encoder.num_layers - 2), "batch_size": 8})
     workers = number_of_workers(
         "auto",
@@ -206,15 +223,62 @@ def _measure(encoder: Encoder, splits: Splits, data: DataConfig, *, trials: int)
         most_bytes=lambda: most_bytes(encoder, splits, little),
         tell=_say,
     )
-    return measure_speed(encoder, splits, config, workers=workers)
+    speed = measure_speed(encoder, splits, config, workers=workers)
+    _say(
+        f"Training reaches {speed.training / 1e9:.0f} GFLOP/s in each of {_workers(speed)} on {encoder.device}, evaluation "
+        f"{speed.evaluation / 1e9:.0f}."
+    )
+    return speed
+
+
+def _costs(encoder: Encoder, splits: Splits, speed: Speed, *, trials: int) -> Costs:
+    from search.new.cost import Costs
+
+    embedded = sum(weight.numel() for weight in encoder.model.get_input_embeddings().parameters())
+    return Costs(splits, trials, encoder.num_layers, encoder.layer_flops, speed, num_embedded=embedded)
+
+
+def _say_what_to_expect(path: Path, plan: Plan, costs: Costs, *, asked: float, start: float) -> None:
+    """Say what was written, how long a search of it takes, and what to do where that is not what was asked for."""
+    from search.new.sizes import LITTLE, MARGIN, trials_that_fill
+    from search.summary import duration
+
+    sizes, speed, trials = plan.sizes, costs.speed, costs.num_trials
+    _say(
+        f"Wrote {path}: {sizes.train:,} training texts of up to {sizes.max_length} tokens, {sizes.freeze_depth} or more "
+        f"of {costs.num_layers} layers frozen, {sizes.epochs} epochs a fit.",
+        f"{trials} trials are expected to take {duration(start + plan.seconds)} on {_workers(speed)} of this "
+        f"machine; asked for were {duration(asked)}.",
+    )
+    if speed.is_shared:
+        _say(
+            f"warning: other programs take part of this machine: a worker got {speed.share:.0%} of a core. The estimate is for "
+            f"the machine without them; beside them expect some {duration(start + plan.seconds / speed.share)}."
+        )
+    if start + plan.seconds < LITTLE * asked:
+        if plan.next_seconds is None:
+            more = trials_that_fill(costs, plan, seconds=asked - start)
+            _say(
+                f"These texts allow no more in {trials} trials: all of them, all layers, {sizes.epochs} epochs. Give fewer "
+                f"--minutes, or more --trials: {more} would fill the time."
+            )
+        else:
+            enough = math.ceil((start + plan.next_seconds / MARGIN) / 6) / 10
+            _say(
+                f"The next larger study takes more than the time that is left: --minutes {enough:g} would allow it."
+            )
+
+
+def _workers(speed: Speed) -> str:
+    return f"{speed.workers} worker{'s' * (speed.workers > 1)}"
 
 
 def _say_what_was_found(splits: Splits, metric: Metric) -> None:
     """Print the data page, the lengths of the texts, and a warning where accuracy hides a class."""
     from rich.console import Console
 
+    from search.new.template import are_uneven
     from search.page import print_page
-    from search.template import are_uneven
     from trainers.data import describe_data
 
     page = describe_data(splits)
@@ -237,7 +301,3 @@ def _options(path: Path) -> str:
 
 def _say(*lines: str) -> None:
     print(*lines, sep="\n", flush=True)  # noqa: T201
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from search.new.cost import HEAD_START, PRECISION
 from trainers.config import METRIC_NAMES, Metric
 
 if TYPE_CHECKING:
     from search.baseline import Aim
-    from search.sizes import Sizes
+    from search.new.cost import Sizes
+    from search.new.sizes import Plan
     from trainers.data import Splits
 
 MOST_NAMED = 8
@@ -60,7 +62,7 @@ weight_decay = 0.01
 warmup = 0.1
 schedule = "linear"
 encoder_dropout = 0.0
-{weights}
+{settings}{weights}
 
 [pruning]
 rungs = {rungs}  # epochs
@@ -76,7 +78,7 @@ epochs = {{ thaw-top = {epochs} }}  # of its second stage, of at most 20: as man
 def study_toml(
     data: Mapping[str, str],
     splits: Splits,
-    sizes: Sizes,
+    plan: Plan,
     aim: Aim,
     *,
     metric: Metric,
@@ -89,14 +91,15 @@ def study_toml(
     Args:
         data: Source and columns, as ``[data]`` shall have them.
         splits: What was found there.
-        sizes: That fit machine and time.
+        plan: Sizes and recipes that fit machine and time.
         aim: Goal and ceiling.
         metric: Of the score.
         encoder: As the user named it.
         num_layers: Of the encoder.
         command: That wrote the study.
     """
-    name = METRIC_NAMES[metric]
+    name, sizes = METRIC_NAMES[metric], plan.sizes
+    settings = {"precision": PRECISION, "head_start": HEAD_START}
     texts_C = texts_per_class(splits)
     return TEMPLATE.format(
         texts=f"{texts_C.sum():,} texts: {_shares(splits, texts_C)}.",
@@ -110,8 +113,8 @@ def study_toml(
         data="\n".join(_data_lines(data, splits, sizes)),
         encoder=json.dumps(encoder, ensure_ascii=False),
         freeze_depth=_depths(sizes.freeze_depth, num_layers),
-        # One that trains two layers would take longer than all other trials where these train fewer.
-        recipes=json.dumps(["frozen-head", *(["thaw-top"] if num_layers - sizes.freeze_depth >= 2 else [])]),
+        recipes=json.dumps(plan.recipes),
+        settings="".join(f"{key} = {json.dumps(value)}\n" for key, value in settings.items() if value),
         epochs=sizes.epochs,
         steps=sizes.epochs * -(-sizes.train // 32),
         evaluations_per_epoch=sizes.evaluations_per_epoch,
@@ -140,7 +143,7 @@ def _goal_comment(aim: Aim, name: str) -> str:
         return (
             f"{reached}\n# This is the default of every study: raise or lower it once some trials have run."
         )
-    return f"{reached}\n# Hence a goal not below that, and a ceiling halfway from there to 100 %: change both as trials show."
+    return f"{reached}\n# Hence a goal not below that: change it as trials show."
 
 
 def _depths(lowest: int, num_layers: int) -> str:

@@ -1,0 +1,64 @@
+"""The ceiling of a new study: how far training may rise on these texts."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from search.new.speed import first_texts
+from search.spec import Score
+
+if TYPE_CHECKING:
+    from trainers.config import TrainConfig
+    from trainers.data import Splits
+    from trainers.encoder import Encoder
+
+MOST_TEXTS = 600
+"""Training texts that the head is fitted on; half as many for validation."""
+
+MOST_TOKENS = 64
+
+SHARE = 0.5
+"""How far between what a head alone reaches in training and 100 % the ceiling lies."""
+
+
+def choose_ceiling(head_in_training: float) -> float:
+    """Return the training figure to stay under, in whole percents: the default, or more where a head alone comes near it.
+
+    Where a head on the untouched encoder knows nearly all training texts, as with topics, 92 % would refuse good fits, or
+    all of them. The rule costs little of what an unlimited search reaches on untouched texts: tests/benchmarks/tables/ceilings.py.
+    """
+    halfway = head_in_training + SHARE * (1 - head_in_training)
+    return max(Score().ceiling, math.ceil(round(100 * halfway, 6)) / 100)
+
+
+def measure_head(encoder: Encoder, splits: Splits, config: TrainConfig) -> float:
+    """Return the training figure of a head that is fitted to the untouched encoder, by the metric of ``config``."""
+    from trainers.features import build_features
+    from trainers.fit import fit
+
+    few = replace(
+        splits,
+        train=first_texts(splits.train, MOST_TEXTS, max_length=MOST_TOKENS),
+        validation=first_texts(splits.validation, MOST_TEXTS // 2, max_length=MOST_TOKENS),
+    )
+    config = config.model_copy(
+        update={
+            "freeze_depth": encoder.num_layers,
+            "head_start": "fitted",
+            "epochs": 1,
+            "patience": None,
+            "ceiling": None,
+        }
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        features = build_features(
+            encoder, few, config, depths=[encoder.num_layers], directory=Path(folder), disk_bytes=2**30
+        )
+        # The first look is at the head as it was fitted.
+        first = fit(config, features).evaluations[0]
+    assert first.training_accuracy is not None  # noqa: S101
+    return first.training_accuracy

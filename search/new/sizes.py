@@ -1,0 +1,232 @@
+"""The best sizes whose search ends in time: first all texts, then more layers, then longer and closer looks."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from search.new.cost import Costs, Sizes
+from search.new.speed import BATCH_SIZE
+from search.recipes import RECIPES
+from trainers.looks import PEEK_TEXTS
+
+if TYPE_CHECKING:
+    from trainers.data import Splits
+
+MARGIN = 0.9
+"""Share of the time asked for that the estimate may take: it is some tenths off."""
+
+LITTLE = 0.7
+"""A search that is expected to take less than this share of the time asked for leaves too much of it."""
+
+FEWEST_TEXTS, SOME_TEXTS, MANY_TEXTS = 300, 1_000, 3_000
+"""Training texts: what a search begins with, how many come before any layer, and how many before more tokens."""
+
+SHORTEST, SHORT, MEDIUM, LONG = 32, 64, 128, 256
+"""Tokens kept of a text, at most."""
+
+CORE_LAYERS = 2
+"""Layers that are trained at most where there are texts left to take."""
+
+FEWEST_STEPS, STEPS = 33, 100
+"""Optimiser steps of a fit, about: at least, and before more layers come; the default study's have 94."""
+
+MOST_EPOCHS_OF_FEW, MOST_EPOCHS = 20, 4
+"""Epochs that so few texts have at most before more layers come, and that any texts may have then; few have twice as many."""
+
+FEWEST_EVALUATIONS, EVALUATIONS, MOST_EVALUATIONS = 2, 4, 8
+"""Full evaluations in a fit: at least, before more layers come, and at most; one an epoch in any case."""
+
+FINE = 1.1
+"""Factor between two numbers of texts that are tried."""
+
+CHEAP_RECIPES = ("probe", "frozen-head")
+"""Known recipes that a search always runs first, as far as they exist."""
+
+DEAR_RECIPES, DEAR_SHARE = ("usual", "thaw-top"), 0.25
+"""Those that train layers, and run if one takes no more than this share of the time."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Sizes of a search.
+
+    Attributes:
+        sizes: That end in time, or the cheapest.
+        recipes: That run first.
+        seconds: That the search is expected to take.
+        next_seconds: What a search takes with the next wish fulfilled; None if there is none left.
+    """
+
+    sizes: Sizes
+    recipes: tuple[str, ...]
+    seconds: float
+    next_seconds: float | None
+
+
+def choose_sizes(costs: Costs, *, seconds: float) -> Plan:
+    """Return the best sizes whose search ends in ``seconds``, the cheapest ones if none does.
+
+    More time never means fewer texts or fewer layers: each of the first wishes comes true only once those before it have.
+    What is then left goes to the others.
+    """
+    wishes = _Wishes(costs.splits, costs.num_layers)
+    available = MARGIN * seconds
+    sizes, next_seconds = wishes.least(), None
+
+    def expected(sizes: Sizes, *more: str) -> float:
+        return replace(costs, recipes=_recipes(more)).seconds(sizes)
+
+    for wish in wishes.first():
+        sizes, next_seconds = _grown(sizes, wish(sizes), expected, available)
+        if next_seconds is not None:
+            break
+    more: tuple[str, ...] = ()
+    for recipe in DEAR_RECIPES:
+        is_dear = costs.recipe_seconds(recipe, sizes) > DEAR_SHARE * seconds
+        if not is_dear and expected(sizes, *more, recipe) <= available:
+            more = (*more, recipe)
+    for wish in wishes.further():
+        sizes, refused = _grown(sizes, wish(sizes), lambda sizes: expected(sizes, *more), available)
+        next_seconds = next_seconds or refused
+    return Plan(sizes, _recipes(more), expected(sizes, *more), next_seconds)
+
+
+def trials_that_fill(costs: Costs, plan: Plan, *, seconds: float) -> int:
+    """Return how many trials of a plan's sizes take ``seconds``, at least as many as there are."""
+
+    def expected(num_trials: int) -> float:
+        return replace(costs, num_trials=num_trials, recipes=plan.recipes).seconds(plan.sizes)
+
+    few, many = expected(costs.num_trials), expected(2 * costs.num_trials)
+    share = (MARGIN * seconds - few) / (many - few)
+    return costs.num_trials + max(0, math.floor(share * costs.num_trials))
+
+
+def _recipes(more: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(name for name in (*CHEAP_RECIPES, *more) if name in RECIPES)
+
+
+Wish = Callable[[Sizes], Sequence[Sizes]]
+"""Sizes -> larger ones, ascending."""
+
+
+def _grown(
+    sizes: Sizes, larger: Sequence[Sizes], expected: Callable[[Sizes], float], available: float
+) -> tuple[Sizes, float | None]:
+    """Return the largest sizes that end in time, and what the next ones would take; None if there are none."""
+    seconds = [expected(candidate) for candidate in larger]
+    fitting = [i for i, needed in enumerate(seconds) if needed <= available]
+    chosen = fitting[-1] if fitting else -1
+    rest = seconds[chosen + 1 :]
+    return (larger[chosen] if fitting else sizes), (rest[0] if rest else None)
+
+
+class _Wishes:
+    """What more time is spent on, in the order of its worth."""
+
+    def __init__(self, splits: Splits, num_layers: int) -> None:
+        self._num_texts = len(splits.train)
+        self._num_validation = len(splits.validation)
+        self._num_layers = num_layers
+        # 98 of 100 texts keep to it.
+        self._longest = max(8 * math.ceil(np.quantile(splits.train.lengths_N, 0.98) / 8), SHORTEST // 2)
+
+    def least(self) -> Sizes:
+        """Return the cheapest sizes: a head alone, on few and short texts."""
+        sizes = Sizes(
+            train=0,
+            validation=0,
+            max_length=min(self._longest, SHORTEST),
+            freeze_depth=self._num_layers,
+            epochs=1,
+            evaluations_per_epoch=1,
+        )
+        return self._with_texts(sizes, min(self._num_texts, FEWEST_TEXTS))
+
+    def first(self) -> tuple[Wish, ...]:
+        """Return what comes true one after the other."""
+        return (
+            self._texts(SOME_TEXTS),
+            self._lengths(SHORT),
+            self._layers(1),
+            self._steps,
+            self._looks,
+            self._layers(CORE_LAYERS),
+            self._texts(MANY_TEXTS),
+            self._lengths(MEDIUM),
+            self._texts(self._num_texts),
+            self._layers(self._num_layers),
+        )
+
+    def further(self) -> tuple[Wish, ...]:
+        """Return what is done with the time that is then left."""
+        return (self._epochs, self._lengths(LONG), self._validation, self._more_looks)
+
+    def _texts(self, most: int) -> Wish:
+        most = min(most, self._num_texts)
+        return lambda sizes: [self._with_texts(sizes, count) for count in _fine(sizes.train, most)]
+
+    def _with_texts(self, sizes: Sizes, train: int) -> Sizes:
+        validation = min(self._num_validation, max(train // 2, PEEK_TEXTS))
+        has_layers = sizes.freeze_depth < self._num_layers
+        epochs = _epochs_of(train, STEPS if has_layers else FEWEST_STEPS)
+        sizes = replace(sizes, train=train, validation=validation)
+        return _with_epochs(sizes, epochs, EVALUATIONS if has_layers else FEWEST_EVALUATIONS)
+
+    def _lengths(self, most: int) -> Wish:
+        most = min(most, self._longest)
+        return lambda sizes: [
+            replace(sizes, max_length=length) for length in range(sizes.max_length + 8, most + 1, 8)
+        ]
+
+    def _layers(self, most: int) -> Wish:
+        num_layers = self._num_layers
+        return lambda sizes: [
+            replace(sizes, freeze_depth=depth)
+            for depth in range(sizes.freeze_depth - 1, num_layers - min(most, num_layers) - 1, -1)
+        ]
+
+    def _steps(self, sizes: Sizes) -> list[Sizes]:
+        epochs = _epochs_of(sizes.train, STEPS)
+        return [_with_epochs(sizes, e, FEWEST_EVALUATIONS) for e in range(sizes.epochs + 1, epochs + 1)]
+
+    def _epochs(self, sizes: Sizes) -> list[Sizes]:
+        most = max(MOST_EPOCHS, 2 * _epochs_of(sizes.train, STEPS))
+        return [_with_epochs(sizes, e, EVALUATIONS) for e in range(sizes.epochs + 1, most + 1)]
+
+    def _looks(self, sizes: Sizes) -> list[Sizes]:
+        return _with_evaluations(sizes, EVALUATIONS)
+
+    def _more_looks(self, sizes: Sizes) -> list[Sizes]:
+        return _with_evaluations(sizes, MOST_EVALUATIONS)
+
+    def _validation(self, sizes: Sizes) -> list[Sizes]:
+        return [replace(sizes, validation=count) for count in _fine(sizes.validation, self._num_validation)]
+
+
+def _epochs_of(train: int, steps: int) -> int:
+    """Return the epochs in which so many texts come to about so many steps."""
+    return min(MOST_EPOCHS_OF_FEW, max(1, round(steps * BATCH_SIZE / train)))
+
+
+def _with_epochs(sizes: Sizes, epochs: int, evaluations: int) -> Sizes:
+    return replace(sizes, epochs=epochs, evaluations_per_epoch=max(1, math.ceil(evaluations / epochs)))
+
+
+def _with_evaluations(sizes: Sizes, most: int) -> list[Sizes]:
+    counts = range(sizes.evaluations_per_epoch + 1, math.ceil(most / sizes.epochs) + 1)
+    return [replace(sizes, evaluations_per_epoch=count) for count in counts]
+
+
+def _fine(above: int, most: int) -> list[int]:
+    """Return numbers above one, in small steps up to the most."""
+    counts = []
+    while above < most:
+        above = min(most, max(above + 1, round(FINE * above, -1)))
+        counts.append(int(above))
+    return counts

@@ -250,6 +250,8 @@ def _prepare(study: optuna.Study, spec: StudySpec, live: Live, device: Device) -
 
     def depths(num_layers: int) -> Iterator[int]:
         yield from spec.depths()
+        if spec.starts_from_vectors():
+            yield num_layers
         for name in spec.recipes.enqueue:
             yield from recipe_depths(name, num_layers=num_layers)
 

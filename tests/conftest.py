@@ -200,6 +200,9 @@ batch_size = 16
 
 [cache]
 directory = '{cache}'
+
+[recipes]
+enqueue = ["frozen-head", "thaw-top"]
 """
 
 

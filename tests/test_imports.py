@@ -17,7 +17,7 @@ LAYERS = {
         "errors cleaning formats",
         "foreign_code",
         "config files findings duplicates model_files feature_files",
-        "cli grid labels shuffled metrics stopping batching modeling_frostline device families onnx",
+        "cli grid labels shuffled metrics stopping batching modeling_frostline device families onnx probe",
         "tables encoder precision",
         "columns typed",
         "sources",

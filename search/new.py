@@ -86,7 +86,7 @@ def new(
     splits = load_splits(data, loaded.tokenizer, texts=texts)
     start_seconds = time.monotonic() - began  # a search starts likewise
     _say_what_was_found(splits, metric)
-    aim = choose_aim(splits, metric=metric)
+    aim = choose_aim(texts, metric=metric)
     _say(f"\nThe words alone reach {aim.baseline:.1%} validation {METRIC_NAMES[metric]}.")
     speed = _measure(loaded, splits, data, trials=trials)
     workers = f"{speed.workers} worker{'s' * (speed.workers > 1)}"

@@ -23,7 +23,7 @@ from search.confirmed import print_confirmation
 from search.credentials import StorageOption, chosen_url
 from search.page import print_page
 from search.summary import bound, describe_counts, duration, percent, rate, stages_in_words, summarise
-from search.verdict import advice, next_commands, verdict
+from search.verdict import advice, falls_short, next_commands, verdict, worth
 from trainers.cli import launch
 from trainers.config import METRIC_NAMES
 from trainers.errors import InputError, printable
@@ -51,6 +51,11 @@ def print_report(study: Study, spec: StudySpec, console: Console, *, options: st
         f"\nStudy {spec.name}, seed {spec.seed}: {summary['counts']['finished']} trials finished",
         style="bold",
     )
+    if short := falls_short(summary["opponents"]):
+        say(printable(short), style="bold yellow")
+    say("Worth it?")
+    for name, said in worth(summary["opponents"]):
+        say(f"  {name:<17}{said}", soft_wrap=True)
     say(describe_counts(summary["counts"]), end="\n\n")
     say(verdict(summary), style="bold green" if summary["goal"]["met"] else "bold yellow")
     if not summary["goal"]["met"]:

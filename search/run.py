@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from search.live import Live
     from search.spec import StudySpec
+    from trainers.data import Texts
     from trainers.features import Features
 
 
@@ -145,6 +146,7 @@ def _search(
     """Prepare data and features, then run trials."""
     from rich.console import Console
 
+    from search.baseline import note_words
     from search.interrupts import held_back
     from search.lease import database_of
     from search.live import Live
@@ -164,7 +166,7 @@ def _search(
             found = recover(study)
         if found:
             live.message(f"{found} trial(s) of a killed search were found and enqueued again")
-        features = _prepare(study, spec, live, choose_device(device))
+        features, texts = _prepare(study, spec, live, choose_device(device))
         with held_back():
             _enqueue(study, spec, _recipe_names(spec, recipes), num_layers=features.encoder.num_layers)
         deadline = None if timeout is None else started + timeout
@@ -187,6 +189,8 @@ def _search(
             ),
             trial_timeout=trial_timeout,
         )
+        live.stage("what the words alone tell")  # last, so that no trial waits for it
+        note_words(study, texts, metric=spec.score.metric)
 
 
 def _confirm(
@@ -240,7 +244,7 @@ def _tidy(study: optuna.Study) -> None:
             recover(study)
 
 
-def _prepare(study: optuna.Study, spec: StudySpec, live: Live, device: Device) -> Features:
+def _prepare(study: optuna.Study, spec: StudySpec, live: Live, device: Device) -> tuple[Features, Texts]:
     """Prepare what every trial may ask for, and leave in the study what was found."""
     from search.interrupts import held_back
     from search.preparation import prepare
@@ -255,7 +259,7 @@ def _prepare(study: optuna.Study, spec: StudySpec, live: Live, device: Device) -
         for name in spec.recipes.enqueue:
             yield from recipe_depths(name, num_layers=num_layers)
 
-    features, data = prepare(study, spec, live, device, depths=depths)
+    features, data, texts = prepare(study, spec, live, device, depths=depths)
     known = {
         # Again: a launcher that was refused the lease may have opened the study meanwhile, with other settings.
         "spec": spec.model_dump(mode="json"),
@@ -271,7 +275,7 @@ def _prepare(study: optuna.Study, spec: StudySpec, live: Live, device: Device) -
     with held_back():
         for key, value in known.items():
             study.set_user_attr(key, value)
-    return features
+    return features, texts
 
 
 def _peak(study: optuna.Study, spec: StudySpec, features: Features) -> dict[str, float]:

@@ -37,6 +37,7 @@ def summarise(study: Study, spec: StudySpec) -> dict[str, Any]:
     from search import results
     from search.checkpoints import checkpoints, floor_of, growth, pareto_front
     from search.importance import importances
+    from search.opponents import compare_with_opponents, winner_of
 
     trials = study.get_trials(deepcopy=False)
     complete = [_row(t) for t in results.complete(trials)]
@@ -60,6 +61,7 @@ def summarise(study: Study, spec: StudySpec) -> dict[str, Any]:
         "checkpoint_front": pareto_front(evaluated),
         "hypervolume": growth(trials, evaluated, floor=floor),
         "importances": importances(trials),
+        "opponents": compare_with_opponents(study, winner_of(study), metric=spec.score.metric),
         "recipes": _recipes(study, trials),
         "confirmation": confirmation,
         "counts": count(trials),

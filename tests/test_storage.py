@@ -448,7 +448,7 @@ def test_a_command_in_an_error_can_be_copied(tmp_path):
     assert shlex.split(command) == ["python", "-m", "search.run", "--study", str(tmp_path / ODD / "toy.toml")]
 
 
-def test_a_study_that_names_no_recipes_keeps_those_that_it_was_begun_with(tmp_path, monkeypatch):
+def test_a_study_that_names_no_recipes_keeps_those_that_it_was_begun_with(tmp_path):
     path = tmp_path / "toy.toml"
     path.write_text("")
     opened = open_study(make_spec(), path, create=True)

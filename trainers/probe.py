@@ -91,20 +91,13 @@ def choose_strength(values_ND: Values, labels_N: Classes, *, weights_C: Values, 
     Of more than 3,000 texts, as many are drawn. One text of a class, or one class, gives no folds: the C is 1 then.
     """
     from sklearn.linear_model import LogisticRegression
-    from sklearn.model_selection import StratifiedKFold
 
     generator = np.random.default_rng(seed)
     rows = np.sort(generator.permutation(len(labels_N))[:MOST_FOLDED])
     values_ND, labels_N = values_ND[rows], labels_N[rows]
-    texts_C = np.bincount(labels_N)
-    num_folds = min(NUM_FOLDS, int(texts_C.max()))
-    if num_folds < 2 or (texts_C > 0).sum() < 2:
+    parts = folds(labels_N, seed=seed)
+    if not parts:
         return 1.0
-    with warnings.catch_warnings():
-        # Rare classes are missing in some folds, and may be.
-        warnings.filterwarnings("ignore", message="The least populated class")
-        folds = StratifiedKFold(num_folds, shuffle=True, random_state=seed % 2**32)
-        parts = [(a, b) for a, b in folds.split(values_ND, labels_N) if len(np.unique(labels_N[a])) > 1]
     models = [LogisticRegression(warm_start=True, max_iter=MOST_STEPS, tol=FOLDS_TOLERANCE) for _ in parts]
     losses: list[float] = []
     for strength in REGULARISATIONS:
@@ -119,6 +112,20 @@ def choose_strength(values_ND: Values, labels_N: Classes, *, weights_C: Values, 
         if len(losses) - 1 - int(np.argmin(losses)) >= WORSE_IN_A_ROW:
             break
     return REGULARISATIONS[int(np.argmin(losses))]
+
+
+def folds(labels_N: Classes, *, seed: int) -> list[tuple[Classes, Classes]]:
+    """Return rows to fit and rows to look at, stratified; none if no class has two texts, or there is but one class."""
+    from sklearn.model_selection import StratifiedKFold
+
+    num_folds = min(NUM_FOLDS, int(np.bincount(labels_N).max()))
+    if num_folds < 2:
+        return []
+    with warnings.catch_warnings():
+        # Rare classes are missing in some folds, and may be.
+        warnings.filterwarnings("ignore", message="The least populated class")
+        parts = StratifiedKFold(num_folds, shuffle=True, random_state=seed % 2**32).split(labels_N, labels_N)
+        return [(seen, unseen) for seen, unseen in parts if len(np.unique(labels_N[seen])) > 1]
 
 
 def _loss(logs_NC: Values, classes: Sequence[int], labels_N: Classes, weights_C: Values) -> float:

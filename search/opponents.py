@@ -30,8 +30,9 @@ def winner_of(study: Study) -> FrozenTrial | None:
     confirmation = results.confirmation_of(study)
     if confirmation and confirmation["winner"] is not None:
         row = next(f for f in confirmation["finalists"] if f["name"] == confirmation["winner"])
-        if row["trial"] is not None:
-            return trials[row["trial"]]
+        confirmed = [trial for trial in trials if trial.number == row["trial"]]
+        if confirmed:
+            return confirmed[0]
     return results.best_feasible(trials)
 
 

@@ -55,7 +55,7 @@ def print_report(study: Study, spec: StudySpec, console: Console, *, options: st
         say(printable(short), style="bold yellow")
     say("Worth it?")
     for name, said in worth(summary["opponents"]):
-        say(f"  {name:<17}{said}", soft_wrap=True)
+        say(f"  {name}: {said}")
     say(describe_counts(summary["counts"]), end="\n\n")
     say(verdict(summary), style="bold green" if summary["goal"]["met"] else "bold yellow")
     if not summary["goal"]["met"]:
@@ -218,7 +218,8 @@ def _recipe_table(summary: dict[str, Any]) -> Table:
     )
     table.columns[0].justify = table.columns[-1].justify = "left"
     table.columns[-1].no_wrap = False
-    best = {"recipe": "best here", "reported": {}, "capped_at": None, "stages": [], "trial": summary["best"]}
+    best = {"recipe": "best here", "reported": {}, "trial": summary["best"]}
+    best |= {"capped_at": None, "stages": [], "at_chance": None}
     for entry in summary["recipes"] + ([best] if summary["best"] else []):
         row = entry["trial"] or {}
         sources = (entry["reported"], row)
@@ -227,6 +228,8 @@ def _recipe_table(summary: dict[str, Any]) -> Table:
         said = _remark(row, capped_at=entry["capped_at"])
         if entry["stages"]:
             said += f", {stages_in_words(entry['stages'])}"
+        if entry["at_chance"]:
+            said += f", {entry['at_chance']}"
         remark = Text(said)  # a str would be read as markup
         table.add_row(entry["recipe"], *cells, *_spent(row), remark)
     return table

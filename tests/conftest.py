@@ -200,10 +200,9 @@ batch_size = 16
 
 [cache]
 directory = '{cache}'
-
-[recipes]
-enqueue = ["frozen-head", "thaw-top"]
 """
+
+TWO_RECIPES = '\n[recipes]\nenqueue = ["frozen-head", "thaw-top"]\n'
 
 
 @pytest.fixture(scope="session")
@@ -216,6 +215,7 @@ def write_tiny_study(tiny_encoder_dir, tmp_path_factory):
         for old, new in changes:
             assert old in text
             text = text.replace(old, new)
+        text += "" if "[recipes]" in text else TWO_RECIPES
         path = folder / "tiny.toml"
         path.write_text(text)
         return path

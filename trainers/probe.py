@@ -114,11 +114,11 @@ def choose_strength(values_ND: Values, labels_N: Classes, *, weights_C: Values, 
     return REGULARISATIONS[int(np.argmin(losses))]
 
 
-def folds(labels_N: Classes, *, seed: int) -> list[tuple[Classes, Classes]]:
+def folds(labels_N: Classes, *, seed: int, num_folds: int = NUM_FOLDS) -> list[tuple[Classes, Classes]]:
     """Return rows to fit and rows to look at, stratified; none if no class has two texts, or there is but one class."""
     from sklearn.model_selection import StratifiedKFold
 
-    num_folds = min(NUM_FOLDS, int(np.bincount(labels_N).max()))
+    num_folds = min(num_folds, int(np.bincount(labels_N).max()))
     if num_folds < 2:
         return []
     with warnings.catch_warnings():

@@ -22,9 +22,11 @@ from trainers.errors import FitError, InputError, printable
 if TYPE_CHECKING:
     import optuna
 
+    from search.evidence import Classes
     from search.finalists import Finalist
     from search.spec import StudySpec
     from trainers.config import TrainConfig
+    from trainers.data import Texts
     from trainers.features import Features
 
 NUM_FINALISTS = 3
@@ -154,7 +156,7 @@ def confirm_study(
     with Live(Console(), total_trials=0, ceiling=spec.score.ceiling) as live:
         database_of(study).tell = live.message
         depths = {depth for finalist in chosen for depth in finalist.config.depths}
-        features, _ = prepare(study, spec, live, choose_device(device), depths=lambda _: depths)
+        features, _, texts = prepare(study, spec, live, choose_device(device), depths=lambda _: depths)
         rounds = _rounds(chosen, spec, features, num_seeds=num_seeds)
         kept = study._storage.get_study_system_attrs(study._study_id)
         missing = [fit for fit in rounds if not _is_ours(kept.get(fit.key))]
@@ -185,6 +187,8 @@ def confirm_study(
             with held_back():
                 study._storage.set_study_system_attr(study._study_id, fit.key, record)
             live.message(f"[{done}/{len(missing)}] {_describe(fit, record)}")
+        live.stage("what the words alone tell of the test split")
+        words = _words_alone(study, spec, texts)
         live.stage("resampling the test split")
         kept = study._storage.get_study_system_attrs(study._study_id)
         found = outcome(
@@ -196,9 +200,18 @@ def confirm_study(
             num_classes=len(features.splits.class_names),
             after=after,
             versions=_versions(),
+            words_N=words,
         )
         with held_back():
             study._storage.set_study_system_attr(study._study_id, CONFIRMATION, found)
+
+
+def _words_alone(study: optuna.Study, spec: StudySpec, texts: Texts) -> Classes:
+    """Return what the words alone take the test texts for; the test split is opened here, and in no search."""
+    from search.baseline import fit_words, note_words
+
+    note_words(study, texts, metric=spec.score.metric)
+    return fit_words(texts, metric=spec.score.metric).predict(texts.rows[i].text for i in texts.parts["test"])
 
 
 def _rounds(

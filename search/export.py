@@ -80,7 +80,10 @@ def export(
             f"note: with seed {config.seed} its training {METRIC_NAMES[config.metric]} lies above the ceiling of "
             f"{config.ceiling:.2%}"
         )
-    winner = winner_toml(choice, config, result, spec)
+    short = _falls_short(opened, spec, choice)
+    if short:
+        print(f"note: {short}")  # noqa: T201
+    winner = winner_toml(choice, config, result, spec, short=short)
     origin = _origin(opened, spec, choice)
     card = model_card(config, features, result, search=origin, onnx=onnx)
     classifier = assemble(features.encoder, config, result, names=features.splits.class_names)
@@ -180,14 +183,20 @@ def choose(study: optuna.Study, number: int | None) -> Choice:
     )
 
 
-def winner_toml(choice: Choice, config: TrainConfig, result: FitResult, spec: StudySpec) -> str:
-    """Write a complete, fixed configuration as TOML, with what was measured as comments."""
+def winner_toml(
+    choice: Choice, config: TrainConfig, result: FitResult, spec: StudySpec, *, short: str | None = None
+) -> str:
+    """Write a complete, fixed configuration as TOML, with what was measured as comments.
+
+    What is ``short`` of a logistic regression says so first.
+    """
     from trainers.model import weights_sha256
 
     figures, name = choice.trial.user_attrs, METRIC_NAMES[config.metric]
     about = "" if figures.get("training_exact", True) else "about "
     again = f"when fitted again with seed {config.seed}" if choice.tested else "when fitted again"
     comments = [
+        *([short] if short else []),
         f"Trial {choice.trial.number} of study {spec.name!r}, seed {spec.seed}.",
         f"validation {name} {figures['validation_accuracy']:.4f} in the search, "
         f"{result.validation_accuracy:.4f} {again}",
@@ -205,6 +214,13 @@ def winner_toml(choice: Choice, config: TrainConfig, result: FitResult, spec: St
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line."""
     return launch(export, name="search.export", argv=argv)
+
+
+def _falls_short(study: optuna.Study, spec: StudySpec, choice: Choice) -> str | None:
+    from search.opponents import compare_with_opponents
+    from search.verdict import falls_short
+
+    return falls_short(compare_with_opponents(study, choice.trial, metric=spec.score.metric))
 
 
 def _same_or_not(choice: Choice, result: FitResult) -> str:
@@ -277,7 +293,15 @@ def _origin(study: optuna.Study, spec: StudySpec, choice: Choice) -> Search:
         num_trials=len(finished(study.get_trials(deepcopy=False))),
         validation_accuracy=trial.user_attrs.get("validation_accuracy"),
         confirmation=confirmation,
-        goal=verdict_on_trial(shown, finalist, aim=aim, metric=spec.score.metric),
+        goal=" ".join(
+            filter(
+                None,
+                (
+                    _falls_short(study, spec, choice),
+                    verdict_on_trial(shown, finalist, aim=aim, metric=spec.score.metric),
+                ),
+            )
+        ),
     )
 
 

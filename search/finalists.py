@@ -12,6 +12,7 @@ import optuna
 
 from search.evidence import CONFIDENCE, Classes, Paired, accuracy_of, compare, estimate, holm
 from search.luck import flattery
+from search.recipes import OPPONENTS
 from search.results import complete, finished, is_feasible, pareto_front, recipe_trials
 from search.space import recipe_settings
 from search.spec import Score, StudySpec
@@ -27,6 +28,8 @@ SHOWN = (
 
 BASELINE = "frozen-head"
 """The recipe that every finalist is compared with."""
+
+WORDS_ALONE = "the words alone"
 
 RULE = (
     "the highest mean score on fresh seeds (validation - penalty x excess over the ceiling) among the setups that "
@@ -125,6 +128,7 @@ def outcome(
     num_classes: int,
     after: int,
     versions: dict[str, str],
+    words_N: Classes | None = None,
 ) -> dict[str, Any]:
     """Judge the finalists.
 
@@ -139,6 +143,7 @@ def outcome(
         num_classes: C.
         after: Finished trials that the finalists were chosen from.
         versions: Of the software that made the fits.
+        words_N: What the words alone take the test texts for; None if nobody asked them.
 
     Returns:
         rule, seeds, after, num_test: How the winner is chosen, and from what.
@@ -151,6 +156,7 @@ def outcome(
             minus the mean; ``flattery``, see ``search.luck``; ``test``: ``accuracy``, the mean over the complete
             fits, ``spread``, ``num_fits``, ``low``, ``high``, ``confidence``, and the ``seed`` of the first of them.
             Null if every fit failed.
+        words: What the words alone reach on the test split: ``accuracy``, ``low``, ``high``; null if nobody asked them.
         comparisons: Unordered pairs on the test split, by the seeds that both completed: ``first``, ``second``,
             ``difference`` (first - second), ``low``, ``high``, ``only_first_right``, ``only_second_right``,
             ``num_seeds``, ``test`` (permutation), ``p``, ``p_holm``.
@@ -193,6 +199,10 @@ def outcome(
         if seeds:
             first_SN, second_SN = (np.stack([tested[name][seed] for seed in seeds]) for name in pair)
             compared[pair] = compare(labels_N, first_SN, second_SN, **how), len(seeds)
+    if words_N is not None and tested[names[0]]:
+        first_SN = np.stack(list(tested[names[0]].values()))
+        same_SN = np.broadcast_to(words_N, first_SN.shape)
+        compared[names[0], WORDS_ALONE] = compare(labels_N, first_SN, same_SN, **how), len(first_SN)
     corrected = holm([result.p for result, _ in compared.values()])
     return {
         "rule": RULE,
@@ -205,6 +215,7 @@ def outcome(
         ),
         "winner": names[0] if _is_eligible(rows[0]) else None,
         "finalists": rows,
+        "words": None if words_N is None else _words(labels_N, words_N, how),
         "comparisons": [
             _comparison(pair, result, num_seeds, p_holm)
             for (pair, (result, num_seeds)), p_holm in zip(compared.items(), corrected, strict=True)
@@ -212,16 +223,23 @@ def outcome(
     }
 
 
+def _words(labels_N: Classes, words_N: Classes, how: _How) -> dict[str, Any]:
+    test = estimate(labels_N, words_N[None], **how)
+    return {"accuracy": test.value, "low": test.low, "high": test.high}
+
+
 def pairs_of(names: Sequence[str]) -> list[tuple[str, str]]:
-    """Return who is compared: each finalist with the baseline, and the first with the second; no pair twice.
+    """Return who is compared, no pair twice.
+
+    That is each finalist with the baseline, and the first with the second and with what people would do without a search.
 
     Args:
         names: Of the finalists, the best first.
     """
     pairs = [(name, BASELINE) for name in names if name != BASELINE and BASELINE in names]
-    if len(names) > 1 and BASELINE not in names[:2]:
-        pairs.append((names[0], names[1]))
-    return pairs
+    rivals = [*names[1:2], *(name for name in OPPONENTS if name in names[1:])]
+    pairs += [(names[0], name) for name in rivals if BASELINE not in (name, names[0])]
+    return list(dict.fromkeys(pairs))
 
 
 def _row(

@@ -15,7 +15,15 @@ from search.goal import state
 from search.page import MOST_CLASSES_SHOWN, SPLITS, describe
 from search.palette import DARK, written
 from search.summary import bound, describe_counts, duration, origin, percent, stages_in_words, training_figure
-from search.verdict import advice, fresh_seeds, mean_and_spread, next_commands, verdict
+from search.verdict import (
+    advice,
+    falls_short,
+    fresh_seeds,
+    mean_and_spread,
+    next_commands,
+    verdict,
+    worth,
+)
 from trainers.config import METRIC_NAMES
 from trainers.errors import printable
 
@@ -80,6 +88,8 @@ def render(summary: dict[str, Any], *, options: str, refresh_seconds: int | None
         best=summary["best"] or summary["nearest"],
         state=state(summary["goal"]),
         verdict=verdict(summary).replace("+-", "±"),
+        short=falls_short(summary["opponents"]),
+        worth=list(worth(summary["opponents"])),
         advice=None if summary["goal"]["met"] else advice(summary),
         luck=[sentence.replace("+-", "±") for sentence in _luck_of_winner(summary["confirmation"])],
         coverage=summary["confirmation"] and coverage(summary["confirmation"]),

@@ -35,7 +35,7 @@ def study_note(study: Study, spec: StudySpec, *, options: str | None = None) -> 
     from search import results
     from search.goal import state
     from search.summary import describe_counts, summarise
-    from search.verdict import judgement, next_commands
+    from search.verdict import falls_short, judgement, next_commands, worth
 
     trials = study.get_trials(deepcopy=False)
     summary = summarise(study, spec)
@@ -56,6 +56,10 @@ def study_note(study: Study, spec: StudySpec, *, options: str | None = None) -> 
         f"**Goal** ({state(summary['goal'])}): validation {name} of {100 * goal:g} % or more, "
         f"training {name} under the ceiling of {100 * ceiling:g} %.",
         *([f"**Confirmed**: {_plain(judgement(summary))}."] if summary["confirmation"] else []),
+        *([f"**{_plain(short)}**"] if (short := falls_short(summary["opponents"])) else []),
+        "**Worth it?** "
+        + "; ".join(f"{name}: {_plain(said)}" for name, said in worth(summary["opponents"]))
+        + ".",
         f"**Searched**: {_plain('; '.join(searched))}.",
         f"**{headline}**",
         *([trial_note(shown, spec)] if shown else []),

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from search.live import Live
     from search.spec import StudySpec
     from trainers.config import Device, FixedPrecision
+    from trainers.data import Texts
     from trainers.features import Features
 
 Depths = Callable[[int], Iterable[int]]
@@ -23,7 +24,7 @@ Depths = Callable[[int], Iterable[int]]
 
 def prepare(
     study: optuna.Study, spec: StudySpec, live: Live, device: Device, *, depths: Depths
-) -> tuple[Features, dict[str, Any]]:
+) -> tuple[Features, dict[str, Any], Texts]:
     """Load encoder and texts, and store the features of the depths that are asked for.
 
     Args:
@@ -34,7 +35,7 @@ def prepare(
         depths: That fits will ask for.
 
     Returns:
-        The features, and the data page.
+        The features, the data page, and the texts as they were read.
 
     Raises:
         InputError: Encoder, texts or cache cannot be used, memory ran out, or they are not those that the study was begun with.
@@ -81,7 +82,7 @@ def prepare(
             f"the frozen layers must fit into the memory of device {device!r} with a batch of texts, but it ran out; "
             "free it, lower data.max_length, or take another --device"
         ) from error
-    return features, data
+    return features, data, texts
 
 
 def _precision(study: optuna.Study, spec: StudySpec, live: Live, device: Device) -> FixedPrecision:

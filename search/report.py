@@ -32,7 +32,7 @@ from search.summary import (
     summarise,
     training_figure,
 )
-from search.verdict import advice, next_commands, verdict
+from search.verdict import advice, falls_short, next_commands, verdict, worth
 from trainers.cli import launch
 from trainers.config import METRIC_NAMES
 from trainers.errors import InputError, printable
@@ -60,6 +60,11 @@ def print_report(study: Study, spec: StudySpec, console: Console, *, options: st
         f"\nStudy {spec.name}, seed {spec.seed}: {summary['counts']['finished']} trials finished",
         style="bold",
     )
+    if short := falls_short(summary["opponents"]):
+        say(printable(short), style="bold yellow")
+    say("Worth it?")
+    for name, said in worth(summary["opponents"]):
+        say(f"  {name}: {said}")
     say(describe_counts(summary["counts"]))
     for sentence in summary["start"]:
         say(printable(sentence))
@@ -228,7 +233,8 @@ def _recipe_table(summary: dict[str, Any]) -> Table:
     )
     table.columns[0].justify = table.columns[-1].justify = "left"
     table.columns[-1].no_wrap = False
-    best = {"recipe": "best here", "reported": {}, "capped_at": None, "stages": [], "trial": summary["best"]}
+    best = {"recipe": "best here", "reported": {}, "trial": summary["best"]}
+    best |= {"capped_at": None, "stages": [], "at_chance": None}
     for entry in summary["recipes"] + ([best] if summary["best"] else []):
         row = entry["trial"] or {}
         sources = (entry["reported"], row)
@@ -237,6 +243,8 @@ def _recipe_table(summary: dict[str, Any]) -> Table:
         said = _remark(row, capped_at=entry["capped_at"])
         if entry["stages"]:
             said += f", {stages_in_words(entry['stages'])}"
+        if entry["at_chance"]:
+            said += f", {entry['at_chance']}"
         remark = Text(said)  # a str would be read as markup
         table.add_row(entry["recipe"], *cells, *_spent(row), remark)
     return table

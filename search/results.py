@@ -21,6 +21,10 @@ CONFIRMATION = "frostline:confirmation"
 """System attribute of a study: what became of its finalists. A user attribute would fill the dashboard's page."""
 
 
+WORDS = "words"
+"""User attribute of a study: what the words alone reach on validation, see ``search.baseline.measure_words``."""
+
+
 def finished(trials: Iterable[FrozenTrial]) -> list[FrozenTrial]:
     """Return the trials that count against the budget: ended, and not repeated by a later trial."""
     trials = list(trials)
@@ -131,6 +135,7 @@ def _completed(found: dict[str, Any], attributes: dict[str, Any]) -> dict[str, A
 
     Its comparisons are of single fits, by McNemar's test, and could hold a pair twice, the second time turned round.
     """
+    found.setdefault("words", None)
     if "versions" in found:
         return found
     texts = (attributes.get("data") or {}).get("texts_per_class")

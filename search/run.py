@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from search.live import Live
     from search.spec import StudySpec
+    from trainers.data import Texts
     from trainers.features import Features
 
 
@@ -149,6 +150,7 @@ def _search(
     from rich.console import Console
 
     from search import start
+    from search.baseline import note_words
     from search.interrupts import held_back
     from search.lease import database_of
     from search.live import Live
@@ -170,7 +172,7 @@ def _search(
         if found:
             live.message(f"{found} trial(s) of a killed search were found and enqueued again")
         earlier = start.look_round(study, spec, folder)
-        features = _prepare(study, spec, live, choose_device(device))
+        features, texts = _prepare(study, spec, live, choose_device(device))
         num_layers = features.encoder.num_layers
         with held_back():
             plan = start.choose(study, spec, earlier, num_layers=num_layers, tell=live.message)
@@ -197,6 +199,8 @@ def _search(
             ),
             trial_timeout=trial_timeout,
         )
+        live.stage("what the words alone tell")  # last, so that no trial waits for it
+        note_words(study, texts, metric=spec.score.metric)
 
 
 def _confirm(
@@ -250,7 +254,7 @@ def _tidy(study: optuna.Study) -> None:
             recover(study)
 
 
-def _prepare(study: optuna.Study, spec: StudySpec, live: Live, device: Device) -> Features:
+def _prepare(study: optuna.Study, spec: StudySpec, live: Live, device: Device) -> tuple[Features, Texts]:
     """Prepare what every trial may ask for, and leave in the study what was found."""
     from search.interrupts import held_back
     from search.preparation import prepare
@@ -260,10 +264,12 @@ def _prepare(study: optuna.Study, spec: StudySpec, live: Live, device: Device) -
 
     def depths(num_layers: int) -> Iterator[int]:
         yield from spec.depths()
+        if spec.starts_from_vectors():
+            yield num_layers
         for name in spec.recipes.enqueue:
             yield from recipe_depths(name, num_layers=num_layers)
 
-    features, data = prepare(study, spec, live, device, depths=depths)
+    features, data, texts = prepare(study, spec, live, device, depths=depths)
     known = {
         # Again: a launcher that was refused the lease may have opened the study meanwhile, with other settings.
         "spec": spec.model_dump(mode="json"),
@@ -279,7 +285,7 @@ def _prepare(study: optuna.Study, spec: StudySpec, live: Live, device: Device) -
     with held_back():
         for key, value in known.items():
             study.set_user_attr(key, value)
-    return features
+    return features, texts
 
 
 def _peak(study: optuna.Study, spec: StudySpec, features: Features) -> dict[str, float]:

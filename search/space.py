@@ -16,7 +16,7 @@ from optuna.distributions import (
 )
 from optuna.trial import FrozenTrial
 
-from search.recipes import RECIPES
+from search.recipes import OPPONENTS, RECIPES
 from search.spec import Range, StudySpec
 from trainers.config import TrainConfig
 
@@ -55,8 +55,13 @@ def suggest(trial: optuna.Trial, spec: StudySpec, *, num_layers: int) -> TrainCo
 
 
 def recipe_settings(name: str, spec: StudySpec, *, num_layers: int) -> dict[str, Any]:
-    """Return a recipe's settings, its epochs capped where the study says so: of two stages the second one's."""
+    """Return a recipe's settings, its epochs capped where the study says so: of two stages the second one's.
+
+    What people would do without us weighs classes as the study does.
+    """
     settings = {**RECIPES[name].resolve(num_layers=num_layers), "threads": spec.any_config().threads}
+    if name in OPPONENTS and spec.fit.get("class_weights") == "balanced":
+        settings["class_weights"] = "balanced"
     cap = spec.recipes.epochs.get(name)
     if cap is None:
         return settings
@@ -72,18 +77,21 @@ def _capped(settings: dict[str, Any], epochs: int) -> dict[str, Any]:
 def recipe_params(name: str, spec: StudySpec, *, num_layers: int) -> dict[str, Any]:
     """Return the part of a recipe that the space has a place for, to be enqueued.
 
-    A value that is absent, or not among the choices of a list, is left to the sampler; the trial runs with
-    the recipe's own value all the same.
+    A value that is absent, not among the choices of a list, or one that has no logarithm where the space has, is left
+    to the sampler; the trial runs with the recipe's own value all the same.
     """
     settings = recipe_settings(name, spec, num_layers=num_layers)
     return {
         key: settings[key]
         for key, distribution in distributions(spec).items()
-        if settings.get(key) is not None
-        and not (
-            isinstance(distribution, CategoricalDistribution) and settings[key] not in distribution.choices
-        )
+        if settings.get(key) is not None and _has_place(distribution, settings[key])
     }
+
+
+def _has_place(distribution: BaseDistribution, value: Any) -> bool:
+    if isinstance(distribution, CategoricalDistribution):
+        return value in distribution.choices
+    return value > 0 or not getattr(distribution, "log", False)
 
 
 def trial_seed(study_seed: int, trial_number: int) -> int:

@@ -7,7 +7,7 @@ import re
 import shlex
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, Literal, Self, cast
+from typing import Annotated, Any, Literal, Self, cast
 
 from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
@@ -96,10 +96,13 @@ class Cache(Table):
 
 
 class Recipes(Table):
-    """Known recipes that run before the search, and how many epochs each is given at most."""
+    """Known recipes that run before the search, and how many epochs each is given at most.
 
-    enqueue: tuple[str, ...] = ("frozen-head", "thaw-top")
-    epochs: dict[str, int] = Field(default_factory=dict)
+    Where the TOML file names none, a study goes on with those that it was begun with.
+    """
+
+    enqueue: tuple[str, ...] = ("probe", "frozen-head", "thaw-top")
+    epochs: dict[str, Annotated[int, Field(ge=1)]] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _known(self) -> Self:
@@ -201,6 +204,27 @@ class StudySpec(Table):
             raise ValidationError.from_exception_data("start", mistakes)
         return start
 
+    @model_validator(mode="after")
+    def _probes_are_linear(self) -> Self:
+        starts, widths, epochs = map(self._ends, ("head_start", "head_width", "epochs"))
+        if "probe" in starts and set(widths) != {0}:
+            raise ValueError(
+                'fit.head_start = "probe" is for heads without a hidden layer: fit.head_width must be 0 alone, got '
+                f'{", ".join(map(str, widths))}; set it, or take "probe" out'
+            )
+        if 0 in epochs and set(starts) != {"probe"}:
+            raise ValueError(
+                'fit.epochs must be at least 1 unless fit.head_start is "probe" alone, got 0; raise it'
+            )
+        return self
+
+    def _ends(self, key: str) -> list[Any]:
+        """Return the choices of a setting, or the ends of its range."""
+        setting = self.fit.get(key, TrainConfig.model_fields[key].default)
+        if isinstance(setting, Range):
+            return [setting.low, setting.high]
+        return setting if isinstance(setting, list) else [setting]
+
     def train_config(self, settings: dict[str, Any], *, seed: int) -> TrainConfig:
         """Build the configuration of one fit from chosen fit settings."""
         fit = {**self.score.model_dump(include={"metric", "ceiling"}), **settings, "seed": seed}
@@ -217,6 +241,10 @@ class StudySpec(Table):
         sizes = [batch.high] if isinstance(batch, Range) else batch if isinstance(batch, list) else [batch]
         changes = {"freeze_depth": min(self.depths()), "batch_size": max(int(size) for size in sizes)}
         return config.model_copy(update=changes)
+
+    def starts_from_vectors(self) -> bool:
+        """Tell whether some fit's head begins from the vectors of the untouched encoder."""
+        return set(self._ends("head_start")) != {"random"}
 
     def depths(self) -> tuple[int, ...]:
         """List every freeze depth that the space asks for, ascending."""
@@ -310,7 +338,9 @@ def _checked_setting(key: str, setting: Any) -> Scalar | list[Scalar] | Range:
     if values == []:
         empty = PydanticCustomError("empty", "must list at least one choice; add one")
         raise ValidationError.from_exception_data(key, [InitErrorDetails(type=empty, input=setting)])
-    blank = cast(Any, TrainConfig).model_construct()
+    # Settings that go together are looked at together, once each is known to be one.
+    start = "random" if key == "head_width" else "probe"
+    blank = cast(Any, TrainConfig).model_construct(head_width=0, head_start=start)
     for value in values if isinstance(values, list) else [values]:
         TrainConfig.__pydantic_validator__.validate_assignment(blank, key, value)
     return checked

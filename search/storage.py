@@ -15,7 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from search.credentials import redacted
 from search.database import connect, driver_words
 from search.processes import KILLED, is_own_fault
-from search.spec import StudySpec
+from search.spec import Recipes, StudySpec
 from trainers.config import DataConfig
 from trainers.errors import InputError
 
@@ -103,7 +103,7 @@ def check_same_encoder(study: optuna.Study, spec: StudySpec, sha256: str) -> Non
 
 
 def begun_with(study: optuna.Study, spec: StudySpec, *, seed: int | None = None) -> StudySpec:
-    """Return ``spec`` with the seed that the study was begun with.
+    """Return ``spec`` with the seed that the study was begun with, and with its recipes if the TOML file names none.
 
     Args:
         study: New or not; a new one takes ``seed``.
@@ -122,7 +122,14 @@ def begun_with(study: optuna.Study, spec: StudySpec, *, seed: int | None = None)
             )
         begun = seed
         study.set_user_attr("spec", {**study.user_attrs["spec"], "seed": seed})
-    return spec.model_copy(update={"seed": begun})
+    return spec.model_copy(update={"seed": begun, "recipes": _begun_recipes(spec, study.user_attrs["spec"])})
+
+
+def _begun_recipes(spec: StudySpec, begun: dict[str, Any]) -> Recipes:
+    enqueue = begun.get("recipes", {}).get("enqueue")
+    if enqueue is None or "enqueue" in spec.recipes.model_fields_set:
+        return spec.recipes
+    return spec.recipes.model_copy(update={"enqueue": tuple(enqueue)})
 
 
 def begun_data(study: optuna.Study, spec: StudySpec) -> DataConfig:
@@ -241,6 +248,7 @@ def _check_same_spec(study: optuna.Study, spec: StudySpec, path: Path) -> None:
             f"{f' (and {len(different) - 1} more)' if len(different) > 1 else ''}; restore it, or set another "
             f"name in {path} to begin a new study"
         )
+    now["recipes"] = _begun_recipes(spec, begun).model_dump(mode="json")
     study.set_user_attr("spec", {**now, "seed": before["seed"]})
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 from collections import Counter
@@ -37,6 +38,7 @@ def summarise(study: Study, spec: StudySpec) -> dict[str, Any]:
     from search import results
     from search.checkpoints import checkpoints, floor_of, growth, pareto_front
     from search.importance import importances
+    from search.opponents import compare_with_opponents, winner_of
     from search.price import price_of_ceiling
     from search.start import sentences
 
@@ -65,8 +67,9 @@ def summarise(study: Study, spec: StudySpec) -> dict[str, Any]:
             evaluated, ceiling=spec.score.ceiling, metric=spec.score.metric, data=attributes.get("data")
         ),
         "importances": importances(trials),
-        "recipes": _recipes(study, trials),
         "start": sentences(study),
+        "opponents": compare_with_opponents(study, winner_of(study), metric=spec.score.metric),
+        "recipes": _recipes(study, trials, floor=floor),
         "confirmation": confirmation,
         "counts": count(trials),
         "cost": {
@@ -193,7 +196,7 @@ def _row(trial: FrozenTrial) -> dict[str, Any]:
     }
 
 
-def _recipes(study: Study, trials: list[FrozenTrial]) -> list[dict[str, Any]]:
+def _recipes(study: Study, trials: list[FrozenTrial], *, floor: float) -> list[dict[str, Any]]:
     from search import results
 
     present = {t.user_attrs["recipe"]: t for t in trials if "recipe" in t.user_attrs}
@@ -210,10 +213,27 @@ def _recipes(study: Study, trials: list[FrozenTrial]) -> list[dict[str, Any]]:
                 "reported": reported,
                 "capped_at": _cap(trial, recipe) if trial else None,
                 "stages": trial.user_attrs.get("stages", []) if trial else [],
+                "at_chance": _at_chance(trial, study.user_attrs.get("data"), floor) if trial else None,
                 "trial": _row(trial) if trial else None,
             }
         )
     return entries
+
+
+def _at_chance(trial: FrozenTrial, data: Mapping[str, Any] | None, floor: float) -> str | None:
+    """Say why a recipe ended at chance, if it did, and how far so few steps at its rate can carry a weight.
+
+    AdamW moves a weight by about the rate in a step. Of a fit in two stages nothing is said.
+    """
+    notes, steps = trial.user_attrs, 0
+    reached, config = notes.get("validation_accuracy"), notes.get("config", {})
+    if reached is None or not data or not floor or "thaw" in config or trial.state.name != "COMPLETE":
+        return None
+    if reached > floor + 2 * math.sqrt(floor * (1 - floor) / data["validation"]):
+        return None
+    steps = round(notes["epochs"] * math.ceil(data["train"] / config.get("batch_size", 32)))
+    speed = config["learning_rate"] * config.get("head_learning_rate_ratio", 1.0)
+    return f"at chance: {steps:,} steps at a rate of {rate(speed)} move a weight by some {steps * speed:.2g}, which is little"
 
 
 def _cap(trial: FrozenTrial, recipe: Recipe) -> int | None:

@@ -6,13 +6,81 @@ from collections.abc import Iterable
 from typing import Any
 
 from search.goal import judge_setup, meets, seeds_of, shortfall
-from search.summary import bound, figures, percent, rate
+from search.summary import bound, duration, figures, percent, rate
 from trainers.config import METRIC_NAMES, Metric
 
 
 def verdict(summary: dict[str, Any]) -> str:
     """Say whether the goal is met, by which trial or setup, and else what is missing."""
     return f"{_aim(summary['goal'], summary['metric'])}: {judgement(summary)}."
+
+
+def falls_short(found: dict[str, Any]) -> str | None:
+    """Say that a winner lies below a logistic regression on the frozen vectors; None if it does not, or none is known.
+
+    Args:
+        found: What ``search.opponents.compare_with_opponents`` says of the winner.
+    """
+    probe = next(o for o in found["opponents"] if o["name"] == "probe")
+    known = [k for k in (probe["test"], probe) if k and k["difference"] is not None]
+    if probe["verdict"] == "itself" or not known or known[0]["difference"] >= 0:
+        return None
+    where = "on the test split" if known[0] is probe["test"] else "on validation"
+    return (
+        f"{found['name'].capitalize()} falls short of probe, a logistic regression on the frozen encoder's vectors: "
+        f"{percent(-known[0]['difference'], unit='')} points {where}{_error(known[0])}."
+    )
+
+
+def worth(found: dict[str, Any]) -> Iterable[tuple[str, str]]:
+    """Yield whether the search was worth it: first of the winner, then of each opponent, its name and what is said of it.
+
+    Args:
+        found: As for ``falls_short``.
+    """
+    if found["name"] is None:
+        yield "search", "no trial under the ceiling yet"
+    else:
+        of = f", the best of {found['tries']} tries, which flatters" if found["tries"] > 1 else ""
+        yield (
+            "search",
+            f"{found['name']}, {percent(found['validation_accuracy'])} validation{of}; the search took "
+            f"{duration(found['seconds'])}",
+        )
+    for opponent in found["opponents"]:
+        yield opponent["name"], _against(opponent, found["name"])
+
+
+def _against(opponent: dict[str, Any], winner: str | None) -> str:
+    reached, test = opponent["validation_accuracy"], opponent["test"]
+    if reached is None:
+        return "not measured"
+    said = f"{percent(reached)} validation in {duration(opponent['seconds'])}"
+    if opponent["verdict"] == "itself":
+        return f"{said}: the winner itself"
+    if opponent["difference"] is None:
+        return said
+    said += f"; {winner} lies {_points(opponent['difference'])}{_error(opponent)}"
+    if test:
+        said += f"; on the test split {_points(test['difference'])}{_error(test)}"
+    return said
+
+
+def _points(difference: float) -> str:
+    return f"{percent(abs(difference), unit='')} points {'above' if difference >= 0 else 'below'}"
+
+
+def _error(figure: dict[str, Any]) -> str:
+    """Say how sure a difference is, and whether that is enough to call the winner better."""
+    words = {"better": "better", "worse": "worse", "not told apart": "not to be told apart"}
+    judged = words.get(figure["verdict"])
+    if judged is None:
+        return ", whose error is not known"
+    if "standard_error" in figure:
+        return f", standard error {percent(figure['standard_error'], unit='')}: {judged}"
+    if figure["low"] is None:
+        return f": {judged}"
+    return f" ({100 * figure['low']:+.2f} to {100 * figure['high']:+.2f}): {judged}"
 
 
 def verdict_on_trial(

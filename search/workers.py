@@ -8,7 +8,6 @@ from typing import Any, Literal
 
 import joblib
 import optuna
-from optuna.samplers import TPESampler
 from optuna.trial import TrialState
 
 from search.database import DatabaseAwayError
@@ -20,6 +19,7 @@ from search.objective import Attempt, objective
 from search.processes import KILLED, Crew, Death, Failure, Silence
 from search.pruning import FeasiblePruner
 from search.results import finished
+from search.sampler import SearchSampler
 from search.silence import TrialTimeout, patience_seconds
 from search.space import place, trial_seed
 from search.spec import StudySpec
@@ -181,7 +181,7 @@ class _Search:
         # the same results, a search that was cut off and continued draws what an uninterrupted one would have.
         trials = self.study.get_trials(deepcopy=False)
         number = next((t.number for t in trials if t.state == TrialState.WAITING), len(trials))
-        self.study.sampler = TPESampler(seed=trial_seed(self.spec.seed + 1, place(trials, number)))
+        self.study.sampler = SearchSampler(seed=trial_seed(self.spec.seed + 1, place(trials, number)))
         return self.study.ask()
 
     @held_back()

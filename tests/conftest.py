@@ -202,6 +202,8 @@ batch_size = 16
 directory = '{cache}'
 """
 
+TWO_RECIPES = '\n[recipes]\nenqueue = ["frozen-head", "thaw-top"]\n'
+
 
 @pytest.fixture(scope="session")
 def write_tiny_study(tiny_encoder_dir, tmp_path_factory):
@@ -213,6 +215,7 @@ def write_tiny_study(tiny_encoder_dir, tmp_path_factory):
         for old, new in changes:
             assert old in text
             text = text.replace(old, new)
+        text += "" if "[recipes]" in text else TWO_RECIPES
         path = folder / "tiny.toml"
         path.write_text(text)
         return path

@@ -98,11 +98,11 @@ def test_head_tokens_leave_room_for_special_tokens():
         ("freeze_depth", -1),
         ("dropout", -0.1),
         ("dropout", float("nan")),
-        ("head_width", 0),
+        ("head_width", -1),
         ("learning_rate", 0.0),
         ("learning_rate", float("inf")),
         ("patience", 0),
-        ("epochs", 0),
+        ("epochs", -1),
         ("batch_size", 0),
         ("warmup", 1.0),
         ("ceiling", 0.0),
@@ -255,3 +255,18 @@ def test_a_further_file_of_another_kind_is_named_with_its_remedy():
         ValidationError, match=r"got 'dev.xlsx', a spreadsheet; save it as CSV \(UTF-8\) there"
     ):
         DataConfig(source="/train.csv", validation_source="dev.xlsx")
+
+
+def test_a_probe_is_for_a_linear_head(make_config):
+    with pytest.raises(
+        ValidationError, match="without a hidden layer, got head_width = 8; set head_width = 0"
+    ):
+        make_config(head_start="probe")
+    assert make_config(head_start="probe", head_width=0).head_width == 0
+
+
+@pytest.mark.parametrize("start", ["random", "fitted"])
+def test_only_a_probe_may_train_nothing(make_config, start):
+    with pytest.raises(ValidationError, match=f'got 0 with head_start = "{start}"; raise it'):
+        make_config(head_start=start, epochs=0)
+    assert make_config(head_start="probe", head_width=0, epochs=0).epochs == 0

@@ -505,3 +505,14 @@ def test_the_pipeline_of_transformers_cuts_long_texts_as_we_do(saved, classifier
             "label": expected.label,
             "score": pytest.approx(expected.probability, abs=1e-6),
         }, text
+
+
+PROBE = {"head_start": "probe", "head_width": 0}
+
+
+def test_a_linear_head_is_saved_and_loaded_as_it_is(fitted, tmp_path):
+    classifier = fitted(3, **PROBE)[2]
+    save(classifier, tmp_path / "model")
+    loaded = load(tmp_path / "model")
+    assert loaded.model.config.head_width == 0
+    assert np.array_equal(loaded.predict_proba(TEXTS), classifier.predict_proba(TEXTS))

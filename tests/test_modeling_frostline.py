@@ -68,3 +68,10 @@ def test_what_is_not_longer_stays_as_it_is():
 def test_without_a_mask_every_token_counts():
     ids_BT, mask_BT = cut(torch.arange(6)[None], None, max_tokens=4, start_tokens=1)
     assert (ids_BT.tolist(), mask_BT) == ([[0, 3, 4, 5]], None)
+
+
+def test_head_of_no_width_is_linear():
+    head = Head(hidden_size=6, width=0, num_classes=3, dropout=0.5).eval()
+    pooled_BD = torch.randn(4, 6)
+    torch.testing.assert_close(head(pooled_BD), pooled_BD @ head.output.weight.T + head.output.bias)
+    assert {name for name, _ in head.named_parameters()} == {"output.weight", "output.bias"}

@@ -143,3 +143,11 @@ def test_every_family_can_be_had_as_onnx(family, tmp_path):
         ).eval()
     export_onnx(model, tmp_path / "model.onnx")
     assert furthest(model, tmp_path / "model.onnx") <= TOLERANCE
+
+
+def test_a_linear_head_can_be_had_as_onnx(tiny_encoder, tiny_splits, make_config, tmp_path):
+    config = make_config(head_start="probe", head_width=0, epochs=0, freeze_depth=3)
+    result = fit(config, Features(tiny_encoder, tiny_splits))
+    linear = assemble(tiny_encoder, config, result, names=("negative", "positive"))
+    export_onnx(linear.model, tmp_path / "model.onnx")
+    assert furthest(linear.model, tmp_path / "model.onnx") < TOLERANCE

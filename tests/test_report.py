@@ -223,7 +223,7 @@ def test_next_commands_carry_the_options(study):
         "  confirm it      python -m search.confirm --study a.toml",
         "  keep the winner python -m search.export --study a.toml",
         "  search on       python -m search.run --study a.toml --trials 25",
-        "  add overfit     python -m search.run --study a.toml --trials 25 --recipes all",
+        "  add probe       python -m search.run --study a.toml --trials 25 --recipes all",
     ]
 
 
@@ -466,3 +466,17 @@ def test_ctrl_c_ends_following_and_leaves_a_page_that_stays(stored, capsys, monk
         assert main(["--study", str(path), "--follow", "7"]) == 0
     assert refreshes(path.parent / "toy") == []
     assert "Stopped.\n\nStudy toy" in capsys.readouterr().out
+
+
+def test_a_recipe_at_chance_says_how_little_its_steps_can_do():
+    study = fill(make_study())
+    config = {"freeze_depth": 6, "epochs": 20, "dropout": 0.3, "learning_rate": 1e-5, "batch_size": 32}
+    add(study, 0.61, 0.60, recipe="thaw-top", config=config, epochs=20)
+    add(study, 0.90, 0.89, recipe="overfit", config=config, epochs=5)
+    said = {e["recipe"]: e["at_chance"] for e in summarise(study, make_spec())["recipes"]}
+    assert said["thaw-top"] == (
+        "at chance: 140 steps at a rate of 1.0e-5 move a weight by some 0.0014, which is little"
+    )
+    assert said["overfit"] is None
+    assert said["probe"] is None
+    assert "at chance: 140 steps" in flat(text_of(study, width=200))

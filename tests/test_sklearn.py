@@ -334,3 +334,9 @@ def test_it_passes_the_check_of_scikit_learn(name, tiny_encoder_dir):
     for estimator, check in checks():
         if getattr(check, "func", None) is not None and check.func.__name__ == name:
             check(estimator.set_params(encoder=str(tiny_encoder_dir)))
+
+
+def test_a_probe_is_a_logistic_regression_without_an_epoch(small, reviews):
+    estimator = small(head_start="probe", head_width=0, epochs=0).fit(*reviews)
+    assert estimator.figures_["epochs"] == 0
+    assert estimator.score(*reviews) > 0.6

@@ -142,6 +142,8 @@ def test_recipe_epochs_are_capped_where_the_study_says_so():
     spec = make_spec(recipes={"epochs": {"thaw-top": 2, "overfit": 50}})
     settings = {name: recipe_settings(name, spec, num_layers=3) for name in RECIPES}
     assert {name: s["epochs"] for name, s in settings.items()} == {
+        "probe": 0,
+        "usual": 3,
         "overfit": 5,
         "frozen-head": 20,
         "thaw-top": 20,
@@ -173,3 +175,17 @@ def test_trial_seeds_of_a_study_differ(study_seed):
 def test_trial_seed_never_changes():
     assert trial_seed(0, 0) == 2968811710
     assert trial_seed(0, 1) != trial_seed(1, 0)
+
+
+def test_what_has_no_logarithm_is_left_to_the_sampler():
+    fit = {"head_width": {"low": 8, "high": 64, "log": True}}
+    params = recipe_params("probe", make_spec(fit=fit), num_layers=6)
+    assert "head_width" not in params
+    assert params["freeze_depth"] == 6
+
+
+@pytest.mark.parametrize("name", ["probe", "usual", "frozen-head"])
+def test_what_people_would_do_without_us_weighs_classes_as_the_study_does(name):
+    fit = {"class_weights": "balanced"}
+    settings = recipe_settings(name, make_spec(fit=fit), num_layers=6)
+    assert settings.get("class_weights") == (None if name == "frozen-head" else "balanced")

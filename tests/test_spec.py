@@ -111,7 +111,7 @@ def test_range_of_one_point_is_valid(tmp_path):
     ("old", "new", "message"),
     [
         ("high = 0.5", "high = 1.5", "fit.dropout: Input should be less than 1, got 1.5"),
-        ("[8, 16]", "[8, 0]", "fit.head_width: Input should be greater than or equal to 1, got 0"),
+        ("[8, 16]", "[8, -1]", "fit.head_width: Input should be greater than or equal to 0, got -1"),
         ("[8, 16]", "[8, [16]]", "fit.head_width: Input should be a valid integer, got [16]"),
         (
             "low = 0, high = 2",
@@ -160,7 +160,7 @@ def test_rungs_must_ascend_from_above_zero(tmp_path, rungs):
 
 def test_unknown_recipe_is_met_with_the_nearest_known_one(tmp_path):
     assert mistake(tmp_path, STUDY + '[recipes]\nenqueue = ["frozen-hed"]\n') == (
-        "recipes: recipes are overfit, frozen-head, thaw-top; got 'frozen-hed'; did you mean 'frozen-head'?"
+        "recipes: recipes are probe, usual, overfit, frozen-head, thaw-top; got 'frozen-hed'; did you mean 'frozen-head'?"
     )
 
 
@@ -407,3 +407,27 @@ def test_names_in_like_cannot_leave_the_folder(tmp_path):
 def test_a_start_is_the_same_after_a_database_has_kept_it(tmp_path):
     spec = load(tmp_path, started("{ dropout = 0.1 }", 'like = ["imdb"]', "portfolio = true"))
     assert type(spec).model_validate(spec.model_dump(mode="json")) == spec
+
+
+def with_fit(**changes):
+    text = STUDY.replace("head_width = [8, 16]\n", "")
+    return text + "".join(f"{key} = {value}\n" for key, value in changes.items())
+
+
+def test_a_study_may_begin_its_fits_from_a_probe(tmp_path):
+    spec = load(tmp_path, with_fit(head_start='"probe"', head_width="0", epochs="[0, 1]"))
+    assert spec.any_config().head_start == "probe"
+
+
+@pytest.mark.parametrize("widths", ["64", "[0, 32]", "{ low = 0, high = 8 }"])
+@pytest.mark.parametrize("starts", ['"probe"', '["random", "probe"]'])
+def test_a_probe_refuses_a_hidden_layer_anywhere_in_the_space(tmp_path, widths, starts):
+    text = with_fit(head_start=starts, head_width=widths)
+    assert "fit.head_width must be 0 alone, got" in mistake(tmp_path, text)
+
+
+def test_only_a_probe_may_train_nothing_in_a_study(tmp_path):
+    text = with_fit(head_start='["fitted", "probe"]', head_width="0", epochs="[0, 1]")
+    assert 'fit.epochs must be at least 1 unless fit.head_start is "probe" alone, got 0' in mistake(
+        tmp_path, text
+    )

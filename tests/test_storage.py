@@ -454,3 +454,18 @@ def test_a_command_in_an_error_can_be_copied(tmp_path):
     message = refusal(make_spec(), tmp_path / ODD / "toy.toml")
     command = message.partition("; run: ")[2]
     assert shlex.split(command) == ["python", "-m", "search.run", "--study", str(tmp_path / ODD / "toy.toml")]
+
+
+def test_a_study_that_names_no_recipes_keeps_those_that_it_was_begun_with(tmp_path):
+    path = tmp_path / "toy.toml"
+    path.write_text("")
+    opened = open_study(make_spec(), path, create=True)
+    opened.set_user_attr(
+        "spec", {**opened.user_attrs["spec"], "recipes": {"enqueue": ["overfit"], "epochs": {}}}
+    )
+    opened.add_trial(optuna.trial.create_trial(value=0.5))
+    again = open_study(make_spec(), path)
+    assert begun_with(again, make_spec()).recipes.enqueue == ("overfit",)
+    assert again.user_attrs["spec"]["recipes"]["enqueue"] == ["overfit"]
+    named = make_spec(recipes={"enqueue": ["probe"]})
+    assert begun_with(open_study(named, path), named).recipes.enqueue == ("probe",)

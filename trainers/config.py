@@ -31,7 +31,7 @@ Pooling = Literal["mean", "cls", "model"]
 Schedule = Literal["constant", "linear"]
 FixedPrecision = Literal["float32", "bfloat16"]
 Precision = Literal["auto", "float32", "bfloat16"]
-HeadStart = Literal["random", "fitted"]
+HeadStart = Literal["random", "fitted", "probe"]
 HeadWeights = Literal["uniform", "glorot"]
 HeadLogits = Literal["classes", "one"]
 Metric = Literal["accuracy", "balanced_accuracy", "macro_f1"]
@@ -224,12 +224,12 @@ class TrainConfig(Table):
         encoder: The pre-trained encoder.
         freeze_depth: 0 trains everything; k freezes the embeddings and the k lowest layers.
         dropout: Rate before and after the head's hidden layer.
-        head_width: Units of the head's hidden layer.
+        head_width: Units of the head's hidden layer; 0 means that there is none, and the head is linear.
         learning_rate: Peak rate of AdamW for the encoder's trainable layers.
         head_learning_rate_ratio: The head's rate, as a multiple of ``learning_rate``.
         patience: Evaluations without a lower validation loss before the fit stops; absent means no early
             stopping, and, if there is no ceiling either, that the last weights are kept.
-        epochs: At most so many passes over the training split.
+        epochs: At most so many passes over the training split; 0 trains nothing, for a head that starts as ``probe``.
         evaluations_per_epoch: Evenly spaced evaluations in each epoch.
         batch_size: Texts in one optimiser step.
         weight_decay: AdamW's decoupled decay of weight matrices.
@@ -245,7 +245,8 @@ class TrainConfig(Table):
             such rule.
         cache: Number format of the stored features.
         head_start: What the head begins with: ``random`` weights, or ``fitted`` to the vectors of the untouched
-            encoder, which takes a second and is then looked at as epoch 0.
+            encoder, which takes a second and is then looked at as epoch 0; or, of a linear head, ``probe``: likewise, by
+            a logistic regression that has converged, regularised as folds of the training split say.
         head_weights: What random weights are drawn from: PyTorch's ``uniform`` distribution, biases too, or Glorot's
             with biases of zero, as Keras does.
         head_logits: Logits of the head: one for each of the ``classes``, or, of two classes, ``one`` with binary
@@ -264,11 +265,11 @@ class TrainConfig(Table):
     encoder: EncoderConfig = EncoderConfig()
     freeze_depth: int = Field(ge=0)
     dropout: float = Field(ge=0, lt=1)
-    head_width: int = Field(ge=1, le=65536)
+    head_width: int = Field(ge=0, le=65536)
     learning_rate: float = Field(gt=0, le=1)
     head_learning_rate_ratio: float = Field(default=1.0, gt=0)
     patience: int | None = Field(default=None, ge=1)
-    epochs: int = Field(default=20, ge=1)
+    epochs: int = Field(default=20, ge=0)
     evaluations_per_epoch: int = Field(default=1, ge=1, le=100)
     batch_size: int = Field(default=32, ge=1)
     weight_decay: float = Field(default=0.0, ge=0)
@@ -288,6 +289,20 @@ class TrainConfig(Table):
     threads: int = Field(default=1, ge=1, le=1024)
     device: Device = "cpu"
     seed: int = Field(default=0, ge=0)
+
+    @model_validator(mode="after")
+    def _probe_is_linear(self) -> Self:
+        if self.head_start == "probe" and self.head_width:
+            raise ValueError(
+                f'head_start = "probe" is for a head without a hidden layer, got head_width = {self.head_width}; '
+                "set head_width = 0, or another head_start"
+            )
+        if self.epochs == 0 and self.head_start != "probe":
+            raise ValueError(
+                f'epochs must be at least 1 unless head_start = "probe", got 0 with head_start = "{self.head_start}"; '
+                "raise it"
+            )
+        return self
 
     @property
     def depths(self) -> set[int]:

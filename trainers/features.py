@@ -155,7 +155,7 @@ def build_features(
             f"data.max_length must be at most {encoder.max_length}, the positions of {encoder.name!r}, "
             f"got {config.data.max_length}; lower it"
         )
-    if config.head_start == "fitted":
+    if config.head_start != "random":
         depths = [*depths, encoder.num_layers]
     precision = choose_precision(config.precision, encoder.device)
     dtype = np.dtype(config.cache)

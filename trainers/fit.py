@@ -122,7 +122,7 @@ class _Fit:
         self.config = config
         self.on_evaluation = on_evaluation
         self.peeks = peeks
-        self.pooled = pooled_splits(features, config) if config.head_start == "fitted" else None
+        self.pooled = pooled_splits(features, config) if config.head_start != "random" else None
         torch.manual_seed(config.seed)
         self.train = features.source("train", config.freeze_depth)
         self.validation = features.source("validation", config.freeze_depth)

@@ -1,6 +1,7 @@
 """A head that begins from what it can read in the untouched encoder's vectors, not from random weights.
 
-First the head alone, then everything: LP-FT (Kumar et al. 2022, arXiv:2202.10054).
+First the head alone, then everything: LP-FT (Kumar et al. 2022, arXiv:2202.10054). Gently, or, if the head is linear, to
+the end: then it is a logistic regression (``probe``).
 
 Shapes: N texts of a split, C classes.
 """
@@ -23,6 +24,7 @@ from trainers.inputs import Batch, Source
 from trainers.metrics import confusion, cross_entropy, measure
 from trainers.modeling_frostline import Head
 from trainers.network import Network
+from trainers.probe import probes
 
 BATCH_SIZE = 128
 LEARNING_RATE = 1e-3
@@ -44,7 +46,7 @@ def fit_head(
 ) -> bool:
     """Fit a head on the vectors of the untouched encoder, gently, and leave it at its lowest validation loss.
 
-    Only weights whose training accuracy lies under the ceiling are taken. If there are none, the head stays as it came.
+    Unless it is to start as a ``probe``, for which see there. Only weights whose training accuracy lies under the ceiling are taken. If there are none, the head stays as it came.
     Dropout draws from torch's generator, batches from one seeded by ``config.seed``.
 
     Args:
@@ -57,6 +59,9 @@ def fit_head(
     Returns:
         Whether the head was fitted.
     """
+    if config.head_start == "probe":
+        _start_as_probe(head, config, train=train, weights_C=weights_C)
+        return True
     optimizer = torch.optim.AdamW(head.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY, fused=True)
     batches = _shuffled(len(train.labels_B), config.seed)
     best_loss, best, waited, fitted = math.inf, _copy(head), 0, False
@@ -86,6 +91,25 @@ def fit_head(
             break
     head.load_state_dict(best)
     return fitted
+
+
+def _start_as_probe(head: Head, config: TrainConfig, *, train: Batch, weights_C: Tensor | None) -> None:
+    """Make a linear head a logistic regression.
+
+    Of those under the ceiling it is the one that is regularised least, but no less than folds find best; if none lies
+    under it, the one that is regularised most.
+    """
+    vectors_ND, labels_N = train.inputs.cpu().double().numpy(), train.labels_B.cpu().numpy()
+    num_classes = head.output.out_features
+    weights = np.ones(num_classes) if weights_C is None else weights_C.cpu().double().numpy()
+    for probe in probes(vectors_ND, labels_N, weights_C=weights, seed=config.seed, threads=config.threads):
+        cells_N = labels_N * num_classes + probe.predict(vectors_ND)
+        counts_CC = np.bincount(cells_N, minlength=num_classes**2).reshape(num_classes, -1)
+        if config.ceiling is None or measure(counts_CC, metric=config.metric) <= config.ceiling:
+            break
+    with torch.no_grad():
+        head.output.weight.copy_(torch.from_numpy(probe.weight_CD))
+        head.output.bias.copy_(torch.from_numpy(probe.bias_C))
 
 
 def pooled_splits(features: Features, config: TrainConfig) -> tuple[Batch, Batch]:

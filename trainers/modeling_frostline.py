@@ -22,7 +22,7 @@ class FrostlineConfig(PretrainedConfig):
     Attributes:
         encoder: Configuration of the encoder, with its ``model_type``.
         pooling: ``mean``, ``cls``, or ``model``: by the encoder's own pooler.
-        head_width: Units of the head's hidden layer.
+        head_width: Units of the head's hidden layer; 0 means that there is none.
         dropout: Rate before and after it.
         max_tokens: Tokens kept of a text; transformers takes ``max_length`` for itself.
         head_tokens: Of these, from the text's start; None takes all from there.
@@ -57,9 +57,11 @@ class FrostlineConfig(PretrainedConfig):
 class Head(nn.Module):
     """Classifies pooled vectors: Dropout -> Dense(width, relu) -> Dropout -> Dense(classes).
 
+    Without a hidden layer it is linear: Dropout -> Dense(classes).
+
     Args:
         hidden_size: D of the pooled vectors.
-        width: Units of the hidden layer.
+        width: Units of the hidden layer; 0 means that there is none.
         num_classes: C.
         dropout: Rate before and after the hidden layer.
     """
@@ -67,12 +69,12 @@ class Head(nn.Module):
     def __init__(self, *, hidden_size: int, width: int, num_classes: int, dropout: float) -> None:
         super().__init__()
         self.dropout = nn.Dropout(dropout)
-        self.hidden = nn.Linear(hidden_size, width)
-        self.output = nn.Linear(width, num_classes)
+        self.hidden = nn.Linear(hidden_size, width) if width else None
+        self.output = nn.Linear(width or hidden_size, num_classes)
 
     def forward(self, pooled_BD: Tensor) -> Tensor:
         """Return logits_BC."""
-        hidden_BW = self.hidden(self.dropout(pooled_BD)).relu()
+        hidden_BW = pooled_BD if self.hidden is None else self.hidden(self.dropout(pooled_BD)).relu()
         logits_BC: Tensor = self.output(self.dropout(hidden_BW))
         return logits_BC
 

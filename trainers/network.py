@@ -108,10 +108,12 @@ def _begin(head: Head, config: TrainConfig, *, num_classes: int) -> None:
     """
     first = 1 if config.head_logits == "one" and num_classes == 2 else 0
     if config.head_weights == "glorot":
-        for weight in (head.hidden.weight, head.output.weight[first:]):
+        layers = [(head.output.weight[first:], head.output.bias)]
+        if head.hidden is not None:
+            layers.insert(0, (head.hidden.weight, head.hidden.bias))
+        for weight, bias in layers:
             nn.init.xavier_uniform_(weight)
-        nn.init.zeros_(head.hidden.bias)
-        nn.init.zeros_(head.output.bias)
+            nn.init.zeros_(bias)
     if first:
         for parameter in (head.output.weight, head.output.bias):
             with torch.no_grad():

@@ -68,7 +68,7 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         freeze_depth: 0 trains everything; k freezes the embeddings and the k lowest layers; None all layers, so that
             the head alone is trained, which is fast.
         dropout: Rate before and after the head's hidden layer.
-        head_width: Units of the head's hidden layer.
+        head_width: Units of the head's hidden layer; 0 means that there is none.
         learning_rate: Peak rate of AdamW for the encoder's trainable layers, and for the head times the ratio.
         head_learning_rate_ratio: See there.
         patience: Evaluations without a lower validation loss after which a fit ends; None goes on to the last epoch.
@@ -87,7 +87,8 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         max_length: Tokens kept of a text, special ones included.
         head_tokens: Of these, from the start of a longer text, the rest being from its end; None takes all from there.
         cache: Number format of what is stored of the frozen layers.
-        head_start: ``fitted`` lets the head begin from what it can read in the untouched encoder.
+        head_start: ``fitted`` lets the head begin from what it can read in the untouched encoder; so does ``probe``, a
+            logistic regression, of a head without a hidden layer.
         head_weights: Its random weights: ``uniform`` or ``glorot``.
         head_logits: ``one`` gives the head of two classes a single logit.
         thaw: A second stage, with the keys of ``trainers.config.Thaw``; None means none.

@@ -82,7 +82,7 @@ def new(
     loaded, splits, data = _load(encoder, choose_device(device), data, texts)
     start_seconds = time.process_time()  # a search starts likewise; what other programs take does not count
     _say_what_was_found(splits, metric)
-    aim = choose_aim(splits, metric=metric)
+    aim = choose_aim(texts, metric=metric)
     _say(f"\nThe words alone reach {aim.baseline:.1%} validation {METRIC_NAMES[metric]}.")
     config = _any_config(loaded, data, metric)
     aim = replace(aim, ceiling=max(aim.ceiling, _choose_ceiling(loaded, splits, config)))

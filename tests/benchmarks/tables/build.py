@@ -35,7 +35,7 @@ SETUPS = 60
 TWICE = SETUPS // 3
 """Setups with a second seed."""
 
-AGES = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1.0, 1.5, 2.0, 3.0, 4.0)
+AGES = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1.0, 2.0, 3.0, 4.0)
 HEAD_STARTS = ("random", "fitted")
 KEYS = ("task", "train", "setup", "seed", "head_start")
 

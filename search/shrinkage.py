@@ -1,0 +1,99 @@
+"""What a setup is worth, once the luck of its one measurement is taken out: a model over all complete trials.
+
+The best of many figures is the best partly by luck. A Gaussian process over the settings says how much of the differences
+between trials their settings explain; the rest is noise, which it shrinks. Source: Rasmussen and Williams, Gaussian Processes
+for Machine Learning, 2006, chapter 2; by scikit-learn.
+
+Shapes: T trials, S settings.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+
+FEWEST = 8
+"""Complete trials below which nothing can be said of how settings and figures go together."""
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a setup's score is expected to be, and its standard error."""
+
+    value: float
+    error: float
+
+
+@dataclass(frozen=True)
+class Model:
+    """A Gaussian process over the settings of a study."""
+
+    space: Mapping[str, BaseDistribution]
+    process: Any
+    centre: float
+    scale: float
+    noise: float
+
+    def estimates(self, settings: Sequence[Mapping[str, Any]]) -> list[Estimate]:
+        """Return what is expected of each setup, luck of a further fit left out."""
+        points = scaled(settings, self.space)
+        means, errors = self.process.predict(points, return_std=True)
+        noise = self.process.kernel_.k2.noise_level
+        errors = np.sqrt(np.maximum(errors**2 - noise, 1e-9))
+        return [
+            Estimate(self.centre + self.scale * float(m), self.scale * float(e))
+            for m, e in zip(means, errors, strict=True)
+        ]
+
+
+def model(
+    settings: Sequence[Mapping[str, Any]],
+    scores: Sequence[float],
+    space: Mapping[str, BaseDistribution],
+) -> Model | None:
+    """Fit the model; None where there are too few trials or all scores are equal.
+
+    Scores far below the middle are drawn up to it: how bad a bad setup is says nothing about the good ones.
+    """
+    from sklearn.gaussian_process import GaussianProcessRegressor
+    from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
+
+    values = np.asarray(scores, dtype=float)
+    if len(values) < FEWEST or not np.ptp(values) > 0:
+        return None
+    middle, best = float(np.median(values)), float(values.max())
+    values = np.maximum(values, middle - 2 * (best - middle) - 1e-3)
+    centre, scale = float(values.mean()), float(values.std())
+    points = scaled(settings, space)
+    kernel = ConstantKernel(1.0, (0.05, 20.0)) * Matern(
+        np.full(points.shape[1], 1.0), (0.2, 20.0), nu=2.5
+    ) + WhiteKernel(0.3, (1e-3, 2.0))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a length at its bound: a setting that does not matter
+        process = GaussianProcessRegressor(kernel, random_state=0).fit(points, (values - centre) / scale)
+    noise = scale * math.sqrt(float(process.kernel_.k2.noise_level))
+    return Model(space, process, centre, scale, noise)
+
+
+def scaled(settings: Sequence[Mapping[str, Any]], space: Mapping[str, BaseDistribution]) -> Floats:
+    """Return the settings as points_TS, each coordinate from 0 to 1."""
+    return np.array([[_place(s[name], d) for name, d in space.items()] for s in settings], dtype=float)
+
+
+def _place(value: Any, distribution: BaseDistribution) -> float:
+    if isinstance(distribution, CategoricalDistribution):
+        return distribution.choices.index(value) / max(1, len(distribution.choices) - 1)
+    assert isinstance(distribution, FloatDistribution | IntDistribution)  # noqa: S101
+    low, high = float(distribution.low), float(distribution.high)
+    if distribution.log:
+        low, high, value = math.log(low), math.log(high), math.log(value)
+    return (float(value) - low) / (high - low) if high > low else 0.0

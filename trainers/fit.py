@@ -24,6 +24,7 @@ from trainers.device import clock, generators, named_failures
 from trainers.errors import FitError, InputError
 from trainers.features import Features
 from trainers.head_start import fit_head, pooled_splits
+from trainers.hits import packed
 from trainers.inputs import Source
 from trainers.metrics import (
     Confusion,
@@ -147,6 +148,8 @@ class _Fit:
         self.stopping = EarlyStopping(patience=config.patience, ceiling=config.ceiling)
         self.generator = np.random.default_rng(config.seed)
         self.sample = np.random.default_rng(config.data.seed).permutation(len(self.train))
+        validation_order = np.random.default_rng(config.data.seed).permutation(len(self.validation))
+        self.peek_rows = validation_order[:PEEK_TEXTS]
         self.evaluations: list[Evaluation] = []
         self.samples: list[Confusion] = []  # of each evaluation: the training texts looked at
         self.checkpoints: dict[int, dict[str, Tensor]] = {}
@@ -265,8 +268,7 @@ class _Fit:
 
     def _peek(self, epoch: float) -> None:
         self.network.eval()
-        rows = np.random.default_rng(self.config.data.seed).permutation(len(self.validation))[:PEEK_TEXTS]
-        self.on_evaluation(self._look(epoch, rows, lambda: (None, False)))
+        self.on_evaluation(self._look(epoch, self.peek_rows, lambda: (None, False)))
 
     def _look(
         self, epoch: float, rows: Rows | None, training_accuracy: Callable[[], tuple[float | None, bool]]
@@ -284,8 +286,16 @@ class _Fit:
             validation_accuracy=self._measure(confusion(logits_NC, labels_N)),
             training_accuracy=accuracy_in_training,
             exact=exact,
+            hits=self._hits(logits_NC, labels_N, rows),
             **self._cost(),
         )
+
+    def _hits(self, logits_NC: Tensor, labels_N: Tensor, rows: Rows | None) -> str:
+        """Tell which texts of the peeks' sample are right, in its order; what was predicted came in batches by length."""
+        lengths_N = self.validation.lengths_N[slice(None) if rows is None else rows]
+        hits_N = np.empty(len(lengths_N), dtype=bool)
+        hits_N[np.concatenate(sorted_batches(lengths_N))] = (logits_NC.argmax(dim=1) == labels_N).numpy()
+        return packed(hits_N[self.peek_rows] if rows is None else hits_N)
 
     def _cost(self) -> dict[str, Any]:
         own = Cost(

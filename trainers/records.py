@@ -48,6 +48,7 @@ class Evaluation(Cost):
             the ceiling lies within two standard errors. A peek measures none: that of the batches just
             trained on would be free, but in train mode and of earlier weights it is far too low.
         exact: Whether the training accuracy is in eval mode over the whole split.
+        hits: Which texts of the peeks' sample were right (``trainers.hits``).
     """
 
     epoch: float
@@ -56,6 +57,7 @@ class Evaluation(Cost):
     validation_accuracy: float
     training_accuracy: float | None
     exact: bool
+    hits: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

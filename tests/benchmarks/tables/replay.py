@@ -15,6 +15,7 @@ from search.objective import Attempt
 from search.pruning import FeasiblePruner
 from search.space import trial_seed
 from trainers.fit import PEEK_TEXTS
+from trainers.hits import packed
 from trainers.records import Evaluation
 from trainers.stopping import EarlyStopping
 
@@ -128,6 +129,7 @@ class SimulatedFit:
             validation_accuracy=float(right_N.mean()),
             training_accuracy=training,
             exact=False,
+            hits=packed(self.curve.right_AN[i, self.split.peek]),
             **_cost(spent),
         )
 

@@ -145,6 +145,7 @@ def _search(
     """Prepare data and features, then run trials."""
     from rich.console import Console
 
+    from search.idle import idle_settings
     from search.interrupts import held_back
     from search.lease import database_of
     from search.live import Live
@@ -165,6 +166,8 @@ def _search(
         if found:
             live.message(f"{found} trial(s) of a killed search were found and enqueued again")
         features = _prepare(study, spec, live, choose_device(device))
+        for sentence in idle_settings(spec, num_layers=features.encoder.num_layers):
+            live.message(sentence)
         with held_back():
             _enqueue(study, spec, _recipe_names(spec, recipes), num_layers=features.encoder.num_layers)
         deadline = None if timeout is None else started + timeout

@@ -12,7 +12,6 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -25,34 +24,50 @@ FEWEST = 8
 Floats = npt.NDArray[np.float64]
 
 
-@dataclass(frozen=True)
-class Estimate:
-    """What a setup's score is expected to be, and its standard error."""
-
-    value: float
-    error: float
-
-
-@dataclass(frozen=True)
 class Model:
-    """A Gaussian process over the settings of a study."""
+    """A Gaussian process over the settings of a study; what it says is in units of the score.
 
-    space: Mapping[str, BaseDistribution]
-    process: Any
-    centre: float
-    scale: float
-    noise: float
+    Args:
+        space: Of the study.
+        process: Fitted on points_TS.
+        centre: What its figures are measured from.
+        scale: And in.
+    """
 
-    def estimates(self, settings: Sequence[Mapping[str, Any]]) -> list[Estimate]:
-        """Return what is expected of each setup, luck of a further fit left out."""
-        points = scaled(settings, self.space)
-        means, errors = self.process.predict(points, return_std=True)
-        noise = self.process.kernel_.k2.noise_level
-        errors = np.sqrt(np.maximum(errors**2 - noise, 1e-9))
-        return [
-            Estimate(self.centre + self.scale * float(m), self.scale * float(e))
-            for m, e in zip(means, errors, strict=True)
-        ]
+    def __init__(
+        self, space: Mapping[str, BaseDistribution], process: Any, *, centre: float, scale: float
+    ) -> None:
+        self.space = space
+        self.noise = scale * math.sqrt(float(process.kernel_.k2.noise_level))
+        self._process = process
+        self._centre = centre
+        self._scale = scale
+
+    def expect(self, settings: Sequence[Mapping[str, Any]]) -> tuple[Floats, Floats]:
+        """Return what is expected of setups, a figure each, and how its errors go together, as covariances."""
+        return self._at(scaled(settings, self.space))
+
+    def gain(self, best: float, *, generator: np.random.Generator, draws: int = 500) -> float:
+        """Return by how much the most promising of many setups of the space is expected to beat ``best``.
+
+        Expected improvement (Jones et al. 1998), luck of its measurement left out.
+        """
+        from scipy.stats import norm
+
+        means, covariances = self._at(generator.uniform(size=(draws, len(self.space))))
+        errors = np.sqrt(np.maximum(np.diag(covariances), 1e-12))
+        z = (means - best) / errors
+        return float((errors * (z * norm.cdf(z) + norm.pdf(z))).max())
+
+    def _at(self, points: Floats) -> tuple[Floats, Floats]:
+        from scipy.linalg import solve_triangular
+
+        process = self._process
+        smooth = process.kernel_.k1  # without the noise
+        across = smooth(points, process.X_train_)
+        explained = solve_triangular(process.L_, across.T, lower=True)
+        covariances = smooth(points) - explained.T @ explained
+        return self._centre + self._scale * (across @ process.alpha_), self._scale**2 * covariances
 
 
 def model(
@@ -80,8 +95,7 @@ def model(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a length at its bound: a setting that does not matter
         process = GaussianProcessRegressor(kernel, random_state=0).fit(points, (values - centre) / scale)
-    noise = scale * math.sqrt(float(process.kernel_.k2.noise_level))
-    return Model(space, process, centre, scale, noise)
+    return Model(space, process, centre=centre, scale=scale)
 
 
 def scaled(settings: Sequence[Mapping[str, Any]], space: Mapping[str, BaseDistribution]) -> Floats:

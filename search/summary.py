@@ -36,6 +36,7 @@ def summarise(study: Study, spec: StudySpec) -> dict[str, Any]:
     """
     from search import results
     from search.checkpoints import checkpoints, floor_of, growth, pareto_front
+    from search.idle import idle_settings
     from search.importance import importances
 
     trials = study.get_trials(deepcopy=False)
@@ -60,6 +61,7 @@ def summarise(study: Study, spec: StudySpec) -> dict[str, Any]:
         "checkpoint_front": pareto_front(evaluated),
         "hypervolume": growth(trials, evaluated, floor=floor),
         "importances": importances(trials),
+        "idle_settings": idle_settings(spec, num_layers=attributes.get("num_layers")),
         "recipes": _recipes(study, trials),
         "confirmation": confirmation,
         "counts": count(trials),

@@ -37,7 +37,7 @@ LAYERS = {
         "recipes interrupts account credentials evidence memory silence peak goal",
         "spec processes database luck",
         "results",
-        "space pruning storage sizes baseline lease",
+        "space pruning storage sizes baseline lease idle",
         "checkpoints importance shrinkage",
         "summary finalists",
         "verdict",

@@ -21,7 +21,7 @@ TENTH = 0.1
 
 
 def prepared(table):
-    return table.assign(
+    return table.reset_index(drop=True).assign(
         band=pd.cut(table.learning_rate, BANDS, labels=BAND_NAMES).astype(str),
         depths=pd.cut(table.freeze_depth, DEPTHS, labels=DEPTH_NAMES).astype(str),
     )
@@ -64,7 +64,7 @@ def ranges(table, head_start):
     for task, rows in mean.groupby("task"):
         count = max(3, round(TENTH * len(rows)))
         best = rows.nlargest(count, "test_accuracy").drop(columns="task")
-        found[f"{task}, {len(rows)} setups, best {count}"] = best.round(3)
+        found[f"{task}, {len(rows)} setups, best {count}"] = best
     return found
 
 
@@ -91,10 +91,10 @@ def ceilings(table, head_start):
     rules |= {f"gap <= {g}": (gap <= g).to_numpy() for g in GAPS}
     found = []
     for name, admitted in rules.items():
-        kept = rows[admitted & (rows.age > 0)]
+        kept = rows[admitted]
         restored = kept.loc[kept.groupby([*PAIR]).validation_loss.idxmin()]
         for task, ends in restored.groupby("task"):
-            chosen = ends.loc[ends.validation_accuracy.idxmax()]
+            chosen = ends.sort_values("validation_accuracy").iloc[-1]
             found.append(
                 {
                     "rule": name,

@@ -272,13 +272,13 @@ def _share(logit):
 def left_out(table, *, folds=5):
     """Return, for setups that the models did not see, expected and measured accuracy at the end, and the nearest setup's."""
     rows = []
+    last = table[table.age == table.epochs]
     for fold in range(folds):
-        hidden = table.setup % folds == fold
-        models = expectations(table[~hidden])
-        last = table[table.age == table.epochs]
-        for task, seen in last[~hidden].groupby("task"):
+        shown = table[table.setup % folds != fold]
+        models = expectations(shown)
+        for task, seen in last[last.setup % folds != fold].groupby("task"):
             points = inputs(seen)
-            wanted = last[hidden & (last.task == task)]
+            wanted = last[(last.setup % folds == fold) & (last.task == task)]
             if not len(wanted):
                 continue
             own = inputs(wanted)

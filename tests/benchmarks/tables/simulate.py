@@ -49,24 +49,44 @@ def reference(landscape):
     return {"best": max(values), "tenth": float(np.quantile(values, 0.9)), "median": float(np.median(values))}
 
 
-def choose(ended, spec, *, ceiling, shrunk):
-    """Return which complete trial a search recommends, and the figure that it promises; None if there is none."""
+def choices(ended, spec, *, ceiling):
+    """Return, by rule of choice, which complete trial a search recommends, and the figure that it promises.
+
+    raw: the highest score. shrunk: the highest expected score. frozen: of those that cannot be told apart from that one, and
+    are not expected to be more than so much worse, the one that freezes most layers.
+    """
     complete = [t for t in ended if t.state == "complete"]
     feasible = [t for t in complete if t.training <= ceiling] or complete
     if not feasible:
-        return None
+        return {}
     raw = max(feasible, key=lambda t: t.value)
-    if not shrunk:
-        return raw, raw.validation
+    found = {rule: (raw, raw.validation) for rule in ("raw", "shrunk", *FROZEN)}
     space = {k: d for k, d in distributions(spec).items() if k in raw.settings}
     inside = [t for t in complete if all(_holds(d, t.settings[k]) for k, d in space.items())]
     fitted = model([t.settings for t in inside], [t.value for t in inside], space)
     candidates = [t for t in feasible if t in inside]
     if fitted is None or not candidates:
-        return raw, raw.validation
-    estimates = fitted.estimates([t.settings for t in candidates])
-    best = max(range(len(candidates)), key=lambda i: estimates[i].value)
-    return candidates[best], estimates[best].value
+        return found
+    means, covariances = fitted.expect([t.settings for t in candidates])
+    best = int(means.argmax())
+    found["shrunk"] = candidates[best], means[best]
+    variances = np.diag(covariances)
+    errors = np.sqrt(np.maximum(0, variances + variances[best] - 2 * covariances[best]))
+    behind = means[best] - means
+    for rule, (times, points) in FROZEN.items():
+        tied = [i for i in range(len(candidates)) if behind[i] <= times * errors[i] and behind[i] <= points]
+        chosen = max(tied, key=lambda i: (candidates[i].settings["freeze_depth"], means[i]))
+        found[rule] = candidates[chosen], means[chosen]
+    return found
+
+
+FROZEN = {
+    "frozen, 1 error": (1.0, 1.0),
+    "frozen, 2 errors": (2.0, 1.0),
+    "frozen, 2 errors, 0.5 points": (2.0, 0.005),
+    "frozen, 2 errors, 0.2 points": (2.0, 0.002),
+}
+"""Standard errors and score within which setups cannot be told apart from the best."""
 
 
 def _holds(distribution, value):
@@ -103,12 +123,10 @@ def judged(name, landscape, known, *, seed, workers, ceiling, budgets, num_trial
             "of_best_tenth_ended": sum(t.state == "pruned" for t in among),
             **{f"reference_{k}": v for k, v in known.items()},
         }
-        for rule in ("raw", "shrunk"):
-            chosen = choose(ended, replay.spec, ceiling=ceiling, shrunk=rule == "shrunk")
-            test = None if chosen is None else chosen[0].test
-            row[f"{rule}_test"] = test
-            row[f"{rule}_promised"] = None if chosen is None else chosen[1]
-            row[f"{rule}_expected"] = None if chosen is None else chosen[0].promise
+        for rule, (chosen, promised) in choices(ended, replay.spec, ceiling=ceiling).items():
+            row[f"{rule}_test"] = chosen.test
+            row[f"{rule}_promised"] = promised
+            row[f"{rule}_depth"] = chosen.settings["freeze_depth"]
         rows.append(row)
     return rows
 

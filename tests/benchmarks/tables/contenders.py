@@ -35,6 +35,7 @@ WIDE = {
 USUAL = {"freeze_depth": 0, "dropout": 0.1, "head_width": 64, "learning_rate": 5e-5, "epochs": 3}
 TODAY = {"rungs": [0.125, 0.25, 0.5], "keep": 0.2, "peers": 2}
 NOTHING: dict[str, Any] = {"rungs": []}
+LATE = {"rungs": [0.5, 1.0, 2.0], "keep": 0.34, "peers": 4}
 
 
 @dataclass(frozen=True)
@@ -118,5 +119,17 @@ CONTENDERS = {
     "one epoch, best three in full": Contender(pruning=NOTHING, sampler=_random, pause_at=1.0),
     "GP": Contender(pruning=NOTHING, sampler=_gp, each_anew=False),
     "CMA-ES": Contender(pruning=NOTHING, sampler=_cmaes, each_anew=False),
+    "today, margin 1": Contender(fit=CARD, head_start="random", pruning=TODAY | {"margin": 1.0}),
+    "today, margin 2": Contender(fit=CARD, head_start="random", pruning=TODAY | {"margin": 2.0}),
+    "today, head fitted, margin 1": Contender(fit=CARD, pruning=TODAY | {"margin": 1.0}),
+    "today, head fitted, margin 2": Contender(fit=CARD, pruning=TODAY | {"margin": 2.0}),
+    "today's rungs, wide space, margin 1": Contender(pruning=TODAY | {"margin": 1.0}),
+    "today's rungs, wide space, margin 2": Contender(pruning=TODAY | {"margin": 2.0}),
+    "rungs 1/2 1 2, keep 0.34": Contender(pruning=LATE),
+    "rungs 1/2 1 2, keep 0.34, margin 1": Contender(pruning=LATE | {"margin": 1.0}),
+    "rungs 1/2 1 2, keep 0.34, margin 2": Contender(pruning=LATE | {"margin": 2.0}),
+    "rungs 1/2 1 2, keep 0.2, margin 2": Contender(pruning=LATE | {"margin": 2.0, "keep": 0.2}),
+    "rung 1, keep 0.34, margin 2": Contender(pruning=LATE | {"margin": 2.0, "rungs": [1.0]}),
+    "usual first, rungs 1/2 1 2, margin 2": Contender(pruning=LATE | {"margin": 2.0}, first=(USUAL,)),
     "usual first, TPE, nothing pruned": Contender(pruning=NOTHING, first=(USUAL,)),
 }

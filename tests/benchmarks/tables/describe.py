@@ -21,7 +21,7 @@ TENTH = 0.1
 
 
 def prepared(table):
-    return table.reset_index(drop=True).assign(
+    return table.assign(
         band=pd.cut(table.learning_rate, BANDS, labels=BAND_NAMES).astype(str),
         depths=pd.cut(table.freeze_depth, DEPTHS, labels=DEPTH_NAMES).astype(str),
     )

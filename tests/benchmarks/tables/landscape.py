@@ -20,7 +20,7 @@ from tasks import TASKS
 SETTINGS = ("freeze_depth", "dropout", "head_width", "learning_rate", "epochs")
 LAYERS = 6
 TRAINING_SAMPLE = 300
-HYPER_ROWS = 300
+HYPER_ROWS = 200
 """Rows that the kernels' lengths are fitted on; all rows are used for what is expected."""
 
 TASK_APART = 1.0

@@ -49,7 +49,7 @@ def reference(landscape):
     return {"best": max(values), "tenth": float(np.quantile(values, 0.9)), "median": float(np.median(values))}
 
 
-def choices(ended, spec, *, ceiling):
+def choices(ended, spec, *, ceiling, shrink):
     """Return, by rule of choice, which complete trial a search recommends, and the figure that it promises.
 
     raw: the highest score. shrunk: the highest expected score. frozen: of those that cannot be told apart from that one, and
@@ -60,6 +60,8 @@ def choices(ended, spec, *, ceiling):
     if not feasible:
         return {}
     raw = max(feasible, key=lambda t: t.value)
+    if not shrink:
+        return {"raw": (raw, raw.validation)}
     found = {rule: (raw, raw.validation) for rule in ("raw", "shrunk", *FROZEN)}
     space = {k: d for k, d in distributions(spec).items() if k in raw.settings}
     inside = [t for t in complete if all(_holds(d, t.settings[k]) for k, d in space.items())]
@@ -95,7 +97,7 @@ def _holds(distribution, value):
     return distribution.low <= value <= distribution.high
 
 
-def judged(name, landscape, known, *, seed, workers, ceiling, budgets, num_trials):
+def judged(name, landscape, known, *, seed, workers, ceiling, budgets, num_trials, shrink):
     """Run one study for each budget that has to be planned for, one for all otherwise; return a row a budget."""
     contender: Contender = CONTENDERS[name]
     unit = usual_seconds(landscape)
@@ -123,7 +125,7 @@ def judged(name, landscape, known, *, seed, workers, ceiling, budgets, num_trial
             "of_best_tenth_ended": sum(t.state == "pruned" for t in among),
             **{f"reference_{k}": v for k, v in known.items()},
         }
-        for rule, (chosen, promised) in choices(ended, replay.spec, ceiling=ceiling).items():
+        for rule, (chosen, promised) in choices(ended, replay.spec, ceiling=ceiling, shrink=shrink).items():
             row[f"{rule}_test"] = chosen.test
             row[f"{rule}_promised"] = promised
             row[f"{rule}_depth"] = chosen.settings["freeze_depth"]
@@ -132,8 +134,8 @@ def judged(name, landscape, known, *, seed, workers, ceiling, budgets, num_trial
 
 
 def read_tables(paths):
-    table = pd.concat([pd.read_parquet(path) for path in paths])
-    return table.drop_duplicates(["task", "setup", "seed", "head_start", "age"])
+    table = pd.concat([pd.read_parquet(path) for path in paths], ignore_index=True)
+    return table.drop_duplicates(["task", "setup", "seed", "head_start", "age"], ignore_index=True)
 
 
 def main():
@@ -147,13 +149,12 @@ def main():
     parser.add_argument("--contenders", nargs="*", default=list(CONTENDERS), choices=list(CONTENDERS), help="Default: all.")
     parser.add_argument("--budgets", type=float, nargs="*", default=list(BUDGETS), help="In usual fits. Default: 3 5 10 20 40.")
     parser.add_argument("--trials", type=int, default=100, help="At most so many in a study. Default: 100.")
+    parser.add_argument("--shrink", action="store_true", help="Judge rules of choice by a model, too: slow.")
     options = parser.parse_args()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     warnings.simplefilter("ignore")  # of experimental samplers
     table = read_tables(options.tables)
-    found = {
-        head_start: landscapes(table, head_start=head_start) for head_start in ("fitted", "random")
-    }
+    found = {head_start: landscapes(table, head_start=head_start) for head_start in ("fitted", "random")}
     known = {task: reference(landscape) for task, landscape in found["fitted"].items()}
     rows = pd.read_parquet(options.out).to_dict("records") if options.out.exists() else []
     done = {tuple(row[key] for key in KEYS) for row in rows}
@@ -174,8 +175,9 @@ def main():
                             ceiling=ceiling,
                             budgets=options.budgets,
                             num_trials=options.trials,
+                            shrink=options.shrink,
                         )
-        pd.DataFrame(rows).to_parquet(options.out)
+                    pd.DataFrame(rows).to_parquet(options.out)
         console.print(f"seed {seed}: {len(rows)} rows", highlight=False)
 
 

@@ -89,8 +89,8 @@ def recommendation(
 
     Returns:
         ``trial``, its number; ``score``, expected, and ``error``, the standard error of that; ``measured``, its score in the
-        search; ``tied``, the numbers of those within a standard error of the difference, the best first; and ``frozen``,
-        the one of all these that freezes most. None where there are too few trials.
+        search; ``tied``, the numbers of those within a standard error of the difference, the best first; ``frozen``, the one
+        of all these that freezes most; and a ``sentence``. None where there are too few trials.
     """
     trials = list(trials)
     fitted = model_of(trials, space)
@@ -104,7 +104,7 @@ def recommendation(
     order = np.argsort(-means, kind="stable")
     tied = [int(i) for i in order if i != best and means[best] - means[i] <= ERRORS * errors[i]]
     frozen = max((best, *tied), key=lambda i: (candidates[i].params.get("freeze_depth", 0), means[i]))
-    return {
+    found = {
         "trial": candidates[best].number,
         "score": float(means[best]),
         "error": math.sqrt(max(0.0, float(variances[best]))),
@@ -112,6 +112,20 @@ def recommendation(
         "tied": [candidates[i].number for i in tied],
         "frozen": candidates[frozen].number,
     }
+    return {**found, "sentence": _sentence(found)}
+
+
+def _sentence(found: Mapping[str, Any]) -> str:
+    score, error, measured = (f"{100 * found[key]:.2f}" for key in ("score", "error", "measured"))
+    said = (
+        f"Luck of single measurements taken out, trial {found['trial']} is expected to be best: score {score} % ± {error} "
+        f"(measured {measured} %)"
+    )
+    if not found["tied"]:
+        return f"{said}."
+    others = f"{len(found['tied'])} other{'s' * (len(found['tied']) > 1)} cannot be told apart from it"
+    freezes = "" if found["frozen"] == found["trial"] else f"; of these, trial {found['frozen']} freezes most"
+    return f"{said}; {others}{freezes}."
 
 
 def _chosen(trials: Iterable[FrozenTrial], space: Mapping[str, BaseDistribution]) -> list[FrozenTrial]:

@@ -104,3 +104,11 @@ def test_of_setups_that_cannot_be_told_apart_one_freezes_most():
     found = recommendation(trials, SPACE)
     depths = [trials[n].params["freeze_depth"] for n in (found["trial"], *found["tied"])]
     assert trials[found["frozen"]].params["freeze_depth"] == max(depths)
+
+
+def test_the_recommendation_is_said_in_a_sentence():
+    found = recommendation(study(), SPACE)
+    assert found["sentence"].startswith(
+        f"Luck of single measurements taken out, trial {found['trial']} is expected to be best: score "
+    )
+    assert f"{len(found['tied'])} other" in found["sentence"]

@@ -16,6 +16,7 @@ DEPTHS = [-1, 1, 3, 5, 6]
 DEPTH_NAMES = ["0-1", "2-3", "4-5", "6"]
 CEILINGS = (0.92, 0.95, 0.97, 0.99)
 GAPS = (0.05, 0.1, 0.15)
+EITHER = ((0.92, 0.05), (0.92, 0.1), (0.95, 0.1), (0.97, 0.1), (0.97, 0.15))
 PAIR = ["task", "setup", "seed"]
 TENTH = 0.1
 
@@ -89,6 +90,9 @@ def ceilings(table, head_start):
     rules = {"none": np.ones(len(rows), dtype=bool)}
     rules |= {f"training <= {c}": (rows.training_accuracy <= c).to_numpy() for c in CEILINGS}
     rules |= {f"gap <= {g}": (gap <= g).to_numpy() for g in GAPS}
+    rules |= {
+        f"training <= {c} or gap <= {g}": ((rows.training_accuracy <= c) | (gap <= g)).to_numpy() for c, g in EITHER
+    }
     found = []
     for name, admitted in rules.items():
         kept = rows[admitted]

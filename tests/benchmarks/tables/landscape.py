@@ -66,11 +66,12 @@ class Landscape:
         self._fit_costs()
 
     def expected(self, settings, ages):
-        """Return expected accuracy, accuracy in training and loss at each age."""
-        points = inputs([settings] * len(ages), ages)
-        return self._expected(points)
+        """Return expected accuracy, accuracy in training and loss of a setup at each age."""
+        return self.expected_of([settings] * len(ages), ages)
 
-    def _expected(self, points):
+    def expected_of(self, settings, ages):
+        """Return the same of many setups, each at its own age."""
+        points = inputs(settings, ages)
         logits, training, log_loss = (model(points) for model in self.models)
         return _share(logits), _share(training), np.exp(log_loss)
 

@@ -13,16 +13,21 @@ from pathlib import Path
 import numpy as np
 import optuna
 import pandas as pd
-from contenders import CONTENDERS, USUAL, WIDE, Contender
-from landscape import landscapes
+from contenders import CARD, CONTENDERS, USUAL, WIDE, Contender
+from landscape import SETTINGS, landscapes
 from replay import Replay
 from rich.console import Console
 
-from search.shrinkage import model
+from search.shrinkage import holds, model
 from search.space import distributions
 
+FLAT = (10, 15, 20)
+"""Complete trials before which a search does not ask whether another would pay."""
+
+NOTICEABLE = 0.002
+
 BUDGETS = (3, 5, 10, 20, 40)
-DRAWN = 2000
+DRAWN = 1000
 KEYS = ["task", "contender", "workers", "ceiling", "seed"]
 
 
@@ -31,22 +36,29 @@ def usual_seconds(landscape):
     return landscape.seconds(USUAL, epochs=USUAL["epochs"], texts=texts)
 
 
-def reference(landscape):
-    """Return the expected accuracy of the best of many setups drawn from the wide space, and of the best tenth's last."""
+def reference(landscape, fit):
+    """Return what is expected of setups drawn at random from a space: of the best, of the last of the best tenth, of the middle."""
     generator = np.random.default_rng(0)
-    rate = WIDE["learning_rate"]
-    values = []
-    for _ in range(DRAWN):
-        settings = {
-            "freeze_depth": int(generator.integers(0, 7)),
-            "dropout": float(generator.uniform(0, 0.5)),
-            "head_width": int(generator.choice(WIDE["head_width"])),
-            "learning_rate": float(np.exp(generator.uniform(np.log(rate["low"]), np.log(rate["high"])))),
-            "epochs": int(generator.integers(1, 5)),
-        }
-        accuracy, _, loss = landscape.expected(settings, [e / 2 for e in range(1, 2 * settings["epochs"] + 1)])
-        values.append(float(accuracy[np.argmin(loss)]))
-    return {"best": max(values), "tenth": float(np.quantile(values, 0.9)), "median": float(np.median(values))}
+    space = Contender(fit=fit).spec(ceiling=1.0).fit
+    drawn = [{name: _drawn(space[name], generator) for name in SETTINGS} for _ in range(DRAWN)]
+    often = space["evaluations_per_epoch"]
+    looks = [(i, n / often) for i, s in enumerate(drawn) for n in range(1, often * s["epochs"] + 1)]
+    accuracy, _, loss = landscape.expected_of([drawn[i] for i, _ in looks], [age for _, age in looks])
+    restored = pd.DataFrame({"setup": [i for i, _ in looks], "accuracy": accuracy, "loss": loss})
+    values = restored.loc[restored.groupby("setup").loss.idxmin()].accuracy
+    return {"best": values.max(), "tenth": values.quantile(0.9), "median": values.median()}
+
+
+def _drawn(setting, generator):
+    if isinstance(setting, list):
+        return setting[generator.integers(len(setting))]
+    if not hasattr(setting, "low"):
+        return setting
+    if isinstance(setting.low, int) and isinstance(setting.high, int):
+        return int(generator.integers(setting.low, setting.high + 1))
+    low, high = (np.log([setting.low, setting.high]) if setting.log else (setting.low, setting.high))
+    value = generator.uniform(low, high)
+    return float(np.exp(value) if setting.log else value)
 
 
 def choices(ended, spec, *, ceiling, shrink):
@@ -64,7 +76,7 @@ def choices(ended, spec, *, ceiling, shrink):
         return {"raw": (raw, raw.validation)}
     found = {rule: (raw, raw.validation) for rule in ("raw", "shrunk", *FROZEN)}
     space = {k: d for k, d in distributions(spec).items() if k in raw.settings}
-    inside = [t for t in complete if all(_holds(d, t.settings[k]) for k, d in space.items())]
+    inside = [t for t in complete if all(holds(d, t.settings[k]) for k, d in space.items())]
     fitted = model([t.settings for t in inside], [t.value for t in inside], space)
     candidates = [t for t in feasible if t in inside]
     if fitted is None or not candidates:
@@ -82,6 +94,27 @@ def choices(ended, spec, *, ceiling, shrink):
     return found
 
 
+def flat(ended, spec, *, enough, noticeable):
+    """Return after how many trials the expected gain of another is too small to be noticed; None if it never was.
+
+    Looked at after every fifth trial, from ``enough`` complete ones on.
+    """
+    space = {k: d for k, d in distributions(spec).items() if k in SETTINGS}
+    for count in range(5, len(ended) + 1, 5):
+        inside = [
+            t for t in ended[:count] if t.state == "complete" and all(holds(d, t.settings[k]) for k, d in space.items())
+        ]
+        if len(inside) < enough:
+            continue
+        fitted = model([t.settings for t in inside], [t.value for t in inside], space)
+        if fitted is None:
+            continue
+        means, _ = fitted.expect([t.settings for t in inside])
+        if fitted.gain(float(means.max()), generator=np.random.default_rng(count)) < noticeable:
+            return count
+    return None
+
+
 FROZEN = {
     "frozen, 1 error": (1.0, 1.0),
     "frozen, 2 errors": (2.0, 1.0),
@@ -89,12 +122,6 @@ FROZEN = {
     "frozen, 2 errors, 0.2 points": (2.0, 0.002),
 }
 """Standard errors and score within which setups cannot be told apart from the best."""
-
-
-def _holds(distribution, value):
-    if isinstance(distribution, optuna.distributions.CategoricalDistribution):
-        return value in distribution.choices
-    return distribution.low <= value <= distribution.high
 
 
 def judged(name, landscape, known, *, seed, workers, ceiling, budgets, num_trials, shrink):
@@ -129,6 +156,14 @@ def judged(name, landscape, known, *, seed, workers, ceiling, budgets, num_trial
             row[f"{rule}_test"] = chosen.test
             row[f"{rule}_promised"] = promised
             row[f"{rule}_depth"] = chosen.settings["freeze_depth"]
+        if shrink and budget == max(budgets):
+            for enough in FLAT:
+                count = flat(ended, replay.spec, enough=enough, noticeable=NOTICEABLE)
+                stopped = ended[:count]
+                chosen = choices(stopped, replay.spec, ceiling=ceiling, shrink=False).get("raw")
+                row[f"flat {enough}_trials"] = len(stopped)
+                row[f"flat {enough}_seconds"] = stopped[-1].seconds / ended[-1].seconds
+                row[f"flat {enough}_test"] = chosen and chosen[0].test
         rows.append(row)
     return rows
 
@@ -155,7 +190,12 @@ def main():
     warnings.simplefilter("ignore")  # of experimental samplers
     table = read_tables(options.tables)
     found = {head_start: landscapes(table, head_start=head_start) for head_start in ("fitted", "random")}
-    known = {task: reference(landscape) for task, landscape in found["fitted"].items()}
+    known = {
+        (head_start, task, name): reference(landscape, fit)
+        for head_start, by_task in found.items()
+        for task, landscape in by_task.items()
+        for name, fit in (("wide", WIDE), ("card", CARD))
+    }
     rows = pd.read_parquet(options.out).to_dict("records") if options.out.exists() else []
     done = {tuple(row[key] for key in KEYS) for row in rows}
     console = Console()
@@ -164,12 +204,16 @@ def main():
             for workers in options.workers:
                 for name in options.contenders:
                     for task, landscape in found[CONTENDERS[name].head_start].items():
-                        if task not in known or (task, name, workers, ceiling, seed) in done:
+                        if (task, name, workers, ceiling, seed) in done:
                             continue
+                        head_start = CONTENDERS[name].head_start
+                        space = "card" if CONTENDERS[name].fit is CARD else "wide"
+                        own = known[head_start, task, space]
+                        best = max(known[h, t, s]["best"] for h, t, s in known if t == task)
                         rows += judged(
                             name,
                             landscape,
-                            known[task],
+                            {**own, "best": best},
                             seed=seed,
                             workers=workers,
                             ceiling=ceiling,

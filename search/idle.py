@@ -42,9 +42,7 @@ def _patience(spec: StudySpec) -> list[str]:
     if not isinstance(setting, Range | list) or _highest(setting) <= useful:
         return []
     limit = f"at most {useful} can" if useful >= _lowest(setting) else "no value of it can"
-    remedy = (
-        f"lower its upper end to {useful}" if useful >= _lowest(setting) else "write it as one number"
-    )
+    remedy = f"lower its upper end to {useful}" if useful >= _lowest(setting) else "write it as one number"
     return [
         f"patience up to {_highest(setting)} is searched, but with {evaluations} evaluations in the longest fit {limit} end "
         f"one early; {remedy}, or raise epochs or evaluations_per_epoch"

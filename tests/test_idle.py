@@ -65,7 +65,9 @@ def test_a_dimension_of_one_value_is_named():
     assert idle(dropout={"low": 0.1, "high": 0.1}) == [
         "dropout is searched but has one value, 0.1; write it as dropout = 0.1"
     ]
-    assert idle(head_width=[64]) == ["head_width is searched but has one value, 64; write it as head_width = 64"]
+    assert idle(head_width=[64]) == [
+        "head_width is searched but has one value, 64; write it as head_width = 64"
+    ]
 
 
 def test_a_dimension_that_only_rounds_is_named():

@@ -93,7 +93,10 @@ def test_recipes_and_infeasible_trials_are_not_recommended():
     trials = study()
     first = recommendation(trials, SPACE)["trial"]
     settings, value = trials[first].params, trials[first].value
-    for changed in (trial(first, settings, value, excess=0.1), trial(first, settings, value, recipe="overfit")):
+    for changed in (
+        trial(first, settings, value, excess=0.1),
+        trial(first, settings, value, recipe="overfit"),
+    ):
         others = [changed if t.number == first else t for t in trials]
         found = recommendation(others, SPACE)
         assert first not in (found["trial"], found["frozen"], *found["tied"])

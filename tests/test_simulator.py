@@ -40,12 +40,22 @@ def made_up_table(setups=6):
                 right_N = hard_N + 0.3 * luck_N < skill
                 validation, test = right_N[: task.validation], right_N[task.validation :]
                 rows.append(
-                    {"task": "trec", "setup": setup, "seed": seed, "head_start": "fitted", **settings, "age": age}
+                    {
+                        "task": "trec",
+                        "setup": setup,
+                        "seed": seed,
+                        "head_start": "fitted",
+                        **settings,
+                        "age": age,
+                    }
                     | {"training_accuracy": right_N.mean(), "validation_loss": 0.5, "test_loss": 0.5}
                     | {"validation_accuracy": validation.mean(), "test_accuracy": test.mean()}
                     | {"validation_right": np.packbits(validation).tobytes()}
                     | {"test_right": np.packbits(test).tobytes()}
-                    | {"training_seconds": age * (2 + 6 - settings["freeze_depth"]), "evaluation_seconds": 1.0}
+                    | {
+                        "training_seconds": age * (2 + 6 - settings["freeze_depth"]),
+                        "evaluation_seconds": 1.0,
+                    }
                 )
     return pd.DataFrame(rows)
 

@@ -72,7 +72,9 @@ def ranges(table, head_start):
 def by_setting(table, head_start):
     """Return the mean accuracy at the end less the task's best setup, by rate and depth, and by epochs."""
     ends = table[(table.age == table.epochs) & (table.head_start == head_start)]
-    below = ends.assign(below=100 * (ends.test_accuracy - ends.groupby("task").test_accuracy.transform("max")))
+    below = ends.assign(
+        below=100 * (ends.test_accuracy - ends.groupby("task").test_accuracy.transform("max"))
+    )
     return {
         "rate x depth": below.pivot_table(index="band", columns="depths", values="below").round(1),
         "rate x epochs": below.pivot_table(index="band", columns="epochs", values="below").round(1),
@@ -91,7 +93,8 @@ def ceilings(table, head_start):
     rules |= {f"training <= {c}": (rows.training_accuracy <= c).to_numpy() for c in CEILINGS}
     rules |= {f"gap <= {g}": (gap <= g).to_numpy() for g in GAPS}
     rules |= {
-        f"training <= {c} or gap <= {g}": ((rows.training_accuracy <= c) | (gap <= g)).to_numpy() for c, g in EITHER
+        f"training <= {c} or gap <= {g}": ((rows.training_accuracy <= c) | (gap <= g)).to_numpy()
+        for c, g in EITHER
     }
     found = []
     for name, admitted in rules.items():
@@ -117,7 +120,9 @@ def ceilings(table, head_start):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--tables", type=Path, nargs="+", required=True, help="Parquet files that build.py wrote.")
+    parser.add_argument(
+        "--tables", type=Path, nargs="+", required=True, help="Parquet files that build.py wrote."
+    )
     parser.add_argument("--out", type=Path, required=True, help="Markdown file.")
     options = parser.parse_args()
     table = prepared(read_tables(options.tables))

@@ -226,14 +226,16 @@ def inputs(rows, ages=None):
 
 def _bits(row, task):
     parts = ((row.validation_right, task.validation), (row.test_right, task.test))
-    return np.concatenate([np.unpackbits(np.frombuffer(b, dtype=np.uint8), count=n) for b, n in parts]).astype(bool)
+    return np.concatenate(
+        [np.unpackbits(np.frombuffer(b, dtype=np.uint8), count=n) for b, n in parts]
+    ).astype(bool)
 
 
 def _model(points, z):
     """Return a function that expects z; a Gaussian process, its lengths by maximum likelihood."""
-    kernel = ConstantKernel(1.0, (0.1, 30)) * Matern(np.full(points.shape[1], 1.0), (0.1, 20), nu=2.5) + WhiteKernel(
-        0.02, (1e-4, 0.5)
-    )
+    kernel = ConstantKernel(1.0, (0.1, 30)) * Matern(
+        np.full(points.shape[1], 1.0), (0.1, 20), nu=2.5
+    ) + WhiteKernel(0.02, (1e-4, 0.5))
     some = np.random.default_rng(0).permutation(len(z))[:HYPER_ROWS]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # lengths at their bounds

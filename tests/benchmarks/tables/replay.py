@@ -70,7 +70,10 @@ class SimulatedFit:
         self.landscape, self.split = landscape, split
         self.settings = {name: getattr(config, name) for name in SETTINGS}
         self.config = config
-        full = [i / config.evaluations_per_epoch for i in range(1, config.evaluations_per_epoch * config.epochs + 1)]
+        full = [
+            i / config.evaluations_per_epoch
+            for i in range(1, config.evaluations_per_epoch * config.epochs + 1)
+        ]
         if config.head_start == "fitted":
             full.insert(0, 0.0)
         self.full = set(full)
@@ -147,7 +150,9 @@ class Replay:
         num_trials: At most so many begin.
     """
 
-    def __init__(self, contender, landscape, *, seed, workers=1, limit=math.inf, ceiling=1.0, num_trials=150, stop=None):
+    def __init__(
+        self, contender, landscape, *, seed, workers=1, limit=math.inf, ceiling=1.0, num_trials=150, stop=None
+    ):
         self.contender, self.landscape, self.seed = contender, landscape, seed
         self.workers, self.limit, self.num_trials, self.stop = workers, limit, num_trials, stop
         self.spec = contender.spec(ceiling=ceiling).model_copy(update={"seed": seed})
@@ -229,8 +234,12 @@ class Replay:
         for p in best:
             left = p.fit.config.epochs - self.contender.pause_at
             looks = left * p.fit.config.evaluations_per_epoch * self.landscape.num_validation
-            rest += self.landscape.seconds(p.fit.settings, epochs=left, texts=looks + self.landscape.num_train)
-        longest = self.landscape.seconds({"freeze_depth": 0}, epochs=1, texts=2 * self.landscape.num_validation)
+            rest += self.landscape.seconds(
+                p.fit.settings, epochs=left, texts=looks + self.landscape.num_train
+            )
+        longest = self.landscape.seconds(
+            {"freeze_depth": 0}, epochs=1, texts=2 * self.landscape.num_validation
+        )
         return self.limit - rest / min(self.workers, self.contender.finish) - longest
 
     def _take(self, under_way, now):
@@ -243,7 +252,11 @@ class Replay:
             return False
         try:
             attempt.evaluated(news)
-            if not isinstance(self.study.pruner, FeasiblePruner) and not attempt._ends_anyway(news) and trial.should_prune():
+            if (
+                not isinstance(self.study.pruner, FeasiblePruner)
+                and not attempt._ends_anyway(news)
+                and trial.should_prune()
+            ):
                 age = {"best_epoch": news.epoch, "epochs": news.epoch}
                 attempt._record({**vars(news), **age}, reason="pruned", exact=news.exact)
                 raise optuna.TrialPruned

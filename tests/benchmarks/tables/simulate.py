@@ -56,7 +56,7 @@ def _drawn(setting, generator):
         return setting
     if isinstance(setting.low, int) and isinstance(setting.high, int):
         return int(generator.integers(setting.low, setting.high + 1))
-    low, high = (np.log([setting.low, setting.high]) if setting.log else (setting.low, setting.high))
+    low, high = np.log([setting.low, setting.high]) if setting.log else (setting.low, setting.high)
     value = generator.uniform(low, high)
     return float(np.exp(value) if setting.log else value)
 
@@ -74,7 +74,7 @@ def choices(ended, spec, *, ceiling, shrink):
     raw = max(feasible, key=lambda t: t.value)
     if not shrink:
         return {"raw": (raw, raw.validation)}
-    found = {rule: (raw, raw.validation) for rule in ("raw", "shrunk", *FROZEN)}
+    found = dict.fromkeys(("raw", "shrunk", *FROZEN), (raw, raw.validation))
     space = {k: d for k, d in distributions(spec).items() if k in raw.settings}
     inside = [t for t in complete if all(holds(d, t.settings[k]) for k, d in space.items())]
     fitted = model([t.settings for t in inside], [t.value for t in inside], space)
@@ -102,7 +102,9 @@ def flat(ended, spec, *, enough, noticeable):
     space = {k: d for k, d in distributions(spec).items() if k in SETTINGS}
     for count in range(5, len(ended) + 1, 5):
         inside = [
-            t for t in ended[:count] if t.state == "complete" and all(holds(d, t.settings[k]) for k, d in space.items())
+            t
+            for t in ended[:count]
+            if t.state == "complete" and all(holds(d, t.settings[k]) for k, d in space.items())
         ]
         if len(inside) < enough:
             continue
@@ -175,14 +177,30 @@ def read_tables(paths):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--tables", type=Path, nargs="+", required=True, help="Parquet files that build.py wrote.")
+    parser.add_argument(
+        "--tables", type=Path, nargs="+", required=True, help="Parquet files that build.py wrote."
+    )
     parser.add_argument("--out", type=Path, required=True, help="Parquet file with a row a study and budget.")
-    parser.add_argument("--seeds", type=int, default=100, help="Simulated studies of each kind. Default: 100.")
+    parser.add_argument(
+        "--seeds", type=int, default=100, help="Simulated studies of each kind. Default: 100."
+    )
     parser.add_argument("--first-seed", type=int, default=0, help="Default: 0.")
-    parser.add_argument("--workers", type=int, nargs="*", default=[1], help="Fits under way at once. Default: 1.")
-    parser.add_argument("--ceilings", type=float, nargs="*", default=[1.0], help="As in [score]. Default: 1.0, none.")
-    parser.add_argument("--contenders", nargs="*", default=list(CONTENDERS), choices=list(CONTENDERS), help="Default: all.")
-    parser.add_argument("--budgets", type=float, nargs="*", default=list(BUDGETS), help="In usual fits. Default: 3 5 10 20 40.")
+    parser.add_argument(
+        "--workers", type=int, nargs="*", default=[1], help="Fits under way at once. Default: 1."
+    )
+    parser.add_argument(
+        "--ceilings", type=float, nargs="*", default=[1.0], help="As in [score]. Default: 1.0, none."
+    )
+    parser.add_argument(
+        "--contenders", nargs="*", default=list(CONTENDERS), choices=list(CONTENDERS), help="Default: all."
+    )
+    parser.add_argument(
+        "--budgets",
+        type=float,
+        nargs="*",
+        default=list(BUDGETS),
+        help="In usual fits. Default: 3 5 10 20 40.",
+    )
     parser.add_argument("--trials", type=int, default=100, help="At most so many in a study. Default: 100.")
     parser.add_argument("--shrink", action="store_true", help="Judge rules of choice by a model, too: slow.")
     options = parser.parse_args()

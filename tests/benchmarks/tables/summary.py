@@ -8,7 +8,14 @@ from pathlib import Path
 
 import pandas as pd
 
-RULES = ("raw", "shrunk", "frozen, 1 error", "frozen, 2 errors", "frozen, 2 errors, 0.5 points", "frozen, 2 errors, 0.2 points")
+RULES = (
+    "raw",
+    "shrunk",
+    "frozen, 1 error",
+    "frozen, 2 errors",
+    "frozen, 2 errors, 0.5 points",
+    "frozen, 2 errors, 0.2 points",
+)
 
 
 def prepared(rows):
@@ -63,14 +70,20 @@ def ended_early(rows):
 
 def left_out(rows, budget, names):
     """Choose the best contender on all tasks but one; return what it and each task's own best come to there."""
-    mean = rows[(rows.budget == budget) & rows.contender.isin(names)].pivot_table(
-        index="contender", columns="task", values="raw regret"
-    ).dropna()
+    mean = (
+        rows[(rows.budget == budget) & rows.contender.isin(names)]
+        .pivot_table(index="contender", columns="task", values="raw regret")
+        .dropna()
+    )
     found = []
     for task in mean.columns:
         chosen = mean.drop(columns=task).mean(axis=1).idxmin()
         found.append(
-            {"left out": task, "chosen on the others": chosen, "regret there": mean.loc[chosen, task].round(2)}
+            {
+                "left out": task,
+                "chosen on the others": chosen,
+                "regret there": mean.loc[chosen, task].round(2),
+            }
             | {"best there": mean[task].idxmin(), "its regret": mean[task].min().round(2)}
         )
     return pd.DataFrame(found).set_index("left out")
@@ -78,7 +91,9 @@ def left_out(rows, budget, names):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--simulated", type=Path, nargs="+", required=True, help="Parquet files that simulate.py wrote.")
+    parser.add_argument(
+        "--simulated", type=Path, nargs="+", required=True, help="Parquet files that simulate.py wrote."
+    )
     parser.add_argument("--out", type=Path, required=True, help="Markdown file.")
     options = parser.parse_args()
     rows = prepared(pd.concat([pd.read_parquet(path) for path in options.simulated]))

@@ -75,6 +75,10 @@ def print_report(study: Study, spec: StudySpec, console: Console, *, options: st
     say(summary["hypervolume"]["sentence"])
     if summary["ceiling"]:
         say(summary["ceiling"]["sentence"])
+    if summary["recommendation"]:
+        say(summary["recommendation"]["sentence"])
+    for sentence in summary["idle_settings"]:
+        say(printable(sentence))
     for table in (_pareto_table(summary), _recipe_table(summary), _account_table(cost["account"])):
         if table.rows:
             # At least 80 columns wide: a narrower terminal wraps lines itself, and no figure is ever cut.

@@ -151,6 +151,7 @@ def _search(
 
     from search import start
     from search.baseline import note_words
+    from search.idle import idle_settings
     from search.interrupts import held_back
     from search.lease import database_of
     from search.live import Live
@@ -174,6 +175,8 @@ def _search(
         earlier = start.look_round(study, spec, folder)
         features, texts = _prepare(study, spec, live, choose_device(device))
         num_layers = features.encoder.num_layers
+        for sentence in idle_settings(spec, num_layers=num_layers):
+            live.message(sentence)
         with held_back():
             plan = start.choose(study, spec, earlier, num_layers=num_layers, tell=live.message)
             _enqueue(study, spec, _recipe_names(spec, recipes), num_layers=num_layers)

@@ -71,11 +71,14 @@ class Pruning(Table):
             due, a cheap peek is taken. One at which a fit ends anyway does not prune it.
         keep: A trial goes on if it ranks in this share of the feasible trials seen at the rung.
         peers: Feasible peers a rung must have seen before it prunes.
+        margin: Standard errors of the difference, on the same texts, by which the last peer that goes on must
+            be better than a trial that is ended; 0 ends it by any difference.
     """
 
     rungs: tuple[float, ...] = (0.25, 0.5, 1.0)
     keep: float = Field(default=0.34, gt=0, le=1)
     peers: int = Field(default=2, ge=1)
+    margin: float = Field(default=2.0, ge=0)
 
     @field_validator("rungs")
     @classmethod

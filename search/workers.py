@@ -72,7 +72,8 @@ def run_trials(
         LeaseLostError: Another process searches the study now, and has those trials to repeat.
     """
     study.set_user_attr("workers", num_workers)
-    study.pruner = FeasiblePruner(spec.pruning.rungs, keep=spec.pruning.keep, peers=spec.pruning.peers)
+    rule = spec.pruning
+    study.pruner = FeasiblePruner(rule.rungs, keep=rule.keep, peers=rule.peers, margin=rule.margin)
     search = _Search(study, spec, live, num_trials=num_trials, started=started, deadline=deadline)
     try:
         if num_workers == 1 and isinstance(trial_timeout, str):

@@ -7,11 +7,14 @@ import pandas as pd
 import pytest
 
 BENCHMARKS = Path(__file__).parent / "benchmarks"
+OF_TABLES = ("build", "describe", "simulate", "summary")
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "path", sorted([*BENCHMARKS.glob("*.py"), BENCHMARKS / "tables" / "build.py"]), ids=lambda path: path.stem
+    "path",
+    sorted([*BENCHMARKS.glob("*.py"), *(BENCHMARKS / "tables" / f"{name}.py" for name in OF_TABLES)]),
+    ids=lambda path: path.stem,
 )
 def test_a_benchmark_starts_and_says_what_it_measures(path, command):
     done = command(path, "--help")

@@ -16,6 +16,7 @@ from trainers.encoder import load_encoder
 from trainers.errors import FitError, InputError
 from trainers.features import Features, build_features
 from trainers.fit import Network, fit
+from trainers.hits import unpacked
 from trainers.metrics import balanced_weights, confusion, cross_entropy, measure
 from trainers.model import weights_sha256
 from trainers.modeling_frostline import Head, pool
@@ -499,6 +500,22 @@ def test_the_ceiling_holds_for_the_metric(make_config, features, monkeypatch):
     )
     stopped = {m: fit(make_config(metric=m, ceiling=0.8), features).stopped for m in ("accuracy", "macro_f1")}
     assert stopped == {"accuracy": "epochs", "macro_f1": "ceiling"}
+
+
+def test_a_peek_and_an_evaluation_of_the_same_weights_hit_the_same_texts(make_config, features, monkeypatch):
+    monkeypatch.setattr(trainers.fit, "PEEK_TEXTS", 7)
+    peeked, evaluated = [], []
+    fit(make_config(epochs=1), features, peeks=(0.5,), on_evaluation=peeked.append)
+    fit(make_config(epochs=1, evaluations_per_epoch=2), features, on_evaluation=evaluated.append)
+    assert (peeked[0].peek, evaluated[0].peek) == (True, False)
+    assert peeked[0].hits == evaluated[0].hits
+
+
+def test_the_hits_of_a_peek_are_its_accuracy(make_config, features, monkeypatch):
+    monkeypatch.setattr(trainers.fit, "PEEK_TEXTS", 7)
+    seen = []
+    fit(make_config(epochs=1), features, peeks=(0.5,), on_evaluation=seen.append)
+    assert unpacked(seen[0].hits).mean() == pytest.approx(seen[0].validation_accuracy)
 
 
 def test_a_peek_measures_no_training_accuracy(make_config, features):

@@ -1,18 +1,20 @@
 import math
 
+import numpy as np
 import optuna
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from optuna.trial import TrialState
 
-from search.pruning import FeasiblePruner, step_of
+from search.pruning import FeasiblePruner, difference, step_of
+from trainers.hits import packed
 
 
-def peer(scores, *, excess=-0.1, state=TrialState.COMPLETE, peeks=(), **attrs):
+def peer(scores, *, excess=-0.1, state=TrialState.COMPLETE, peeks=(), hits=None, **attrs):
     """A trial with a score at each epoch, of peeks at some; ``excess`` None is not known yet."""
     looks = [
-        {"epoch": epoch, "peek": epoch in peeks, "validation_accuracy": score, "score": score}
+        {"epoch": epoch, "peek": epoch in peeks, "validation_accuracy": score, "score": score, "hits": hits}
         for epoch, score in scores.items()
     ]
     return optuna.trial.create_trial(
@@ -24,11 +26,11 @@ def peer(scores, *, excess=-0.1, state=TrialState.COMPLETE, peeks=(), **attrs):
     )
 
 
-def reason(peers, scores, *, rungs=(0.5, 1.0), keep=0.34, least=2, peeks=()):
+def reason(peers, scores, *, rungs=(0.5, 1.0), keep=0.34, least=2, peeks=(), margin=0.0, hits=None):
     study = optuna.create_study(direction="maximize")
-    for other in (*peers, peer(scores, excess=None, state=TrialState.RUNNING, peeks=peeks)):
+    for other in (*peers, peer(scores, excess=None, state=TrialState.RUNNING, peeks=peeks, hits=hits)):
         study.add_trial(other)
-    pruner = FeasiblePruner(rungs, keep=keep, peers=least)
+    pruner = FeasiblePruner(rungs, keep=keep, peers=least, margin=margin)
     own = study.trials[-1]
     told = pruner.reason(study, own)
     assert pruner.prune(study, own) is (told is not None)
@@ -132,3 +134,52 @@ def test_rank_equals_that_of_a_sorted_list(others, own, keep, least):
 @pytest.mark.parametrize("keep", [0.01, 0.34, 1.0])
 def test_at_least_one_trial_goes_on(keep):
     assert reason(GOOD, {0.5: 0.99}, keep=keep) is None
+
+
+def right(first, last, *, of=300):
+    """Hits of a look at so many texts that gets those from ``first`` to ``last`` right."""
+    hits_N = np.zeros(of, dtype=bool)
+    hits_N[first:last] = True
+    return packed(hits_N)
+
+
+def one_that(share, hits):
+    return {"validation_accuracy": share, "score": share, "hits": hits}
+
+
+def test_a_difference_that_its_look_cannot_see_ends_no_trial():
+    twins = [peer({0.5: 0.84}, hits=right(0, 252))] * 3
+    own = {0.5: 0.82}, right(6, 252)
+    assert reason(twins, own[0], hits=own[1]) is not None
+    assert reason(twins, own[0], hits=own[1], margin=3.0) is None
+
+
+def test_a_clear_difference_ends_a_trial_and_says_how_clear_it_was():
+    told = reason([peer({0.5: 0.84}, hits=right(0, 252))] * 3, {0.5: 0.5}, hits=right(102, 252), margin=2.0)
+    assert told == (
+        "rung 0.5 epochs: score 0.500 ranks 4 of 4 feasible, 2 go on; 34.0 points behind, standard error 2.7"
+    )
+
+
+def test_what_two_looks_both_got_right_or_wrong_adds_no_error():
+    behind, error = difference(one_that(0.84, right(0, 252)), one_that(0.82, right(0, 246)))
+    hits_N = np.zeros(300)
+    hits_N[246:252] = 1
+    assert behind == pytest.approx(0.02)
+    assert error == pytest.approx(hits_N.std(ddof=1) / math.sqrt(300))
+
+
+def test_looks_without_hits_are_taken_for_those_of_other_texts():
+    behind, error = difference(one_that(0.84, None), one_that(0.82, None))
+    assert behind == pytest.approx(0.02)
+    assert error == pytest.approx(math.sqrt((0.84 * 0.16 + 0.82 * 0.18) / 300))
+
+
+def test_what_the_ceiling_takes_off_counts_as_a_difference():
+    same = right(0, 252)
+    behind, _ = difference(one_that(0.84, same), one_that(0.84, same) | {"score": 0.80})
+    assert behind == pytest.approx(0.04)
+
+
+def test_without_a_margin_any_difference_ends_a_trial():
+    assert reason([peer({0.5: 0.84}, hits=right(0, 252))] * 3, {0.5: 0.839}, hits=right(0, 252)) is not None

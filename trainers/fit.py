@@ -271,6 +271,7 @@ class _Fit:
             training_accuracy=figures.training_accuracy,
             exact=figures.training_exact,
             training_interval=figures.training_interval,
+            hits=figures.hits,
             **self._cost(),
         )
 

@@ -21,6 +21,7 @@ from torch import Tensor
 from trainers.batching import Rows
 from trainers.config import TrainConfig
 from trainers.errors import FitError
+from trainers.hits import packed
 from trainers.inputs import Batch
 from trainers.metrics import (
     Confusion,
@@ -61,6 +62,7 @@ class Figures:
         validation_loss: Over the texts looked at, as the accuracy.
         validation_accuracy: By the configuration's metric, as all accuracies.
         num_validation_texts: None means all.
+        hits: Which of the first ``PEEK_TEXTS`` texts of the sample were right (``trainers.hits``).
         training_accuracy: None where no training text was looked at.
         training_exact: Whether it is over the whole split.
         training_interval: Of an estimate: where the accuracy over the whole split lies with 95 % confidence.
@@ -69,6 +71,7 @@ class Figures:
     validation_loss: float
     validation_accuracy: float
     num_validation_texts: int | None
+    hits: str
     training_accuracy: float | None = None
     training_exact: bool = False
     training_interval: tuple[float, float] | None = None
@@ -300,6 +303,7 @@ class Looks:
             validation_loss=self._loss(look),
             validation_accuracy=self._measure(self._confusion(look)),
             num_validation_texts=None if complete else look.num_validation,
+            hits=self._hits(look),
             training_accuracy=self._training_accuracy(look) if look.num_training else None,
             training_exact=exact,
             training_interval=None
@@ -317,6 +321,10 @@ class Looks:
     def _known(self, look: _Look) -> tuple[Tensor, Tensor]:
         rows = self._validation.rows(0, look.num_validation)
         return look.logits_NC[rows], self._validation.labels_N[rows]
+
+    def _hits(self, look: _Look) -> str:
+        rows = self._validation.rows(0, PEEK_TEXTS)
+        return packed((look.logits_NC[rows].argmax(dim=1) == self._validation.labels_N[rows]).numpy())
 
     def _losses(self, look: _Look, rows: Rows) -> npt.NDArray[np.float64]:
         return losses(look.logits_NC[rows], self._validation.labels_N[rows])

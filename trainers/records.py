@@ -52,6 +52,7 @@ class Evaluation(Cost):
             trained on would be free, but in train mode and of earlier weights it is far too low.
         exact: Whether the training accuracy is in eval mode over the whole split.
         training_interval: Of an estimate: Wilson's interval, 95 %. None where it is exact or not measured.
+        hits: Which texts of the peeks' sample were right (``trainers.hits``).
     """
 
     epoch: float
@@ -63,6 +64,7 @@ class Evaluation(Cost):
     training_accuracy: float | None
     exact: bool
     training_interval: tuple[float, float] | None = None
+    hits: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

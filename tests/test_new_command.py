@@ -11,6 +11,7 @@ from messages import make_messages
 
 import search.new.ceiling
 import search.new.cost
+import search.new.sizes
 import search.new.speed
 import search.new.template
 import trainers.encoder
@@ -172,12 +173,16 @@ def test_where_the_texts_allow_no_more_trials_that_fill_the_time_are_named(write
 
 
 def test_where_the_next_larger_study_takes_too_long_the_minutes_for_it_are_named(write, monkeypatch, capsys):
-    slow = lambda *_, workers, **__: Speed(workers, 3e6, 3e6)  # noqa: E731
-    monkeypatch.setattr(search.new.speed, "measure_speed", slow)
-    write("--minutes", "2.5", "--trials", "50")
+    choose = search.new.sizes.choose_sizes
+
+    def little(costs, *, seconds):
+        return dataclasses.replace(choose(costs, seconds=seconds), seconds=30.0, next_seconds=1_800.0)
+
+    monkeypatch.setattr(search.new.sizes, "choose_sizes", little)
+    write("--minutes", "20")
     said = capsys.readouterr().out
-    assert "3 or more of 3 layers frozen" in said
-    assert "The next larger study takes more than the time that is left: --minutes " in said
+    minutes = float(said.partition("more than the time that is left: --minutes ")[2].split()[0])
+    assert 1_800 / 60 / 0.9 <= minutes < 40
 
 
 @pytest.mark.parametrize(("head", "ceiling"), [(0.8, 0.92), (0.95, 0.98), (1.0, 1.0)])

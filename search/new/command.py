@@ -60,6 +60,7 @@ def new(
     ] = None,
 ) -> int:
     """Look at texts, say what was found, and write a study whose search ends in time."""
+    began = time.process_time()
     refuse_windows()
     _check(minutes=minutes, trials=trials)
     path = _new_file(source, to)
@@ -80,7 +81,9 @@ def new(
     from trainers.files import write_atomically
 
     loaded, splits, data = _load(encoder, choose_device(device), data, texts)
-    start_seconds = time.process_time()  # a search starts likewise; what other programs take does not count
+    start_seconds = (
+        time.process_time() - began
+    )  # a search starts likewise; what other programs take does not count
     _say_what_was_found(splits, metric)
     aim = choose_aim(texts, metric=metric)
     _say(f"\nThe words alone reach {aim.baseline:.1%} validation {METRIC_NAMES[metric]}.")

@@ -38,7 +38,7 @@ FEWEST_STEPS, STEPS = 33, 100
 MOST_EPOCHS_OF_FEW, MOST_EPOCHS = 20, 4
 """Epochs that so few texts have at most before more layers come, and that any texts may have then; few have twice as many."""
 
-FEWEST_EVALUATIONS, EVALUATIONS, MOST_EVALUATIONS = 2, 4, 8
+FEWEST_EVALUATIONS, EVALUATIONS, MOST_EVALUATIONS = 2, 4, 10
 """Full evaluations in a fit: at least, before more layers come, and at most; one an epoch in any case."""
 
 FINE = 1.1

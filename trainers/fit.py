@@ -53,7 +53,8 @@ def fit(
         peeks: Ages in epochs at which to peek, unless a full evaluation is due there anyway.
         on_evaluation: Called after each evaluation and peek; what it raises ends the fit.
         to_beat: Validation accuracy below which the restored weights' training accuracy may be an estimate, where that
-            lies surely below the ceiling; None means that it is always exact. The weights do not depend on it, unless a sample misleads by five standard errors.
+            lies surely below the ceiling; None means that it is always exact. The weights do not depend on it, unless a
+            sample misleads by five standard errors.
 
     Raises:
         FitError: The loss diverged or memory ran out.

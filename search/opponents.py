@@ -52,16 +52,16 @@ def compare_with_opponents(study: Study, winner: FrozenTrial | None, *, metric: 
         ``difference``, ``low``, ``high``, ``verdict``.
     """
     ended = results.finished(study.get_trials(deepcopy=False))
-    recipe = winner and winner.user_attrs.get("recipe")
-    name = winner and (recipe or f"trial {winner.number}")
-    own = winner and winner.user_attrs.get("validation_accuracy")
+    notes: dict[str, Any] = winner.user_attrs if winner else {}
+    name: str | None = (notes.get("recipe") or f"trial {winner.number}") if winner else None
+    own: float | None = notes.get("validation_accuracy")
     count = _num_telling(study.user_attrs.get("data"), metric)
     confirmation = results.confirmation_of(study)
     opponents = []
     for opponent, reached, seconds in _opponents(study):
         difference = None if own is None or reached is None else own - reached
         error = None
-        if difference is not None and count:
+        if own is not None and reached is not None and count:
             error = math.sqrt(sum(max(0.0, share * (1 - share)) for share in (own, reached)) / count)
         opponents.append(
             {
@@ -76,7 +76,7 @@ def compare_with_opponents(study: Study, winner: FrozenTrial | None, *, metric: 
         )
     return {
         "name": name,
-        "trial": winner and winner.number,
+        "trial": winner.number if winner else None,
         "validation_accuracy": own,
         "tries": sum("recipe" not in t.user_attrs for t in ended),
         "seconds": study.user_attrs.get("wall_seconds"),
@@ -103,9 +103,8 @@ def _num_telling(data: dict[str, Any] | None, metric: Metric) -> float:
         return float(sum(texts))
     if not texts or not all(texts):
         return 0.0
-    return len(texts) ** 2 / sum(
-        1 / number for number in texts
-    )  # as trainers.metrics.effective_count, without torch
+    # As trainers.metrics.effective_count, without torch.
+    return float(len(texts) ** 2 / sum(1 / number for number in texts))
 
 
 def _judge(difference: float | None, error: float | None) -> Verdict:
@@ -120,14 +119,11 @@ def _tested(confirmation: dict[str, Any] | None, name: str | None, opponent: str
     for pair in (confirmation or {}).get("comparisons", ()):
         if {pair["first"], pair["second"]} == {name, opponent}:
             sign = 1 if pair["first"] == name else -1
-            ends = [None, None] if pair["low"] is None else sorted((sign * pair["low"], sign * pair["high"]))
             verdict: Verdict = "not told apart"
-            if pair["p_holm"] < SIGNIFICANT and pair["num_seeds"] > 1 and ends[0] is not None:
-                verdict = "better" if ends[0] > 0 else "worse" if ends[1] < 0 else verdict
-            return {
-                "difference": sign * pair["difference"],
-                "low": ends[0],
-                "high": ends[1],
-                "verdict": verdict,
-            }
+            low = high = None
+            if pair["low"] is not None:
+                low, high = sorted((sign * pair["low"], sign * pair["high"]))
+                if pair["p_holm"] < SIGNIFICANT and pair["num_seeds"] > 1:
+                    verdict = "better" if low > 0 else "worse" if high < 0 else verdict
+            return {"difference": sign * pair["difference"], "low": low, "high": high, "verdict": verdict}
     return None

@@ -162,10 +162,6 @@ def _data_config(source: str, columns: Mapping[str, str]) -> DataConfig:
         raise InputError(describe(error, valid_keys=lambda _: DataConfig.model_fields)) from error
 
 
-def _measure(encoder: Encoder, splits: Splits, data: DataConfig, *, trials: int) -> Speed:
-    pass
-
-
 def _load(encoder: str, device: Device, data: DataConfig, texts: Texts) -> tuple[Encoder, Splits, DataConfig]:
     """Load encoder and texts, so many tokens of each as are looked at."""
     from trainers.config import EncoderConfig

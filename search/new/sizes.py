@@ -227,6 +227,6 @@ def _fine(above: int, most: int) -> list[int]:
     """Return numbers above one, in small steps up to the most."""
     counts = []
     while above < most:
-        above = min(most, max(above + 1, round(FINE * above, -1)))
-        counts.append(int(above))
+        above = min(most, max(above + 1, int(round(FINE * above, -1))))
+        counts.append(above)
     return counts

@@ -56,8 +56,6 @@ def print_report(study: Study, spec: StudySpec, console: Console, *, options: st
     if not summary["goal"]["met"]:
         say(advice(summary))
     say(summary["hypervolume"]["sentence"])
-    if summary["recommendation"]:
-        say(summary["recommendation"]["sentence"])
     for sentence in summary["idle_settings"]:
         say(printable(sentence))
     for table in (_pareto_table(summary), _recipe_table(summary), _account_table(cost["account"])):

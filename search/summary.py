@@ -38,8 +38,6 @@ def summarise(study: Study, spec: StudySpec) -> dict[str, Any]:
     from search.checkpoints import checkpoints, floor_of, growth, pareto_front
     from search.idle import idle_settings
     from search.importance import importances
-    from search.shrinkage import recommendation
-    from search.space import distributions
 
     trials = study.get_trials(deepcopy=False)
     complete = [_row(t) for t in results.complete(trials)]
@@ -63,7 +61,6 @@ def summarise(study: Study, spec: StudySpec) -> dict[str, Any]:
         "checkpoint_front": pareto_front(evaluated),
         "hypervolume": growth(trials, evaluated, floor=floor),
         "importances": importances(trials),
-        "recommendation": recommendation(trials, distributions(spec)),
         "idle_settings": idle_settings(spec, num_layers=attributes.get("num_layers")),
         "recipes": _recipes(study, trials),
         "confirmation": confirmation,

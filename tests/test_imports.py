@@ -38,7 +38,7 @@ LAYERS = {
         "spec processes database luck",
         "results",
         "space pruning storage sizes baseline lease idle",
-        "checkpoints importance shrinkage",
+        "checkpoints importance",
         "summary finalists",
         "verdict",
         "picture live notes page template palette confirmed curves guard shadow",

@@ -75,8 +75,6 @@ def print_report(study: Study, spec: StudySpec, console: Console, *, options: st
     say(summary["hypervolume"]["sentence"])
     if summary["ceiling"]:
         say(summary["ceiling"]["sentence"])
-    if summary["recommendation"]:
-        say(summary["recommendation"]["sentence"])
     for sentence in summary["idle_settings"]:
         say(printable(sentence))
     for table in (_pareto_table(summary), _recipe_table(summary), _account_table(cost["account"])):

@@ -78,7 +78,7 @@ class Pruning(Table):
     rungs: tuple[float, ...] = (0.25, 0.5, 1.0)
     keep: float = Field(default=0.34, gt=0, le=1)
     peers: int = Field(default=2, ge=1)
-    margin: float = Field(default=2.0, ge=0)
+    margin: float = Field(default=3.0, ge=0)
 
     @field_validator("rungs")
     @classmethod

@@ -41,8 +41,6 @@ def summarise(study: Study, spec: StudySpec) -> dict[str, Any]:
     from search.importance import importances
     from search.opponents import compare_with_opponents, winner_of
     from search.price import price_of_ceiling
-    from search.shrinkage import recommendation
-    from search.space import distributions
     from search.start import sentences
 
     trials = study.get_trials(deepcopy=False)
@@ -70,7 +68,6 @@ def summarise(study: Study, spec: StudySpec) -> dict[str, Any]:
             evaluated, ceiling=spec.score.ceiling, metric=spec.score.metric, data=attributes.get("data")
         ),
         "importances": importances(trials),
-        "recommendation": recommendation(trials, distributions(spec)),
         "idle_settings": idle_settings(spec, num_layers=attributes.get("num_layers")),
         "start": sentences(study),
         "opponents": compare_with_opponents(study, winner_of(study), metric=spec.score.metric),

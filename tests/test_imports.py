@@ -41,7 +41,7 @@ LAYERS = {
         "space pruning storage baseline lease sampler idle new.speed",
         "new.cost new.ceiling",
         "new.sizes",
-        "checkpoints importance earlier shrinkage",
+        "checkpoints importance earlier",
         "start finalists",
         "opponents",
         "summary",

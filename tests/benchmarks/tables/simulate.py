@@ -17,8 +17,8 @@ from contenders import CARD, CONTENDERS, USUAL, WIDE, Contender
 from landscape import SETTINGS, landscapes
 from replay import Replay
 from rich.console import Console
+from shrinkage import holds, model
 
-from search.shrinkage import holds, model
 from search.space import distributions
 
 FLAT = (10, 15, 20)

@@ -11,21 +11,15 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
-from optuna.trial import FrozenTrial
-
-from search import results
 
 FEWEST = 8
 """Complete trials below which nothing can be said of how settings and figures go together."""
-
-ERRORS = 1.0
-"""Standard errors of the difference within which two setups cannot be told apart."""
 
 Floats = npt.NDArray[np.float64]
 
@@ -76,68 +70,6 @@ class Model:
         return self._centre + self._scale * (across @ process.alpha_), self._scale**2 * covariances
 
 
-def model_of(trials: Iterable[FrozenTrial], space: Mapping[str, BaseDistribution]) -> Model | None:
-    """Fit the model on the complete trials of a study that its sampler chose; see ``model``."""
-    chosen = _chosen(trials, space)
-    return model([t.params for t in chosen], [t.value or 0.0 for t in chosen], space)
-
-
-def recommendation(
-    trials: Iterable[FrozenTrial], space: Mapping[str, BaseDistribution]
-) -> dict[str, Any] | None:
-    """Return which feasible setup is expected to be best, and which cannot be told apart from it.
-
-    Returns:
-        ``trial``, its number; ``score``, expected, and ``error``, the standard error of that; ``measured``, its score in the
-        search; ``tied``, the numbers of those within a standard error of the difference, the best first; ``frozen``, the one
-        of all these that freezes most; and a ``sentence``. None where there are too few trials.
-    """
-    trials = list(trials)
-    fitted = model_of(trials, space)
-    candidates = [t for t in _chosen(trials, space) if results.is_feasible(t)]
-    if fitted is None or not candidates:
-        return None
-    means, covariances = fitted.expect([t.params for t in candidates])
-    variances = np.diag(covariances)
-    best = int(means.argmax())
-    errors = np.sqrt(np.maximum(0.0, variances + variances[best] - 2 * covariances[best]))
-    order = np.argsort(-means, kind="stable")
-    tied = [int(i) for i in order if i != best and means[best] - means[i] <= ERRORS * errors[i]]
-    frozen = max((best, *tied), key=lambda i: (candidates[i].params.get("freeze_depth", 0), means[i]))
-    found = {
-        "trial": candidates[best].number,
-        "score": float(means[best]),
-        "error": math.sqrt(max(0.0, float(variances[best]))),
-        "measured": candidates[best].value,
-        "tied": [candidates[i].number for i in tied],
-        "frozen": candidates[frozen].number,
-    }
-    return {**found, "sentence": _sentence(found)}
-
-
-def _sentence(found: Mapping[str, Any]) -> str:
-    score, error, measured = (f"{100 * found[key]:.2f}" for key in ("score", "error", "measured"))
-    said = (
-        f"Luck of single measurements taken out, trial {found['trial']} is expected to be best: score {score} % ± {error} "
-        f"(measured {measured} %)"
-    )
-    if not found["tied"]:
-        return f"{said}."
-    others = f"{len(found['tied'])} other{'s' * (len(found['tied']) > 1)} cannot be told apart from it"
-    freezes = "" if found["frozen"] == found["trial"] else f"; of these, trial {found['frozen']} freezes most"
-    return f"{said}; {others}{freezes}."
-
-
-def _chosen(trials: Iterable[FrozenTrial], space: Mapping[str, BaseDistribution]) -> list[FrozenTrial]:
-    """Return the complete trials that lie in the space; recipes run with settings of their own."""
-    return [
-        t
-        for t in results.complete(trials)
-        if "recipe" not in t.user_attrs
-        and all(name in t.params and holds(d, t.params[name]) for name, d in space.items())
-    ]
-
-
 def holds(distribution: BaseDistribution, value: Any) -> bool:
     """Tell whether a distribution, as the study has it now, could give a value."""
     if isinstance(distribution, CategoricalDistribution):
@@ -181,7 +113,7 @@ def scaled(settings: Sequence[Mapping[str, Any]], space: Mapping[str, BaseDistri
 def _place(value: Any, distribution: BaseDistribution) -> float:
     if isinstance(distribution, CategoricalDistribution):
         return distribution.choices.index(value) / max(1, len(distribution.choices) - 1)
-    assert isinstance(distribution, FloatDistribution | IntDistribution)  # noqa: S101
+    assert isinstance(distribution, FloatDistribution | IntDistribution)
     low, high = float(distribution.low), float(distribution.high)
     if distribution.log:
         low, high, value = math.log(low), math.log(high), math.log(value)

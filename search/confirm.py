@@ -74,7 +74,7 @@ def confirm(
     path = find_study(study)
     spec = load_spec(path)
     opened = open_study(spec, path, storage_url=chosen_url(storage), create=False)
-    spec = begun_with(opened, spec)
+    spec = begun_with(opened, spec, tell=print)
     interrupted = False
     try:
         with Lease(opened):

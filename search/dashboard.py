@@ -58,11 +58,12 @@ def dashboard(
     from search.artifacts import Store
     from search.report import command_options
     from search.spec import find_study, load_spec
-    from search.storage import open_study, results_dir
+    from search.storage import begun_with, open_study, results_dir
 
     path = find_study(study)
     spec = load_spec(path)
     opened = open_study(spec, path, storage_url=chosen_url(storage), create=False)
+    spec = begun_with(opened, spec, tell=_say)
     store = Store(results_dir(path, spec) / "artifacts")
     stop = threading.Event()
     arguments = (opened, spec, store, stop, command_options(study, storage))

@@ -60,7 +60,7 @@ def export(
     path = find_study(study)
     spec = load_spec(path)
     opened = open_study(spec, path, storage_url=chosen_url(storage))
-    spec = begun_with(opened, spec)
+    spec = begun_with(opened, spec, tell=print)
     choice = choose(opened, trial)
     config = choice.config(begun_data(opened, spec))  # where the texts are now, and which they must be
     check_same_encoder(opened, spec, encoder_fingerprint(config.encoder))

@@ -138,7 +138,11 @@ def report(
     path = find_study(study)
     spec = load_spec(path)
     opened = open_study(spec, path, storage_url=chosen_url(storage), create=False)
-    spec, folder, options = begun_with(opened, spec), results_dir(path, spec), command_options(study, storage)
+    spec, folder, options = (
+        begun_with(opened, spec, tell=print),
+        results_dir(path, spec),
+        command_options(study, storage),
+    )
     if follow is not None:
         renew_while_searched(opened, spec, folder, options, seconds=follow)
     make_report(opened, spec, folder, options)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import shlex
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -44,13 +46,13 @@ def open_study(
     """Open the study of a TOML file, or create it.
 
     Args:
-        spec: What the TOML file says now; it must agree with what the study was begun with.
+        spec: What the TOML file says now; to be searched, it must agree with what the study was begun with.
         path: Of the TOML file.
         storage_url: Database; None takes SQLite in the study's folder.
-        create: Whether to create a study that does not exist.
+        create: Whether it is to be searched: created, if it does not exist.
 
     Raises:
-        InputError: The storage cannot be used, the study does not exist, or it has another space.
+        InputError: The storage cannot be used, the study does not exist, or it is to be searched and has another space.
     """
     folder = results_dir(path, spec)
     _refuse_links(folder)
@@ -73,7 +75,7 @@ def open_study(
             )
         else:
             study = optuna.load_study(storage=storage, study_name=spec.name)
-        _check_same_spec(study, spec, path)
+        _check_same_spec(study, spec, path, to_search=create)
     except KeyError:
         raise InputError(
             f"no study {spec.name!r} in {redacted(place)}; run: {command} --storage URL"
@@ -102,13 +104,23 @@ def check_same_encoder(study: optuna.Study, spec: StudySpec, sha256: str) -> Non
         )
 
 
-def begun_with(study: optuna.Study, spec: StudySpec, *, seed: int | None = None) -> StudySpec:
+def begun_with(
+    study: optuna.Study,
+    spec: StudySpec,
+    *,
+    seed: int | None = None,
+    tell: Callable[[str], object] = lambda _: None,
+) -> StudySpec:
     """Return ``spec`` with the seed that the study was begun with, and with its recipes if the TOML file names none.
+
+    Where the TOML file has other settings by now, those that the study was begun with stay in force: its trials were made
+    with them.
 
     Args:
         study: New or not; a new one takes ``seed``.
         spec: From the TOML file.
         seed: What the user asked for; None asks for nothing.
+        tell: Gets a sentence where the TOML file has other settings.
 
     Raises:
         InputError: The user asked for another seed than the study's.
@@ -122,6 +134,13 @@ def begun_with(study: optuna.Study, spec: StudySpec, *, seed: int | None = None)
             )
         begun = seed
         study.set_user_attr("spec", {**study.user_attrs["spec"], "seed": seed})
+    before, now, different = _compared(study, spec)
+    if different:
+        tell(f"note: {_difference(study, spec)}; shown is what it was begun with")
+        kept = {key: now[key] for key in FREE_TO_CHANGE}
+        moved = {place[1]: _at(now, place) for place in PLACES if place not in different}
+        data = {**before["data"], **moved}
+        spec = type(spec).model_validate({**before, **kept, "data": data})
     return spec.model_copy(update={"seed": begun, "recipes": _begun_recipes(spec, study.user_attrs["spec"])})
 
 
@@ -216,9 +235,8 @@ def _make_folder(folder: Path) -> None:
         ) from error
 
 
-def _check_same_spec(study: optuna.Study, spec: StudySpec, path: Path) -> None:
+def _check_same_spec(study: optuna.Study, spec: StudySpec, path: Path, *, to_search: bool) -> None:
     """Compare with the spec that the study was begun with; a new study takes this one."""
-    now = spec.model_dump(mode="json")
     begun = study.user_attrs.get("spec")
     trials = study.get_trials(deepcopy=False)
     if begun is None or not trials:
@@ -226,14 +244,28 @@ def _check_same_spec(study: optuna.Study, spec: StudySpec, path: Path) -> None:
             raise InputError(
                 f"study {spec.name!r} in this database was not made by this project; give {path} another name"
             )
-        study.set_user_attr("spec", now)
+        study.set_user_attr("spec", spec.model_dump(mode="json"))
         return
+    before, now, different = _compared(study, spec)
+    if not different:
+        now["recipes"] = _begun_recipes(spec, begun).model_dump(mode="json")
+        study.set_user_attr("spec", {**now, "seed": before["seed"]})
+    elif to_search:
+        raise InputError(
+            f"{_difference(study, spec)}; restore it, or set another name in {path} to begin a new study"
+        )
+
+
+def _compared(
+    study: optuna.Study, spec: StudySpec
+) -> tuple[dict[str, Any], dict[str, Any], list[tuple[str, ...]]]:
+    """Return what the study was begun with, what the TOML file says now, and the settings that must not differ and do."""
+    begun, now = copy.deepcopy(study.user_attrs["spec"]), spec.model_dump(mode="json")
     begun["data"].setdefault("clean", "0.1")  # a study that was begun before there was this key
     if "clean" not in spec.data.model_fields_set:
         now["data"]["clean"] = begun["data"]["clean"]
-    before = (
-        type(spec).model_validate(begun).model_dump(mode="json")
-    )  # settings that are newer: their defaults
+    # Settings that are newer than the study have their defaults.
+    before = type(spec).model_validate(begun).model_dump(mode="json")
     different = [
         key
         for key in _leaves(before, now)
@@ -241,15 +273,16 @@ def _check_same_spec(study: optuna.Study, spec: StudySpec, path: Path) -> None:
         and _at(before, key) != _at(now, key)
         and not (key in PLACES and all(Path(str(_at(table, key))).is_absolute() for table in (before, now)))
     ]
-    if different:
-        key = different[0]
-        raise InputError(
-            f"study {spec.name!r} was begun with {'.'.join(key)} = {_at(before, key)}, now it is {_at(now, key)}"
-            f"{f' (and {len(different) - 1} more)' if len(different) > 1 else ''}; restore it, or set another "
-            f"name in {path} to begin a new study"
-        )
-    now["recipes"] = _begun_recipes(spec, begun).model_dump(mode="json")
-    study.set_user_attr("spec", {**now, "seed": before["seed"]})
+    return before, now, different
+
+
+def _difference(study: optuna.Study, spec: StudySpec) -> str:
+    """Say in which setting a TOML file differs from what the study was begun with."""
+    before, now, (key, *more) = _compared(study, spec)
+    return (
+        f"study {spec.name!r} was begun with {'.'.join(key)} = {_at(before, key)}, now it is {_at(now, key)}"
+        f"{f' (and {len(more)} more)' if more else ''}"
+    )
 
 
 def _leaves(*tables: dict[str, Any]) -> list[tuple[str, ...]]:

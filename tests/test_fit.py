@@ -503,7 +503,7 @@ def test_the_ceiling_holds_for_the_metric(make_config, features, monkeypatch):
 
 
 def test_a_peek_and_an_evaluation_of_the_same_weights_hit_the_same_texts(make_config, features, monkeypatch):
-    monkeypatch.setattr(trainers.fit, "PEEK_TEXTS", 7)
+    monkeypatch.setattr(trainers.looks, "PEEK_TEXTS", 7)
     peeked, evaluated = [], []
     fit(make_config(epochs=1), features, peeks=(0.5,), on_evaluation=peeked.append)
     fit(make_config(epochs=1, evaluations_per_epoch=2), features, on_evaluation=evaluated.append)
@@ -512,7 +512,7 @@ def test_a_peek_and_an_evaluation_of_the_same_weights_hit_the_same_texts(make_co
 
 
 def test_the_hits_of_a_peek_are_its_accuracy(make_config, features, monkeypatch):
-    monkeypatch.setattr(trainers.fit, "PEEK_TEXTS", 7)
+    monkeypatch.setattr(trainers.looks, "PEEK_TEXTS", 7)
     seen = []
     fit(make_config(epochs=1), features, peeks=(0.5,), on_evaluation=seen.append)
     assert unpacked(seen[0].hits).mean() == pytest.approx(seen[0].validation_accuracy)

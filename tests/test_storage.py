@@ -130,7 +130,7 @@ def test_further_differences_are_counted(path, stored):
 def test_setting_that_was_added_is_a_difference(path, stored):
     start(stored)
     fit = TABLE["fit"] | {"weight_decay": 0.1}
-    assert "fit.weight_decay = None, now it is 0.1" in refusal(make_spec(fit=fit), path)
+    assert "fit.weight_decay = None, now it is 0.1" in refusal(make_spec(fit=fit), path, create=True)
 
 
 def test_setting_that_is_newer_than_the_study_takes_its_default(path, stored):
@@ -141,7 +141,7 @@ def test_setting_that_is_newer_than_the_study_takes_its_default(path, stored):
     assert open_study(make_spec(), path).user_attrs["spec"]["score"]["metric"] == "accuracy"
     other = make_spec(score={"metric": "macro_f1"})
     stored.set_user_attr("spec", {**begun, "score": score})
-    assert "score.metric = accuracy, now it is macro_f1" in refusal(other, path)
+    assert "score.metric = accuracy, now it is macro_f1" in refusal(other, path, create=True)
 
 
 @pytest.mark.usefixtures("stored")
@@ -390,7 +390,7 @@ def test_a_file_of_texts_may_be_moved(path):
 def test_a_file_does_not_give_way_to_another_kind_of_source(path, place):
     start(open_study(own_texts("/here/reviews.csv"), path, create=True))
     with pytest.raises(InputError, match=f"begun with data.source = /here/reviews.csv, now it is {place}"):
-        open_study(own_texts(place), path)
+        open_study(own_texts(place), path, create=True)
 
 
 def test_data_are_bound_to_the_texts_that_trials_were_fitted_on(study):
@@ -411,7 +411,21 @@ def test_a_study_of_version_0_1_goes_on_with_its_cleaning(path):
     for _ in range(2):  # what was found the first time is stored
         assert begun_data(open_study(spec, path), spec).clean == "0.1"
     other = own_texts("/here/reviews.csv", clean="html")
-    assert "was begun with data.clean = 0.1, now it is html;" in refusal(other, path)
+    assert "was begun with data.clean = 0.1, now it is html;" in refusal(other, path, create=True)
+
+
+def test_a_study_whose_file_has_changed_is_shown_as_it_was_begun(path, stored):
+    start(stored)
+    begun = make_spec()
+    changed = make_spec(fit=TABLE["fit"] | {"head_width": [8, 32]}, goal={"validation_accuracy": 0.5})
+    told = []
+    opened = open_study(changed, path)
+    spec = begun_with(opened, changed, tell=told.append)
+    assert spec == begun.model_copy(update={"goal": changed.goal})
+    assert told == [
+        "note: study 'toy' was begun with fit.head_width = [8, 16], now it is [8, 32]; shown is what it was begun with"
+    ]
+    assert opened.user_attrs["spec"]["fit"]["head_width"] == [8, 16]
 
 
 def test_a_study_goes_on_with_the_cleaning_that_it_was_begun_with(path):

@@ -139,9 +139,7 @@ VARIANTS = {
 }
 
 ROOT = Path(__file__).parents[2]
-STUDY = (
-    (ROOT / "studies" / "quick.toml").read_text().replace("epochs = 2\n", 'epochs = 6\nprecision = "auto"\n')
-)
+STUDY = (ROOT / "studies" / "quick.toml").read_text().replace("epochs = 2\n", "epochs = 6\n")
 NUM_TRIALS = 12
 SEARCHES = {
     "a search without rungs": ("rungs = [0.5, 1.0]", "rungs = []"),
@@ -161,7 +159,7 @@ def seconds_of_fit(name, encoder, splits, stored):
         features = Features(encoder, splits, precision=config.precision)
     with contextlib.ExitStack() as stack:
         # As large a share of the training texts as in the default study.
-        stack.enter_context(mock.patch.object(trainers.fit, "FIRST_SAMPLE", CONFIG.data.train // 10))
+        stack.enter_context(mock.patch.object(trainers.looks, "FIRST_SAMPLE", CONFIG.data.train // 10))
         for patch in () if isinstance(change, dict) else change:
             stack.enter_context(patch)
         began = time.perf_counter()

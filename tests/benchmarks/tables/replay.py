@@ -14,8 +14,8 @@ from landscape import LAYERS, SETTINGS, TRAINING_SAMPLE
 from search.objective import Attempt
 from search.pruning import FeasiblePruner
 from search.space import trial_seed
-from trainers.fit import PEEK_TEXTS
 from trainers.hits import packed
+from trainers.looks import PEEK_TEXTS
 from trainers.records import Evaluation
 from trainers.stopping import EarlyStopping
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from search import results
 from search.finalists import WORDS_ALONE
+from search.price import error_of_difference
 from search.recipes import OPPONENTS
 
 if TYPE_CHECKING:
@@ -55,14 +55,13 @@ def compare_with_opponents(study: Study, winner: FrozenTrial | None, *, metric: 
     notes: dict[str, Any] = winner.user_attrs if winner else {}
     name: str | None = (notes.get("recipe") or f"trial {winner.number}") if winner else None
     own: float | None = notes.get("validation_accuracy")
-    count = _num_telling(study.user_attrs.get("data"), metric)
     confirmation = results.confirmation_of(study)
     opponents = []
     for opponent, reached, seconds in _opponents(study):
         difference = None if own is None or reached is None else own - reached
         error = None
-        if own is not None and reached is not None and count:
-            error = math.sqrt(sum(max(0.0, share * (1 - share)) for share in (own, reached)) / count)
+        if own is not None and reached is not None:
+            error = error_of_difference(own, reached, metric=metric, data=study.user_attrs.get("data"))
         opponents.append(
             {
                 "name": opponent,
@@ -94,17 +93,6 @@ def _opponents(study: Study) -> Sequence[tuple[str, float | None, float | None]]
         found.append((name, notes.get("validation_accuracy"), notes.get("seconds")))
     words = study.user_attrs.get(results.WORDS) or {}
     return [*found, (WORDS_ALONE, words.get("validation_accuracy"), words.get("seconds"))]
-
-
-def _num_telling(data: dict[str, Any] | None, metric: Metric) -> float:
-    """Return how many texts tell a figure of validation; 0 if that is not known."""
-    texts = ((data or {}).get("texts_per_class") or {}).get("validation") or []
-    if metric == "accuracy":
-        return float(sum(texts))
-    if not texts or not all(texts):
-        return 0.0
-    # As trainers.metrics.effective_count, without torch.
-    return float(len(texts) ** 2 / sum(1 / number for number in texts))
 
 
 def _judge(difference: float | None, error: float | None) -> Verdict:

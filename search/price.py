@@ -29,6 +29,8 @@ def price_of_ceiling(
         validation lost and that the ``gap`` lost, as shares of one; ``standard_error`` of the points at most, null where
         the validation texts are not known; and the ``sentence``. None before anything was evaluated.
     """
+    # Of many estimates, the luckiest would win.
+    rows = [row for row in rows if row["num_validation_texts"] is None]
     best = max(rows, key=_rank, default=None)
     if best is None:
         return None
@@ -37,7 +39,8 @@ def price_of_ceiling(
     if under is not None:
         points = best["validation_accuracy"] - under["validation_accuracy"]
         gap = _gap(best) - _gap(under)
-        error = _standard_error((best, under), metric=metric, data=data)
+        figures = best["validation_accuracy"], under["validation_accuracy"]
+        error = error_of_difference(*figures, metric=metric, data=data)
     return {
         "best": _named(best),
         "best_under": under and _named(under),
@@ -61,17 +64,22 @@ def _named(row: Mapping[str, Any]) -> dict[str, Any]:
     return {key: row[key] for key in ("trial", "epoch", "validation_accuracy", "training_accuracy", "exact")}
 
 
-def _standard_error(
-    rows: Sequence[Mapping[str, Any]], *, metric: Metric, data: Mapping[str, Any] | None
+def error_of_difference(
+    first: float, second: float, *, metric: Metric, data: Mapping[str, Any] | None
 ) -> float | None:
-    """Return the error of a difference as if the two had seen different texts: on the same ones it is less."""
+    """Return the standard error of the difference of two validation figures, as if of different texts: on the same ones it is less.
+
+    Args:
+        first: One of the figures.
+        second: The other.
+        metric: That both are measured by.
+        data: The study's data page; None, or a class without a text, gives None.
+    """
     from trainers.metrics import effective_count, standard_error
 
     texts = ((data or {}).get("texts_per_class") or {}).get("validation")
     count = effective_count(np.diag(np.asarray(texts, dtype=np.int64)), metric=metric) if texts else 0
-    if not count:
-        return None
-    return math.hypot(*(standard_error(row["validation_accuracy"], count) for row in rows))
+    return math.hypot(standard_error(first, count), standard_error(second, count)) if count else None
 
 
 def _sentence(

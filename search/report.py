@@ -64,7 +64,7 @@ def print_report(study: Study, spec: StudySpec, console: Console, *, options: st
         say(printable(short), style="bold yellow")
     say("Worth it?")
     for name, said in worth(summary["opponents"]):
-        say(f"  {name}: {said}")
+        say(f"  {name}: {printable(said)}")
     say(describe_counts(summary["counts"]))
     for sentence in summary["start"]:
         say(printable(sentence))

@@ -27,6 +27,9 @@ NOTED = (
     *("recipe", "start", "retry_of", "reason", "validation_accuracy", "training_accuracy", "training_exact"),
     *("num_validation_texts", "training_interval", "gap", "best_epoch", "epochs", "seconds", "tokens"),
 )
+LITTLE_WAY = 0.02
+"""A weight that is carried so far by training has hardly moved: Glorot's first weights of a head reach to about 0.1."""
+
 VERSIONS = ("frostline", "optuna", "torch", "transformers", "datasets", "scikit-learn")
 
 
@@ -223,7 +226,7 @@ def _recipes(study: Study, trials: list[FrozenTrial], *, floor: float) -> list[d
 
 
 def _at_chance(trial: FrozenTrial, data: Mapping[str, Any] | None, floor: float) -> str | None:
-    """Say why a recipe ended at chance, if it did, and how far so few steps at its rate can carry a weight.
+    """Say that a recipe ended at chance, if it did, and how far its steps can carry a weight, if that is little.
 
     AdamW moves a weight by about the rate in a step. Of a fit in two stages nothing is said.
     """
@@ -235,6 +238,8 @@ def _at_chance(trial: FrozenTrial, data: Mapping[str, Any] | None, floor: float)
         return None
     steps = round(notes["epochs"] * math.ceil(data["train"] / config.get("batch_size", 32)))
     speed = config["learning_rate"] * config.get("head_learning_rate_ratio", 1.0)
+    if not 0 < steps * speed < LITTLE_WAY:
+        return "at chance"
     return f"at chance: {steps:,} steps at a rate of {rate(speed)} move a weight by some {steps * speed:.2g}, which is little"
 
 

@@ -14,6 +14,7 @@ def row(trial, validation, training, *, exact=True, ceiling=0.92):
         "validation_accuracy": validation,
         "training_accuracy": training,
         "exact": exact,
+        "num_validation_texts": None,
         "feasible": training <= ceiling,
     }
 

@@ -271,9 +271,9 @@ def test_the_share_to_stop_by_is_between_0_and_1(small, reviews, share):
 
 
 def test_wrong_settings_are_value_errors_that_say_all(small, reviews):
-    message = failure(small(dropout=2.0, epochs=0), *reviews)
+    message = failure(small(dropout=2.0, epochs=-1), *reviews)
     assert "dropout: Input should be less than 1, got 2.0" in message
-    assert "epochs: Input should be greater than or equal to 1, got 0" in message
+    assert "epochs: Input should be greater than or equal to 0, got -1" in message
 
 
 def test_a_missing_encoder_is_a_value_error(small, reviews):

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import math
 from statistics import NormalDist
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from torch import Tensor, bincount
-from torch.nn import functional as F
 
 from trainers.config import Metric
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Confusion = npt.NDArray[np.int64]
 """counts_CC: texts of the row's class that were taken for the column's. Those of parts of a split add up."""
@@ -21,6 +23,8 @@ Confusion = npt.NDArray[np.int64]
 
 def confusion(logits_NC: Tensor, labels_N: Tensor) -> Confusion:
     """Count the texts of each class by the class with their highest logit, counts_CC."""
+    from torch import bincount  # here, since a report needs figures and no torch
+
     num_classes = logits_NC.shape[1]
     cells_N = labels_N * num_classes + logits_NC.argmax(dim=1)
     counts_CC: Confusion = bincount(cells_N, minlength=num_classes**2).reshape(num_classes, -1).cpu().numpy()
@@ -48,7 +52,9 @@ def cross_entropy(logits_NC: Tensor, labels_N: Tensor, *, weights_C: Tensor | No
     """Return the mean negative log-likelihood in nats, weighted by class if asked for; NaN for no text."""
     logits_NC = logits_NC.double()
     weights_C = None if weights_C is None else weights_C.to(logits_NC)
-    return float(F.cross_entropy(logits_NC, labels_N, weight=weights_C))
+    from torch.nn.functional import cross_entropy as mean_loss
+
+    return float(mean_loss(logits_NC, labels_N, weight=weights_C))
 
 
 def balanced_weights(labels_N: npt.NDArray[np.int64], *, num_classes: int) -> npt.NDArray[np.float64]:
@@ -62,9 +68,9 @@ def balanced_weights(labels_N: npt.NDArray[np.int64], *, num_classes: int) -> np
 
 def losses(logits_NC: Tensor, labels_N: Tensor) -> npt.NDArray[np.float64]:
     """Return each text's negative log-likelihood in nats, losses_N."""
-    losses_N: npt.NDArray[np.float64] = F.cross_entropy(
-        logits_NC.double(), labels_N, reduction="none"
-    ).numpy()
+    from torch.nn.functional import cross_entropy as loss
+
+    losses_N: npt.NDArray[np.float64] = loss(logits_NC.double(), labels_N, reduction="none").numpy()
     return losses_N
 
 

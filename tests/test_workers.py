@@ -209,7 +209,7 @@ class FakeCrew:
     def has_room(self):
         return len(self.under_way) < self.size
 
-    def begin(self, job, _config):
+    def begin(self, job, _config, *, to_beat=None):  # noqa: ARG002
         self.under_way.append(job)
 
     def end_if_silent(self, job, *, seconds):

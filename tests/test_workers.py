@@ -227,7 +227,9 @@ class FakeCrew:
 FIGURES = {
     "stopped": "epochs",
     "validation_accuracy": 0.8,
+    "validation_loss": 0.5,
     "training_accuracy": 0.9,
+    "training_exact": True,
     "best_epoch": 1.0,
     "epochs": 1,
 }

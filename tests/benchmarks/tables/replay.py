@@ -99,13 +99,14 @@ class SimulatedFit:
             before, spent = age, spent + seconds
             right_N = self.curve.right_AN[i, seen]
             training = None if peek else float(self.curve.training_accuracy[i])
-            yield seconds, self._evaluation(age, peek, right_N, training, i, spent)
-            if peek:
-                continue
-            full.append(i)
-            losses.append(float(self.curve.loss[i]))
-            accuracies.append(training)
-            reason = stopping.reason_to_stop(losses, accuracies)
+            reason = None
+            if not peek:
+                full.append(i)
+                losses.append(float(self.curve.loss[i]))
+                accuracies.append(training)
+                reason = stopping.reason_to_stop(losses, accuracies)
+            is_last = reason is not None or age >= self.config.epochs
+            yield seconds, self._evaluation(age, peek, right_N, training, i, spent, is_last=is_last)
             if reason is not None:
                 stopped = reason
                 break
@@ -114,6 +115,7 @@ class SimulatedFit:
             "validation_loss": float(self.curve.loss[best]),
             "validation_accuracy": float(self.curve.right_AN[best, self.split.validation].mean()),
             "training_accuracy": float(self.curve.training_accuracy[best]),
+            "training_exact": True,
             "best_epoch": self.curve.ages[best],
             "epochs": before,
             "stopped": stopped,
@@ -124,10 +126,11 @@ class SimulatedFit:
         rest = self.landscape.num_train - TRAINING_SAMPLE
         yield self.landscape.seconds(self.settings, texts=rest), figures
 
-    def _evaluation(self, age, peek, right_N, training, i, spent):
+    def _evaluation(self, age, peek, right_N, training, i, spent, *, is_last):
         return Evaluation(
             epoch=age,
             peek=peek,
+            last=is_last,
             validation_loss=float(self.curve.loss[i]),
             validation_accuracy=float(right_N.mean()),
             training_accuracy=training,
@@ -252,13 +255,9 @@ class Replay:
             return False
         try:
             attempt.evaluated(news)
-            if (
-                not isinstance(self.study.pruner, FeasiblePruner)
-                and not attempt._ends_anyway(news)
-                and trial.should_prune()
-            ):
+            if not isinstance(self.study.pruner, FeasiblePruner) and not news.last and trial.should_prune():
                 age = {"best_epoch": news.epoch, "epochs": news.epoch}
-                attempt._record({**vars(news), **age}, reason="pruned", exact=news.exact)
+                attempt._record({**vars(news), "training_exact": news.exact, **age}, reason="pruned")
                 raise optuna.TrialPruned
         except optuna.TrialPruned:
             self.study.tell(trial, state=optuna.trial.TrialState.PRUNED)

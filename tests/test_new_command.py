@@ -194,13 +194,13 @@ def test_the_ceiling_is_written_as_a_head_alone_says(write, here, monkeypatch, c
 
 
 def test_precision_and_head_start_are_written_once_they_are_chosen(write, here, monkeypatch):
-    write("--to", "before.toml")
-    assert not {"precision", "head_start"} & set(load_spec(here / "before.toml").fit)
-    monkeypatch.setattr(search.new.template, "PRECISION", "auto")
-    monkeypatch.setattr(search.new.template, "HEAD_START", "fitted")
-    write("--to", "after.toml")
-    fit = load_spec(here / "after.toml").fit
+    write("--to", "chosen.toml")
+    fit = load_spec(here / "chosen.toml").fit
     assert (fit["precision"], fit["head_start"]) == ("auto", "fitted")
+    monkeypatch.setattr(search.new.template, "PRECISION", None)
+    monkeypatch.setattr(search.new.template, "HEAD_START", None)
+    write("--to", "none.toml")
+    assert not {"precision", "head_start"} & set(load_spec(here / "none.toml").fit)
 
 
 def test_a_study_is_measured_in_its_own_precision(write, monkeypatch):

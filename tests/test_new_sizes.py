@@ -128,12 +128,12 @@ def test_no_text_of_a_thousand_is_dropped_for_a_layer(train, minutes):
     assert sizes.train == train or sizes.freeze_depth == MINILM_LAYERS
 
 
-def test_tweets_fill_four_minutes_with_all_texts_and_more_than_the_top_layer():
+def test_tweets_fill_ten_minutes_with_all_texts_and_more_than_the_top_layer():
     """1,100 of them once got half of the time, and the top layer alone; on a busy machine a tenth, and 800 texts."""
-    plan = choose(make_splits(1_100, 400, 22), minutes=4)
+    plan = choose(make_splits(1_100, 400, 22), minutes=10)
     assert plan.sizes.train == 1_100
     assert plan.sizes.freeze_depth < MINILM_LAYERS - 1
-    assert LITTLE * 240 <= plan.seconds <= 240
+    assert LITTLE * 600 <= plan.seconds <= 600
 
 
 def test_a_machine_half_as_fast_is_given_what_half_of_the_time_would_allow():

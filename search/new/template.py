@@ -53,7 +53,7 @@ freeze_depth = {freeze_depth}
 dropout = {{ low = 0.0, high = 0.5 }}
 head_width = [32, 64, 128, 256]
 learning_rate = {{ low = 3e-5, high = 3e-4, log = true }}
-patience = {{ low = 1, high = 4 }}  # evaluations
+patience = {{ low = 1, high = {patience} }}  # evaluations
 head_learning_rate_ratio = 10.0
 epochs = {epochs}  # {steps} optimiser steps of 32 texts
 evaluations_per_epoch = {evaluations_per_epoch}
@@ -66,8 +66,9 @@ encoder_dropout = 0.0
 
 [pruning]
 rungs = {rungs}  # epochs
-keep = 0.2
+keep = 0.34
 peers = 2
+margin = 3.0  # standard errors by which a trial must lie behind to be ended
 
 [recipes]
 enqueue = {recipes}
@@ -116,6 +117,8 @@ def study_toml(
         recipes=json.dumps(plan.recipes),
         settings="".join(f"{key} = {json.dumps(value)}\n" for key, value in settings.items() if value),
         epochs=sizes.epochs,
+        # With fitted heads there is one evaluation more, before any training; a longer patience could not end a fit early.
+        patience=max(1, min(4, sizes.epochs * sizes.evaluations_per_epoch + (HEAD_START == "fitted") - 2)),
         steps=sizes.epochs * -(-sizes.train // 32),
         evaluations_per_epoch=sizes.evaluations_per_epoch,
         weights='class_weights = "balanced"  # else the rarest class would hardly count'

@@ -245,7 +245,7 @@ def _say_what_to_expect(path: Path, plan: Plan, costs: Costs, *, asked: float, s
     sizes, speed, trials = plan.sizes, costs.speed, costs.num_trials
     _say(
         f"Wrote {path}: {sizes.train:,} training texts of up to {sizes.max_length} tokens, {sizes.freeze_depth} or more "
-        f"of {costs.num_layers} layers frozen, {sizes.epochs} epochs a fit.",
+        f"of {costs.num_layers} layers frozen, {sizes.epochs} epoch{'s' * (sizes.epochs > 1)} a fit.",
         f"{trials} trials are expected to take {duration(start + plan.seconds)} on {_workers(speed)} of this "
         f"machine; asked for were {duration(asked)}.",
     )

@@ -34,11 +34,10 @@ RUNG_SHARES = (0.25, 0.5)
 PRUNED_SHARES = (1 / 2, 1 / 2)
 """How many of the pruned trials end at each rung: a guess, for with a margin of three standard errors few trials are."""
 
-FIRST_COMPLETE, LATER_COMPLETE = 4, 0.8
+FIRST_COMPLETE, LATER_COMPLETE = 4, 1.0
 """Trials that run to their end: the first few, which have no peers to be measured against, and a share of all.
 
-All 50 of ``quick``, whose 200 validation texts tell few differences; nothing larger was run to its end with such a margin. With any
-share between a half and all, the estimate lies within 30 % of what trials take.
+All 50 of ``quick`` and all 50 of a study of 2,526 tweets: with a margin of three standard errors hardly a trial is ended.
 """
 
 LIVED = 0.85

@@ -49,7 +49,7 @@ class Live:
 
     Args:
         console: Where to.
-        total_trials: Finished trials that the study shall have.
+        total_trials: Total number of finished trials.
         ceiling: Training accuracy above which a trial counts as over-fitted.
         trials: The study's so far, if it is continued.
     """

@@ -29,10 +29,10 @@ if TYPE_CHECKING:
 
 def run(
     *,
-    trials: Annotated[int, Parameter(help="Finished trials the study shall have in all.")] = 50,
+    trials: Annotated[int, Parameter(help="Total number of finished trials.")] = 50,
     study: Annotated[str, Parameter(help="Name in studies/, or path of a TOML file.")] = "imdb",
     timeout: Annotated[
-        float | None, Parameter(help="Begin no trial after so many seconds. [default: none]")
+        float | None, Parameter(help="Start no new trial after this many seconds. [default: none]")
     ] = None,
     trial_timeout: Annotated[TrialTimeout, Parameter(help=HELP)] = "auto",
     seed: Annotated[int | None, Parameter(help="Seed of a new study. [default: the TOML file's]")] = None,
@@ -54,7 +54,7 @@ def run(
         Parameter(help="Where to fit: cpu, cuda, cuda:N or mps; auto takes a GPU if there is one."),
     ] = "auto",
     confirm: Annotated[
-        int, Parameter(help="Then fit so many finalists on fresh seeds, and test them; 0 does not.")
+        int, Parameter(help="Number of finalists to fit on fresh seeds and test afterwards; 0 is none.")
     ] = 0,
 ) -> int:
     """Search a study until it has so many finished trials; the same command continues it."""

@@ -59,7 +59,7 @@ def run_trials(
         spec: Of the study.
         features: What fits read.
         live: What the terminal shows.
-        num_trials: Finished trials the study shall have, whoever ran them.
+        num_trials: Total number of finished trials, whoever ran them.
         started: When this search began, preparations included, in ``time.monotonic()`` seconds.
         deadline: ``time.monotonic()`` seconds after which no trial begins; None means never.
         num_workers: Trials under way at once; one runs in this process, several in processes of their own.

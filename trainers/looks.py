@@ -102,6 +102,7 @@ class _Look:
 
     @property
     def num_training(self) -> int:
+        """Training texts that were looked at."""
         return int(self.counts_CC.sum())
 
 

@@ -90,7 +90,7 @@ def study_toml(
     """Write a study, its choices with their reasons.
 
     Args:
-        data: Source and columns, as ``[data]`` shall have them.
+        data: Source and columns, as they are written into ``[data]``.
         splits: What was found there.
         plan: Sizes and recipes that fit machine and time.
         aim: Goal and ceiling.

@@ -101,9 +101,11 @@ def _attention(
     scale: float | None,
 ) -> Tensor:
     """Return what ``scaled_dot_product_attention`` does, without its rounding; a mask is boolean or is added."""
-    scores_BHTT = query_BHTE @ key_BHTE.transpose(-1, -2) * (scale or 1 / math.sqrt(query_BHTE.shape[-1]))
+    # A mask is added rather than filled in, and the small queries are scaled: neither passes over all scores again, backwards.
+    scores_BHTT = (query_BHTE * (scale or 1 / math.sqrt(query_BHTE.shape[-1]))) @ key_BHTE.transpose(-1, -2)
     if mask_BHTT is not None and mask_BHTT.dtype == torch.bool:
-        scores_BHTT = scores_BHTT.masked_fill(~mask_BHTT, torch.finfo(scores_BHTT.dtype).min)
-    elif mask_BHTT is not None:
+        least = torch.finfo(scores_BHTT.dtype).min
+        mask_BHTT = torch.zeros_like(mask_BHTT, dtype=scores_BHTT.dtype).masked_fill(~mask_BHTT, least)
+    if mask_BHTT is not None:
         scores_BHTT = scores_BHTT + mask_BHTT
     return scores_BHTT.softmax(dim=-1).to(value_BHTE.dtype) @ value_BHTE

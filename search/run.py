@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from search.credentials import StorageOption, chosen_url
+from search.storage.credentials import StorageOption, chosen_url
 from search.interrupts import EXIT_INTERRUPTED, interrupted_at, interruptible
-from search.silence import HELP, TrialTimeout, check_timeout
+from search.trials.silence import HELP, TrialTimeout, check_timeout
 from trainers.cli import DEVICE, launch, refuse_windows
 from trainers.config import Device
 from trainers.errors import InputError
@@ -21,10 +21,10 @@ from trainers.errors import InputError
 if TYPE_CHECKING:
     import optuna
 
-    from search.live import Live
-    from search.spec import StudySpec
-    from trainers.data import Texts
-    from trainers.features import Features
+    from search.trials.progress import Live
+    from search.study.spec import StudySpec
+    from trainers.data.splits import Texts
+    from trainers.fit.features import Features
 
 
 def run(
@@ -59,11 +59,11 @@ def run(
 ) -> int:
     """Search a study until it has so many finished trials; the same command continues it."""
     refuse_windows()
-    from search.lease import Lease
-    from search.report import command_options, make_report
-    from search.results import finished
-    from search.spec import find_study, load_spec
-    from search.storage import begun_with, open_study, results_dir
+    from search.storage.lease import Lease
+    from search.report.command import command_options, make_report
+    from search.study.results import finished
+    from search.study.spec import find_study, load_spec
+    from search.study.opening import begun_with, open_study, results_dir
 
     check_timeout(trial_timeout)
     _check(trials=trials, timeout=timeout, seed=seed, workers=workers, confirm=confirm)
@@ -129,7 +129,7 @@ def _check(
 
 
 def _recipe_names(spec: StudySpec, recipes: str) -> tuple[str, ...]:
-    from search.recipes import RECIPES
+    from search.study.recipes import RECIPES
 
     return {"study": spec.recipes.enqueue, "all": tuple(RECIPES), "none": ()}[recipes]
 
@@ -149,22 +149,22 @@ def _search(
     """Prepare data and features, then run trials."""
     from rich.console import Console
 
-    from search import start
-    from search.baseline import note_words
-    from search.idle import idle_settings
+    from search.study import start
+    from search.analysis.baseline import note_words
+    from search.study.idle import idle_settings
     from search.interrupts import held_back
-    from search.lease import database_of
-    from search.live import Live
-    from search.processes import warm_up
-    from search.results import finished
-    from search.storage import recover
+    from search.storage.lease import database_of
+    from search.trials.progress import Live
+    from search.trials.worker_pool import warm_up
+    from search.study.results import finished
+    from search.study.opening import recover
 
     started = time.monotonic()
     if workers != 1:
         warm_up()
-    from search.room import most_bytes, worker_bytes
-    from search.workers import number_of_workers, run_trials  # heavy: both processes import at once
-    from trainers.device import choose_device
+    from search.trials.fit_memory import most_bytes, worker_bytes
+    from search.trials.scheduler import number_of_workers, run_trials  # heavy: both processes import at once
+    from trainers.fit.device import choose_device
 
     with Live(Console(), total_trials=num_trials, ceiling=spec.score.ceiling, trials=study.trials) as live:
         database_of(study).tell = live.message
@@ -219,9 +219,9 @@ def _confirm(
 
     A search without a feasible trial has none, which is no mistake of the command.
     """
-    from search.confirm import NUM_SEEDS, confirm_study
-    from search.finalists import choose_finalists
-    from search.lease import Lease
+    from search.confirm.command import NUM_SEEDS, confirm_study
+    from search.confirm.finalists import choose_finalists
+    from search.storage.lease import Lease
 
     try:
         choose_finalists(study, spec, num_finalists=num_finalists)
@@ -249,8 +249,8 @@ def _tidy(study: optuna.Study) -> None:
     from optuna.trial import TrialState
 
     from search.interrupts import held_back
-    from search.lease import Lease, LeaseHeldError
-    from search.storage import recover
+    from search.storage.lease import Lease, LeaseHeldError
+    from search.study.opening import recover
 
     if study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
         with suppress(LeaseHeldError), Lease(study), held_back():
@@ -260,8 +260,8 @@ def _tidy(study: optuna.Study) -> None:
 def _prepare(study: optuna.Study, spec: StudySpec, live: Live, device: Device) -> tuple[Features, Texts]:
     """Prepare what every trial may ask for, and leave in the study what was found."""
     from search.interrupts import held_back
-    from search.preparation import prepare
-    from search.recipes import recipe_depths
+    from search.trials.preparation import prepare
+    from search.study.recipes import recipe_depths
 
     began = time.monotonic()
 
@@ -293,8 +293,8 @@ def _prepare(study: optuna.Study, spec: StudySpec, live: Live, device: Device) -
 
 def _peak(study: optuna.Study, spec: StudySpec, features: Features) -> dict[str, float]:
     """Return what the processor can do at its best, to be kept with the study; a GPU is not held against it."""
-    from search.peak import known_peak_flops
-    from trainers.features import default_cache_directory
+    from search.trials.peak import known_peak_flops
+    from trainers.fit.features import default_cache_directory
 
     if features.encoder.device != "cpu":
         return {}
@@ -305,7 +305,7 @@ def _peak(study: optuna.Study, spec: StudySpec, features: Features) -> dict[str,
 
 def _enqueue(study: optuna.Study, spec: StudySpec, names: Sequence[str], *, num_layers: int) -> None:
     """Put recipes that the study has not seen yet before the search."""
-    from search.space import recipe_params
+    from search.study.space import recipe_params
 
     seen = {t.user_attrs.get("recipe") for t in study.get_trials(deepcopy=False)}
     for name in names:

@@ -88,7 +88,7 @@ def tiny_encoder_dir(tmp_path_factory):
 def tiny_encoder(tiny_encoder_dir):
     """The tiny encoder, loaded. Nothing may change it."""
     from trainers.config import EncoderConfig
-    from trainers.encoder import load_encoder
+    from trainers.encoder.loading import load_encoder
 
     return load_encoder(EncoderConfig(name=str(tiny_encoder_dir)))
 
@@ -163,7 +163,7 @@ def make_config(tiny_encoder_dir):
 @pytest.fixture(scope="session")
 def tiny_splits(tiny_encoder, reviews_dir, make_config):
     """The splits of ``make_config()``. Nothing may change them."""
-    from trainers.data import load_splits
+    from trainers.data.splits import load_splits
 
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(reviews_dir)

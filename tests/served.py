@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 from optuna.trial import TrialState
 
-from search.dashboard import make_server
+from search.dashboard.command import make_server
 
 TOML = """
 [data]

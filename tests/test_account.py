@@ -2,7 +2,7 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from search.account import account
+from search.analysis.time_use import account
 
 STUDY = {"wall_seconds": 100.0, "peak_flops": 1e9, "workers": 2, "preparation_seconds": 10.0, "num_layers": 6}
 

@@ -6,10 +6,11 @@ import threading
 import pytest
 from served import ask, serving
 
-from search import artifacts, results
-from search.artifacts import Store, keep_artifacts, report_state
-from search.spec import load_spec
-from search.storage import open_study
+from search.dashboard.command import artifacts
+from search.study import results
+from search.dashboard.artifacts import Store, keep_artifacts, report_state
+from search.study.spec import load_spec
+from search.study.opening import open_study
 from trainers.errors import InputError
 
 

@@ -5,11 +5,11 @@ import numpy as np
 import optuna
 import pytest
 
-from search import baseline
-from search.baseline import Aim, choose_aim, fit_words, measure_baseline, measure_words, note_words
-from search.results import WORDS
-from trainers.data import read_texts
-from trainers.metrics import measure
+from search.analysis import baseline
+from search.analysis.baseline import Aim, choose_aim, fit_words, measure_baseline, measure_words, note_words
+from search.study.results import WORDS
+from trainers.data.splits import read_texts
+from trainers.fit.metrics import measure
 
 
 @pytest.fixture(scope="module")

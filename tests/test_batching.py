@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from trainers.batching import FORWARD_TOKENS, MEGA_BATCH, shuffled_batches, sorted_batches
+from trainers.fit.batching import FORWARD_TOKENS, MEGA_BATCH, shuffled_batches, sorted_batches
 
 lengths = arrays(np.int64, st.integers(0, 700), elements=st.integers(1, 200))
 sizes = st.integers(1, 12)

@@ -3,10 +3,10 @@ import dataclasses
 import pytest
 from huggingface_hub import ModelCard
 
-from trainers.card import Confirmation, Search, escape, model_card
-from trainers.features import Features
-from trainers.fit import fit
-from trainers.model import weights_sha256
+from trainers.model.card import Confirmation, Search, escape, model_card
+from trainers.fit.features import Features
+from trainers.fit.loop import fit
+from trainers.model.classifier import weights_sha256
 
 CONFIRMED = Confirmation(
     validation=0.8612,

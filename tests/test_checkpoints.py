@@ -10,7 +10,7 @@ from optuna._hypervolume import compute_hypervolume
 from optuna.trial import TrialState
 from toys import DATA, add, evaluation, make_study
 
-from search.checkpoints import checkpoints, floor_of, growth, hypervolume, outlook, pareto_front
+from search.analysis.pareto import checkpoints, floor_of, growth, hypervolume, outlook, pareto_front
 
 
 def rows_of(study):

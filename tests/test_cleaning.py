@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainers.cleaning import LONGEST_TEXT, mend
+from trainers.data.cleaning import LONGEST_TEXT, mend
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,8 @@
 import pytest
 
-from trainers.columns import check_present, choose_columns, suggest_split, with_header
+from trainers.data.columns import check_present, choose_columns, suggest_split, with_header
 from trainers.config import DataConfig
-from trainers.tables import Table
+from trainers.data.tables import Table
 
 LONG = [f"a rather long text number {i}" for i in range(40)]
 FEW = ["good", "bad"] * 20

@@ -12,24 +12,24 @@ import pytest
 import torch
 from jsonschema import Draft202012Validator
 
-import search.confirm
-import search.processes
-from search.confirm import _Fit, _fitted, main
+import search.confirm.command
+import search.trials.worker_pool
+from search.confirm.command import _Fit, _fitted, main
 from search.export import main as export
-from search.finalists import fresh_seeds
-from search.lease import Lease
-from search.processes import Death, Silence
-from search.results import CONFIRMATION, confirmation_of
+from search.confirm.finalists import fresh_seeds
+from search.storage.lease import Lease
+from search.trials.worker_pool import Death, Silence
+from search.study.results import CONFIRMATION, confirmation_of
 from search.run import main as run
-from search.spec import load_spec
-from search.storage import open_study
-from search.summary import processor
+from search.study.spec import load_spec
+from search.study.opening import open_study
+from search.report.summary import processor
 from trainers.config import load_config
-from trainers.data import load_splits
+from trainers.data.splits import load_splits
 from trainers.errors import FitError
-from trainers.model import load
+from trainers.model.classifier import load
 
-SCHEMA = json.loads((Path(search.confirm.__file__).parent / "report.schema.json").read_text())
+SCHEMA = json.loads((Path(search.report.__file__).parent / "report.schema.json").read_text())
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("tiny_reviews")]
 
@@ -84,7 +84,7 @@ def test_finalists_and_recipes_are_fitted_tested_and_told(study, capsys):
 
 
 def test_a_fit_of_the_searchs_own_seed_would_give_the_searchs_figures(study, monkeypatch):
-    monkeypatch.setattr("search.finalists.fresh_seeds", lambda _seed, count: [own] * count)
+    monkeypatch.setattr("search.confirm.finalists.fresh_seeds", lambda _seed, count: [own] * count)
     trials = open_study(load_spec(study), study).trials
     best = next(t for t in trials if "recipe" not in t.user_attrs and t.state.name == "COMPLETE")
     own = best.user_attrs["config"]["seed"]
@@ -108,7 +108,7 @@ def test_processes_find_what_this_process_finds(study, tmp_path):
 
 def test_what_was_fitted_before_is_not_fitted_again(study, monkeypatch, capsys):
     fitted = []
-    figures_of = search.processes.figures_of
+    figures_of = search.trials.worker_pool.figures_of
 
     def interrupted_at_the_third(config, features, **options):
         fitted.append(config)
@@ -116,7 +116,7 @@ def test_what_was_fitted_before_is_not_fitted_again(study, monkeypatch, capsys):
             raise KeyboardInterrupt
         return figures_of(config, features, **options)
 
-    monkeypatch.setattr("search.processes.figures_of", interrupted_at_the_third)
+    monkeypatch.setattr("search.trials.worker_pool.figures_of", interrupted_at_the_third)
     assert confirm(study, "--finalists", 1, "--seeds", 2) == 130
     assert outcome(study) is None
     assert len(kept_fits(study)) == 2
@@ -262,7 +262,7 @@ def texts_of(split):
 
 
 def test_a_failed_fit_is_told_and_reported(study, monkeypatch, capsys):
-    figures_of = search.processes.figures_of
+    figures_of = search.trials.worker_pool.figures_of
 
     first, _ = fresh_seeds(0, 2)
 
@@ -271,7 +271,7 @@ def test_a_failed_fit_is_told_and_reported(study, monkeypatch, capsys):
             raise FitError("diverged: training loss nan")
         return figures_of(config, features, test=test)
 
-    monkeypatch.setattr("search.processes.figures_of", fails_with_the_first_seed)
+    monkeypatch.setattr("search.trials.worker_pool.figures_of", fails_with_the_first_seed)
     assert confirm(study, "--finalists", 1, "--seeds", 2) == 0
     assert "failed: diverged: training loss nan" in capsys.readouterr().out
     report = json.loads((study.parent / "tiny" / "report.json").read_text())
@@ -325,7 +325,7 @@ def test_fits_that_hang_or_were_killed_for_memory_are_told(make_config, monkeypa
     figures = {"validation_accuracy": 0.8, "training_accuracy": 0.9, "seconds": 1.0, "best_epoch": 1.0}
     figures |= {"test_predictions": [0, 1]}
     crew = FakeCrew([Silence(7.0), beside, figures, *[alone] * 3])
-    monkeypatch.setattr(search.processes, "Crew", crew)
+    monkeypatch.setattr(search.trials.worker_pool, "Crew", crew)
     fits = [_Fit(f"trial {seed}", make_config(seed=seed)) for seed in (1, 2, 3)]
     said = []
     made = {

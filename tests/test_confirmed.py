@@ -4,7 +4,7 @@ import pytest
 from rich.console import Console
 from toys import CONFIRMATION
 
-from search.confirmed import conclusion, coverage, print_confirmation, sentences
+from search.report.confirmation import conclusion, coverage, print_confirmation, sentences
 
 
 def above(value, half):

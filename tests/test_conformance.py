@@ -5,7 +5,7 @@ import shutil
 import pytest
 from optuna.testing.pytest_storages import StorageTestCase
 
-from search.database import Database
+from search.storage.database import Database
 
 pytestmark = pytest.mark.slow
 

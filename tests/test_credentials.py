@@ -7,10 +7,10 @@ import optuna
 import pytest
 from sqlalchemy.engine import make_url
 
-from search.credentials import STORAGE_VARIABLE, check_at_signs, chosen_url, redacted
-from search.dashboard import main as dashboard
+from search.storage.credentials import STORAGE_VARIABLE, check_at_signs, chosen_url, redacted
+from search.dashboard.command import main as dashboard
 from search.export import main as export
-from search.report import main as report
+from search.report.command import main as report
 from search.run import main as search
 from trainers.errors import InputError
 

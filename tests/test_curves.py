@@ -3,10 +3,10 @@ import io
 import pytest
 from matplotlib import image
 
-from search import results
-from search.curves import curve_picture, curves_figure
-from search.spec import load_spec
-from search.storage import open_study
+from search.study import results
+from search.dashboard.learning_curves import curve_picture, curves_figure
+from search.study.spec import load_spec
+from search.study.opening import open_study
 
 
 @pytest.fixture(scope="module")

@@ -14,13 +14,13 @@ from served import TOML, add, ask, serving
 from sqlalchemy.exc import OperationalError
 from toys import CONFIRMATION
 
-from search import dashboard
-from search.artifacts import Store
-from search.dashboard import bring_in_step, follow, make_server
-from search.database import connect
-from search.notes import OWN_NOTE, pareto_figure, study_note, trial_note
-from search.spec import load_spec
-from search.storage import open_study
+from search.dashboard.command import command as dashboard
+from search.dashboard.artifacts import Store
+from search.dashboard.command import bring_in_step, follow, make_server
+from search.storage.database import connect
+from search.dashboard.notes import OWN_NOTE, pareto_figure, study_note, trial_note
+from search.study.spec import load_spec
+from search.study.opening import open_study
 from trainers.errors import InputError
 
 
@@ -255,7 +255,7 @@ def test_the_study_note_warns_of_importances_from_few_trials(seen, spec):
 def test_the_study_note_tells_importances_with_their_intervals(seen, spec, monkeypatch):
     told = {"shares": {"learning_rate": 0.75}, "intervals": {"learning_rate": {"low": 0.4, "high": 0.9}}}
     told |= {"confidence": 0.9, "trials": 21, "missing": None}
-    monkeypatch.setattr("search.importance.importances", lambda _: told)
+    monkeypatch.setattr("search.analysis.importance.importances", lambda _: told)
     assert (
         "**Which setting mattered** (share of the score's variation over 21 complete trials, with 90 % intervals, "
         "which this page's plot lacks): learning rate 75 % (40 to 90)." in study_note(seen, spec)
@@ -473,7 +473,7 @@ def test_hostile_texts_of_a_study_are_words_in_notes_and_picture(empty_study, sp
 
 @pytest.mark.parametrize("name", ["http://lab.example", "lab.example:80", "*", "", "a b", "lab/x"])
 def test_an_allowed_host_is_a_name_alone(name, capsys):
-    from search.dashboard import main
+    from search.dashboard.command import main
 
     assert main(["--study", "quick", "--allow-host", name]) == 2
     assert capsys.readouterr().err == (

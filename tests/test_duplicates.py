@@ -4,7 +4,7 @@ import random
 import numpy as np
 import pytest
 
-from trainers.duplicates import ALIKE, near_duplicates
+from trainers.data.duplicates import ALIKE, near_duplicates
 
 WORDS = [f"word{i}" for i in range(400)]
 

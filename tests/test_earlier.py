@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from optuna.trial import TrialState
 from toys import DATA, add
 
-from search.database import connect
-from search.earlier import (
+from search.storage.database import connect
+from search.study.earlier import (
     best_of,
     check_encoder,
     check_names,
@@ -95,7 +95,7 @@ def test_a_database_to_which_another_search_is_writing_is_read_as_it_was(study, 
 
 
 def test_a_database_that_stays_locked_is_passed_over(study, tmp_path, monkeypatch):
-    monkeypatch.setattr("search.earlier.TIMEOUT_SECONDS", 0.01)
+    monkeypatch.setattr("search.study.earlier.TIMEOUT_SECONDS", 0.01)
     make_earlier(tmp_path, "imdb")
     (found,) = find_earlier(study, tmp_path)
     with sqlite3.connect(tmp_path / "imdb" / "study.db", isolation_level=None) as writer:

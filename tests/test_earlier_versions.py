@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from test_model import ELSEWHERE
 
-from trainers.model import CODE, RELEASED, load
-from trainers.model_files import sha256_of
+from trainers.model.classifier import CODE, RELEASED, load
+from trainers.encoder.files import sha256_of
 
 DATA = Path(__file__).parent / "data"
 VERSIONS = sorted(path.name.removeprefix("version-") for path in DATA.glob("version-*"))
@@ -116,7 +116,7 @@ def test_a_saved_model_loads_where_the_system_has_no_fcntl_as_on_windows(kept, p
 
 
 def test_a_study_of_an_earlier_version_is_reported(copied, capsys):
-    from search.report import main
+    from search.report.command import main
 
     before = trials_of(copied.parent / "tiny" / "study.db")
     assert main(["--study", str(copied)]) == 0, capsys.readouterr().err

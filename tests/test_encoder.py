@@ -14,9 +14,9 @@ from torch import nn
 from transformers import AutoModel, T5Config, T5EncoderModel
 
 from trainers.config import EncoderConfig
-from trainers.encoder import PACKAGED_SHA256, encoder_fingerprint, load_encoder
+from trainers.encoder.loading import PACKAGED_SHA256, encoder_fingerprint, load_encoder
 from trainers.errors import InputError
-from trainers.families import SUPPORTED, set_dropout
+from trainers.encoder.sections import SUPPORTED, set_dropout
 from trainers.modeling_frostline import pool
 
 

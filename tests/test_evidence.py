@@ -5,7 +5,7 @@ import pytest
 from scipy.stats import binomtest, bootstrap, permutation_test
 from sklearn.metrics import balanced_accuracy_score, f1_score
 
-from search.evidence import accuracy_of, compare, estimate, holm, student_half_width
+from search.analysis.statistics import accuracy_of, compare, estimate, holm, student_half_width
 
 METRICS = {
     "accuracy": lambda labels, predicted: float((labels == predicted).mean()),

@@ -10,9 +10,9 @@ import pytest
 from optuna.trial import TrialState
 
 from search.export import choose, main
-from search.results import best_feasible
-from search.spec import load_spec
-from search.storage import open_study
+from search.study.results import best_feasible
+from search.study.spec import load_spec
+from search.study.opening import open_study
 from trainers.config import load_config
 from trainers.errors import InputError
 from trainers.predict import main as predict
@@ -323,7 +323,7 @@ def test_the_fit_that_was_tested_is_the_one_exported(write_tiny_study, tmp_path,
 
 
 def test_without_the_packages_for_onnx_nothing_is_fitted(finished_study, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("trainers.onnx.PACKAGES", ("onnx", "not_installed_at_all"))
+    monkeypatch.setattr("trainers.model.onnx.PACKAGES", ("onnx", "not_installed_at_all"))
     assert main(["--study", str(finished_study[0]), "--to", str(tmp_path / "out"), "--onnx"]) == 2
     assert capsys.readouterr().err == (
         "error: ONNX needs the packages onnx, not_installed_at_all, of which not_installed_at_all is not installed; run: "

@@ -30,15 +30,15 @@ from transformers import (
 )
 
 from trainers.config import EncoderConfig
-from trainers.data import encode
-from trainers.encoder import load_encoder
+from trainers.data.splits import encode
+from trainers.encoder.loading import load_encoder
 from trainers.errors import InputError
-from trainers.families import SUPPORTED, run
-from trainers.features import Features, build_features
-from trainers.fit import fit
-from trainers.model import assemble, load, save
+from trainers.encoder.sections import SUPPORTED, run
+from trainers.fit.features import Features, build_features
+from trainers.fit.loop import fit
+from trainers.model.classifier import assemble, load, save
 from trainers.modeling_frostline import pool
-from trainers.network import Network
+from trainers.fit.network import Network
 
 NUM_LAYERS = 3
 DEPTHS = range(NUM_LAYERS + 1)

@@ -15,13 +15,13 @@ import pytest
 import torch
 import transformers
 
-import trainers.feature_files
-import trainers.features
+import trainers.fit.feature_files
+import trainers.fit.features
 from trainers.config import EncoderConfig
-from trainers.encoder import load_encoder
+from trainers.encoder.loading import load_encoder
 from trainers.errors import InputError
-from trainers.features import Features, build_features, default_cache_directory
-from trainers.fit import fit
+from trainers.fit.features import Features, build_features, default_cache_directory
+from trainers.fit.loop import fit
 from trainers.modeling_frostline import pool
 
 DEPTHS = (1, 2, 3)
@@ -183,7 +183,7 @@ def test_a_build_that_was_cut_off_leaves_nothing_that_counts(build, tmp_path, mo
         self._file.write(np.ascontiguousarray(values).data)
 
     with monkeypatch.context() as patch:
-        patch.setattr(trainers.feature_files.FeatureWriter, "write", fail_later)
+        patch.setattr(trainers.fit.feature_files.FeatureWriter, "write", fail_later)
         with pytest.raises(KeyboardInterrupt):
             build()
     assert files(tmp_path, "depth-*") == []
@@ -223,13 +223,13 @@ def change_device(key, encoder, split, _patch):
 
 
 def change_torch(key, encoder, split, patch):
-    patch.setattr(trainers.features, "torch", SimpleNamespace(__version__="0.0"))
+    patch.setattr(trainers.fit.features, "torch", SimpleNamespace(__version__="0.0"))
     return key(encoder, split)
 
 
 def change_transformers(key, encoder, split, patch):
     # Not the module's own: whoever imported it anew has another one than this file.
-    patch.setattr(trainers.features, "transformers", SimpleNamespace(__version__="0.0"))
+    patch.setattr(trainers.fit.features, "transformers", SimpleNamespace(__version__="0.0"))
     return key(encoder, split)
 
 
@@ -238,7 +238,7 @@ def change_precision(key, encoder, split, _patch):
 
 
 def change_format(key, encoder, split, patch):
-    patch.setattr(trainers.features, "FORMAT", 0)
+    patch.setattr(trainers.fit.features, "FORMAT", 0)
     return key(encoder, split)
 
 
@@ -272,7 +272,7 @@ HALF = np.dtype("float16")
 
 
 def cache_key(encoder, split, *, dtype=HALF, pooling="mean", precision="float32"):
-    return trainers.features._key(encoder, split, dtype=dtype, pooling=pooling, precision=precision)
+    return trainers.fit.features._key(encoder, split, dtype=dtype, pooling=pooling, precision=precision)
 
 
 @pytest.mark.parametrize("change", INGREDIENTS, ids=lambda change: change.__name__)
@@ -412,7 +412,7 @@ def test_a_full_disk_is_an_error(build, tmp_path, monkeypatch):
     def no_space(*_):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(trainers.feature_files.FeatureWriter, "write", no_space)
+    monkeypatch.setattr(trainers.fit.feature_files.FeatureWriter, "write", no_space)
     with pytest.raises(InputError, match="with room for it, got: No space left on device; free space"):
         build()
     assert files(tmp_path, "depth-*") == []
@@ -624,7 +624,7 @@ def test_files_of_the_earlier_version_that_hold_infinity_are_built_again(
     loud, build_of, tmp_path, monkeypatch
 ):
     with monkeypatch.context() as patch:
-        patch.setattr(trainers.features._Part, "is_wide", lambda *_: False)
+        patch.setattr(trainers.fit.features._Part, "is_wide", lambda *_: False)
         broken, *_ = build_of(loud["BERT"])
         assert not broken.source("train", 2)._values.isfinite().all()
         del broken
@@ -677,10 +677,10 @@ def test_numbers_that_are_not_finite_are_an_error(
 
 
 def test_where_the_system_has_no_flock_nothing_is_evicted(tmp_path, monkeypatch):
-    monkeypatch.setattr(trainers.feature_files, "fcntl", None)
+    monkeypatch.setattr(trainers.fit.feature_files, "fcntl", None)
     folder = tmp_path / ("0" * 32)
     folder.mkdir()
     (folder / "depth-1.bin").write_bytes(b"features")
-    os.close(trainers.feature_files.hold(folder))
-    trainers.feature_files.evict(tmp_path, keep=(), depths=(), disk_bytes=0)
+    os.close(trainers.fit.feature_files.hold(folder))
+    trainers.fit.feature_files.evict(tmp_path, keep=(), depths=(), disk_bytes=0)
     assert (folder / "depth-1.bin").read_bytes() == b"features"

@@ -3,9 +3,9 @@ import optuna
 import pytest
 from optuna.trial import TrialState, create_trial
 
-from search.finalists import choose_finalists, fresh_seeds, outcome, pairs_of
-from search.space import trial_seed
-from search.spec import Score, StudySpec
+from search.confirm.finalists import choose_finalists, fresh_seeds, outcome, pairs_of
+from search.study.space import trial_seed
+from search.study.spec import Score, StudySpec
 from trainers.errors import InputError
 
 SPEC = StudySpec.model_validate(

@@ -1,7 +1,7 @@
 import pytest
 
 from trainers.errors import InputError
-from trainers.findings import Finding, at_lines, at_places, stop_on_errors, told_with_errors
+from trainers.data.findings import Finding, at_lines, at_places, stop_on_errors, told_with_errors
 
 RAGGED = Finding("ragged rows", "a row must have 2 fields", "error", "reviews.csv")
 

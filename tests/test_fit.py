@@ -8,19 +8,19 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-import trainers.fit
-import trainers.looks
-from trainers.batching import shuffled_batches
-from trainers.data import load_splits
-from trainers.encoder import load_encoder
+import trainers.fit.loop
+import trainers.fit.looks
+from trainers.fit.batching import shuffled_batches
+from trainers.data.splits import load_splits
+from trainers.encoder.loading import load_encoder
 from trainers.errors import FitError, InputError
-from trainers.features import Features, build_features
-from trainers.fit import Network, fit
-from trainers.hits import unpacked
-from trainers.metrics import balanced_weights, confusion, cross_entropy, measure
-from trainers.model import weights_sha256
+from trainers.fit.features import Features, build_features
+from trainers.fit.loop import Network, fit
+from trainers.fit.hits import unpacked
+from trainers.fit.metrics import balanced_weights, confusion, cross_entropy, measure
+from trainers.model.classifier import weights_sha256
 from trainers.modeling_frostline import Head, pool
-from trainers.samples import Sample
+from trainers.fit.samples import Sample
 
 DEPTHS = (0, 1, 2, 3)
 STEPS_PER_EPOCH = 6
@@ -338,7 +338,7 @@ def test_no_peek_is_taken_where_an_evaluation_is_due(make_config, features):
 
 
 def test_a_peek_looks_at_a_sample_of_the_validation_split(make_config, features, monkeypatch):
-    monkeypatch.setattr(trainers.looks, "PEEK_TEXTS", 8)
+    monkeypatch.setattr(trainers.fit.looks, "PEEK_TEXTS", 8)
     seen = []
     fit(make_config(epochs=1), features, peeks=(0.5,), on_evaluation=seen.append)
     assert [(e.peek, e.num_validation_texts) for e in seen] == [(True, 8), (False, None)]
@@ -421,11 +421,11 @@ def scripted_accuracies(monkeypatch, *, estimates, exact):
     def look_at_training(_, look, *, errors, **__):
         scripted[id(look)] = next(measured if errors == math.inf else estimated)
 
-    monkeypatch.setattr(trainers.looks.Looks, "_look_at_training", look_at_training)
+    monkeypatch.setattr(trainers.fit.looks.Looks, "_look_at_training", look_at_training)
     monkeypatch.setattr(
-        trainers.looks.Looks, "_training_accuracy", lambda _, look: scripted.get(id(look), 0.0)
+        trainers.fit.looks.Looks, "_training_accuracy", lambda _, look: scripted.get(id(look), 0.0)
     )
-    monkeypatch.setattr(trainers.looks._Look, "num_training", 1)
+    monkeypatch.setattr(trainers.fit.looks._Look, "num_training", 1)
 
 
 def test_weights_that_the_exact_accuracy_rules_out_are_not_restored(make_config, features, monkeypatch):
@@ -446,7 +446,7 @@ def test_where_the_exact_accuracy_rules_all_out_the_most_wanted_is_restored(
 
 
 def test_far_from_the_ceiling_a_sample_tells_the_training_accuracy(make_config, features, monkeypatch):
-    monkeypatch.setattr(trainers.looks, "FIRST_SAMPLE", 24)
+    monkeypatch.setattr(trainers.fit.looks, "FIRST_SAMPLE", 24)
     result = fit(make_config(epochs=1, ceiling=1.0), features)
     evaluation = result.evaluations[0]
     assert not evaluation.exact
@@ -454,8 +454,8 @@ def test_far_from_the_ceiling_a_sample_tells_the_training_accuracy(make_config, 
 
 
 def test_near_the_ceiling_the_sample_grows_to_the_whole_split(make_config, features, monkeypatch):
-    monkeypatch.setattr(trainers.looks, "FIRST_SAMPLE", 24)
-    monkeypatch.setattr(trainers.looks, "is_clear_of", lambda *_, **__: False)
+    monkeypatch.setattr(trainers.fit.looks, "FIRST_SAMPLE", 24)
+    monkeypatch.setattr(trainers.fit.looks, "is_clear_of", lambda *_, **__: False)
     result = fit(make_config(epochs=1, ceiling=0.9), features)
     assert result.evaluations[0].exact
     assert result.evaluations[0].training_accuracy == exact_figures(result, features, 2)[0]
@@ -464,7 +464,7 @@ def test_near_the_ceiling_the_sample_grows_to_the_whole_split(make_config, featu
 def test_exact_training_accuracy_looks_only_at_texts_not_yet_seen_with_the_same_weights(
     make_config, features, monkeypatch
 ):
-    monkeypatch.setattr(trainers.looks, "FIRST_SAMPLE", 24)
+    monkeypatch.setattr(trainers.fit.looks, "FIRST_SAMPLE", 24)
     asked, rows = [], Sample.rows
 
     def recorded(self, start, end):
@@ -480,7 +480,7 @@ def test_exact_training_accuracy_looks_only_at_texts_not_yet_seen_with_the_same_
 
 @pytest.mark.parametrize("metric", ["balanced_accuracy", "macro_f1"])
 def test_sample_and_rest_give_the_metric_of_the_whole_split(make_config, features, monkeypatch, metric):
-    monkeypatch.setattr(trainers.looks, "FIRST_SAMPLE", 24)
+    monkeypatch.setattr(trainers.fit.looks, "FIRST_SAMPLE", 24)
     result = fit(make_config(epochs=1, metric=metric), features)
     assert not result.evaluations[0].exact
     training, _, validation, _ = exact_figures(result, features, 2, metric=metric)
@@ -496,14 +496,14 @@ def test_the_metric_changes_no_weights_of_a_fit_without_a_ceiling(make_config, f
 
 def test_the_ceiling_holds_for_the_metric(make_config, features, monkeypatch):
     monkeypatch.setattr(
-        trainers.looks, "measure", lambda *_, metric: {"accuracy": 0.7, "macro_f1": 0.9}[metric]
+        trainers.fit.looks, "measure", lambda *_, metric: {"accuracy": 0.7, "macro_f1": 0.9}[metric]
     )
     stopped = {m: fit(make_config(metric=m, ceiling=0.8), features).stopped for m in ("accuracy", "macro_f1")}
     assert stopped == {"accuracy": "epochs", "macro_f1": "ceiling"}
 
 
 def test_a_peek_and_an_evaluation_of_the_same_weights_hit_the_same_texts(make_config, features, monkeypatch):
-    monkeypatch.setattr(trainers.looks, "PEEK_TEXTS", 7)
+    monkeypatch.setattr(trainers.fit.looks, "PEEK_TEXTS", 7)
     peeked, evaluated = [], []
     fit(make_config(epochs=1), features, peeks=(0.5,), on_evaluation=peeked.append)
     fit(make_config(epochs=1, evaluations_per_epoch=2), features, on_evaluation=evaluated.append)
@@ -512,7 +512,7 @@ def test_a_peek_and_an_evaluation_of_the_same_weights_hit_the_same_texts(make_co
 
 
 def test_the_hits_of_a_peek_are_its_accuracy(make_config, features, monkeypatch):
-    monkeypatch.setattr(trainers.looks, "PEEK_TEXTS", 7)
+    monkeypatch.setattr(trainers.fit.looks, "PEEK_TEXTS", 7)
     seen = []
     fit(make_config(epochs=1), features, peeks=(0.5,), on_evaluation=seen.append)
     assert unpacked(seen[0].hits).mean() == pytest.approx(seen[0].validation_accuracy)
@@ -564,7 +564,7 @@ def test_where_classes_are_even_balanced_weights_change_nothing_but_rounding(mak
 
 def rates(config, features, *, steps):
     """Return the learning rates of encoder and head at each step."""
-    state = trainers.fit._Fit(config, features, (), lambda _: None)
+    state = trainers.fit.loop._Fit(config, features, (), lambda _: None)
     optimizer, scheduler = state._optimizer(steps)
     found = []
     for _ in range(steps):
@@ -590,7 +590,7 @@ def test_the_head_has_its_own_rate(make_config, features):
 
 
 def test_only_matrices_decay(make_config, features):
-    state = trainers.fit._Fit(make_config(weight_decay=0.1), features, (), lambda _: None)
+    state = trainers.fit.loop._Fit(make_config(weight_decay=0.1), features, (), lambda _: None)
     groups = state._optimizer(1)[0].param_groups
     assert {(group["params"][0].ndim > 1, group["weight_decay"]) for group in groups} == {
         (True, 0.1),

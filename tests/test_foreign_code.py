@@ -9,9 +9,9 @@ from transformers import AutoModel
 from transformers.integrations import hub_kernels
 
 from trainers.config import EncoderConfig
-from trainers.encoder import load_encoder
+from trainers.encoder.loading import load_encoder
 from trainers.errors import InputError
-from trainers.foreign_code import FETCHING_FAMILIES, PLAIN, refuse_foreign_code
+from trainers.encoder.foreign_code import FETCHING_FAMILIES, PLAIN, refuse_foreign_code
 
 WHAT = "the model"
 

@@ -3,9 +3,9 @@ from dataclasses import replace
 import pytest
 
 from trainers.errors import InputError
-from trainers.findings import Finding
-from trainers.gatekeeper import admit
-from trainers.sources import Row, Source
+from trainers.data.findings import Finding
+from trainers.data.filtering import admit
+from trainers.data.sources import Row, Source
 
 SOUND = [(f"text number {i}", str(i % 2)) for i in range(40)]
 

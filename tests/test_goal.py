@@ -1,6 +1,6 @@
 import pytest
 
-from search.goal import judge, judge_setup, state
+from search.analysis.goal import judge, judge_setup, state
 
 AIM = {"validation_accuracy": 0.65, "training_accuracy": 0.92}
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainers.grid import read_grid
+from trainers.data.grid import read_grid
 
 
 def grid(text, usual=","):

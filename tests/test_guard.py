@@ -7,10 +7,10 @@ import struct
 import pytest
 from served import TOML, add, ask, serving
 
-from search.artifacts import Store
-from search.guard import DRAINED_BYTES, guard
-from search.spec import load_spec
-from search.storage import open_study
+from search.dashboard.artifacts import Store
+from search.dashboard.security import DRAINED_BYTES, guard
+from search.study.spec import load_spec
+from search.study.opening import open_study
 
 
 @pytest.fixture

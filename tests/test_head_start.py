@@ -5,13 +5,13 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from trainers.features import Features, build_features
-from trainers.fit import fit
-from trainers.head_start import fit_head, pooled_splits
-from trainers.inputs import Batch
-from trainers.metrics import confusion, measure
+from trainers.fit.features import Features, build_features
+from trainers.fit.loop import fit
+from trainers.fit.head_start import fit_head, pooled_splits
+from trainers.fit.inputs import Batch
+from trainers.fit.metrics import confusion, measure
 from trainers.modeling_frostline import Head
-from trainers.probe import probes
+from trainers.fit.probe import probes
 
 
 def make_batch(count, *, seed, noise=1.0):

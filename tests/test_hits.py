@@ -2,7 +2,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainers.hits import packed, unpacked
+from trainers.fit.hits import packed, unpacked
 
 
 @given(st.lists(st.booleans(), max_size=50))

@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 
-from trainers.features import build_features
-from trainers.fit import fit
-from trainers.holdout import predict_test
-from trainers.model import assemble
+from trainers.fit.features import build_features
+from trainers.fit.loop import fit
+from trainers.fit.holdout import predict_test
+from trainers.model.classifier import assemble
 
 
 @pytest.fixture(scope="module")

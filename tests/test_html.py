@@ -9,8 +9,8 @@ from browser import open_browser
 from optuna.trial import TrialState
 from toys import CONFIRMATION, add, as_written_by_0_1_0, evaluation, fill, make_spec, make_study
 
-from search.html import render
-from search.summary import summarise
+from search.report.html import render
+from search.report.summary import summarise
 
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(1)> & \"' {{ 7 * 7 }} \x1b[2J"
 

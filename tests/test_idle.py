@@ -1,8 +1,8 @@
 import pytest
 
-from search.idle import idle_settings
-from search.spec import StudySpec
-from trainers.stopping import EarlyStopping
+from search.study.idle import idle_settings
+from search.study.spec import StudySpec
+from trainers.fit.stopping import EarlyStopping
 
 FIT = {
     "freeze_depth": {"low": 0, "high": 6},

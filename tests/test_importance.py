@@ -5,8 +5,8 @@ import pytest
 from optuna.trial import create_trial
 from toys import DISTRIBUTIONS, add, make_study
 
-import search.importance
-from search.importance import importances
+import search.analysis.importance
+from search.analysis.importance import importances
 
 
 def study_where(score, count=30):
@@ -48,7 +48,7 @@ def test_importances_are_told_from_twenty_complete_trials_on(count, told):
 def test_each_share_has_an_interval_that_is_the_same_every_time():
     study = study_where(lambda p: -abs(p["dropout"] - 0.3))
     found = importances(study.trials)
-    search.importance._told.cache_clear()
+    search.analysis.importance._told.cache_clear()
     assert importances(study.trials) == found
     assert list(found["intervals"]) == list(found["shares"])
     assert all(0 <= i["low"] <= i["high"] <= 1 for i in found["intervals"].values())

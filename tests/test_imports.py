@@ -133,7 +133,7 @@ def test_no_arrow_turns_round(path):
     "name", ["space", "spec", "pruning", "results", "recipes", "storage", "database", "lease"]
 )
 def test_modules_below_the_objective_run_no_fit(name):
-    allowed = {"trainers.config", "trainers.errors", "trainers.files", "trainers.hits"}
+    allowed = {"trainers.config", "trainers.errors", "trainers.files", "trainers.fit.hits"}
     assert {m for m in imported(ROOT / "search" / f"{name}.py") if m.startswith("trainers")} <= allowed
 
 

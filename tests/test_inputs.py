@@ -1,6 +1,6 @@
 import torch
 
-from trainers.inputs import padding_mask
+from trainers.fit.inputs import padding_mask
 
 
 def test_the_padding_mask_marks_tokens():

@@ -1,6 +1,6 @@
 import pytest
 
-from trainers.labels import check_classes, check_names, class_names, merged_classes, name_classes
+from trainers.data.labels import check_classes, check_names, class_names, merged_classes, name_classes
 
 
 @pytest.mark.parametrize(

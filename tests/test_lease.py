@@ -9,9 +9,9 @@ from dataclasses import asdict, replace
 import optuna
 import pytest
 
-import search.lease
-from search.database import connect
-from search.lease import (
+import search.storage.lease
+from search.storage.database import connect
+from search.storage.lease import (
     GRACE_SECONDS,
     KEY,
     Holder,
@@ -104,7 +104,7 @@ def test_process_that_got_the_number_of_a_dead_one_has_no_lease(open_study):
 def test_process_that_ended_but_was_not_waited_for_is_dead():
     with subprocess.Popen([sys.executable, "-c", ""]) as process:
         holder = replace(Holder.this_process(), pid=process.pid)
-        holder = replace(holder, started=search.lease.psutil.Process(process.pid).create_time())
+        holder = replace(holder, started=search.storage.lease.psutil.Process(process.pid).create_time())
         deadline = time.monotonic() + 60
         while not holder.is_dead(now=0.0) and time.monotonic() < deadline:
             time.sleep(0.01)
@@ -131,19 +131,19 @@ def test_lease_of_another_machine_is_refused_until_the_grace_period_is_over(open
 def slept(monkeypatch):
     """What was slept, in seconds, without doing so."""
     naps = []
-    monkeypatch.setattr(search.lease.time, "sleep", naps.append)
+    monkeypatch.setattr(search.storage.lease.time, "sleep", naps.append)
     return naps
 
 
 def skew(monkeypatch, seconds):
     """Let the main thread's machine be so far ahead of that of other threads: SQLite's clock is the machine's own."""
-    now = search.lease._now
+    now = search.storage.lease._now
 
     def skewed(connection):
         is_challenger = threading.current_thread() is threading.main_thread()
         return now(connection) + seconds * (is_challenger and connection.engine.name == "sqlite")
 
-    monkeypatch.setattr(search.lease, "_now", skewed)
+    monkeypatch.setattr(search.storage.lease, "_now", skewed)
     monkeypatch.setattr(time, "time", lambda: seconds)  # whoever looks at it
 
 
@@ -152,17 +152,17 @@ def skew(monkeypatch, seconds):
 def test_living_search_is_not_taken_over_whatever_the_clock_of_another_machine_says(
     open_study, monkeypatch, ahead
 ):
-    monkeypatch.setattr(search.lease, "HEARTBEAT_SECONDS", 0.1)
-    monkeypatch.setattr(search.lease, "LOOK_SECONDS", 0.1)
-    monkeypatch.setattr(search.lease, "GRACE_SECONDS", 10.0)
-    place = search.lease._place()
+    monkeypatch.setattr(search.storage.lease, "HEARTBEAT_SECONDS", 0.1)
+    monkeypatch.setattr(search.storage.lease, "LOOK_SECONDS", 0.1)
+    monkeypatch.setattr(search.storage.lease, "GRACE_SECONDS", 10.0)
+    place = search.storage.lease._place()
     first, second = open_study(), open_study()
     messages = []
     database_of(second).tell = messages.append
-    monkeypatch.setattr(search.lease, "_place", lambda: "north")
+    monkeypatch.setattr(search.storage.lease, "_place", lambda: "north")
     with Lease(first):
         holder = holder_in(second)
-        monkeypatch.setattr(search.lease, "_place", lambda: place)
+        monkeypatch.setattr(search.storage.lease, "_place", lambda: place)
         skew(monkeypatch, ahead)
         with pytest.raises(LeaseHeldError) as caught, Lease(second):
             pass
@@ -198,7 +198,7 @@ def test_dead_search_of_another_machine_is_taken_over_whatever_its_clock_said(op
 
 
 def test_another_container_of_this_system_has_its_clock(open_study, monkeypatch, slept):
-    monkeypatch.setattr(search.lease, "_boot", lambda: "one-boot")
+    monkeypatch.setattr(search.storage.lease, "_boot", lambda: "one-boot")
     study = open_study()
     holder = occupy(study, place="container one-boot pid:[7]", host="node7", pid=12)
     assert "(last seen 0 s ago) searches it" in refusal(study)
@@ -273,7 +273,7 @@ def wait_for(condition):
 
 @pytest.mark.slow
 def test_signs_of_life_go_on_and_survive_a_database_that_is_away(open_study, monkeypatch):
-    monkeypatch.setattr(search.lease, "HEARTBEAT_SECONDS", 0.05)
+    monkeypatch.setattr(search.storage.lease, "HEARTBEAT_SECONDS", 0.05)
     study = open_study()
     with Lease(study):
         taken = holder_in(study).seen
@@ -296,15 +296,15 @@ def test_signs_of_life_go_on_and_survive_a_database_that_is_away(open_study, mon
 def test_of_two_that_take_it_at_once_one_gets_it(open_study, monkeypatch):
     first, second = open_study(), open_study()
     lease = Lease(first)
-    read = search.lease._read
+    read = search.storage.lease._read
     taken = contextlib.ExitStack()
 
     def slow_read(connection, where):
         text = read(connection, where)
-        monkeypatch.setattr(search.lease, "_read", read)
+        monkeypatch.setattr(search.storage.lease, "_read", read)
         taken.enter_context(Lease(second))  # between the look and the leap of the first
         return text
 
-    monkeypatch.setattr(search.lease, "_read", slow_read)
+    monkeypatch.setattr(search.storage.lease, "_read", slow_read)
     with taken, pytest.raises(LeaseHeldError), lease:
         pass

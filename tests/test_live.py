@@ -7,7 +7,7 @@ import pytest
 from optuna.trial import TrialState
 from rich.console import Console
 
-from search.live import REDRAWS_PER_SECOND, Live, seconds_left
+from search.trials.progress import REDRAWS_PER_SECOND, Live, seconds_left
 from trainers.config import TrainConfig
 from trainers.errors import CONTROL
 
@@ -127,7 +127,7 @@ def test_estimated_time_left_falls_while_a_trial_runs(monkeypatch):
     live = make_live(terminal=True, trials=TRIALS)
     live.trial_started(4, CONFIG)
     later = time.monotonic() + 30
-    monkeypatch.setattr("search.live.time.monotonic", lambda: later)
+    monkeypatch.setattr("search.trials.progress.time.monotonic", lambda: later)
     assert "about 45 min 30 s left" in flat(drawn(live))
 
 

@@ -5,16 +5,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import hypergeom
 
-import trainers.looks
+import trainers.fit.looks
 from trainers.config import TrainConfig
 from trainers.errors import FitError
-from trainers.features import Features
-from trainers.fit import _Fit, fit
-from trainers.looks import CLEAR, FIRST_SAMPLE, PEEK_TEXTS, SURE, Looks
-from trainers.metrics import confusion, cross_entropy, is_clear_of, measure, weighted_mean
-from trainers.model import weights_sha256
-from trainers.samples import Sample
-from trainers.stopping import EarlyStopping
+from trainers.fit.features import Features
+from trainers.fit.loop import _Fit, fit
+from trainers.fit.looks import CLEAR, FIRST_SAMPLE, PEEK_TEXTS, SURE, Looks
+from trainers.fit.metrics import confusion, cross_entropy, is_clear_of, measure, weighted_mean
+from trainers.model.classifier import weights_sha256
+from trainers.fit.samples import Sample
+from trainers.fit.stopping import EarlyStopping
 
 DATA = {"source": "imdb"}
 CONFIG = TrainConfig(data=DATA, freeze_depth=1, dropout=0.1, head_width=8, learning_rate=1e-3, patience=2)
@@ -304,7 +304,7 @@ def features(tiny_encoder, tiny_splits):
 
 @pytest.fixture
 def small_samples(monkeypatch):
-    monkeypatch.setattr(trainers.looks, "FIRST_SAMPLE", 12)
+    monkeypatch.setattr(trainers.fit.looks, "FIRST_SAMPLE", 12)
 
 
 @pytest.mark.usefixtures("small_samples")
@@ -321,7 +321,7 @@ def test_weights_of_a_fit_do_not_depend_on_what_is_to_beat(make_config, features
 def test_comparing_leaves_the_training_as_it_was(make_config, features, monkeypatch):
     config = make_config(epochs=3, patience=9, evaluations_per_epoch=3, learning_rate=1e-5)
     sampled = fit(config, features)
-    monkeypatch.setattr(trainers.looks, "FIRST_SAMPLE", 1000)
+    monkeypatch.setattr(trainers.fit.looks, "FIRST_SAMPLE", 1000)
     whole = fit(config, features)
     assert any(e.num_validation_texts for e in sampled.evaluations)
     assert len(sampled.evaluations) == len(whole.evaluations)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy.stats import t
 
-from search.luck import flattery
+from search.analysis.luck import flattery
 
 TEXTS = {"validation": [750, 750], "test": [1250, 1250]}
 

@@ -4,8 +4,8 @@ from types import SimpleNamespace
 import psutil
 import pytest
 
-import search.memory
-from search.memory import LOOK_SECONDS, KillWatch, available_bytes, peak_bytes
+import search.trials.memory
+from search.trials.memory import LOOK_SECONDS, KillWatch, available_bytes, peak_bytes
 
 GIB = 2**30
 UNLIMITED = 9223372036854771712
@@ -15,8 +15,8 @@ KILLED = -signal.SIGKILL
 @pytest.fixture
 def machine(tmp_path, monkeypatch):
     """A function: write files of a pretended machine, which has 100 GiB available."""
-    monkeypatch.setattr(search.memory, "PROC", tmp_path / "proc")
-    monkeypatch.setattr(search.memory, "CGROUPS", tmp_path / "cgroup")
+    monkeypatch.setattr(search.trials.memory, "PROC", tmp_path / "proc")
+    monkeypatch.setattr(search.trials.memory, "CGROUPS", tmp_path / "cgroup")
     monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=100 * GIB))
 
     def write(**files):
@@ -154,7 +154,7 @@ def test_only_signal_9_is_for_memory(machine, exit_code):
 @pytest.mark.parametrize(("looks", "explains"), [(0, True), (1, True), (2, False)])
 def test_a_kill_of_some_time_ago_explains_nothing(machine, monkeypatch, looks, explains):
     now = 0.0
-    monkeypatch.setattr(search.memory, "time", SimpleNamespace(monotonic=lambda: now))
+    monkeypatch.setattr(search.trials.memory, "time", SimpleNamespace(monotonic=lambda: now))
     machine(proc__vmstat="oom_kill 0\n")
     watch = KillWatch()
     machine(proc__vmstat="oom_kill 1\n")

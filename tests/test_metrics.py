@@ -15,7 +15,7 @@ from sklearn.metrics import (
 )
 from sklearn.utils.class_weight import compute_class_weight, compute_sample_weight
 
-from trainers.metrics import (
+from trainers.fit.metrics import (
     balanced_weights,
     confusion,
     cross_entropy,

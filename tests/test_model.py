@@ -10,12 +10,12 @@ from safetensors.torch import load_file, save_file
 from torch.nn import functional as F
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, pipeline
 
-from trainers.data import encode
+from trainers.data.splits import encode
 from trainers.errors import InputError
-from trainers.features import Features
-from trainers.fit import fit
-from trainers.model import CODE, Classifier, assemble, class_names, load, save, weights_sha256
-from trainers.model_files import write_checksums
+from trainers.fit.features import Features
+from trainers.fit.loop import fit
+from trainers.model.classifier import CODE, Classifier, assemble, class_names, load, save, weights_sha256
+from trainers.encoder.files import write_checksums
 
 TEXTS = ["the film was good and warm", "a dull story", "", "it was a very very very boring plot of the actor"]
 NAMES = ("negative", "positive")

@@ -5,7 +5,7 @@ import subprocess
 import pytest
 
 from trainers.errors import InputError
-from trainers.model_files import SUMS, check_files, digests, fingerprint, verify_checksums, write_checksums
+from trainers.encoder.files import SUMS, check_files, digests, fingerprint, verify_checksums, write_checksums
 
 WHAT = "the model"
 

@@ -1,8 +1,8 @@
 import pytest
 
 from search.new.ceiling import choose_ceiling, measure_head
-from search.spec import Score
-from trainers.encoder import load_encoder
+from search.study.spec import Score
+from trainers.encoder.loading import load_encoder
 
 
 @pytest.mark.parametrize(

@@ -14,11 +14,11 @@ import search.new.cost
 import search.new.sizes
 import search.new.speed
 import search.new.template
-import trainers.encoder
+import trainers.encoder.loading
 from search.new import main
 from search.new.speed import Speed
 from search.run import main as run
-from search.spec import Range, load_spec
+from search.study.spec import Range, load_spec
 
 CSV = Path(__file__).parent / "data" / "messages.csv"
 
@@ -119,7 +119,7 @@ def test_what_is_measured_is_the_device_that_the_search_will_use(
     write, here, monkeypatch, capsys, flags, device
 ):
     """A pretended one: the encoder stays on the processor, and is said to be on the GPU."""
-    load = trainers.encoder.load_encoder
+    load = trainers.encoder.loading.load_encoder
     measured = []
 
     def measure(encoder, _splits, config, *, workers):
@@ -129,7 +129,7 @@ def test_what_is_measured_is_the_device_that_the_search_will_use(
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setattr(
-        trainers.encoder,
+        trainers.encoder.loading,
         "load_encoder",
         lambda config, device: dataclasses.replace(load(config), device=device),
     )

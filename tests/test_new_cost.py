@@ -8,7 +8,7 @@ from test_new_sizes import MINILM_LAYERS, SPEED, make_costs, make_splits
 
 import search.new.cost
 from search.new.cost import Sizes
-from search.spec import load_spec
+from search.study.spec import load_spec
 
 DEFAULT = Sizes(
     train=3000, validation=1500, max_length=128, freeze_depth=2, epochs=1, evaluations_per_epoch=4

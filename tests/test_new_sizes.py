@@ -18,8 +18,8 @@ from search.new.sizes import (
     trials_that_fill,
 )
 from search.new.speed import Speed
-from search.recipes import RECIPES
-from trainers.data import Split, Splits
+from search.study.recipes import RECIPES
+from trainers.data.splits import Split, Splits
 
 MINILM_LAYERS = 6
 SPEED = Speed(workers=2, training=67e9, evaluation=70e9, start_seconds=4.0, threads=2)

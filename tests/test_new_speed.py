@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from search.new.speed import Speed, _Look, _rates, first_texts, measure_memory, measure_speed
-from trainers.encoder import load_encoder
+from trainers.encoder.loading import load_encoder
 
 
 @pytest.mark.slow

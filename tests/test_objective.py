@@ -5,12 +5,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import search.objective
-from search.objective import CONSTRAINT, objective, score
-from search.pruning import FeasiblePruner
-from search.spec import Score, StudySpec
+import search.trials.objective
+from search.trials.objective import CONSTRAINT, objective, score
+from search.trials.pruning import FeasiblePruner
+from search.study.spec import Score, StudySpec
 from trainers.errors import FitError
-from trainers.records import Evaluation, FitResult
+from trainers.fit.records import Evaluation, FitResult
 
 SPEC = StudySpec.model_validate(
     {
@@ -110,7 +110,7 @@ def study():
 @pytest.fixture
 def run(study, monkeypatch):
     def run_one(*evaluations, **options):
-        monkeypatch.setattr(search.objective, "fit", fake_fit(*evaluations, **options))
+        monkeypatch.setattr(search.trials.objective, "fit", fake_fit(*evaluations, **options))
         trial = study.ask()
         try:
             study.tell(trial, objective(trial, SPEC, FEATURES, QuietLive()))
@@ -277,7 +277,7 @@ def test_failure_of_the_fit_is_passed_on_with_the_evaluations_so_far(run, study)
 
 def test_live_sees_the_trial_and_each_evaluation(study, monkeypatch):
     monkeypatch.setattr(
-        search.objective, "fit", fake_fit(evaluation(0.5, 0.8, 0.85), evaluation(1.0, 0.8, 0.85))
+        search.trials.objective, "fit", fake_fit(evaluation(0.5, 0.8, 0.85), evaluation(1.0, 0.8, 0.85))
     )
     live = QuietLive()
     objective(study.ask(), SPEC, FEATURES, live)

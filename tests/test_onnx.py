@@ -5,13 +5,13 @@ import pytest
 import torch
 from test_families import FAMILIES
 
-import trainers.onnx
+import trainers.model.onnx
 from trainers.errors import InputError
-from trainers.features import Features
-from trainers.fit import fit
-from trainers.model import assemble, load, save
+from trainers.fit.features import Features
+from trainers.fit.loop import fit
+from trainers.model.classifier import assemble, load, save
 from trainers.modeling_frostline import FrostlineConfig, FrostlineForSequenceClassification
-from trainers.onnx import TOLERANCE, check_packages, export_onnx, furthest
+from trainers.model.onnx import TOLERANCE, check_packages, export_onnx, furthest
 
 TEXTS = ["the film was good", "", "dull and boring " * 40, "a very very warm story of the actor"]
 
@@ -79,7 +79,7 @@ def test_a_model_whose_weights_are_not_those_of_the_file_is_told_apart(saved, cl
 
 @pytest.mark.slow
 def test_a_file_that_gives_other_logits_is_not_kept(classifier, tmp_path, monkeypatch):
-    monkeypatch.setattr(trainers.onnx, "furthest", lambda _model, _path: 0.5)
+    monkeypatch.setattr(trainers.model.onnx, "furthest", lambda _model, _path: 0.5)
     with pytest.raises(InputError) as caught:
         save(classifier, tmp_path / "model", onnx=True)
     assert str(caught.value) == (
@@ -91,7 +91,7 @@ def test_a_file_that_gives_other_logits_is_not_kept(classifier, tmp_path, monkey
 
 def test_logits_that_are_no_numbers_are_not_kept(classifier, tmp_path, monkeypatch):
     monkeypatch.setattr(torch.onnx, "export", lambda *_args, **_options: _Program())
-    monkeypatch.setattr(trainers.onnx, "furthest", lambda _model, _path: float("nan"))
+    monkeypatch.setattr(trainers.model.onnx, "furthest", lambda _model, _path: float("nan"))
     with pytest.raises(InputError, match="differ by nan"):
         export_onnx(classifier.model, tmp_path / "model.onnx")
 
@@ -120,9 +120,9 @@ def test_what_the_exporter_cannot_do_is_an_error(classifier, tmp_path, monkeypat
 
 
 def test_a_missing_package_is_named_with_the_command_that_installs_it(monkeypatch):
-    find = trainers.onnx.importlib.util.find_spec
+    find = trainers.model.onnx.importlib.util.find_spec
     monkeypatch.setattr(
-        trainers.onnx.importlib.util, "find_spec", lambda name: None if name == "onnxscript" else find(name)
+        trainers.model.onnx.importlib.util, "find_spec", lambda name: None if name == "onnxscript" else find(name)
     )
     with pytest.raises(InputError) as caught:
         check_packages()

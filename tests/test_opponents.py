@@ -4,11 +4,11 @@ import math
 import pytest
 from toys import CONFIRMATION, add, fill, make_spec, make_study
 
-from search.opponents import compare_with_opponents, winner_of
-from search.results import CONFIRMATION as KEY
-from search.results import WORDS
-from search.summary import summarise
-from search.verdict import falls_short, worth
+from search.analysis.opponents import compare_with_opponents, winner_of
+from search.study.results import CONFIRMATION as KEY
+from search.study.results import WORDS
+from search.report.summary import summarise
+from search.report.conclusions import falls_short, worth
 
 
 def study_with(*, probe=None, usual=None, words=None, confirmation=None):

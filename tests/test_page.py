@@ -2,7 +2,7 @@ import io
 
 from rich.console import Console
 
-from search.page import print_page, warnings_of
+from search.analysis.data_page import print_page, warnings_of
 
 FOUND = {"kind": "kind", "file": "r.csv", "unit": "line", "lines": [], "count": 1}
 DATA = {

@@ -2,13 +2,13 @@ import json
 
 import pytest
 
-import search.peak
-from search.peak import known_peak_flops, measure_peak_flops
+import search.trials.peak
+from search.trials.peak import known_peak_flops, measure_peak_flops
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_the_peak_is_that_of_a_processor(monkeypatch, precision):
-    monkeypatch.setattr(search.peak, "PEAK_SIZE", 256)  # a large one takes minutes where bfloat16 is emulated
+    monkeypatch.setattr(search.trials.peak, "PEAK_SIZE", 256)  # a large one takes minutes where bfloat16 is emulated
     assert 1e7 < measure_peak_flops(precision=precision, seconds=0.0) < 1e16
 
 
@@ -21,7 +21,7 @@ def measured(monkeypatch):
         asked.append((precision, seconds))
         return rates.pop(0)
 
-    monkeypatch.setattr(search.peak, "measure_peak_flops", measure)
+    monkeypatch.setattr(search.trials.peak, "measure_peak_flops", measure)
     return rates, asked
 
 

@@ -1,6 +1,6 @@
 import pytest
 
-from search.portfolio import PORTFOLIO, portfolio_setups
+from search.study.portfolio import PORTFOLIO, portfolio_setups
 from trainers.config import TrainConfig
 
 DATA = {"source": "imdb", "validation": 20, "test": 20}

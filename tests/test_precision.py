@@ -3,11 +3,11 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-import trainers.precision
+import trainers.fit.precision
 from trainers.errors import InputError
-from trainers.features import Features, build_features
-from trainers.fit import fit
-from trainers.precision import choose_precision, computing_in, pinned
+from trainers.fit.features import Features, build_features
+from trainers.fit.loop import fit
+from trainers.fit.precision import choose_precision, computing_in, pinned
 
 BFLOAT16_TOLERANCE = 0.02
 """Of a validation loss in two epochs of the tiny encoder, in nats; measured: 0.0001 against float32, 0.003 stored against live."""
@@ -18,8 +18,8 @@ def processor(monkeypatch):
     """A function: pretend that the device has arithmetic for bfloat16 or not, and how fast it is."""
 
     def has(bfloat16, gain=2.0):
-        monkeypatch.setattr(trainers.precision, "computes_bfloat16", lambda _: bfloat16)
-        monkeypatch.setattr(trainers.precision, "bfloat16_gain", lambda _: gain)
+        monkeypatch.setattr(trainers.fit.precision, "computes_bfloat16", lambda _: bfloat16)
+        monkeypatch.setattr(trainers.fit.precision, "bfloat16_gain", lambda _: gain)
 
     return has
 

@@ -3,9 +3,9 @@ import sys
 
 import pytest
 
-from trainers.features import Features
-from trainers.fit import fit
-from trainers.model import assemble, load, save
+from trainers.fit.features import Features
+from trainers.fit.loop import fit
+from trainers.model.classifier import assemble, load, save
 from trainers.predict import main
 
 TEXTS = ["the film was good", "a dull story"]

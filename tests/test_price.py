@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from search.price import price_of_ceiling
+from search.analysis.ceiling_cost import price_of_ceiling
 
 DATA = {"texts_per_class": {"validation": [200, 200]}}
 

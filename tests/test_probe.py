@@ -3,8 +3,8 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
-from trainers import probe
-from trainers.probe import REGULARISATIONS, UNSEEN, choose_strength, probes
+from trainers.fit.loop import probe
+from trainers.fit.probe import REGULARISATIONS, UNSEEN, choose_strength, probes
 
 
 def make_vectors(texts_C, *, seed=0, apart=1.0, size=8):

@@ -11,17 +11,17 @@ from types import SimpleNamespace
 
 import pytest
 
-import search.memory
-import search.processes
-from search.memory import KILLED_FIRST
-from search.processes import MAX_STILLBORN, PRELOADED, Crew, Death, Failure, Silence
+import search.trials.memory
+import search.trials.worker_pool
+from search.trials.memory import KILLED_FIRST
+from search.trials.worker_pool import MAX_STILLBORN, PRELOADED, Crew, Death, Failure, Silence
 from search.run import main
-from search.spec import load_spec
-from search.storage import open_study
-from trainers.encoder import load_encoder
-from trainers.features import build_features
-from trainers.fit import fit
-from trainers.records import Evaluation
+from search.study.spec import load_spec
+from search.study.opening import open_study
+from trainers.encoder.loading import load_encoder
+from trainers.fit.features import build_features
+from trainers.fit.loop import fit
+from trainers.fit.records import Evaluation
 
 PEEKS = (0.5,)
 PATIENCE_SECONDS = 120
@@ -66,7 +66,7 @@ import importlib, sys
 for name in {PRELOADED}:
     importlib.import_module(name)
 before = set(sys.modules)
-import trainers.fit, trainers.features, trainers.holdout, trainers.encoder, search.memory
+import trainers.fit.loop, trainers.fit.features, trainers.fit.holdout, trainers.encoder, search.trials.memory
 print(set(sys.modules) == before, "optuna" in sys.modules, "sqlalchemy" in sys.modules)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -192,7 +192,7 @@ def test_a_fit_that_says_nothing_is_ended_and_its_process_replaced(features, mak
 
 
 def test_a_fit_without_a_limit_may_be_silent(features, make_config, monkeypatch):
-    monkeypatch.setattr(search.processes, "LISTEN_SECONDS", 0.01)
+    monkeypatch.setattr(search.trials.worker_pool, "LISTEN_SECONDS", 0.01)
     with Crew(features, size=1, peeks=()) as crew:
         crew.begin(1, make_config(freeze_depth=3))
         process = crew._members[0].process
@@ -205,8 +205,8 @@ def test_a_fit_without_a_limit_may_be_silent(features, make_config, monkeypatch)
 def test_time_that_the_machine_stood_still_is_no_silence(features, make_config, monkeypatch):
     """Pretended: the clock jumps by an hour in each wait."""
     hours = itertools.count(step=3600)
-    monkeypatch.setattr(search.processes, "time", SimpleNamespace(monotonic=lambda: next(hours)))
-    monkeypatch.setattr(search.processes, "LISTEN_SECONDS", 0.05)
+    monkeypatch.setattr(search.trials.worker_pool, "time", SimpleNamespace(monotonic=lambda: next(hours)))
+    monkeypatch.setattr(search.trials.worker_pool, "LISTEN_SECONDS", 0.05)
     with Crew(features, size=1, peeks=()) as crew:
         crew.begin(1, make_config(freeze_depth=3))
         crew.end_if_silent(1, seconds=60)
@@ -216,8 +216,8 @@ def test_time_that_the_machine_stood_still_is_no_silence(features, make_config, 
 @pytest.fixture
 def oom_kills(tmp_path, monkeypatch):
     """A function: pretend that the kernel has killed so many processes of this cgroup for memory."""
-    monkeypatch.setattr(search.memory, "PROC", tmp_path / "proc")
-    monkeypatch.setattr(search.memory, "CGROUPS", tmp_path / "cgroup")
+    monkeypatch.setattr(search.trials.memory, "PROC", tmp_path / "proc")
+    monkeypatch.setattr(search.trials.memory, "CGROUPS", tmp_path / "cgroup")
     (tmp_path / "proc" / "self").mkdir(parents=True)
     (tmp_path / "proc" / "self" / "cgroup").write_text("0::/\n")
     (tmp_path / "cgroup").mkdir()

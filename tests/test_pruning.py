@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from optuna.trial import TrialState
 
-from search.pruning import FeasiblePruner, difference, step_of
-from trainers.hits import packed
+from search.trials.pruning import FeasiblePruner, difference, step_of
+from trainers.fit.hits import packed
 
 
 def peer(scores, *, excess=-0.1, state=TrialState.COMPLETE, peeks=(), hits=None, **attrs):

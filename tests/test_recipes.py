@@ -1,10 +1,10 @@
 import pytest
 
-from search.recipes import OPPONENTS, RECIPES, recipe_depths, recipe_passes
+from search.study.recipes import OPPONENTS, RECIPES, recipe_depths, recipe_passes
 from trainers.config import TrainConfig
-from trainers.features import Features
-from trainers.fit import fit
-from trainers.stopping import EarlyStopping
+from trainers.fit.features import Features
+from trainers.fit.loop import fit
+from trainers.fit.stopping import EarlyStopping
 
 DATA = {"source": "imdb", "validation": 20, "test": 20}
 

@@ -14,12 +14,12 @@ from optuna.trial import TrialState
 from rich.console import Console
 from toys import CONFIRMATION, add, as_written_by_0_1_0, fill, make_spec, make_study
 
-from search.lease import Lease
-from search.picture import write_pareto_picture
-from search.report import command_options, main, print_report, write_report
-from search.spec import load_spec
-from search.storage import open_study
-from search.summary import count, describe_counts, duration, percent, rate, summarise
+from search.storage.lease import Lease
+from search.report.pareto_png import write_pareto_picture
+from search.report.command import command_options, main, print_report, write_report
+from search.study.spec import load_spec
+from search.study.opening import open_study
+from search.report.summary import count, describe_counts, duration, percent, rate, summarise
 from trainers.errors import CONTROL, InputError
 
 
@@ -323,7 +323,7 @@ def test_the_command_says_that_a_study_has_no_trials(tmp_path, capsys):
 
 
 def test_importing_the_report_loads_nothing_heavy():
-    code = "import sys, search.report, search.live; print([m for m in ('optuna', 'torch', 'matplotlib') if m in sys.modules])"
+    code = "import sys, search.report, search.trials.progress; print([m for m in ('optuna', 'torch', 'matplotlib') if m in sys.modules])"
     root = Path(__file__).parent.parent
     answer = subprocess.run(
         [sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True
@@ -346,7 +346,7 @@ def test_a_terminal_finds_nothing_to_obey_in_a_studys_texts(tmp_path):
     assert (tmp_path / "pareto.png").read_bytes().startswith(b"\x89PNG")
 
 
-SCHEMA = json.loads(files("search").joinpath("report.schema.json").read_text())
+SCHEMA = json.loads(files("search.report").joinpath("report.schema.json").read_text())
 
 
 def with_trial(study, **attrs):

@@ -10,13 +10,13 @@ from rich.console import Console
 from toys import CONFIRMATION as OUTCOME
 from toys import DATA, add, as_written_by_0_1_0, evaluation, fill, make_spec, make_study
 
-from search.artifacts import _trial_files
-from search.curves import curves_figure
-from search.html import render
-from search.live import _ending
-from search.notes import study_note, trial_note
-from search.report import print_report
-from search.results import (
+from search.dashboard.artifacts import _trial_files
+from search.dashboard.learning_curves import curves_figure
+from search.report.html import render
+from search.trials.progress import _ending
+from search.dashboard.notes import study_note, trial_note
+from search.report.command import print_report
+from search.study.results import (
     CONFIRMATION,
     best_feasible,
     confirmation_of,
@@ -29,7 +29,7 @@ from search.results import (
     recipe_trials,
     training_kind,
 )
-from search.summary import summarise
+from search.report.summary import summarise
 
 
 def trial(number, training=None, validation=None, *, state=TrialState.COMPLETE, value=None, **attrs):

@@ -6,11 +6,11 @@ import torch
 from torch.nn import functional as F
 from toys import make_spec, make_study
 
-import search.room
-from search.room import PROCESS_BYTES, most_bytes, worker_bytes
-from trainers.batching import FORWARD_TOKENS
-from trainers.features import Features
-from trainers.network import Network
+import search.trials.fit_memory
+from search.trials.fit_memory import PROCESS_BYTES, most_bytes, worker_bytes
+from trainers.fit.batching import FORWARD_TOKENS
+from trainers.fit.features import Features
+from trainers.fit.network import Network
 
 
 def saved_for_backward(features, config, count):
@@ -61,7 +61,7 @@ def test_the_bound_grows_with_the_batch(tiny_encoder, tiny_splits, make_config):
 
 def test_memory_is_measured_once_a_study(monkeypatch):
     measured = []
-    monkeypatch.setattr(search.room, "measure_memory", lambda *_: measured.append(1) or 2**30)
+    monkeypatch.setattr(search.trials.fit_memory, "measure_memory", lambda *_: measured.append(1) or 2**30)
     study, spec = make_study(), make_spec()
 
     stages = []

@@ -7,8 +7,8 @@ import pytest
 from pyarrow import parquet
 
 from trainers.errors import InputError
-from trainers.rows import check_out, read_rows, write_rows
-from trainers.tables import read_csv
+from trainers.data.rows import check_out, read_rows, write_rows
+from trainers.data.tables import read_csv
 
 ANSWERS = [("good", 0.75), (None, None), ("bad", 0.5)]
 TEXTS = ["one, two", "", "three\nfour"]

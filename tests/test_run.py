@@ -11,19 +11,19 @@ import optuna
 import pytest
 import torch
 
-import trainers.encoder
-from search.lease import Lease
-from search.recipes import RECIPES
+import trainers.encoder.loading
+from search.storage.lease import Lease
+from search.study.recipes import RECIPES
 from search.run import main
-from search.spec import load_spec
-from search.storage import open_study
+from search.study.spec import load_spec
+from search.study.opening import open_study
 
 NEITHER_RECIPES_NOR_PRUNING = ("[cache]", "[pruning]\nrungs = []\n\n[recipes]\nenqueue = []\n\n[cache]")
 
 # Trials of more than a second, so that a signal meets one under way.
 SLOW_SEARCH = """
 import sys, time
-from search.live import Live
+from search.trials.progress import Live
 from search.run import main
 evaluated = Live.evaluated
 Live.evaluated = lambda *arguments: (evaluated(*arguments), time.sleep(0.7))
@@ -318,13 +318,13 @@ def test_storage_url_keeps_the_study_elsewhere(write_tiny_study, tmp_path, capsy
 @pytest.mark.usefixtures("tiny_reviews")
 def test_a_continued_search_takes_the_commit_that_it_was_begun_with(write_tiny_study, tmp_path, monkeypatch):
     asked_for = []
-    real = trainers.encoder.load_encoder
+    real = trainers.encoder.loading.load_encoder
 
     def from_hub(config, **options):
         asked_for.append(config.revision)
         return dataclasses.replace(real(config, **options), revision="c0ffee")
 
-    monkeypatch.setattr(trainers.encoder, "load_encoder", from_hub)
+    monkeypatch.setattr(trainers.encoder.loading, "load_encoder", from_hub)
     path = write_tiny_study(tmp_path)
     for trials in ("1", "2"):
         assert main(["--trials", trials, "--workers", "1", "--study", str(path), "--recipes", "none"]) == 0
@@ -347,7 +347,7 @@ def test_memory_that_runs_out_in_the_frozen_layers_is_said(write_tiny_study, tmp
     def fail(*_, **__):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr("trainers.features.build_features", fail)
+    monkeypatch.setattr("trainers.fit.features.build_features", fail)
     path = write_tiny_study(tmp_path)
     assert mistake(capsys, "--study", path, "--device", "cpu", "--workers", "1") == (
         "error: the frozen layers must fit into the memory of device 'cpu' with a batch of texts, but it ran out; free "

@@ -3,7 +3,7 @@ import pytest
 from optuna.samplers import TPESampler
 from optuna.trial import TrialState, create_trial
 
-from search.sampler import SearchSampler, without_recipes
+from search.trials.sampler import SearchSampler, without_recipes
 
 SPACE = {
     "rate": optuna.distributions.FloatDistribution(1e-5, 1e-3, log=True),

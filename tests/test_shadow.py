@@ -3,9 +3,9 @@ import pytest
 from optuna.trial import TrialState
 
 from search.run import main
-from search.shadow import checkpoints, feasible_front, keep_front, shadow_name
-from search.spec import load_spec
-from search.storage import open_study
+from search.dashboard.pareto_study import checkpoints, feasible_front, keep_front, shadow_name
+from search.study.spec import load_spec
+from search.study.opening import open_study
 
 
 def look(epoch, validation, training, *, peek=False, exact=False):

@@ -3,7 +3,7 @@ import random
 import numpy as np
 import pytest
 
-from trainers.shuffled import FEWEST_TEXTS, MOST_TEXTS, largest_share, look_shuffled, num_telling
+from trainers.data.shuffled import FEWEST_TEXTS, MOST_TEXTS, largest_share, look_shuffled, num_telling
 
 
 @pytest.fixture(scope="module")

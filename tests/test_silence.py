@@ -3,7 +3,7 @@ import pytest
 from optuna.trial import TrialState
 from toys import add, make_study
 
-from search.silence import FLOOR_SECONDS, MULTIPLE, check_timeout, patience_seconds
+from search.trials.silence import FLOOR_SECONDS, MULTIPLE, check_timeout, patience_seconds
 from trainers.errors import InputError
 
 NUM_LAYERS = 6

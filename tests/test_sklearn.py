@@ -14,9 +14,9 @@ from sklearn.utils import get_tags
 from sklearn.utils.estimator_checks import estimator_checks_generator
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from trainers.cleaning import mend
+from trainers.data.cleaning import mend
 from trainers.config import TrainConfig
-from trainers.model import load, save
+from trainers.model.classifier import load, save
 from trainers.sklearn import NO_SOURCE, NOT_OF_A_FIT, OWN, TextClassifier
 
 WORDS = (

@@ -10,8 +10,8 @@ from pyarrow import parquet
 
 from trainers.config import DataConfig
 from trainers.errors import InputError
-from trainers.gatekeeper import admit
-from trainers.sources import read_source
+from trainers.data.filtering import admit
+from trainers.data.sources import read_source
 
 REVIEWS = [(f"text number {i}", i % 2) for i in range(40)]
 

@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
-from search.recipes import RECIPES
-from search.space import distributions, recipe_params, recipe_settings, suggest, trial_seed
-from search.spec import StudySpec
+from search.study.recipes import RECIPES
+from search.study.space import distributions, recipe_params, recipe_settings, suggest, trial_seed
+from search.study.spec import StudySpec
 
 FIT = {
     "freeze_depth": {"low": 1, "high": 3},

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from search.spec import Range, find_study, load_spec
+from search.study.spec import Range, find_study, load_spec
 from trainers.errors import CONTROL, InputError
 
 STUDY = """

@@ -8,8 +8,8 @@ from sklearn.model_selection import train_test_split
 
 from trainers.config import DataConfig
 from trainers.errors import InputError
-from trainers.sources import Row
-from trainers.splitting import SPLITS, split_rows
+from trainers.data.sources import Row
+from trainers.data.splitting import SPLITS, split_rows
 
 
 def split(labels, *, given=None, clusters=None, **settings):

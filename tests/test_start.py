@@ -7,17 +7,17 @@ from optuna.trial import TrialState
 from test_earlier import make_earlier
 from toys import DATA, add, fill, make_spec, make_study
 
-from search import start
-from search.html import render
-from search.notes import trial_note
-from search.palette import describe_trial
-from search.report import print_report
-from search.results import finished
+from search.study import start
+from search.report.html import render
+from search.dashboard.notes import trial_note
+from search.report.plotting import describe_trial
+from search.report.command import print_report
+from search.study.results import finished
 from search.run import main
-from search.space import distributions, suggest
-from search.spec import StudySpec, load_spec
-from search.storage import open_study, recover
-from search.summary import summarise
+from search.study.space import distributions, suggest
+from search.study.spec import StudySpec, load_spec
+from search.study.opening import open_study, recover
+from search.report.summary import summarise
 from trainers.errors import InputError
 
 OWN = {"freeze_depth": 2, "learning_rate": 1e-4}
@@ -31,7 +31,7 @@ PORTFOLIO = (
 @pytest.fixture(autouse=True)
 def portfolio(monkeypatch):
     """Three setups, of which two are one in the toys' space."""
-    monkeypatch.setattr("search.portfolio.PORTFOLIO", PORTFOLIO)
+    monkeypatch.setattr("search.study.portfolio.PORTFOLIO", PORTFOLIO)
 
 
 def known(study, **attributes):
@@ -97,7 +97,7 @@ def test_what_was_chosen_stays_whatever_becomes_of_earlier_studies_and_the_portf
     begin(study, spec, tmp_path)
     before = enqueued(study)
     add(make_earlier(tmp_path, "imdb"), 0.8, 0.7)
-    monkeypatch.setattr("search.portfolio.PORTFOLIO", PORTFOLIO[:1])
+    monkeypatch.setattr("search.study.portfolio.PORTFOLIO", PORTFOLIO[:1])
     begin(study, spec, tmp_path)
     assert enqueued(study) == before
     begin(study, make_spec(start={"portfolio": True, "like": ["imdb"]}), tmp_path)

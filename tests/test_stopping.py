@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainers.stopping import EarlyStopping
+from trainers.fit.stopping import EarlyStopping
 
 history = st.lists(
     st.tuples(

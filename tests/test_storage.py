@@ -7,9 +7,9 @@ from pathlib import Path
 import optuna
 import pytest
 
-from search.results import finished
-from search.spec import StudySpec
-from search.storage import (
+from search.study.results import finished
+from search.study.spec import StudySpec
+from search.study.opening import (
     MAX_RETRIES,
     begun_data,
     begun_with,

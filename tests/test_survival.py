@@ -20,15 +20,15 @@ from hypothesis.stateful import (
 from optuna.trial import TrialState
 from sqlalchemy import event
 
-import search.lease
-from search.database import Database, connect
-from search.lease import Lease, LeaseLostError, database_of
-from search.processes import Death
-from search.results import finished
-from search.space import suggest
-from search.spec import StudySpec
-from search.storage import MAX_RETRIES, recover
-from search.workers import _Search
+import search.storage.lease
+from search.storage.database import Database, connect
+from search.storage.lease import Lease, LeaseLostError, database_of
+from search.trials.worker_pool import Death
+from search.study.results import finished
+from search.study.space import suggest
+from search.study.spec import StudySpec
+from search.study.opening import MAX_RETRIES, recover
+from search.trials.scheduler import _Search
 
 NUM_TRIALS = 4
 SPEC = StudySpec.model_validate(
@@ -71,7 +71,7 @@ class Launcher:
         self.lease = Lease(self.study)
         self.faults.plan = list(plan)
         try:
-            with mock.patch.object(search.lease, "_place", return_value=machine):
+            with mock.patch.object(search.storage.lease, "_place", return_value=machine):
                 self.lease.__enter__()
             recover(self.study)
         except Killed:
@@ -107,7 +107,7 @@ class Survival(RuleBasedStateMachine):
         self.steps = 0
         # What looks dead to another machine can be declared dead at once.
         self.patches = [
-            mock.patch.object(search.lease, "GRACE_SECONDS", -10.0),
+            mock.patch.object(search.storage.lease, "GRACE_SECONDS", -10.0),
             mock.patch.object(time, "sleep"),
         ]
         for patch in self.patches:

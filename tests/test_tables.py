@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trainers.errors import InputError
-from trainers.tables import read_csv, read_jsonl
+from trainers.data.tables import read_csv, read_jsonl
 
 HEADER = b"text,label\n"
 

@@ -11,11 +11,11 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processor
 from transformers import AutoTokenizer, BertTokenizer, PreTrainedTokenizerFast, pipeline
 
 from trainers.config import EncoderConfig
-from trainers.data import encode, special_tokens
-from trainers.encoder import load_encoder
+from trainers.data.splits import encode, special_tokens
+from trainers.encoder.loading import load_encoder
 from trainers.errors import InputError
-from trainers.model import load, save
-from trainers.model_files import write_checksums
+from trainers.model.classifier import load, save
+from trainers.encoder.files import write_checksums
 from trainers.sklearn import TextClassifier
 
 WORDS = tuple(dict.fromkeys((*SPECIAL, *GOOD, *BAD, *PLAIN, "!", ".", *"abcdefghijklmnopqrstuvwxyz")))

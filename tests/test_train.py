@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from trainers.config import load_config
-from trainers.model import load, save, weights_sha256
-from trainers.records import Evaluation
+from trainers.model.classifier import load, save, weights_sha256
+from trainers.fit.records import Evaluation
 from trainers.train import describe_evaluation, main, train
 
 TOML = """

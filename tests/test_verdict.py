@@ -3,9 +3,9 @@ import copy
 import pytest
 from toys import CONFIRMATION, add, fill, make_spec, make_study
 
-from search.results import CONFIRMATION as KEY
-from search.summary import summarise
-from search.verdict import advice, next_commands, verdict, verdict_on_trial
+from search.study.results import CONFIRMATION as KEY
+from search.report.summary import summarise
+from search.report.conclusions import advice, next_commands, verdict, verdict_on_trial
 
 AIM = {"validation_accuracy": 0.86, "training_accuracy": 0.92}
 

@@ -4,13 +4,13 @@ from types import SimpleNamespace
 import optuna
 import pytest
 
-import search.workers
-from search.processes import Death, Silence
-from search.results import finished
-from search.space import recipe_params, suggest
-from search.spec import StudySpec
-from search.storage import recover
-from search.workers import number_of_workers, run_trials
+import search.trials.scheduler
+from search.trials.worker_pool import Death, Silence
+from search.study.results import finished
+from search.study.space import recipe_params, suggest
+from search.study.spec import StudySpec
+from search.study.opening import recover
+from search.trials.scheduler import number_of_workers, run_trials
 from trainers.errors import FitError
 
 SPEC = StudySpec.model_validate(
@@ -72,7 +72,7 @@ def search_on(monkeypatch):
 
     def run(study, num_trials, *, plan=None, spec=SPEC, live=None, deadline=None):
         fake = FakeObjective(plan)
-        monkeypatch.setattr(search.workers, "objective", fake)
+        monkeypatch.setattr(search.trials.scheduler, "objective", fake)
         times = {"started": time.monotonic(), "deadline": deadline}
         run_trials(study, spec, None, live or QuietLive(), num_trials=num_trials, **times)
         return fake
@@ -119,7 +119,7 @@ def test_continued_study_gets_only_what_is_missing(search_on):
     ],
 )
 def test_number_of_workers(monkeypatch, wanted, cores, threads, left, number):
-    monkeypatch.setattr("search.workers.joblib.cpu_count", lambda **_: cores)
+    monkeypatch.setattr("search.trials.scheduler.joblib.cpu_count", lambda **_: cores)
     assert number_of_workers(wanted, threads=threads, trials_left=left) == number
 
 
@@ -128,7 +128,7 @@ def test_number_of_workers(monkeypatch, wanted, cores, threads, left, number):
     [(64, 100, 20), (64, 50, 10), (8, 50, 8), (64, 20, 4), (64, 11, 2), (64, 10, 10), (4, 10, 4)],
 )
 def test_the_sampler_gets_five_trials_a_worker_to_learn_from(monkeypatch, cores, trials, number):
-    monkeypatch.setattr("search.workers.joblib.cpu_count", lambda **_: cores)
+    monkeypatch.setattr("search.trials.scheduler.joblib.cpu_count", lambda **_: cores)
     said = []
     options = {"threads": 1, "trials_left": trials, "num_trials": trials, "tell": said.append}
     assert number_of_workers("auto", **options) == number
@@ -144,8 +144,8 @@ def test_the_sampler_gets_five_trials_a_worker_to_learn_from(monkeypatch, cores,
 
 @pytest.mark.parametrize(("gib", "number"), [(40, 8), (7.5, 6), (2.5, 2), (2.4, 1), (0, 1)])
 def test_workers_fit_into_the_memory_that_is_available(monkeypatch, gib, number):
-    monkeypatch.setattr("search.workers.joblib.cpu_count", lambda **_: 8)
-    monkeypatch.setattr("search.workers.available_bytes", lambda: int(gib * 2**30))
+    monkeypatch.setattr("search.trials.scheduler.joblib.cpu_count", lambda **_: 8)
+    monkeypatch.setattr("search.trials.scheduler.available_bytes", lambda: int(gib * 2**30))
     said = []
     options = {"threads": 1, "trials_left": 50, "worker_bytes": lambda: 2**30, "tell": said.append}
     assert number_of_workers("auto", **options) == number
@@ -160,7 +160,7 @@ def test_workers_fit_into_the_memory_that_is_available(monkeypatch, gib, number)
 
 
 def test_a_fit_that_is_killed_while_its_memory_is_measured_leaves_one_worker(monkeypatch):
-    monkeypatch.setattr("search.workers.joblib.cpu_count", lambda **_: 8)
+    monkeypatch.setattr("search.trials.scheduler.joblib.cpu_count", lambda **_: 8)
     said = []
 
     def measure():
@@ -173,8 +173,8 @@ def test_a_fit_that_is_killed_while_its_memory_is_measured_leaves_one_worker(mon
 
 @pytest.mark.parametrize(("gib", "measured"), [(40, []), (39, [1])])
 def test_memory_is_not_measured_where_there_is_room_for_more_than_it_can_be(monkeypatch, gib, measured):
-    monkeypatch.setattr("search.workers.joblib.cpu_count", lambda **_: 8)
-    monkeypatch.setattr("search.workers.available_bytes", lambda: gib * 2**30)
+    monkeypatch.setattr("search.trials.scheduler.joblib.cpu_count", lambda **_: 8)
+    monkeypatch.setattr("search.trials.scheduler.available_bytes", lambda: gib * 2**30)
     calls = []
     options = {"worker_bytes": lambda: calls.append(1) or 2**30, "most_bytes": lambda: 4 * 2**30}
     assert number_of_workers("auto", threads=1, trials_left=50, **options) == 8
@@ -182,7 +182,7 @@ def test_memory_is_not_measured_where_there_is_room_for_more_than_it_can_be(monk
 
 
 def test_memory_is_not_measured_for_one_worker(monkeypatch):
-    monkeypatch.setattr("search.workers.joblib.cpu_count", lambda **_: 8)
+    monkeypatch.setattr("search.trials.scheduler.joblib.cpu_count", lambda **_: 8)
     for options in ({"trials_left": 1}, {"trials_left": 50, "device": "cuda:1"}):
         assert number_of_workers("auto", threads=1, worker_bytes=None, **options) == 1
 
@@ -245,7 +245,7 @@ def search_with(monkeypatch):
         study, live, crew = make_study(), QuietLive(), FakeCrew(plan)
         for name in recipes:
             study.enqueue_trial(recipe_params(name, SPEC, num_layers=2), user_attrs={"recipe": name})
-        monkeypatch.setattr(search.workers, "Crew", crew)
+        monkeypatch.setattr(search.trials.scheduler, "Crew", crew)
         features = SimpleNamespace(
             encoder=SimpleNamespace(num_layers=2, revision=None, device="cpu"), precision="float32"
         )
@@ -283,7 +283,7 @@ def test_the_last_fits_are_watched_by_what_the_others_have_told_by_then(search_w
 
 
 def test_one_worker_gets_a_process_only_if_seconds_are_given(search_with, monkeypatch):
-    monkeypatch.setattr(search.workers, "objective", FakeObjective())
+    monkeypatch.setattr(search.trials.scheduler, "objective", FakeObjective())
     for timeout, is_watched in (("auto", False), ("none", False), (5.0, True)):
         _, crew, _ = search_with([], num_workers=1, trial_timeout=timeout)
         assert bool(crew.patience) == is_watched
@@ -421,7 +421,7 @@ def test_killed_and_continued_study_samples_what_an_uninterrupted_one_does(searc
     whole, cut = make_study(), make_study()
     search_on(whole, 14)
     with monkeypatch.context() as patch:
-        patch.setattr(search.workers, "recover", lambda *_, **__: None)  # a killed process mends nothing
+        patch.setattr(search.trials.scheduler, "recover", lambda *_, **__: None)  # a killed process mends nothing
         with pytest.raises(KeyboardInterrupt):
             search_on(cut, 14, plan={11: KeyboardInterrupt()})
     assert states(cut)[-1] == "RUNNING"

@@ -5,7 +5,7 @@ import copy
 import optuna
 from optuna.trial import TrialState
 
-from search.spec import StudySpec
+from search.study.spec import StudySpec
 
 DISTRIBUTIONS = {
     "freeze_depth": optuna.distributions.IntDistribution(0, 6),

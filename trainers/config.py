@@ -23,7 +23,7 @@ from pydantic import (
     model_validator,
 )
 
-from trainers.cleaning import Clean
+from trainers.data.cleaning import Clean
 from trainers.errors import CONTROL, InputError, describe, nearest
 from trainers.formats import by_suffix
 

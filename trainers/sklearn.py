@@ -20,7 +20,7 @@ from sklearn.utils import check_consistent_length, check_random_state, column_or
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 
-from trainers.cleaning import Clean, mend
+from trainers.data.cleaning import Clean, mend
 from trainers.config import (
     PACKAGED_ENCODER,
     DataConfig,
@@ -36,14 +36,14 @@ from trainers.config import (
     TrainConfig,
     load_config,
 )
-from trainers.data import Split, Splits, tokenise
-from trainers.device import choose_device
-from trainers.encoder import Encoder, load_encoder
+from trainers.data.splits import Split, Splits, tokenise
+from trainers.fit.device import choose_device
+from trainers.encoder.loading import Encoder, load_encoder
 from trainers.errors import InputError, describe
-from trainers.features import build_features
-from trainers.fit import fit
-from trainers.model import assemble
-from trainers.precision import pinned
+from trainers.fit.features import build_features
+from trainers.fit.loop import fit
+from trainers.model.classifier import assemble
+from trainers.fit.precision import pinned
 
 CACHE_BYTES = 8 * 2**30
 
@@ -102,7 +102,7 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     Attributes:
         classes_: The labels, sorted; the columns of ``predict_proba``.
-        classifier_: The ``trainers.model.Classifier``; ``trainers.model.save`` writes it.
+        classifier_: The ``trainers.model.classifier.Classifier``; ``trainers.model.classifier.save`` writes it.
         figures_: What the fit came to, by name: ``validation_accuracy``, ``training_accuracy``, ``best_epoch`` ...
         config_: The ``TrainConfig`` of the fit.
     """

@@ -15,15 +15,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from search.processes import Crew, Death, Failure
+from search.trials.worker_pool import Crew, Death, Failure
 from trainers.errors import FitError
-from trainers.looks import KEPT_CHECKPOINTS
+from trainers.fit.looks import KEPT_CHECKPOINTS
 
 if TYPE_CHECKING:
     from trainers.config import TrainConfig
-    from trainers.data import Split, Splits
-    from trainers.encoder import Encoder
-    from trainers.records import Evaluation
+    from trainers.data.splits import Split, Splits
+    from trainers.encoder.loading import Encoder
+    from trainers.fit.records import Evaluation
 
 BATCH_SIZE = 32
 
@@ -82,7 +82,7 @@ def measure_speed(encoder: Encoder, splits: Splits, config: TrainConfig, *, work
     """
     import torch
 
-    from trainers.features import build_features
+    from trainers.fit.features import build_features
 
     tokens = np.minimum(splits.train.lengths_N, MEASURED_LENGTH).mean()
     count = max(2 * BATCH_SIZE, round(MEASURED_TOKENS / tokens))
@@ -163,8 +163,8 @@ def measure_memory(encoder: Encoder, splits: Splits, config: TrainConfig) -> int
     Raises:
         FitError: That fit failed.
     """
-    from trainers.features import Features
-    from trainers.precision import choose_precision
+    from trainers.fit.features import Features
+    from trainers.fit.precision import choose_precision
 
     precision = choose_precision(config.precision, encoder.device)
     longest = np.argsort(splits.train.lengths_N)[-config.batch_size :]

@@ -22,19 +22,19 @@ from side_by_side import environment
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
 
-import trainers.fit
-import trainers.inputs
-import trainers.looks
+import trainers.fit.loop
+import trainers.fit.inputs
+import trainers.fit.looks
 from trainers.config import TrainConfig
-from trainers.data import load_splits
-from trainers.encoder import load_encoder
-from trainers.families import set_dropout
-from trainers.features import Features, build_features
-from trainers.fit import fit
-from trainers.inputs import Source
-from trainers.network import Network
-from trainers.precision import pinned
-from trainers.samples import Sample
+from trainers.data.splits import load_splits
+from trainers.encoder.loading import load_encoder
+from trainers.encoder.sections import set_dropout
+from trainers.fit.features import Features, build_features
+from trainers.fit.loop import fit
+from trainers.fit.inputs import Source
+from trainers.fit.network import Network
+from trainers.fit.precision import pinned
+from trainers.fit.samples import Sample
 
 CONFIG = TrainConfig.model_validate(
     {
@@ -113,16 +113,16 @@ def adamw(groups, *, fused):
 real_adamw = torch.optim.AdamW
 NOTHING_STORED = "nothing cached"
 ONE_LENGTH = mock.patch.multiple(
-    trainers.inputs, pad_sequence=pad_to_the_limit, padding_mask=mask_to_the_limit
+    trainers.fit.inputs, pad_sequence=pad_to_the_limit, padding_mask=mask_to_the_limit
 )
 VARIANTS = {
     NOTHING_STORED: (),
-    "batches of random length": (mock.patch.object(trainers.fit, "shuffled_batches", random_batches),),
+    "batches of random length": (mock.patch.object(trainers.fit.loop, "shuffled_batches", random_batches),),
     "all texts padded to one length": (ONE_LENGTH,),
     "AdamW as a loop": (mock.patch.object(torch.optim, "AdamW", adamw),),
-    "attention dropout 0.1": (mock.patch("trainers.network.set_dropout", attention_dropout),),
+    "attention dropout 0.1": (mock.patch("trainers.fit.network.set_dropout", attention_dropout),),
     "hidden dropout 0.1": {"encoder_dropout": 0.1},
-    "every look at all texts": (mock.patch.object(trainers.looks, "FIRST_SAMPLE", sys.maxsize),),
+    "every look at all texts": (mock.patch.object(trainers.fit.looks, "FIRST_SAMPLE", sys.maxsize),),
     "evaluation without inference mode": (
         mock.patch.object(Sample, "run", torch.no_grad()(Sample.run.__wrapped__)),
     ),
@@ -159,7 +159,7 @@ def seconds_of_fit(name, encoder, splits, stored):
         features = Features(encoder, splits, precision=config.precision)
     with contextlib.ExitStack() as stack:
         # As large a share of the training texts as in the default study.
-        stack.enter_context(mock.patch.object(trainers.looks, "FIRST_SAMPLE", CONFIG.data.train // 10))
+        stack.enter_context(mock.patch.object(trainers.fit.looks, "FIRST_SAMPLE", CONFIG.data.train // 10))
         for patch in () if isinstance(change, dict) else change:
             stack.enter_context(patch)
         began = time.perf_counter()

@@ -26,12 +26,12 @@ sys.path.append(str(Path(__file__).parent / "tables"))
 from build import Traced, prepared
 from tasks import TASKS, prepare
 
-import trainers.fit
+import trainers.fit.loop
 from trainers.config import EncoderConfig, TrainConfig
-from trainers.encoder import load_encoder
-from trainers.features import default_cache_directory
-from trainers.metrics import confusion, cross_entropy, measure
-from trainers.precision import choose_precision
+from trainers.encoder.loading import load_encoder
+from trainers.fit.features import default_cache_directory
+from trainers.fit.metrics import confusion, cross_entropy, measure
+from trainers.fit.precision import choose_precision
 
 SETUPS = (
     {"freeze_depth": 3, "learning_rate": 2e-4, "epochs": 2, "dropout": 0.1, "head_width": 64},
@@ -147,7 +147,7 @@ def measured(task, setup, schedule, *, data, features, num_validation):
     )
     common = dict(zip(KEYS, (task, setup, schedule), strict=True)) | {"precision": features.precision}
     rows, weights, said = [], {}, {}
-    with torch.random.fork_rng(devices=[]), trainers.fit.threads(1):
+    with torch.random.fork_rng(devices=[]), trainers.fit.loop.threads(1):
         for order in range(ORDERS):
             fit = Averaged(config, features, num_validation, 1000 + ORDERS * setup + order)
             for name, found in fit.trained().items():

@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.table import Table
 from side_by_side import BF16, environment, make_task, run, tenth
 
-from trainers.device import computes_bfloat16
+from trainers.fit.device import computes_bfloat16
 
 OWN_RECIPE = "frostline, own recipe"
 CONTENDERS = ("trainer", "trainer, tuned", "hand-written", "ray tune", "frostline, cold", OWN_RECIPE)

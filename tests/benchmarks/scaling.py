@@ -15,10 +15,10 @@ from rich.console import Console
 from rich.table import Table
 from side_by_side import environment
 
-from trainers.data import load_splits
-from trainers.encoder import load_encoder
-from trainers.features import build_features
-from trainers.fit import fit
+from trainers.data.splits import load_splits
+from trainers.encoder.loading import load_encoder
+from trainers.fit.features import build_features
+from trainers.fit.loop import fit
 
 REVIEWS = (400, 800)
 LAYERS = (1, 2, 4)

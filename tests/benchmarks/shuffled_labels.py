@@ -17,8 +17,8 @@ from rich.table import Table
 from side_by_side import environment
 
 from trainers.config import DataConfig
-from trainers.shuffled import FEWEST_TEXTS, LEVEL, chance, largest_share, num_telling, similarity
-from trainers.sources import read_source
+from trainers.data.shuffled import FEWEST_TEXTS, LEVEL, chance, largest_share, num_telling, similarity
+from trainers.data.sources import read_source
 
 CLASSES = (2, 3, 5, 10, 20)
 RATIOS = (1, 10, 50, 200)

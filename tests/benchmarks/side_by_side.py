@@ -25,11 +25,11 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from search.peak import measure_peak_flops
+from search.trials.peak import measure_peak_flops
 from trainers.config import DataConfig, EncoderConfig
-from trainers.data import load_splits
-from trainers.device import computes_bfloat16
-from trainers.encoder import load_encoder
+from trainers.data.splits import load_splits
+from trainers.fit.device import computes_bfloat16
+from trainers.encoder.loading import load_encoder
 
 CONTENDERS = {
     "trainer": ("trainer.py",),

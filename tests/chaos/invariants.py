@@ -9,7 +9,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Literal
 
-from search.storage import MAX_RETRIES
+from search.study.opening import MAX_RETRIES
 
 ENDED = ("COMPLETE", "PRUNED", "FAIL")
 
@@ -80,7 +80,7 @@ def check_report(summary, trials, *, num_trials):
 def check_export(folder, trials):
     """Return where an exported winner disagrees with the database, or is not whole."""
     from trainers.errors import InputError
-    from trainers.model import load
+    from trainers.model.classifier import load
 
     best = best_number(trials)
     text = (folder / "winner.toml").read_text()

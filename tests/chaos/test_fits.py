@@ -37,7 +37,7 @@ def test_fit_that_hangs_is_ended_and_one_failed_trial(make_search, verify, worke
 
 @pytest.mark.full
 def test_fit_that_hangs_is_found_by_the_figures_of_the_others(make_search, verify):
-    search = make_search(constants={"search.silence": {"FLOOR_SECONDS": 30}})
+    search = make_search(constants={"search.trials.silence": {"FLOOR_SECONDS": 30}})
     ending = search.strike(at="before step", nth=2, do="hang")
     assert ending.code == 0, ending.output
     (failed,) = [t for t in search.trials() if t.state.name == "FAIL"]

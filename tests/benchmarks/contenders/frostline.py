@@ -11,15 +11,15 @@ import optuna
 from common import main
 from rich.console import Console
 
-from search.live import Live
-from search.processes import warm_up
-from search.results import complete
-from search.spec import StudySpec
-from search.workers import number_of_workers, run_trials
-from trainers.data import load_splits
-from trainers.encoder import load_encoder
-from trainers.features import build_features
-from trainers.precision import pinned
+from search.trials.progress import Live
+from search.trials.worker_pool import warm_up
+from search.study.results import complete
+from search.study.spec import StudySpec
+from search.trials.scheduler import number_of_workers, run_trials
+from trainers.data.splits import load_splits
+from trainers.encoder.loading import load_encoder
+from trainers.fit.features import build_features
+from trainers.fit.precision import pinned
 
 MANY = 10_000
 LAZY = ("alembic", "optuna.storages._rdb.storage", "sklearn.model_selection")

@@ -22,14 +22,14 @@ import torch
 from rich.console import Console
 from tasks import TASKS, prepare
 
-import trainers.fit
+import trainers.fit.loop
 from trainers.config import EncoderConfig, TrainConfig
-from trainers.data import Splits, load_splits
-from trainers.encoder import load_encoder
-from trainers.features import build_features, default_cache_directory
-from trainers.inputs import Batch
-from trainers.metrics import confusion, cross_entropy, measure
-from trainers.precision import choose_precision
+from trainers.data.splits import Splits, load_splits
+from trainers.encoder.loading import load_encoder
+from trainers.fit.features import build_features, default_cache_directory
+from trainers.fit.inputs import Batch
+from trainers.fit.metrics import confusion, cross_entropy, measure
+from trainers.fit.precision import choose_precision
 
 SETUPS = 60
 TWICE = SETUPS // 3
@@ -65,20 +65,20 @@ def fits():
                 yield task, texts.train, setup, seed, head_start
 
 
-class Traced(trainers.fit._Fit):
+class Traced(trainers.fit.loop._Fit):
     """A fit that looks at AGES, at the validation split with the untouched set behind it."""
 
     def __init__(self, config, features, num_validation):
         self.num_validation = num_validation
         self.rows = []
-        real = trainers.fit.pooled_splits
+        real = trainers.fit.loop.pooled_splits
 
         def untouched_left_out(features, config):
             train, both = real(features, config)
             seen = Batch(both.inputs[:num_validation], None, both.labels_B[:num_validation])
             return train, seen
 
-        with mock.patch.object(trainers.fit, "pooled_splits", untouched_left_out):
+        with mock.patch.object(trainers.fit.loop, "pooled_splits", untouched_left_out):
             super().__init__(config, features, (), lambda _: None)
 
     def _timetable(self, steps):
@@ -148,7 +148,7 @@ def measured(task, train, setup, seed, head_start, *, data, features, num_valida
         seed=1000 * setup + seed,
     )
     processor_clock = mock.patch("time.perf_counter", time.process_time)
-    with torch.random.fork_rng(devices=[]), trainers.fit.threads(1), processor_clock:
+    with torch.random.fork_rng(devices=[]), trainers.fit.loop.threads(1), processor_clock:
         traced = Traced(config, features, num_validation)
         traced.run(None)
     common = dict(zip(KEYS, (task, train, setup, seed, head_start), strict=True))

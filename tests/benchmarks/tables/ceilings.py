@@ -14,12 +14,12 @@ import pandas as pd
 from rich.console import Console
 from tasks import TASKS, prepare
 
-from search.baseline import measure_baseline
+from search.analysis.baseline import measure_baseline
 from search.new.ceiling import choose_ceiling
 from trainers.config import EncoderConfig
-from trainers.data import load_splits
-from trainers.encoder import load_encoder
-from trainers.features import default_cache_directory
+from trainers.data.splits import load_splits
+from trainers.encoder.loading import load_encoder
+from trainers.fit.features import default_cache_directory
 
 FIT = ["task", "setup", "seed", "head_start"]
 FIRST_LOOK = 0.25

@@ -11,13 +11,13 @@ import numpy as np
 import optuna
 from landscape import LAYERS, SETTINGS, TRAINING_SAMPLE
 
-from search.objective import Attempt
-from search.pruning import FeasiblePruner
-from search.space import trial_seed
-from trainers.hits import packed
-from trainers.looks import PEEK_TEXTS
-from trainers.records import Evaluation
-from trainers.stopping import EarlyStopping
+from search.trials.objective import Attempt
+from search.trials.pruning import FeasiblePruner
+from search.study.space import trial_seed
+from trainers.fit.hits import packed
+from trainers.fit.looks import PEEK_TEXTS
+from trainers.fit.records import Evaluation
+from trainers.fit.stopping import EarlyStopping
 
 FEATURES = SimpleNamespace(
     encoder=SimpleNamespace(num_layers=LAYERS, revision=None, device="cpu"), precision="float32"

@@ -19,7 +19,7 @@ from replay import Replay
 from rich.console import Console
 from shrinkage import holds, model
 
-from search.space import distributions
+from search.study.space import distributions
 
 FLAT = (10, 15, 20)
 """Complete trials before which a search does not ask whether another would pay."""

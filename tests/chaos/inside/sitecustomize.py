@@ -31,15 +31,15 @@ import time
 SETUP = ("freeze_depth", "dropout", "head_width", "learning_rate", "patience")
 WATCHED = {
     "optuna.study.study": {"Study.ask": "ask", "Study.tell": "tell", "Study.enqueue_trial": "enqueue"},
-    "search.objective": {"Attempt.__init__": "suggest", "Attempt.evaluated": "report"},
-    "search.lease": {"Lease._take": "lease"},
-    "trainers.fit": {"_Fit._step": "step", "fit": "fit"},
-    "trainers.feature_files": {"FeatureWriter.write": "features"},
+    "search.trials.objective": {"Attempt.__init__": "suggest", "Attempt.evaluated": "report"},
+    "search.storage.lease": {"Lease._take": "lease"},
+    "trainers.fit.loop": {"_Fit._step": "step", "fit": "fit"},
+    "trainers.fit.feature_files": {"FeatureWriter.write": "features"},
     "transformers.modeling_utils": {"PreTrainedModel.save_pretrained": "save"},
 }
 """Functions by module, each with the name of its points."""
 
-CONSTANTS = {"search.account": {"PEAK_SECONDS": 0.01, "PEAK_SIZE": 64}}
+CONSTANTS = {"search.trials.peak": {"PEAK_SECONDS": 0.01, "PEAK_SIZE": 64}}
 """A search measures the processor for seconds; faults need not wait for that."""
 
 visits = {}

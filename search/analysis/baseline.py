@@ -1,0 +1,229 @@
+"""What the words alone tell of the classes: a classifier without an encoder, and what to aim at above it.
+
+Shapes: N texts, C classes, G n-grams.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+import warnings
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from search.interrupts import held_back
+from search.study.results import WORDS
+from search.study.spec import Goal, Score
+
+if TYPE_CHECKING:
+    import optuna
+    from scipy.sparse import csr_matrix
+    from sklearn.pipeline import FeatureUnion
+    from sklearn.svm import LinearSVC
+
+    from trainers.config import Metric
+    from trainers.data.splits import Texts
+    from trainers.data.sources import SplitName
+
+Classes = npt.NDArray[np.int64]
+
+MOST_TEXTS = 5_000
+"""Training texts that are looked at."""
+
+WORDS_LOOKED_AT = 5_000
+"""Characters of a text in which words, and pairs of them, are counted."""
+
+CHARACTERS_LOOKED_AT = 400
+"""Likewise runs of two to five characters, which take longest: some tell more of short texts, and of languages without
+blanks."""
+
+PIECE = r"\w+|[^\w\s]"
+"""A word, or a sign: marks of questions and of smiles tell classes, too."""
+
+REGULARISATIONS = (0.03, 0.1, 0.3, 1.0, 3.0)
+"""Of scikit-learn's C, the strongest first."""
+
+NUM_FOLDS = 3
+
+WORSE_IN_A_ROW = 1
+"""Regularisations after which weaker ones are not tried."""
+
+TOLERANCE = 0.01
+MOST_STEPS = 200
+"""Of the classifier: scikit-learn's own, a hundredth and five times as many, take several times as long."""
+
+ENOUGH_TEXTS = 300
+"""With so many, an n-gram of a single text is left out."""
+
+
+@dataclass(frozen=True)
+class Aim:
+    """Goal and ceiling of a new study.
+
+    Attributes:
+        baseline: Validation figure of the words alone.
+        goal: Validation figure to reach.
+        ceiling: Training figure to stay under.
+    """
+
+    baseline: float
+    goal: float
+    ceiling: float
+
+
+@dataclass(frozen=True)
+class Words:
+    """A linear classifier on n-grams of words and characters.
+
+    Attributes:
+        ngrams: From texts to their weighed n-grams.
+        classifier: On these.
+        num_texts: That it was fitted on.
+    """
+
+    ngrams: FeatureUnion
+    classifier: LinearSVC
+    num_texts: int
+
+    def predict(self, texts: Iterable[str]) -> Classes:
+        """Return the class of each text."""
+        classes_N: Classes = self.classifier.predict(self.ngrams.transform(list(texts)))
+        return classes_N
+
+
+def choose_aim(texts: Texts, *, metric: Metric) -> Aim:
+    """Return the default goal and ceiling, or higher ones where the words alone reach that goal.
+
+    Then the goal is the baseline, rounded up to whole percents, and the ceiling lies halfway from there to 1, as
+    the defaults do. Nobody knows yet what an encoder reaches on these texts.
+    """
+    baseline = measure_baseline(texts, metric=metric)
+    goal, ceiling = Goal().validation_accuracy, Score().ceiling
+    if baseline >= goal:
+        goal = min(0.99, math.ceil(100 * baseline) / 100)
+        ceiling = max(ceiling, math.ceil(50 * (1 + goal)) / 100)
+    return Aim(baseline=baseline, goal=goal, ceiling=ceiling)
+
+
+def measure_baseline(texts: Texts, *, metric: Metric) -> float:
+    """Return what the words alone reach on validation."""
+    accuracy: float = measure_words(texts, metric=metric)["validation_accuracy"]
+    return accuracy
+
+
+def measure_words(texts: Texts, *, metric: Metric) -> dict[str, Any]:
+    """Fit the words alone, and measure them.
+
+    Returns:
+        ``validation_accuracy``, by the metric; ``num_texts`` that were learned from; ``seconds`` that it took.
+    """
+    from sklearn.metrics import confusion_matrix
+
+    from trainers.fit.metrics import measure
+
+    began = time.perf_counter()
+    words = fit_words(texts, metric=metric)
+    validation, labels_N = _part(texts, "validation")
+    counts_CC = confusion_matrix(labels_N, words.predict(validation), labels=range(len(texts.class_names)))
+    return {
+        "validation_accuracy": measure(counts_CC, metric=metric),
+        "num_texts": words.num_texts,
+        "seconds": time.perf_counter() - began,
+    }
+
+
+def note_words(study: optuna.Study, texts: Texts, *, metric: Metric) -> None:
+    """Leave in a study what the words alone reach on validation, unless it is there."""
+    if WORDS not in study.user_attrs:
+        found = measure_words(texts, metric=metric)
+        with held_back():
+            study.set_user_attr(WORDS, found)
+
+
+def fit_words(texts: Texts, *, metric: Metric) -> Words:
+    """Fit a linear classifier on the training texts' n-grams of words and characters, of 5,000 texts at most.
+
+    They are counted in the texts as they stand, whatever the encoder reads of them, and weighed by TF-IDF. How strongly to
+    regularise is chosen by folds, the strongest on a tie. A support vector classifier gave the same figures as a logistic
+    regression, in a tenth of its time (studies/LOG.md). By other metrics than accuracy every class has the same weight.
+    """
+    train, labels_N = _part(texts, "train")
+    train, labels_N = train[:MOST_TEXTS], labels_N[:MOST_TEXTS]
+    ngrams, values_NG = _count(train)
+    strength = _choose_strength(values_NG, labels_N, metric=metric, num_classes=len(texts.class_names))
+    return Words(ngrams, _fit(values_NG, labels_N, strength, metric), len(train))
+
+
+def _part(texts: Texts, name: SplitName) -> tuple[list[str], Classes]:
+    rows = texts.parts[name]
+    return [texts.rows[i].text for i in rows], texts.labels_N[rows]
+
+
+def _count(texts: Sequence[str]) -> tuple[FeatureUnion, csr_matrix]:
+    """Count n-grams, those of a single text left out, unless there are few texts or none has one in common."""
+    for least in (2, 1) if len(texts) >= ENOUGH_TEXTS else (1,):
+        ngrams = _ngrams(least)
+        try:
+            return ngrams, ngrams.fit_transform(texts).tocsr()
+        except ValueError:
+            if least == 1:
+                raise
+    raise AssertionError
+
+
+def _ngrams(least: int) -> FeatureUnion:
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.pipeline import make_union
+
+    how = {"sublinear_tf": True, "min_df": least, "dtype": np.float32}
+    words = TfidfVectorizer(preprocessor=_start_for_words, token_pattern=PIECE, ngram_range=(1, 2), **how)
+    characters = TfidfVectorizer(
+        preprocessor=_start_for_characters, analyzer="char_wb", ngram_range=(2, 5), **how
+    )
+    return make_union(words, characters)
+
+
+def _start_for_words(text: str) -> str:
+    return text[:WORDS_LOOKED_AT].lower()
+
+
+def _start_for_characters(text: str) -> str:
+    return text[:CHARACTERS_LOOKED_AT].lower()
+
+
+def _choose_strength(values_NG: csr_matrix, labels_N: Classes, *, metric: Metric, num_classes: int) -> float:
+    from sklearn.metrics import confusion_matrix
+
+    from trainers.fit.metrics import measure
+    from trainers.fit.probe import folds
+
+    parts = folds(labels_N, seed=0, num_folds=NUM_FOLDS)
+    if not parts:
+        return 1.0
+    reached = []
+    for strength in REGULARISATIONS:
+        counts_CC = np.zeros((num_classes, num_classes), dtype=np.int64)
+        for seen, unseen in parts:
+            predicted_N = _fit(values_NG[seen], labels_N[seen], strength, metric).predict(values_NG[unseen])
+            counts_CC += confusion_matrix(labels_N[unseen], predicted_N, labels=range(num_classes))
+        reached.append(measure(counts_CC, metric=metric))
+        if len(reached) - 1 - int(np.argmax(reached)) >= WORSE_IN_A_ROW:
+            break
+    return REGULARISATIONS[int(np.argmax(reached))]
+
+
+def _fit(values_NG: csr_matrix, labels_N: Classes, strength: float, metric: Metric) -> LinearSVC:
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.svm import LinearSVC
+
+    weights = None if metric == "accuracy" else "balanced"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # folds say how good it is all the same
+        model = LinearSVC(
+            C=strength, tol=TOLERANCE, max_iter=MOST_STEPS, class_weight=weights, random_state=0
+        )
+        return model.fit(values_NG, labels_N)

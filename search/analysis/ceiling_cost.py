@@ -1,0 +1,112 @@
+"""What the ceiling cost a study in validation and what it bought, as far as that was measured."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from trainers.config import METRIC_NAMES, Metric
+
+
+def price_of_ceiling(
+    rows: Sequence[Mapping[str, Any]], *, ceiling: float, metric: Metric, data: Mapping[str, Any] | None
+) -> dict[str, Any] | None:
+    """Compare the best checkpoint of all with the best one under the ceiling.
+
+    Fits end where they are seen above the ceiling, so that what lies far above it was hardly looked at.
+
+    Args:
+        rows: What ``search.analysis.pareto.checkpoints`` lists.
+        ceiling: Of the study.
+        metric: Likewise.
+        data: The data page; None before the texts were read.
+
+    Returns:
+        ``best`` of all and ``best_under``, null if none lies under it: each ``trial``, ``epoch`` and accuracies; ``points`` that
+        validation lost and that the ``gap`` lost, as shares of one; ``standard_error`` of the points at most, null where
+        the validation texts are not known; and the ``sentence``. None before anything was evaluated.
+    """
+    # Of many estimates, the luckiest would win.
+    rows = [row for row in rows if row["num_validation_texts"] is None]
+    best = max(rows, key=_rank, default=None)
+    if best is None:
+        return None
+    under = max((row for row in rows if row["feasible"]), key=_rank, default=None)
+    points = gap = error = None
+    if under is not None:
+        points = best["validation_accuracy"] - under["validation_accuracy"]
+        gap = _gap(best) - _gap(under)
+        figures = best["validation_accuracy"], under["validation_accuracy"]
+        error = error_of_difference(*figures, metric=metric, data=data)
+    return {
+        "best": _named(best),
+        "best_under": under and _named(under),
+        "points": points,
+        "gap": gap,
+        "standard_error": error,
+        "sentence": _sentence(best, under, points, gap, error, ceiling=ceiling, metric=metric),
+    }
+
+
+def _rank(row: Mapping[str, Any]) -> tuple[float, float]:
+    """Order checkpoints by validation, and equals by the lower training figure."""
+    return row["validation_accuracy"], -row["training_accuracy"]
+
+
+def _gap(row: Mapping[str, Any]) -> float:
+    return float(row["training_accuracy"] - row["validation_accuracy"])
+
+
+def _named(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: row[key] for key in ("trial", "epoch", "validation_accuracy", "training_accuracy", "exact")}
+
+
+def error_of_difference(
+    first: float, second: float, *, metric: Metric, data: Mapping[str, Any] | None
+) -> float | None:
+    """Return the standard error of the difference of two validation figures, as if of different texts: on the same ones it is less.
+
+    Args:
+        first: One of the figures.
+        second: The other.
+        metric: That both are measured by.
+        data: The study's data page; None, or a class without a text, gives None.
+    """
+    from trainers.fit.metrics import effective_count, standard_error
+
+    texts = ((data or {}).get("texts_per_class") or {}).get("validation")
+    count = effective_count(np.diag(np.asarray(texts, dtype=np.int64)), metric=metric) if texts else 0
+    return math.hypot(standard_error(first, count), standard_error(second, count)) if count else None
+
+
+def _sentence(
+    best: Mapping[str, Any],
+    under: Mapping[str, Any] | None,
+    points: float | None,
+    gap: float | None,
+    error: float | None,
+    *,
+    ceiling: float,
+    metric: Metric,
+) -> str:
+    limit = f"The ceiling of {100 * ceiling:g} %"
+    if under is None or points is None or gap is None:
+        return f"{limit}: no checkpoint was seen under it; the best of all has {_figures(best, metric)}."
+    if best["feasible"]:
+        return f"{limit} cost nothing that was seen: the best checkpoint of all, {_figures(best, metric)}, lies under it."
+    chance = "" if error is None else f" (standard error at most {100 * error:.2f})"
+    return (
+        f"{limit} cost {100 * points:.2f} points of validation{chance} and made the gap to training {100 * gap:.2f} points "
+        f"smaller: the best checkpoint of all has {_figures(best, metric)}, the best under it {_figures(under, metric)}."
+    )
+
+
+def _figures(row: Mapping[str, Any], metric: Metric) -> str:
+    about = "" if row["exact"] else "~"
+    return (
+        f"{100 * row['validation_accuracy']:.2f} % validation {METRIC_NAMES[metric]} at "
+        f"{about}{100 * row['training_accuracy']:.2f} % training (trial {row['trial']}, epoch {row['epoch']:.4g})"
+    )

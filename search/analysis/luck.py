@@ -1,0 +1,102 @@
+"""How much of a search's figure was luck: of the seed, of the choice among many, of a split looked at often.
+
+Shapes: C classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from statistics import fmean, variance
+from typing import Any
+
+import numpy as np
+
+from search.analysis.statistics import student_half_width
+from trainers.config import Metric
+
+Texts = Mapping[str, Sequence[int]]
+"""By split, texts of each class."""
+
+
+def flattery(
+    searched: float | None, fits: Sequence[dict[str, Any]], *, metric: Metric, texts: Texts | None
+) -> dict[str, dict[str, float | None] | None]:
+    """Return by how much each figure of a setup lies above the one that luck has less part in.
+
+    The search's figure is of one seed and the best of many tries. Fresh seeds on the same validation split lose that
+    luck. What the split itself flatters, by having chosen epochs and setups, only the test split can show.
+
+    Args:
+        searched: Validation accuracy in the search; None if the setup did not run there.
+        fits: On fresh seeds, ``validation_accuracy`` and ``test_accuracy``, each None if it is not known.
+        metric: Of them all.
+        texts: By split, texts of each class in ``validation`` and ``test``; None if they are not known.
+
+    Returns:
+        search_above_fresh: The search's figure minus the mean on fresh seeds: ``value``, and ``low`` and ``high``, the
+            ends of its interval over seeds; both null for a single seed. Null where there is nothing to compare.
+        fresh_above_test: Validation minus test of the fits that were tested, the interval over seeds and texts; over
+            texts alone for a single one.
+        search_above_test: Both together, with all errors.
+    """
+    ended = [fit for fit in fits if fit["validation_accuracy"] is not None]
+    tested = [fit for fit in ended if fit["test_accuracy"] is not None]
+    validation, test = _column(ended, "validation_accuracy"), _column(tested, "test_accuracy")
+    kept = _column(tested, "validation_accuracy")
+    by_texts = _text_variance(kept, test, metric=metric, texts=texts)
+    # One more fit of the setup lies as far from the mean of the others as this; a fit that was chosen, farther.
+    one_fit = [(variance(validation), len(validation) - 1)] if len(validation) > 1 else None
+    from_mean = one_fit and [((1 + 1 / len(validation)) * spread, degrees) for spread, degrees in one_fit]
+    return {
+        "search_above_fresh": _above(searched, validation, from_mean),
+        "fresh_above_test": _above(
+            fmean(kept) if kept else None,
+            test,
+            by_texts and [*by_texts, *_of_mean([v - t for v, t in zip(kept, test, strict=True)])],
+        ),
+        "search_above_test": _above(
+            searched, test, by_texts and one_fit and [*by_texts, *one_fit, *(_of_mean(test) or one_fit)]
+        ),
+    }
+
+
+def _above(
+    figure: float | None, others: Sequence[float], parts: list[tuple[float, int]] | None
+) -> dict[str, float | None] | None:
+    """Subtract a mean; ``parts`` are the variances of the difference, None where they are not known.
+
+    Seeds that all came to the same figure, as on few texts they may, do not say that there is no chance.
+    """
+    if figure is None or not others:
+        return None
+    value = figure - fmean(others)
+    if parts is None or not any(part for part, _ in parts):
+        return {"value": value, "low": None, "high": None}
+    half = student_half_width(sum(part for part, _ in parts), parts)
+    return {"value": value, "low": value - half, "high": value + half}
+
+
+def _of_mean(figures: Sequence[float]) -> list[tuple[float, int]]:
+    """Return the variance of a mean over seeds, nothing for a single one."""
+    return [(variance(figures) / len(figures), len(figures) - 1)] if len(figures) > 1 else []
+
+
+def _text_variance(
+    validation: Sequence[float], test: Sequence[float], *, metric: Metric, texts: Texts | None
+) -> list[tuple[float, int]] | None:
+    """Return the variance that drawing other texts would give a mean on each split: at most that of one fit."""
+    from trainers.fit.metrics import effective_count, standard_error
+
+    if not texts or not test:
+        return None
+    parts = []
+    for split, figures in (("validation", validation), ("test", test)):
+        count = effective_count(np.diag(np.asarray(texts[split], dtype=np.int64)), metric=metric)
+        if not count:
+            return None
+        parts.append((standard_error(fmean(figures), count) ** 2, max(1, round(count) - 1)))
+    return parts
+
+
+def _column(fits: Sequence[dict[str, Any]], key: str) -> list[float]:
+    return [fit[key] for fit in fits]

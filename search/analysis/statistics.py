@@ -1,0 +1,255 @@
+"""How sure a figure is, and whether a difference is one: intervals and paired tests.
+
+A setup is what its fits on several seeds are drawn from; it is judged, not one fit.
+
+Shapes: N texts, C classes, S seeds, P patterns (texts of one class that every fit takes alike), R resamples.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from trainers.config import Metric
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
+
+Classes = npt.NDArray[np.int64]
+"""Class indices of texts, true ones or predicted, in the order of the split."""
+
+Figures = npt.NDArray[np.float64]
+
+CONFIDENCE = 0.95
+NUM_RESAMPLES = 2_000
+NUM_SWAPS = 9_999
+BATCH = 4_000_000
+"""Numbers that are in memory at once."""
+ROUNDING = 1e-9
+"""Figures that differ by less are equal."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A figure and the interval around it.
+
+    Attributes:
+        value: Of the fits and texts as they are.
+        low: Lower end of the interval; None where resampling shows no spread, such as when all texts are right.
+        high: Upper end; likewise.
+    """
+
+    value: float
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True)
+class Paired:
+    """Two setups on the same texts.
+
+    Attributes:
+        difference: First minus second, by the metric, the mean over the seeds.
+        only_first_right: Answers, one a text and seed, that the first alone gets right.
+        only_second_right: Likewise.
+        p: Of the paired permutation test that it makes no difference, text by text, which of the two answered.
+    """
+
+    difference: Estimate
+    only_first_right: int
+    only_second_right: int
+    p: float
+
+
+def accuracy_of(labels_N: Classes, predicted_N: Classes, *, metric: Metric, num_classes: int) -> float:
+    """Return the metric of predictions."""
+    from trainers.fit.metrics import measure
+
+    cells = np.bincount(labels_N * num_classes + predicted_N, minlength=num_classes**2)
+    return measure(cells.reshape(num_classes, num_classes), metric=metric)
+
+
+def estimate(labels_N: Classes, predicted_SN: Classes, *, metric: Metric, num_classes: int) -> Estimate:
+    """Return the mean metric of a setup's fits, with an interval over seeds and texts, over texts alone for one fit."""
+    return _estimate(labels_N, [predicted_SN], metric=metric, num_classes=num_classes)
+
+
+def compare(
+    labels_N: Classes, first_SN: Classes, second_SN: Classes, *, metric: Metric, num_classes: int
+) -> Paired:
+    """Compare two setups on the same texts: by an interval over seeds and texts, and by a test over texts.
+
+    Both have as many fits. The test speaks of these fits: it cannot know other seeds, the interval does.
+    """
+    first_right, second_right = first_SN == labels_N, second_SN == labels_N
+    return Paired(
+        difference=_estimate(labels_N, [first_SN, second_SN], metric=metric, num_classes=num_classes),
+        only_first_right=int((first_right & ~second_right).sum()),
+        only_second_right=int((second_right & ~first_right).sum()),
+        p=_permutation_p(labels_N, first_SN, second_SN, metric=metric, num_classes=num_classes),
+    )
+
+
+def student_half_width(variance: float, parts: Sequence[tuple[float, int]]) -> float:
+    """Return half the width of an interval around a figure, 0 where nothing varies.
+
+    Args:
+        variance: Of the figure.
+        parts: What it is made of: each variance with the degrees of freedom that it was estimated with. Three seeds
+            know their own spread badly, so that the interval is wider than the normal law's.
+
+    Source: Satterthwaite, An approximate distribution of estimates of variance components, 1946.
+    """
+    from scipy.stats import t
+
+    whole = sum(part for part, _ in parts)
+    if whole == 0:
+        return 0.0
+    freedom = whole**2 / sum(part**2 / degrees for part, degrees in parts)
+    return float(t.ppf((1 + CONFIDENCE) / 2, freedom)) * math.sqrt(variance)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Correct p values for how many there are.
+
+    Source: Holm, A simple sequentially rejective multiple test procedure, 1979.
+    """
+    corrected, largest = [0.0] * len(p_values), 0.0
+    for place, i in enumerate(sorted(range(len(p_values)), key=lambda i: p_values[i])):
+        largest = max(largest, min(1.0, (len(p_values) - place) * p_values[i]))
+        corrected[i] = largest
+    return corrected
+
+
+def _estimate(labels_N: Classes, setups: Sequence[Classes], *, metric: Metric, num_classes: int) -> Estimate:
+    """Estimate the first setup's figure, or how far it lies above the second's.
+
+    Seeds and texts are drawn again together. Of S seeds S - 1 are drawn, else the spread of three would come out a
+    third too small; the width is Student's.
+
+    Source: Rao and Wu, Resampling inference with complex survey data, 1988.
+    """
+    draw = np.random.default_rng(0)
+    counts_P, labels_P, predicted_FP = _patterns(labels_N, np.vstack(setups))
+    tables = _tables(labels_P, predicted_FP, num_classes)
+
+    def figures(weights_RP: Classes) -> Figures:
+        texts_RC = weights_RP @ _one_hot(labels_P, num_classes)
+        return np.stack([_measure_each(weights_RP @ table, texts_RC, metric) for table in tables], axis=1)
+
+    [observed_F] = figures(counts_P[None])
+    figures_RF = np.concatenate(
+        [
+            figures(draw.multinomial(len(labels_N), counts_P / len(labels_N), size=size))
+            for size in _batches(NUM_RESAMPLES, width=len(counts_P))
+        ]
+    )
+    value, drawn_R, by_texts_R = 0.0, np.zeros(NUM_RESAMPLES), np.zeros(NUM_RESAMPLES)
+    parts, own = [], slice(0, 0)
+    for sign, predicted_SN in zip((1, -1), setups, strict=False):
+        num_seeds = len(predicted_SN)
+        own = slice(own.stop, own.stop + num_seeds)
+        value += sign * float(observed_F[own].mean())
+        by_texts_R += sign * figures_RF[:, own].mean(axis=1)
+        chosen = draw.integers(num_seeds, size=(NUM_RESAMPLES, max(1, num_seeds - 1)))
+        drawn_R += sign * np.take_along_axis(figures_RF[:, own], chosen, axis=1).mean(axis=1)
+        if num_seeds > 1:
+            parts.append((float(observed_F[own].var(ddof=1)) / num_seeds, num_seeds - 1))
+    parts.append((float(by_texts_R.var(ddof=1)), max(1, len(labels_N) - 1)))
+    half = student_half_width(float(drawn_R.var(ddof=1)), parts)
+    if half < ROUNDING:
+        return Estimate(value, None, None)
+    return Estimate(value, max(-1.0 if len(setups) == 2 else 0.0, value - half), min(1.0, value + half))
+
+
+def _permutation_p(
+    labels_N: Classes, first_SN: Classes, second_SN: Classes, *, metric: Metric, num_classes: int
+) -> float:
+    """Return how often the difference is as large when each text's answers are swapped at random, two-sided.
+
+    Of texts with the same answers it only counts how many are swapped, which is binomial. That is quick for any
+    number of texts; ``scipy.stats.permutation_test`` swaps one by one, and one answer a text: it is the tests' oracle.
+
+    Source: Edgington and Onghena, Randomization tests, 2007.
+    """
+    draw = np.random.default_rng(0)
+    num_seeds = len(first_SN)
+    counts_P, labels_P, predicted_FP = _patterns(labels_N, np.vstack([first_SN, second_SN]))
+    tables = _tables(labels_P, predicted_FP, num_classes)
+    texts_RC = counts_P[None] @ _one_hot(labels_P, num_classes)
+    differ_P = (predicted_FP[:num_seeds] != predicted_FP[num_seeds:]).any(axis=0)
+    if not differ_P.any():
+        return 1.0
+
+    def differences(num_swapped_RP: Classes) -> Figures:
+        total = np.zeros(len(num_swapped_RP))
+        for first, second in zip(tables[:num_seeds], tables[num_seeds:], strict=True):
+            moved = num_swapped_RP @ (second - first)[differ_P]
+            total += _measure_each(counts_P @ first + moved, texts_RC, metric)
+            total -= _measure_each(counts_P @ second - moved, texts_RC, metric)
+        return total
+
+    [observed] = np.abs(differences(np.zeros((1, differ_P.sum()), dtype=np.int64)))
+    as_large = 0
+    for size in _batches(NUM_SWAPS, width=len(counts_P)):
+        num_swapped_RP = draw.binomial(counts_P[differ_P], 0.5, size=(size, differ_P.sum()))
+        as_large += int((np.abs(differences(num_swapped_RP)) >= observed - ROUNDING).sum())
+    return (1 + as_large) / (1 + NUM_SWAPS)
+
+
+def _patterns(labels_N: Classes, predicted_FN: Classes) -> tuple[Classes, Classes, Classes]:
+    """Count texts by their class and by what each of F fits takes them for: counts_P, labels_P, predicted_FP."""
+    patterns, counts_P = np.unique(np.vstack([labels_N, predicted_FN]), axis=1, return_counts=True)
+    return counts_P, patterns[0], patterns[1:]
+
+
+def _tables(labels_P: Classes, predicted_FP: Classes, num_classes: int) -> list[csr_array]:
+    """Say for each fit where a pattern counts: in the first C columns if it is right, in the last as predicted."""
+    from scipy.sparse import hstack
+
+    return [
+        hstack(
+            [
+                _one_hot(labels_P, num_classes, only=labels_P == predicted_P),
+                _one_hot(predicted_P, num_classes),
+            ],
+            format="csr",
+        )
+        for predicted_P in predicted_FP
+    ]
+
+
+def _one_hot(classes_P: Classes, num_classes: int, *, only: npt.NDArray[np.bool_] | None = None) -> csr_array:
+    from scipy.sparse import csr_array
+
+    ones_P = np.ones(len(classes_P), dtype=np.int64) if only is None else only.astype(np.int64)
+    return csr_array((ones_P, (np.arange(len(classes_P)), classes_P)), shape=(len(classes_P), num_classes))
+
+
+def _measure_each(cells_RD: Classes, texts_RC: Classes, metric: Metric) -> Figures:
+    """Return what ``trainers.fit.metrics.measure`` says of each row, up to rounding.
+
+    Args:
+        cells_RD: By class, how many texts are right, and then how many were predicted.
+        texts_RC: By class, how many there are.
+        metric: Which one.
+    """
+    num_classes = texts_RC.shape[1]
+    right_RC, predicted_RC = cells_RD[..., :num_classes], cells_RD[..., num_classes:]
+    if metric == "accuracy":
+        return np.asarray(right_RC.sum(axis=-1) / texts_RC.sum(axis=-1))
+    above_RC, below_RC = right_RC, texts_RC
+    if metric == "macro_f1":
+        above_RC, below_RC = 2 * right_RC, texts_RC + predicted_RC
+    return np.asarray((above_RC / np.maximum(below_RC, 1)).sum(axis=-1) / (below_RC > 0).sum(axis=-1))
+
+
+def _batches(whole: int, *, width: int) -> list[int]:
+    """Cut a number of resamples, each so many numbers wide, into what fits into memory."""
+    batch = max(1, BATCH // width)
+    return [min(batch, whole - start) for start in range(0, whole, batch)]

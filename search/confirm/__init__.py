@@ -1,0 +1,1 @@
+"""Finalists fitted again on fresh seeds and tested."""

@@ -1,0 +1,387 @@
+"""Finalists fitted again on fresh seeds, each fit tested once: python -m search.confirm."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from cyclopts import Parameter
+
+from search.storage.credentials import StorageOption, chosen_url
+from search.interrupts import EXIT_INTERRUPTED, held_back, interrupted_at, interruptible
+from search.trials.silence import HELP, TrialTimeout, check_timeout
+from trainers.cli import DEVICE, launch, refuse_windows
+from trainers.config import Device
+from trainers.errors import FitError, InputError, printable
+
+if TYPE_CHECKING:
+    import optuna
+
+    from search.analysis.statistics import Classes
+    from search.confirm.finalists import Finalist
+    from search.study.spec import StudySpec
+    from trainers.config import TrainConfig
+    from trainers.data.splits import Texts
+    from trainers.fit.features import Features
+
+NUM_FINALISTS = 3
+NUM_SEEDS = 3
+
+KEPT = ("validation_accuracy", "training_accuracy", "seconds", "best_epoch", "test_predictions")
+"""Figures of a fit that the study keeps."""
+
+MADE_BY = ("frostline", "torch", "transformers", "tokenizers")
+"""Packages of whose versions a fit's result may depend."""
+
+
+def confirm(
+    *,
+    study: Annotated[str, Parameter(help="Name in studies/, or path of a TOML file.")] = "imdb",
+    finalists: Annotated[
+        int, Parameter(help="Pareto-best setups under the ceiling to fit again, the recipes not counted.")
+    ] = NUM_FINALISTS,
+    seeds: Annotated[int, Parameter(help="Fresh seeds for each.")] = NUM_SEEDS,
+    trial_timeout: Annotated[TrialTimeout, Parameter(help=HELP)] = "auto",
+    storage: StorageOption = None,
+    workers: Annotated[
+        Literal["auto"] | int,
+        Parameter(help="Fits under way at once; auto is one a core (on a GPU one), as far as memory goes."),
+    ] = "auto",
+    device: Annotated[
+        Device | Literal["auto"],
+        DEVICE,
+        Parameter(help="Where to fit: cpu, cuda, cuda:N or mps; auto takes a GPU if there is one."),
+    ] = "auto",
+) -> int:
+    """Fit the finalists of a study on fresh seeds, and test every fit; the same command continues it."""
+    refuse_windows()
+    from search.storage.lease import Lease
+    from search.report.command import command_options, make_report
+    from search.study.spec import find_study, load_spec
+    from search.study.opening import begun_with, open_study, results_dir
+
+    for name, value in (("finalists", finalists), ("seeds", seeds)):
+        if value < 1:
+            raise InputError(f"--{name} must be at least 1, got {value}; raise it")
+    check_timeout(trial_timeout)
+    if workers != "auto" and workers < 1:
+        raise InputError(f"--workers must be auto or at least 1, got {workers}; raise it")
+    path = find_study(study)
+    spec = load_spec(path)
+    opened = open_study(spec, path, storage_url=chosen_url(storage), create=False)
+    spec = begun_with(opened, spec, tell=print)
+    interrupted = False
+    try:
+        with Lease(opened):
+            confirm_study(
+                opened,
+                spec,
+                num_finalists=finalists,
+                num_seeds=seeds,
+                workers=workers,
+                device=device,
+                trial_timeout=trial_timeout,
+            )
+    except KeyboardInterrupt:
+        interrupted = True
+    make_report(opened, spec, results_dir(path, spec), command_options(study, storage))
+    return EXIT_INTERRUPTED if interrupted else 0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line."""
+    with interruptible():
+        try:
+            code = launch(confirm, name="search.confirm", argv=argv)
+        except KeyboardInterrupt:
+            code = EXIT_INTERRUPTED
+        return code if interrupted_at() is None else EXIT_INTERRUPTED
+
+
+@dataclass(frozen=True)
+class _Fit:
+    """One fit to be made: of a finalist, on a fresh seed."""
+
+    name: str
+    config: TrainConfig
+
+    @property
+    def key(self) -> str:
+        """The study's system attribute that keeps what came out; equal configurations give equal results."""
+        digest = hashlib.sha256(self.config.model_dump_json().encode()).hexdigest()
+        return f"frostline:fit:{digest[:32]}"
+
+
+def confirm_study(
+    study: optuna.Study,
+    spec: StudySpec,
+    *,
+    num_finalists: int,
+    num_seeds: int,
+    workers: Literal["auto"] | int,
+    device: Device | Literal["auto"],
+    trial_timeout: TrialTimeout,
+) -> None:
+    """Confirm a study whose lease is held, and leave the outcome in it.
+
+    Each fit predicts the test split once, at its end, and is kept; those that are kept are not made again, unless
+    other versions of the software made them.
+
+    Raises:
+        InputError: No trial is feasible, or encoder, texts or cache cannot be used.
+        KeyboardInterrupt: The user interrupted; the fits under way are lost, the others are kept.
+    """
+    from rich.console import Console
+
+    from search.confirm.finalists import choose_finalists, outcome
+    from search.storage.lease import database_of
+    from search.trials.progress import Live
+    from search.trials.preparation import prepare
+    from search.trials.worker_pool import warm_up
+    from search.study.results import CONFIRMATION, finished
+    from search.trials.fit_memory import most_bytes, worker_bytes
+    from search.trials.scheduler import number_of_workers
+
+    chosen = choose_finalists(study, spec, num_finalists=num_finalists)
+    after = len(finished(study.get_trials(deepcopy=False)))
+    if workers != 1:
+        warm_up()
+    from trainers.fit.device import choose_device
+
+    with Live(Console(), total_trials=0, ceiling=spec.score.ceiling) as live:
+        database_of(study).tell = live.message
+        depths = {depth for finalist in chosen for depth in finalist.config.depths}
+        features, _, texts = prepare(study, spec, live, choose_device(device), depths=lambda _: depths)
+        rounds = _rounds(chosen, spec, features, num_seeds=num_seeds)
+        kept = study._storage.get_study_system_attrs(study._study_id)
+        missing = [fit for fit in rounds if not _is_ours(kept.get(fit.key))]
+        num_workers = number_of_workers(
+            workers,
+            threads=spec.any_config().threads,
+            trials_left=len(missing),
+            device=features.encoder.device,
+            worker_bytes=lambda: worker_bytes(study, spec, features, live),
+            most_bytes=lambda: most_bytes(features.encoder, features.splits, spec.heaviest_config()),
+            tell=live.message,
+        )
+        live.message(_plan(chosen, missing, num_seeds=num_seeds, num_workers=num_workers))
+        others = [kept[fit.key] for fit in missing if fit.key in kept]
+        if others:
+            live.message(_foreign(others))
+
+        def patience(fit: _Fit) -> float | None:
+            is_recipe = any(c.recipe for c in chosen if c.name == fit.name)
+            return _patience(
+                study, features, "none" if is_recipe and trial_timeout == "auto" else trial_timeout
+            )
+
+        watch = None if num_workers == 1 and isinstance(trial_timeout, str) else patience
+        for done, (fit, record) in enumerate(
+            _fitted(missing, features, num_workers, watch, live.message), start=1
+        ):
+            with held_back():
+                study._storage.set_study_system_attr(study._study_id, fit.key, record)
+            live.message(f"[{done}/{len(missing)}] {_describe(fit, record)}")
+        live.stage("what the words alone tell of the test split")
+        words = _words_alone(study, spec, texts)
+        live.stage("resampling the test split")
+        kept = study._storage.get_study_system_attrs(study._study_id)
+        found = outcome(
+            chosen,
+            {c.name: [kept[fit.key] for fit in rounds if fit.name == c.name] for c in chosen},
+            features.splits.test.labels_N,
+            validation_N=features.splits.validation.labels_N,
+            rule=spec.score,
+            num_classes=len(features.splits.class_names),
+            after=after,
+            versions=_versions(),
+            words_N=words,
+        )
+        with held_back():
+            study._storage.set_study_system_attr(study._study_id, CONFIRMATION, found)
+
+
+def _words_alone(study: optuna.Study, spec: StudySpec, texts: Texts) -> Classes:
+    """Return what the words alone take the test texts for; the test split is opened here, and in no search."""
+    from search.analysis.baseline import fit_words, note_words
+
+    note_words(study, texts, metric=spec.score.metric)
+    return fit_words(texts, metric=spec.score.metric).predict(texts.rows[i].text for i in texts.parts["test"])
+
+
+def _rounds(
+    finalists: Sequence[Finalist], spec: StudySpec, features: Features, *, num_seeds: int
+) -> list[_Fit]:
+    """List all fits by seed, and of each seed the longest first."""
+    from search.confirm.finalists import fresh_seeds
+
+    encoder = features.encoder
+    fits = []
+    for seed in fresh_seeds(spec.seed, num_seeds):
+        for finalist in sorted(finalists, key=lambda f: -f.seconds):
+            config = finalist.config
+            pinned = config.encoder.model_copy(update={"revision": encoder.revision})
+            changes = {
+                "seed": seed,
+                "device": encoder.device,
+                "encoder": pinned,
+                "precision": features.precision,
+            }
+            fits.append(_Fit(finalist.name, config.model_copy(update=changes)))
+    return fits
+
+
+def _patience(study: optuna.Study, features: Features, wanted: TrialTimeout) -> float | None:
+    """Return how long a fit may be silent; None for ever. To predict the test split it runs all layers over it."""
+    from search.trials.silence import patience_seconds
+
+    num_layers = features.encoder.num_layers
+    with held_back():
+        trials = study.get_trials(deepcopy=False)
+    seconds = patience_seconds(wanted, trials, num_trained=num_layers, num_layers=num_layers)
+    if seconds is None or wanted != "auto":
+        return seconds
+    return seconds * max(1.0, len(features.splits.test) / len(features.splits.train))
+
+
+def _fitted(
+    fits: Sequence[_Fit],
+    features: Features,
+    num_workers: int,
+    patience: Callable[[_Fit], float | None] | None,
+    tell: Callable[[str], None],
+) -> Iterator[tuple[_Fit, dict[str, Any]]]:
+    """Fit, in processes if anybody has to watch; yields each fit with its record as soon as it has ended."""
+    from search.trials.worker_pool import figures_of
+
+    if patience is not None:
+        yield from _fitted_in_processes(fits, features, num_workers, patience, tell)
+        return
+    for fit in fits:
+        try:
+            record = _complete(fit, figures_of(fit.config, features, test=True))
+        except FitError as error:
+            record = _failed(fit, str(error))
+        yield fit, record
+
+
+def _fitted_in_processes(
+    fits: Sequence[_Fit],
+    features: Features,
+    num_workers: int,
+    patience: Callable[[_Fit], float | None],
+    tell: Callable[[str], None],
+) -> Iterator[tuple[_Fit, dict[str, Any]]]:
+    from search.trials.worker_pool import Crew, Death, Failure, Silence, is_own_fault
+    from search.study.opening import MAX_RETRIES
+
+    waiting, under_way = list(range(len(fits))), 0
+    deaths: Counter[int] = Counter()
+    with Crew(features, size=num_workers, peeks=()) as crew:
+        while waiting or under_way:
+            while crew.has_room and waiting:
+                job = waiting.pop(0)
+                crew.begin(job, fits[job].config, test=True)
+                crew.end_if_silent(job, seconds=patience(fits[job]))
+                under_way += 1
+            for job, news in crew.news():
+                fit = fits[job]
+                match news:
+                    case dict():
+                        under_way -= 1
+                        yield fit, _complete(fit, news)
+                    case Failure():
+                        if news.trace:
+                            raise RuntimeError(f"a worker met a bug:\n{news.trace}")
+                        under_way -= 1
+                        yield fit, _failed(fit, news.reason)
+                    case Death():
+                        under_way -= 1
+                        if news.news:
+                            tell(news.news)
+                        deaths[job] += is_own_fault(news.reason)
+                        if deaths[job] > MAX_RETRIES:
+                            yield fit, _failed(fit, news.reason)
+                        else:
+                            waiting.insert(0, job)
+                    case Silence():
+                        under_way -= 1
+                        yield fit, _failed(fit, news.reason)
+                    case _:
+                        crew.answer(job, go_on=True)
+
+
+def _complete(fit: _Fit, figures: dict[str, Any]) -> dict[str, Any]:
+    found = {k: figures[k] for k in KEPT}
+    return {"seed": fit.config.seed, "state": "complete", "reason": None, **found, **_origin(fit)}
+
+
+def _failed(fit: _Fit, reason: str) -> dict[str, Any]:
+    return {"seed": fit.config.seed, "state": "failed", "reason": reason, **_origin(fit)}
+
+
+def _versions() -> dict[str, str]:
+    return {name: version(name) for name in MADE_BY}
+
+
+def _origin(fit: _Fit) -> dict[str, Any]:
+    """Say what made a fit."""
+    import torch
+
+    from search.report.summary import processor
+
+    device = fit.config.device
+    return {
+        "versions": _versions(),
+        "processor": torch.cuda.get_device_name(device) if device.startswith("cuda") else processor(),
+    }
+
+
+def _is_ours(record: dict[str, Any] | None) -> bool:
+    """Tell whether a fit is kept that these versions made.
+
+    Another processor only rounds differently: a study of several machines goes on, and the report says so.
+    """
+    return record is not None and record.get("versions") == _versions()
+
+
+def _foreign(records: Sequence[dict[str, Any]]) -> str:
+    """Say how many fits are kept that are of no use now, and why."""
+    before, now = records[0].get("versions"), _versions()
+    if before is None:  # version 0.1.0
+        made = "by a Frostline that did not note its versions"
+    else:
+        changed = [name for name in now if before.get(name) != now[name]]
+        made = "by " + ", ".join(f"{name} {before.get(name)} (now {now[name]})" for name in changed)
+    number = "1 fit that was kept was" if len(records) == 1 else f"{len(records)} fits that were kept were"
+    return f"{number} made {made}: made again, so that versions are not mixed"
+
+
+def _plan(finalists: Sequence[Finalist], missing: Sequence[_Fit], *, num_seeds: int, num_workers: int) -> str:
+    from search.report.summary import duration
+
+    took = {finalist.name: finalist.seconds for finalist in finalists}
+    seconds = sum(took[fit.name] for fit in missing) / num_workers
+    names = ", ".join(finalist.name for finalist in finalists)
+    all_fits = len(finalists) * num_seeds
+    there = "" if len(missing) == all_fits else f", {all_fits - len(missing)} of them made before"
+    return (
+        f"{names}: {all_fits} fits on {num_seeds} fresh seed{'s' * (num_seeds > 1)}{there}; about "
+        f"{duration(seconds)}; each predicts the test split once"
+    )
+
+
+def _describe(fit: _Fit, record: dict[str, Any]) -> str:
+    from search.report.summary import duration, percent
+
+    text = f"{fit.name}, seed {record['seed']}: "
+    if record["state"] == "failed":
+        return text + f"failed: {printable(record['reason'])}"
+    return (
+        text + f"validation {percent(record['validation_accuracy'])}, "
+        f"training {percent(record['training_accuracy'])}, {duration(record['seconds'])}"
+    )

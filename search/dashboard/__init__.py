@@ -1,0 +1,1 @@
+"""optuna-dashboard for one study, guarded and explained in words."""

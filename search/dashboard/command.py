@@ -1,0 +1,247 @@
+"""optuna-dashboard for one study, guarded and explained in words: python -m search.dashboard."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
+
+from search.storage.credentials import StorageOption, chosen_url
+from search.dashboard.learning_curves import curves_figure
+from search.dashboard.security import LOOPBACK, WILDCARDS, authority, guard, host_of
+from search.dashboard.notes import OWN_NOTE, front_note, pareto_figure, study_note, trial_note
+from trainers.cli import launch
+from trainers.config import METRIC_NAMES
+from trainers.errors import InputError
+
+if TYPE_CHECKING:
+    from wsgiref.simple_server import WSGIServer
+
+    from optuna.storages import BaseStorage
+    from optuna.study import Study
+    from optuna.trial import FrozenTrial
+
+    from search.dashboard.artifacts import Store
+    from search.study.spec import StudySpec
+
+REFRESH_SECONDS = 3.0
+
+STALLED_SECONDS = 60
+"""After so long without a byte a connection is given up, and its thread ends."""
+
+_logger = logging.getLogger(__name__)
+
+
+def dashboard(
+    *,
+    study: Annotated[str, Parameter(help="Name in studies/, or path of a TOML file.")] = "imdb",
+    storage: StorageOption = None,
+    host: Annotated[str, Parameter(help="Address to listen on; there is no password.")] = "127.0.0.1",
+    port: Annotated[int, Parameter(help="Port to listen on; 0 takes any free one.")] = 8080,
+    writable: Annotated[bool, Parameter(negative=(), help="Let the page change and delete studies.")] = False,
+    allow_host: Annotated[
+        tuple[str, ...],
+        Parameter(
+            negative=(),
+            help="Name under which a proxy shows the page, besides this server's own; may be repeated. [default: none]",
+        ),
+    ] = (),
+) -> int:
+    """Show a study in the browser, running or finished, until Ctrl-C."""
+    _check_names(allow_host)
+    from search.dashboard.artifacts import Store
+    from search.report.command import command_options
+    from search.study.spec import find_study, load_spec
+    from search.study.opening import begun_with, open_study, results_dir
+
+    path = find_study(study)
+    spec = load_spec(path)
+    opened = open_study(spec, path, storage_url=chosen_url(storage), create=False)
+    spec = begun_with(opened, spec, tell=_say)
+    store = Store(results_dir(path, spec) / "artifacts")
+    stop = threading.Event()
+    arguments = (opened, spec, store, stop, command_options(study, storage))
+    follower = threading.Thread(target=follow, args=arguments, daemon=True)
+    with make_server(
+        opened, store, host=host, port=port, writable=writable, allow_hosts=allow_host
+    ) as server:
+        previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
+        try:
+            follower.start()
+            if host not in LOOPBACK:
+                _say(f"Warning: there is no password, and {host} may be within reach of other machines.")
+            shown = authority(LOOPBACK[0] if host in WILDCARDS else host, server.server_port)
+            _say(f"Study {spec.name}: http://{shown}/ (Ctrl-C ends it)")
+            server.serve_forever()
+        except KeyboardInterrupt:
+            _say("Stopped.")
+        finally:
+            stop.set()
+            follower.join(timeout=REFRESH_SECONDS)
+            signal.signal(signal.SIGTERM, previous)
+    return 0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run ``python -m search.dashboard``."""
+    return launch(dashboard, name="search.dashboard", argv=argv)
+
+
+def make_server(
+    study: Study, store: Store, *, host: str, port: int, writable: bool, allow_hosts: Sequence[str] = ()
+) -> WSGIServer:
+    """Bind the guarded dashboard of a study's storage and files to an address, not serving yet.
+
+    Raises:
+        InputError: The address cannot be listened on.
+    """
+    import socketserver
+    from wsgiref import simple_server
+
+    import optuna_dashboard
+
+    from search.dashboard.pareto_study import feasible_front
+
+    class Server(socketserver.ThreadingMixIn, simple_server.WSGIServer):
+        daemon_threads = True
+        address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
+
+        def handle_error(self, request: Any, client_address: Any) -> None:
+            """Say nothing of a browser that hung up or stalled."""
+            if not isinstance(sys.exc_info()[1], OSError):
+                super().handle_error(request, client_address)
+
+    class Handler(simple_server.WSGIRequestHandler):
+        timeout = STALLED_SECONDS
+
+        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
+            """Say nothing: the page asks every few seconds."""
+
+    try:
+        server = Server((host, port), Handler)
+    except (OSError, OverflowError) as error:
+        raise InputError(
+            f"--host and --port must be an address of this machine and a free port, got {host} and {port} "
+            f"({getattr(error, 'strerror', None) or error}); give another, such as --port 0 for any free one"
+        ) from error
+    optuna_dashboard._app.get_pareto_front_trials = feasible_front
+    app = optuna_dashboard.wsgi(_best_is_feasible(study._storage), artifact_store=store)
+    server.set_app(guard(app, host=host, port=server.server_port, writable=writable, allow_hosts=allow_hosts))
+    return server
+
+
+def _check_names(names: Sequence[str]) -> None:
+    for name in names:
+        if not name or host_of(authority(name, 80)) != name.lower():
+            raise InputError(
+                f"--allow-host must be the name of a machine, without scheme and port, got {name!r}; mend it"
+            )
+
+
+def follow(
+    study: Study, spec: StudySpec, store: Store, stop: threading.Event, options: str | None = None
+) -> None:
+    """Bring the dashboard in step whenever a trial began or ended or a report was written, until ``stop``.
+
+    Errors of the database and of the folder pass, and are told once: the page shows what there is.
+    """
+    from optuna.exceptions import StorageInternalError
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from search.dashboard.artifacts import report_state
+
+    seen, told = None, ""
+    while True:
+        try:
+            now = [t.state for t in study.get_trials(deepcopy=False)], report_state(store.folder.parent)
+            if now != seen:
+                bring_in_step(study, spec, store, stop, options=options)
+                seen, told = now, ""
+        # KeyError: the study was deleted. InputError: the folder, or a database that stays away.
+        except (SQLAlchemyError, StorageInternalError, KeyError, OSError, InputError) as error:
+            if told != type(error).__name__:
+                told = type(error).__name__
+                _logger.warning("notes, pictures and front wait for database and folder: %s", told)
+        if stop.wait(REFRESH_SECONDS):
+            return
+
+
+def bring_in_step(
+    study: Study,
+    spec: StudySpec,
+    store: Store,
+    stop: threading.Event | None = None,
+    *,
+    options: str | None = None,
+) -> None:
+    """Write what the dashboard shows beside Optuna's own data: notes, figures, front and files."""
+    from search.dashboard.artifacts import keep_artifacts
+    from search.dashboard.pareto_study import keep_front
+
+    _name_objectives(study, ["score"])
+    ended = [t for t in study.get_trials(deepcopy=False) if t.state.is_finished()]
+    notes: dict[int | None, str] = {t._trial_id: trial_note(t, spec) for t in ended}
+    _keep_notes(study, {None: study_note(study, spec, options=options), **notes})
+    _keep_figures(study, spec)
+    front = keep_front(study, spec)
+    if front is not None:
+        name = METRIC_NAMES[spec.score.metric]
+        _name_objectives(front, [f"training {name}", f"validation {name}"])
+        _keep_notes(front, {None: front_note(spec)})
+    keep_artifacts(study, spec, store, stop)
+
+
+def _name_objectives(study: Study, names: list[str]) -> None:
+    from optuna_dashboard._named_objectives import SYSTEM_ATTR_METRIC_NAMES
+
+    storage, study_id = study._storage, study._study_id
+    # study.set_metric_names warns that it is experimental.
+    if SYSTEM_ATTR_METRIC_NAMES not in storage.get_study_system_attrs(study_id):
+        storage.set_study_system_attr(study_id, SYSTEM_ATTR_METRIC_NAMES, names)
+
+
+def _keep_notes(study: Study, notes: dict[int | None, str]) -> None:
+    """Renew notes on trials, by id, and on the study itself; a note that a user wrote stays."""
+    # The public save_note takes no finished trial, and reads all attributes of the study for each note.
+    from optuna_dashboard._note import get_note_from_system_attrs, save_note_with_version
+
+    attrs = study._storage.get_study_system_attrs(study._study_id)
+    for trial_id, body in notes.items():
+        note = get_note_from_system_attrs(attrs, trial_id)
+        if not note["body"] or (OWN_NOTE in note["body"] and note["body"] != body):
+            save_note_with_version(study._storage, study._study_id, trial_id, note["version"] + 1, body)
+
+
+def _keep_figures(study: Study, spec: StudySpec) -> None:
+    """Renew the figures that have changed: they are long, and stored in many pieces."""
+    from optuna_dashboard import save_plotly_graph_object
+    from optuna_dashboard._custom_plot_data import get_plotly_graph_objects
+
+    shown = get_plotly_graph_objects(study._storage.get_study_system_attrs(study._study_id))
+    for name, draw in (("pareto-front", pareto_figure), ("learning-curves", curves_figure)):
+        figure = draw(study, spec)
+        if shown.get(name) != figure.to_json():
+            save_plotly_graph_object(study, figure, graph_object_id=name)
+
+
+def _best_is_feasible(storage: BaseStorage) -> BaseStorage:
+    """Let what the page calls the best trial be the best feasible one, where there is one."""
+    from search.study.results import best_feasible
+
+    plain = storage.get_best_trial
+
+    def get_best_trial(study_id: int) -> FrozenTrial:
+        return best_feasible(storage.get_all_trials(study_id, deepcopy=False)) or plain(study_id)
+
+    storage.get_best_trial = get_best_trial  # type: ignore[method-assign]
+    return storage
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)  # noqa: T201

@@ -1,0 +1,110 @@
+"""The Pareto front for optuna-dashboard, which draws one only of a study with two objectives."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from optuna.study import Study, StudyDirection
+    from optuna.trial import FrozenTrial
+
+    from search.study.spec import StudySpec
+
+DIRECTIONS: tuple[Literal["minimize", "maximize"], ...] = ("minimize", "maximize")
+"""Of training and of validation accuracy; the page draws the first one to the right."""
+
+
+def shadow_name(study_name: str) -> str:
+    """Name the study that holds a study's front; a TOML file can name none so."""
+    return f"{study_name} (Pareto front)"
+
+
+def keep_front(study: Study, spec: StudySpec) -> Study | None:
+    """Bring the study of a study's checkpoints in step: one trial for each epoch of a trial that has ended.
+
+    Trials in Optuna cannot be changed once they have ended: where one is not what it should be, as after the
+    study was deleted and begun again, all are made anew. Peeks and failed trials are left out.
+
+    Returns:
+        The study of two objectives; None where there is no checkpoint yet.
+    """
+    import optuna
+
+    wanted = {
+        _key(point): point
+        for trial in study.get_trials(deepcopy=False)
+        for point in checkpoints(trial, ceiling=spec.score.ceiling)
+    }
+    if not wanted:
+        return None
+    storage, name = study._storage, shadow_name(study.study_name)
+    shadow = optuna.create_study(storage=storage, study_name=name, directions=DIRECTIONS, load_if_exists=True)
+    present = {_key(t): t.values for t in shadow.get_trials(deepcopy=False)}
+    if any(key not in wanted or wanted[key].values != values for key, values in present.items()):
+        optuna.delete_study(storage=storage, study_name=name)
+        shadow = optuna.create_study(storage=storage, study_name=name, directions=DIRECTIONS)
+        present = {}
+    for key, point in wanted.items():
+        if key not in present:
+            # Not by add_trial, which takes no setting from outside the space, as a recipe's may be.
+            storage.create_new_trial(shadow._study_id, template_trial=point)
+    return shadow
+
+
+def checkpoints(trial: FrozenTrial, *, ceiling: float) -> Iterator[FrozenTrial]:
+    """Yield a trial of two objectives for every evaluation of a complete or pruned trial over all validation texts.
+
+    The training accuracy may be an estimate on a sample.
+    """
+    from optuna.trial import FrozenTrial, TrialState
+
+    from search.study.results import SCORED
+
+    attrs = trial.user_attrs
+    for evaluation in attrs.get("evaluations", []) if trial.state in SCORED else []:
+        is_restored = trial.state.name == "COMPLETE" and evaluation["epoch"] == attrs["best_epoch"]
+        if evaluation["peek"] or (not is_restored and evaluation.get("num_validation_texts") is not None):
+            continue
+        figures: dict[str, Any] = attrs if is_restored else evaluation
+        training, validation = figures["training_accuracy"], figures["validation_accuracy"]
+        told: dict[str, Any] = {k: attrs[k] for k in ("recipe", "start", "reason") if k in attrs}
+        began = trial.datetime_start
+        yield FrozenTrial(
+            number=-1,
+            trial_id=-1,  # as the number, the storage's to choose
+            state=TrialState.COMPLETE,
+            value=None,
+            values=[training, validation],
+            datetime_start=began,
+            datetime_complete=began and began + timedelta(seconds=evaluation["seconds"]),
+            params=trial.params,
+            distributions=trial.distributions,
+            user_attrs={
+                "trial": trial.number,
+                "epoch": evaluation["epoch"],
+                "restored": is_restored,
+                "training_exact": attrs.get("training_exact", True) if is_restored else evaluation["exact"],
+                "gap": training - validation,
+                **told,
+                "state": trial.state.name.lower(),
+            },
+            # The name under which optuna-dashboard 0.21 looks for constraints.
+            system_attrs={"constraints": [training - ceiling]},
+            intermediate_values={},
+        )
+
+
+def feasible_front(trials: Sequence[FrozenTrial], directions: Sequence[StudyDirection]) -> list[FrozenTrial]:
+    """List the best trials of several objectives as optuna-dashboard does, which forgets constraints there."""
+    from optuna_dashboard._pareto_front import get_pareto_front_trials
+
+    # A trial of no constraints breaks none.
+    feasible = [t for t in trials if all(c <= 0 for c in t.system_attrs.get("constraints", []))]
+    front: list[FrozenTrial] = get_pareto_front_trials(feasible, directions)
+    return front
+
+
+def _key(point: FrozenTrial) -> tuple[Any, Any]:
+    return point.user_attrs.get("trial"), point.user_attrs.get("epoch")

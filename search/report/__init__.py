@@ -1,0 +1,1 @@
+"""What a study says: terminal tables, report.json, report.html."""

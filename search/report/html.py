@@ -1,0 +1,168 @@
+"""report.html: all that a study says, on one page that needs nothing else."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any
+
+from search.report.confirmation import conclusion, coverage, luck
+from search.analysis.goal import state
+from search.analysis.data_page import MOST_CLASSES_SHOWN, SPLITS, describe
+from search.report.plotting import DARK, written
+from search.report.summary import bound, describe_counts, duration, origin, percent, stages_in_words, training_figure
+from search.report.conclusions import (
+    advice,
+    falls_short,
+    fresh_seeds,
+    mean_and_spread,
+    next_commands,
+    verdict,
+    worth,
+)
+from trainers.config import METRIC_NAMES
+from trainers.errors import printable
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+
+def _unbroken(write: Callable[..., str]) -> Callable[..., str]:
+    """Keep a number and its unit on one line."""
+    return lambda *args, **kwargs: write(*args, **kwargs).replace(" ", "\u00a0")
+
+
+_FILTERS: dict[str, Callable[..., str]] = {
+    "percent": _unbroken(percent),
+    "training": _unbroken(training_figure),
+    "stages": stages_in_words,
+    "origin": origin,
+    "points": lambda share: "-" if share is None else f"{100 * share:+.2f}",
+    "error": lambda difference: (
+        "" if difference["low"] is None else f" ± {50 * (difference['high'] - difference['low']):.2f}"
+    ),
+    "mean": lambda figures, **unit: _unbroken(mean_and_spread)(figures, **unit).replace("+-", "±"),
+    "bound": _unbroken(bound),
+    "duration": _unbroken(duration),
+    "setting": written,
+    "words": lambda key: key.replace("_", " "),
+    "printable": printable,
+    "finding": describe,
+    "fresh_seeds": fresh_seeds,
+    "conclusion": conclusion,
+}
+
+
+def render(summary: dict[str, Any], *, options: str, refresh_seconds: int | None = None) -> str:
+    """Return the page; it carries plotly (4.8 MB), and asks nothing of any network.
+
+    Whatever came from the user is text on it: jinja2 escapes, figures escape what they say, and the page's
+    policy lets its own two scripts run and no other.
+
+    Args:
+        summary: What ``search.report.summary.summarise`` says of the study.
+        options: With which a command finds the study again.
+        refresh_seconds: After which a browser reads the file again; None for never.
+    """
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+    from plotly.offline import get_plotlyjs
+
+    from search.analysis.pareto import LITTLE_GROWTH
+
+    environment = Environment(
+        loader=PackageLoader("search.report", "assets"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(_FILTERS)
+    scripts = [get_plotlyjs(), _asset("report.js")]
+    return environment.get_template("report.html").render(
+        s=summary,
+        metric=METRIC_NAMES[summary["metric"]],
+        best=summary["best"] or summary["nearest"],
+        state=state(summary["goal"]),
+        verdict=verdict(summary).replace("+-", "±"),
+        short=falls_short(summary["opponents"]),
+        worth=list(worth(summary["opponents"])),
+        advice=None if summary["goal"]["met"] else advice(summary),
+        luck=[sentence.replace("+-", "±") for sentence in _luck_of_winner(summary["confirmation"])],
+        coverage=summary["confirmation"] and coverage(summary["confirmation"]),
+        counts=describe_counts(summary["counts"]),
+        endings=list(_endings(summary["counts"])),
+        commands=list(next_commands(summary, printable(options))),
+        options=printable(options),
+        splits=SPLITS,
+        most_classes=MOST_CLASSES_SHOWN,
+        figures={"figures": {name: json.loads(f.to_json()) for name, f in _figures(summary)}, "dark": DARK},
+        little_growth=LITTLE_GROWTH,
+        slices=list(_open(summary)),
+        spec_text=_indented(summary["spec"]),
+        config_text=_indented((summary["best"] or {}).get("config")),
+        scripts=scripts,
+        policy=" ".join(f"'sha256-{_sha256(script)}'" for script in scripts),
+        style=_asset("report.css"),
+        written=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        refresh_seconds=refresh_seconds,
+    )
+
+
+def _figures(summary: dict[str, Any]) -> Iterator[tuple[str, go.Figure]]:
+    """Yield each figure that the page has a place for, with the id of that place."""
+    from search.report.command import comparisons, figures
+
+    if summary["confirmation"]:
+        yield "figure-confirmation", comparisons.confirmation_figure(summary)
+    yield "figure-recipes", comparisons.recipes_figure(summary)
+    yield "figure-pareto", figures.pareto_figure(summary)
+    if summary["checkpoints"]:
+        yield "figure-curves", figures.learning_curves_figure(summary)
+        yield "figure-gap", figures.gap_figure(summary)
+    if summary["importances"]["shares"]:
+        yield "figure-importances", figures.importances_figure(summary)
+    for name in _open(summary):
+        yield f"figure-slice-{name}", figures.slice_figure(summary, name)
+    if summary["hypervolume"]["history"]:
+        yield "figure-hypervolume", figures.hypervolume_figure(summary)
+
+
+def _luck_of_winner(confirmation: dict[str, Any] | None) -> Iterator[str]:
+    """Yield what is said of the luck of who won; nothing if nobody did."""
+    if confirmation is not None:
+        for row in confirmation["finalists"]:
+            if row["name"] == confirmation["winner"]:
+                yield from luck(row)
+
+
+def _open(summary: dict[str, Any]) -> Iterator[str]:
+    """Yield the settings that the study searches."""
+    for name, choice in summary["spec"]["fit"].items():
+        if isinstance(choice, dict | list):
+            yield name
+
+
+def _endings(counts: dict[str, Any]) -> Iterator[tuple[str, int]]:
+    """Yield what became of the finished trials: one entry a reason, complete ones first."""
+    yield "complete, under the ceiling", counts["feasible"]
+    yield "complete, over the ceiling", counts["complete"] - counts["feasible"]
+    for ending in ("pruned", "failed"):
+        for reason, number in counts[f"{ending}_by_reason"].items():
+            yield f"{ending}: {printable(reason)}", number
+
+
+def _indented(table: Any) -> str:
+    return json.dumps(table, indent=2, ensure_ascii=False)
+
+
+def _asset(name: str) -> str:
+    return files("search.report").joinpath("assets", name).read_text(encoding="utf-8")
+
+
+def _sha256(script: str) -> str:
+    """Return a script's hash as a content security policy wants it."""
+    return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()

@@ -1,0 +1,271 @@
+"""All that a report says about a study, as plain data, and how figures are written."""
+
+from __future__ import annotations
+
+import math
+import os
+import platform
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from search.analysis.time_use import account
+from search.analysis.goal import judge, shortfall
+from search.study.recipes import RECIPES, Recipe
+from trainers.errors import printable
+
+if TYPE_CHECKING:
+    from optuna.study import Study
+    from optuna.trial import FrozenTrial
+
+    from search.study.spec import StudySpec
+
+NOTED = (
+    *("recipe", "start", "retry_of", "reason", "validation_accuracy", "training_accuracy", "training_exact"),
+    *("num_validation_texts", "training_interval", "gap", "best_epoch", "epochs", "seconds", "tokens"),
+)
+LITTLE_WAY = 0.02
+"""A weight that is carried so far by training has hardly moved: Glorot's first weights of a head reach to about 0.1."""
+
+VERSIONS = ("frostline", "optuna", "torch", "transformers", "datasets", "scikit-learn")
+
+
+def summarise(study: Study, spec: StudySpec) -> dict[str, Any]:
+    """Collect all that a report says about a study; what ``report.json`` holds.
+
+    ``report.schema.json`` describes every key. Accuracies are shares of one, by the study's metric.
+    """
+    from search.study import results
+    from search.analysis.pareto import checkpoints, floor_of, growth, pareto_front
+    from search.study.idle import idle_settings
+    from search.analysis.importance import importances
+    from search.analysis.opponents import compare_with_opponents, winner_of
+    from search.analysis.ceiling_cost import price_of_ceiling
+    from search.study.start import sentences
+
+    trials = study.get_trials(deepcopy=False)
+    complete = [_row(t) for t in results.complete(trials)]
+    goal = {"validation_accuracy": spec.goal.validation_accuracy, "training_accuracy": spec.score.ceiling}
+    confirmation = results.confirmation_of(study)
+    best = results.best_feasible(trials)
+    nearest = min(complete, key=lambda r: sum(max(0.0, m) for m in shortfall(r, goal)), default=None)
+    rows = [_row(t) for t in trials]
+    attributes = study.user_attrs
+    evaluated = checkpoints(trials, ceiling=spec.score.ceiling)
+    floor = floor_of(attributes.get("data"), spec.score.metric)
+    return {
+        "study": spec.name,
+        "seed": spec.seed,
+        "metric": spec.score.metric,
+        "goal": judge(complete, confirmation, goal),
+        "best": best and _row(best) | {"config": best.user_attrs.get("config")},
+        "nearest": nearest and nearest | {"config": trials[nearest["number"]].user_attrs.get("config")},
+        "pareto": [_row(t) for t in results.pareto_front(trials)],
+        "checkpoints": evaluated,
+        "checkpoint_front": pareto_front(evaluated),
+        "hypervolume": growth(trials, evaluated, floor=floor),
+        "ceiling": price_of_ceiling(
+            evaluated, ceiling=spec.score.ceiling, metric=spec.score.metric, data=attributes.get("data")
+        ),
+        "importances": importances(trials),
+        "idle_settings": idle_settings(spec, num_layers=attributes.get("num_layers")),
+        "start": sentences(study),
+        "opponents": compare_with_opponents(study, winner_of(study), metric=spec.score.metric),
+        "recipes": _recipes(study, trials, floor=floor),
+        "confirmation": confirmation,
+        "counts": count(trials),
+        "cost": {
+            "wall_seconds": attributes.get("wall_seconds"),
+            "cache_bytes": attributes.get("cache_bytes"),
+            "trial_seconds": sum(r["seconds"] or 0.0 for r in rows),
+            "tokens": sum(r["tokens"] or 0 for r in rows),
+            "account": account(attributes, trials),
+        },
+        "encoder": {
+            "name": spec.encoder.name,
+            "revision": attributes.get("encoder_revision"),
+            "sha256": attributes.get("encoder_sha256"),
+        },
+        "data": attributes.get("data"),
+        "spec": spec.model_dump(mode="json", exclude={"cache"}),
+        "machine": {"system": platform.platform(), "processor": processor(), "cores": os.cpu_count()},
+        "versions": {"python": platform.python_version()} | {name: version(name) for name in VERSIONS},
+        "trials": rows,
+    }
+
+
+def count(trials: Iterable[FrozenTrial]) -> dict[str, Any]:
+    """Count trials by what became of them; see ``counts`` in ``summarise``."""
+    from search.study import results
+
+    trials = list(trials)
+    ended = results.finished(trials)
+    complete = results.complete(ended)
+    pruned, failed = ([t for t in ended if t.state.name == state] for state in ("PRUNED", "FAIL"))
+    return {
+        "finished": len(ended),
+        "complete": len(complete),
+        "feasible": sum(map(results.is_feasible, complete)),
+        "pruned": len(pruned),
+        "failed": len(failed),
+        "repeated": sum(t.state.is_finished() for t in trials) - len(ended),
+        "running": sum(t.state.name == "RUNNING" for t in trials),
+        "waiting": sum(t.state.name == "WAITING" for t in trials),
+        "pruned_by_reason": dict(Counter(map(_kind, pruned)).most_common()),
+        "failed_by_reason": dict(Counter(map(_kind, failed)).most_common()),
+    }
+
+
+def describe_counts(counts: dict[str, Any]) -> str:
+    """Say in words what became of the trials, reasons included."""
+    parts = [f"{counts['complete']} complete ({counts['feasible']} under the ceiling)"]
+    for state in ("pruned", "failed"):
+        reasons = ", ".join(f"{number} {reason}" for reason, number in counts[f"{state}_by_reason"].items())
+        reasons = reasons.replace(" rung ", " at rung ")
+        parts.append(f"{counts[state]} {state}" + (f" ({reasons})" if reasons else ""))
+    parts += [f"{counts[k]} {k}" for k in ("running", "waiting") if counts[k]]
+    parts += [f"{counts['repeated']} failed and repeated"] if counts["repeated"] else []
+    return printable(", ".join(parts))
+
+
+def percent(share: float | None, *, unit: str = " %") -> str:
+    """Write a share as percent, two decimals, so that 91.97 % does not look like 92 %; None is a dash."""
+    return "-" if share is None else f"{100 * share:.2f}{unit}"
+
+
+def training_figure(
+    share: float | None, *, exact: bool | None, interval: Sequence[float] | None = None, unit: str = " %"
+) -> str:
+    """Write a training accuracy as percent: an estimate with ~ and its interval, what was not measured as a dash."""
+    text = f"{'~' if exact is False and share is not None else ''}{percent(share, unit=unit)}"
+    if interval is None:
+        return text
+    return f"{text} [{', '.join(percent(end, unit='') for end in interval)}]"
+
+
+def rate(value: float) -> str:
+    """Write a learning rate shortly: 4.1e-5."""
+    mantissa, exponent = f"{value:.1e}".split("e")
+    return f"{mantissa}e{int(exponent)}"
+
+
+def duration(seconds: float | None) -> str:
+    """Write a time with the two units that matter; None is "not recorded"."""
+    if seconds is None:
+        return "not recorded"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+def origin(attributes: Mapping[str, Any]) -> str:
+    """Say where a trial's setup comes from, "recipe thaw-top" or "start: own"; nothing if from the sampler."""
+    if attributes.get("recipe"):
+        return f"recipe {attributes['recipe']}"
+    return f"start: {attributes['start']}" if attributes.get("start") else ""
+
+
+def figures(row: dict[str, Any]) -> str:
+    """Name a trial and its two accuracies."""
+    validation = percent(row["validation_accuracy"])
+    training = training_figure(row["training_accuracy"], exact=row.get("training_exact"))
+    return f"trial {row['number']}: validation {validation}, training {training}"
+
+
+def bound(share: float) -> str:
+    """Write a limit as percent, with no more decimals than it has."""
+    return f"{100 * share:g} %"
+
+
+def _row(trial: FrozenTrial) -> dict[str, Any]:
+    from search.study import results
+    from search.study.spec import SEARCHED
+
+    # A recipe's own settings win over what was suggested: the configuration says what ran.
+    chosen = trial.user_attrs.get("config", trial.params)
+    known, kind = results.notes(trial), results.training_kind(trial)
+    knows = trial.constraints and kind != "not measured"
+    return {
+        "number": trial.number,
+        "state": trial.state.name.lower(),
+        "feasible": results.is_feasible(trial) if knows else None,
+        "value": trial.value,
+        "settings": {k: chosen.get(k) for k in dict.fromkeys((*SEARCHED, *trial.params))},
+        **{k: known.get(k) for k in NOTED},
+        "training_kind": kind,
+    }
+
+
+def _recipes(study: Study, trials: list[FrozenTrial], *, floor: float) -> list[dict[str, Any]]:
+    from search.study import results
+
+    present = {t.user_attrs["recipe"]: t for t in trials if "recipe" in t.user_attrs}
+    present |= results.recipe_trials(study)
+    entries = []
+    for name, recipe in RECIPES.items():
+        trial = present.get(name)
+        reported = {"training_accuracy": recipe.reported_training}
+        reported["validation_accuracy"] = recipe.reported_validation
+        entries.append(
+            {
+                "recipe": name,
+                "story": recipe.story,
+                "reported": reported,
+                "capped_at": _cap(trial, recipe) if trial else None,
+                "stages": trial.user_attrs.get("stages", []) if trial else [],
+                "at_chance": _at_chance(trial, study.user_attrs.get("data"), floor) if trial else None,
+                "trial": _row(trial) if trial else None,
+            }
+        )
+    return entries
+
+
+def _at_chance(trial: FrozenTrial, data: Mapping[str, Any] | None, floor: float) -> str | None:
+    """Say that a recipe ended at chance, if it did, and how far its steps can carry a weight, if that is little.
+
+    AdamW moves a weight by about the rate in a step. Of a fit in two stages nothing is said.
+    """
+    notes, steps = trial.user_attrs, 0
+    reached, config = notes.get("validation_accuracy"), notes.get("config", {})
+    if reached is None or not data or not floor or "thaw" in config or trial.state.name != "COMPLETE":
+        return None
+    if reached > floor + 2 * math.sqrt(floor * (1 - floor) / data["validation"]):
+        return None
+    steps = round(notes["epochs"] * math.ceil(data["train"] / config.get("batch_size", 32)))
+    speed = config["learning_rate"] * config.get("head_learning_rate_ratio", 1.0)
+    if not 0 < steps * speed < LITTLE_WAY:
+        return "at chance"
+    return f"at chance: {steps:,} steps at a rate of {rate(speed)} move a weight by some {steps * speed:.2g}, which is little"
+
+
+def _cap(trial: FrozenTrial, recipe: Recipe) -> int | None:
+    """Return the epochs that a recipe's trial was allowed, its last stage's of two, if fewer than its own."""
+    ran: dict[str, Any] = trial.user_attrs.get("config", {})
+    own = recipe.settings.get("thaw", recipe.settings) if "thaw" in ran else recipe.settings
+    epochs: int | None = ran.get("thaw", ran).get("epochs")
+    return epochs if epochs and epochs < own["epochs"] else None
+
+
+def stages_in_words(stages: Sequence[Mapping[str, Any]]) -> str:
+    """Say what each stage of a fit restored: "validation by stage 64.70 % -> 74.90 %"."""
+    return "validation by stage " + " -> ".join(percent(stage["validation_accuracy"]) for stage in stages)
+
+
+def processor() -> str:
+    """Name the processor; Linux keeps its name where ``platform`` does not look."""
+    with suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def _kind(trial: FrozenTrial) -> str:
+    """Shorten why a trial ended to what it shares with others: "rung 0.5", "diverged"."""
+    reason = str(trial.user_attrs.get("reason", "reason unknown")).partition(":")[0]
+    return " ".join(reason.split()[:2]) if reason.startswith("rung ") else reason

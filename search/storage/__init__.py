@@ -1,0 +1,1 @@
+"""Where a study lives: its database, who may write to it, its password."""

@@ -1,0 +1,172 @@
+"""What the trials of a study say: who finished, who is feasible, who is on the Pareto front."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, Literal, TypeVar
+
+from optuna.study import Study
+from optuna.trial import FrozenTrial, TrialState
+
+from search.analysis.luck import flattery
+
+T = TypeVar("T")
+
+OF_TRAINING = ("training_accuracy", "training_exact", "training_interval", "gap")
+"""Figures of a trial that are unknown where it was pruned at a peek."""
+
+SCORED = (TrialState.COMPLETE, TrialState.PRUNED)
+
+CONFIRMATION = "frostline:confirmation"
+"""System attribute of a study: what became of its finalists. A user attribute would fill the dashboard's page."""
+
+
+WORDS = "words"
+"""User attribute of a study: what the words alone reach on validation, see ``search.analysis.baseline.measure_words``."""
+
+
+def finished(trials: Iterable[FrozenTrial]) -> list[FrozenTrial]:
+    """Return the trials that count against the budget: ended, and not repeated by a later trial."""
+    trials = list(trials)
+    retried = {t.user_attrs["retry_of"] for t in trials if "retry_of" in t.user_attrs}
+    return [t for t in trials if t.state.is_finished() and t.number not in retried]
+
+
+def complete(trials: Iterable[FrozenTrial]) -> list[FrozenTrial]:
+    """Return the trials that ran to their own end.
+
+    Their value and validation accuracy are exact, and the training accuracy is, too, of any that was the best feasible one when
+    it ended. Of one that was asked for when there was a better one, it may be an estimate that lies surely under the ceiling.
+    """
+    return [t for t in trials if t.state == TrialState.COMPLETE]
+
+
+def looks(trial: FrozenTrial) -> list[dict[str, Any]]:
+    """Return a trial's full evaluations and peeks, in order of age; the training figure of a peek is None.
+
+    Version 0.1.0 kept one: that of the batches trained on since the last look, in train mode and by earlier
+    weights, some 16 points below what evaluation finds. It is no accuracy, and no part of a score.
+    """
+    return [
+        look | {"training_accuracy": None, "score": look["validation_accuracy"]} if look["peek"] else look
+        for look in trial.user_attrs.get("evaluations", ())
+    ]
+
+
+def notes(trial: FrozenTrial) -> dict[str, Any]:
+    """Return a trial's user attributes; of one that was pruned at a peek, without a training figure."""
+    if trial.state != TrialState.PRUNED or _measured_at_the_end(trial):
+        return trial.user_attrs
+    return {k: v for k, v in trial.user_attrs.items() if k not in OF_TRAINING}
+
+
+def training_kind(trial: FrozenTrial) -> Literal["exact", "estimate", "not measured"] | None:
+    """Tell what a trial's training figure is; None before it has ended with figures."""
+    if "validation_accuracy" not in trial.user_attrs:
+        return None
+    known = notes(trial)
+    if "training_accuracy" not in known:
+        return "not measured"
+    return "exact" if known.get("training_exact", True) else "estimate"
+
+
+def excess(trial: FrozenTrial) -> float:
+    """Return training accuracy - ceiling; feasible is <= 0, and a trial that has none is not feasible."""
+    values = trial.constraints.values() if training_kind(trial) != "not measured" else ()
+    return max(values, default=float("inf"))
+
+
+def is_feasible(trial: FrozenTrial) -> bool:
+    """Tell whether a trial's training accuracy is known and not above the ceiling."""
+    return excess(trial) <= 0
+
+
+def best_feasible(trials: Iterable[FrozenTrial]) -> FrozenTrial | None:
+    """Return the complete feasible trial of the highest value; the earliest one on a tie; None if none is."""
+    candidates = [t for t in complete(trials) if is_feasible(t)]
+    return max(candidates, key=lambda t: (t.value or 0.0, -t.number), default=None)
+
+
+def nearest_to_feasible(trials: Iterable[FrozenTrial]) -> FrozenTrial | None:
+    """Return the complete trial that exceeds the ceiling least, higher value first on a tie."""
+    return min(
+        complete(trials), key=lambda t: (max(0.0, excess(t)), -(t.value or 0.0), t.number), default=None
+    )
+
+
+def pareto_front(trials: Iterable[FrozenTrial]) -> list[FrozenTrial]:
+    """Return the complete trials that no other beats: validation accuracy up, training accuracy down.
+
+    Equal points all stay; sorted by validation accuracy, highest first.
+    """
+    return front(complete(trials), _point)
+
+
+def front(candidates: Iterable[T], point: Callable[[T], tuple[float, float]]) -> list[T]:
+    """Return the candidates that no other beats: validation accuracy up, training accuracy down.
+
+    Equal points all stay, in their order; sorted by validation accuracy, highest first.
+
+    Args:
+        candidates: Trials, checkpoints, or whatever has both accuracies.
+        point: Tells validation and training accuracy of one.
+    """
+    unbeaten: list[T] = []
+    for candidate in sorted(candidates, key=lambda c: (-point(c)[0], point(c)[1])):
+        own = point(candidate)
+        if not unbeaten or own[1] < point(unbeaten[-1])[1] or own == point(unbeaten[-1]):
+            unbeaten.append(candidate)
+    return unbeaten
+
+
+def recipe_trials(study: Study) -> dict[str, FrozenTrial]:
+    """Return the latest finished trial of each recipe, by name."""
+    return {t.user_attrs["recipe"]: t for t in finished(study.trials) if "recipe" in t.user_attrs}
+
+
+def confirmation_of(study: Study) -> dict[str, Any] | None:
+    """Return what ``search.confirm.finalists.outcome`` said of a study when it was last confirmed; None if never."""
+    found: dict[str, Any] | None = study._storage.get_study_system_attrs(study._study_id).get(CONFIRMATION)
+    return found and _completed(found, study.user_attrs)
+
+
+def _completed(found: dict[str, Any], attributes: dict[str, Any]) -> dict[str, Any]:
+    """Add to the outcome of version 0.1.0 what is said today: there, one fit of each finalist was tested.
+
+    Its comparisons are of single fits, by McNemar's test, and could hold a pair twice, the second time turned round.
+    """
+    found.setdefault("words", None)
+    if "versions" in found:
+        return found
+    texts = (attributes.get("data") or {}).get("texts_per_class")
+    metric = attributes.get("spec", {}).get("score", {}).get("metric", "accuracy")
+    finalists = []
+    for row in found["finalists"]:
+        test = row["test"] and row["test"] | {"spread": None, "num_fits": 1}
+        fits = [
+            fit | {"test_accuracy": test["accuracy"] if test and test["seed"] == fit["seed"] else None}
+            for fit in row["fits"]
+        ]
+        searched = row["search"] and row["search"]["validation_accuracy"]
+        more = {"test": test, "fits": fits}
+        finalists.append(row | more | {"flattery": flattery(searched, fits, metric=metric, texts=texts)})
+    pairs: dict[frozenset[str], dict[str, Any]] = {}
+    for pair in found["comparisons"]:
+        pairs.setdefault(
+            frozenset((pair["first"], pair["second"])), pair | {"test": "mcnemar", "num_seeds": 1}
+        )
+    return found | {
+        "finalists": finalists,
+        "comparisons": list(pairs.values()),
+        "versions": None,
+        "processors": [],
+    }
+
+
+def _measured_at_the_end(trial: FrozenTrial) -> bool:
+    evaluations = trial.user_attrs.get("evaluations", ())
+    return bool(evaluations) and not evaluations[-1]["peek"]
+
+
+def _point(trial: FrozenTrial) -> tuple[float, float]:
+    return trial.user_attrs["validation_accuracy"], trial.user_attrs["training_accuracy"]

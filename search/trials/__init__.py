@@ -1,0 +1,1 @@
+"""Who runs which trial, and what one is: preparation, worker processes, pruning, progress."""

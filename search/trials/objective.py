@@ -1,0 +1,159 @@
+"""One trial: suggest, fit, report, prune, score, constrain."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, fields
+from typing import Any
+
+import optuna
+
+from search.interrupts import held_back
+from search.trials.progress import Live
+from search.trials.pruning import FeasiblePruner, step_of
+from search.study.results import best_feasible
+from search.study.space import suggest
+from search.study.spec import Score, StudySpec
+from trainers.fit.features import Features
+from trainers.fit.loop import fit
+from trainers.fit.records import Cost, Evaluation
+
+CONSTRAINT = "training_accuracy_over_ceiling"
+
+RECORDED = (
+    "validation_accuracy",
+    "validation_loss",
+    "best_epoch",
+    "epochs",
+    *(f.name for f in fields(Cost)),
+)
+"""Figures of a fit that become user attributes of its trial, beside those of training."""
+
+
+def score(validation_accuracy: float, training_accuracy: float, rule: Score) -> float:
+    """Return validation accuracy - penalty * max(0, training accuracy - ceiling)."""
+    return validation_accuracy - rule.penalty * max(0.0, training_accuracy - rule.ceiling)
+
+
+class Attempt:
+    """One trial under way: what it is to fit, and what becomes of the news, wherever the fit runs.
+
+    Everything worth knowing is left in the trial's user attributes, on every path.
+
+    Args:
+        trial: Just asked for.
+        spec: Of the study.
+        live: What the terminal shows.
+        features: What is fitted on.
+
+    Attributes:
+        config: What is to be fitted, pinned to the encoder's commit, device and precision.
+        to_beat: As for ``fit``: the value of the best feasible trial so far. A fit under the ceiling that does not reach it
+            has the same value whatever its training accuracy is. None for a recipe, whose figures are shown.
+    """
+
+    @held_back()
+    def __init__(self, trial: optuna.Trial, spec: StudySpec, live: Live, *, features: Features) -> None:
+        encoder = features.encoder
+        config = suggest(trial, spec, num_layers=encoder.num_layers)
+        pinned = config.encoder.model_copy(update={"revision": encoder.revision})
+        self.config = config.model_copy(
+            update={"encoder": pinned, "device": encoder.device, "precision": features.precision}
+        )
+        self._trial = trial
+        self._spec = spec
+        self._live = live
+        self._history: list[dict[str, Any]] = []
+        best = best_feasible(trial.study.get_trials(deepcopy=False))
+        self.to_beat = None if best is None or "recipe" in trial.user_attrs else best.value
+        trial.set_user_attr("config", self.config.model_dump(mode="json", exclude_none=True))
+        live.trial_started(trial.number, self.config)
+
+    @held_back()
+    def evaluated(self, evaluation: Evaluation) -> None:
+        """Take note of an evaluation.
+
+        Raises:
+            optuna.TrialPruned: The trial does not keep up with its feasible peers.
+        """
+        trial = self._trial
+        value = evaluation.validation_accuracy
+        if evaluation.training_accuracy is not None:
+            value = score(value, evaluation.training_accuracy, self._spec.score)
+        self._history.append({**asdict(evaluation), "score": value})
+        trial.set_user_attr("evaluations", self._history)
+        trial.report(value, step_of(evaluation.epoch))
+        self._live.evaluated(trial.number, self._history[-1])
+        # Nothing is saved by pruning what is finished.
+        reason = None if evaluation.last else _reason_to_prune(trial)
+        if reason is not None:
+            age = {"best_epoch": evaluation.epoch, "epochs": evaluation.epoch}
+            self._record(
+                {**asdict(evaluation), "training_exact": evaluation.exact, **age},
+                reason=reason,
+            )
+            raise optuna.TrialPruned(reason)
+
+    @held_back()
+    def fitted(self, figures: dict[str, Any]) -> float:
+        """Take note of the end of the fit, ``FitResult.figures``, and return the trial's score."""
+        if figures["stages"]:
+            self._trial.set_user_attr("stages", figures["stages"])
+        self._record(figures, reason=figures["stopped"])
+        return score(figures["validation_accuracy"], figures["training_accuracy"], self._spec.score)
+
+    def _record(self, figures: dict[str, Any], *, reason: str) -> None:
+        """Leave a trial's figures and its constraint, before it ends."""
+        trial = self._trial
+        training = figures["training_accuracy"]
+        notes = {k: figures[k] for k in RECORDED} | {"reason": reason}
+        if training is not None:
+            gap = training - figures["validation_accuracy"]
+            notes |= {"training_accuracy": training, "training_exact": figures["training_exact"], "gap": gap}
+        for key in ("num_validation_texts", "training_interval"):
+            if figures.get(key) is not None:
+                notes[key] = figures[key]
+        for key, value in notes.items():
+            trial.set_user_attr(key, value)
+        excess = self._excess(training)
+        trial.set_constraint(CONSTRAINT, excess)
+        # optuna-dashboard 0.21 reads this attribute and is blind to Optuna 5 constraints.
+        trial.storage.set_trial_system_attr(trial._trial_id, "constraints", [excess])
+
+    def _excess(self, training_accuracy: float | None) -> float:
+        """Return training accuracy - ceiling; of a trial that is pruned at a peek, what is known of it.
+
+        That is the latest full evaluation's, and 0 where there was none. Optuna takes both for feasible, as it
+        would take a trial without a constraint, and its sampler then ranks the trial by how far it came and
+        its score there, below all that ran to their end. To call it infeasible would be wrong: a fit that is
+        seen above the ceiling stops there, so that nothing speaks against one that went on.
+        """
+        known = [e["training_accuracy"] for e in self._history if not e["peek"]]
+        if training_accuracy is None:
+            return known[-1] - self._spec.score.ceiling if known else 0.0
+        return training_accuracy - self._spec.score.ceiling
+
+
+def objective(trial: optuna.Trial, spec: StudySpec, features: Features, live: Live) -> float:
+    """Run one trial in this process to its end and return its score.
+
+    Raises:
+        optuna.TrialPruned: The trial does not keep up with its feasible peers.
+        FitError: The fit failed for a named reason.
+    """
+    attempt = Attempt(trial, spec, live, features=features)
+    result = fit(
+        attempt.config,
+        features,
+        peeks=spec.pruning.rungs,
+        on_evaluation=attempt.evaluated,
+        to_beat=attempt.to_beat,
+    )
+    return attempt.fitted(result.figures())
+
+
+def _reason_to_prune(trial: optuna.Trial) -> str | None:
+    """Ask the study's pruner; a recipe is there to be seen, and runs to its end."""
+    pruner = trial.study.pruner
+    if "recipe" in trial.user_attrs or not isinstance(pruner, FeasiblePruner):
+        return None
+    return pruner.reason(trial.study, trial.storage.get_trial(trial._trial_id))

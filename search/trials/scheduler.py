@@ -1,0 +1,304 @@
+"""Who runs trials: this process, or local processes; one process alone asks for trials and tells of them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any, Literal
+
+import joblib
+import optuna
+from optuna.trial import TrialState
+
+from search.storage.database import DatabaseAwayError
+from search.interrupts import held_back
+from search.storage.lease import LeaseLostError
+from search.trials.progress import Live
+from search.trials.memory import available_bytes
+from search.trials.objective import Attempt, objective
+from search.trials.worker_pool import KILLED, Crew, Death, Failure, Silence
+from search.trials.pruning import FeasiblePruner
+from search.study.results import finished
+from search.trials.sampler import SearchSampler
+from search.trials.silence import TrialTimeout, patience_seconds
+from search.study.space import place, trial_seed
+from search.study.spec import StudySpec
+from search.study.opening import fail, recover, retry
+from trainers.config import Device
+from trainers.errors import FitError
+from trainers.fit.features import Features
+
+NUM_RANDOM = 10
+"""Trials that TPE draws at random before it learns, Optuna's default: they may as well run all at once."""
+
+TRIALS_PER_WORKER = 5
+"""With so many trials for each worker, the sampler learns from the others' results nearly as much as from one at a time."""
+
+SHARE_OF_MEMORY = 0.8
+"""Of what is available, workers may be expected to take: other setups take a little more than the one that is measured."""
+
+
+def run_trials(
+    study: optuna.Study,
+    spec: StudySpec,
+    features: Features,
+    live: Live,
+    *,
+    num_trials: int,
+    started: float,
+    deadline: float | None,
+    num_workers: int = 1,
+    trial_timeout: TrialTimeout = "auto",
+) -> None:
+    """Run trials until the study has ``num_trials`` finished ones in all, or the deadline has passed.
+
+    A trial under way at the deadline is finished.
+
+    Args:
+        study: To be filled up.
+        spec: Of the study.
+        features: What fits read.
+        live: What the terminal shows.
+        num_trials: Total number of finished trials, whoever ran them.
+        started: When this search began, preparations included, in ``time.monotonic()`` seconds.
+        deadline: ``time.monotonic()`` seconds after which no trial begins; None means never.
+        num_workers: Trials under way at once; one runs in this process, several in processes of their own.
+        trial_timeout: Seconds without news after which a fit is ended, or see ``search.trials.silence``. Who gives seconds
+            gets a process for one worker, too: nothing can end a fit that hangs in this one.
+
+    Raises:
+        KeyboardInterrupt: The user interrupted; the trials under way are enqueued again.
+        DatabaseAwayError: The database did not come back; the next start finds the trials under way.
+        LeaseLostError: Another process searches the study now, and has those trials to repeat.
+    """
+    study.set_user_attr("workers", num_workers)
+    rule = spec.pruning
+    study.pruner = FeasiblePruner(rule.rungs, keep=rule.keep, peers=rule.peers, margin=rule.margin)
+    search = _Search(study, spec, live, num_trials=num_trials, started=started, deadline=deadline)
+    try:
+        if num_workers == 1 and isinstance(trial_timeout, str):
+            _run_here(search, features)
+        else:
+            _run_in_processes(search, features, num_workers, trial_timeout)
+    except (DatabaseAwayError, LeaseLostError):
+        raise
+    except BaseException:
+        search.close(reason="interrupted")
+        raise
+    search.close(reason=KILLED)
+
+
+def number_of_workers(
+    wanted: int | Literal["auto"],
+    *,
+    threads: int,
+    trials_left: int,
+    num_trials: int | None = None,
+    device: Device = "cpu",
+    worker_bytes: Callable[[], int] | None = None,
+    most_bytes: Callable[[], int] | None = None,
+    tell: Callable[[str], None] = lambda _: None,
+) -> int:
+    """Return how many trials shall be under way at once.
+
+    Args:
+        wanted: By the user; ``auto`` is a worker for as many threads as the machine has cores for it: two
+            fits side by side, one thread each, take less time than in turn with two threads each. On a GPU it is one.
+            It is no more than memory holds, and no more than let the sampler learn.
+        threads: Of a fit.
+        trials_left: More workers than these would have nothing to do.
+        num_trials: Of the whole study, which a sampler proposes; None if none does.
+        device: Where fits compute.
+        worker_bytes: Measures the memory that a worker takes; None leaves memory alone.
+        most_bytes: Reckons what it cannot exceed: where there is room for that, nothing is measured.
+        tell: Gets a line that says what kept cores without work.
+    """
+    if wanted != "auto":
+        return max(1, min(wanted, trials_left))
+    if device != "cpu":
+        return 1
+    cores: int = max(1, joblib.cpu_count(only_physical_cores=True) // threads)
+    number = max(1, min(cores, trials_left))
+    if num_trials is not None and num_trials > NUM_RANDOM and number > num_trials // TRIALS_PER_WORKER:
+        number = num_trials // TRIALS_PER_WORKER
+        tell(
+            f"{number} workers, though there are cores for {cores}: with more than one for every {TRIALS_PER_WORKER} "
+            "trials the sampler would learn too little from each; --workers sets another number"
+        )
+    if number == 1 or worker_bytes is None:
+        return number
+    if most_bytes is not None and number * most_bytes() <= SHARE_OF_MEMORY * available_bytes():
+        return number
+    try:
+        needed = worker_bytes()
+    except FitError as error:
+        tell(f"one worker: {error}")
+        return 1
+    available = available_bytes()
+    fitting = max(1, int(SHARE_OF_MEMORY * available / needed))
+    if fitting < number:
+        tell(
+            f"{fitting} worker{'s' * (fitting > 1)}, though there are cores for {cores}: a fit takes up to "
+            f"{needed / 2**30:.2g} GiB here, and {available / 2**30:.2g} GiB are available; --workers sets another number"
+        )
+    return min(number, fitting)
+
+
+_UnderWay = dict[int, tuple[optuna.Trial, Attempt]]
+
+
+class _Search:
+    """One start of a search: what is still wanted of it, and how its trials begin and end."""
+
+    def __init__(
+        self,
+        study: optuna.Study,
+        spec: StudySpec,
+        live: Live,
+        *,
+        num_trials: int,
+        started: float,
+        deadline: float | None,
+    ) -> None:
+        self.study = study
+        self.spec = spec
+        self.live = live
+        self._num_trials = num_trials
+        self._started = started
+        self._deadline = deadline
+        self._earlier = study.user_attrs.get("wall_seconds", 0.0)
+
+    @held_back()
+    def wants_another(self, num_under_way: int = 0) -> bool:
+        """Tell whether a trial is to begin beside those under way: never more than the budget asks for."""
+        if self._deadline is not None and time.monotonic() > self._deadline:
+            return False
+        return len(finished(self.study.get_trials(deepcopy=False))) + num_under_way < self._num_trials
+
+    @held_back()
+    def begin(self) -> optuna.Trial:
+        """Ask the study for a trial: one that waits to be repeated, or a new one."""
+        # A fresh sampler a trial, seeded by the trial's place, which repeats share with their originals: given
+        # the same results, a search that was cut off and continued draws what an uninterrupted one would have.
+        trials = self.study.get_trials(deepcopy=False)
+        number = next((t.number for t in trials if t.state == TrialState.WAITING), len(trials))
+        self.study.sampler = SearchSampler(seed=trial_seed(self.spec.seed + 1, place(trials, number)))
+        return self.study.ask()
+
+    @held_back()
+    def end(self, trial: optuna.Trial, *, value: float | None = None, failure: str | None = None) -> None:
+        """Tell the study a trial's value, or why it failed; neither of them means pruned."""
+        try:
+            if failure is not None:
+                fail(self.study, trial, reason=failure)
+            elif value is not None:
+                self.study.tell(trial, value)
+            else:
+                self.study.tell(trial, state=TrialState.PRUNED)
+        except (
+            ValueError
+        ):  # Optuna finds that it has ended: who ended it is said by a write, which needs the lease
+            trial.set_user_attr("value", value)
+            raise
+        self._show_end(trial)
+
+    @held_back()
+    def killed(self, trial: optuna.Trial, death: Death) -> None:
+        """Fail a trial whose process died, and enqueue it again."""
+        retry(self.study, trial, reason=death.reason)
+        self._show_end(trial)
+        if death.news:
+            self.live.message(death.news)
+
+    @held_back()
+    def watch(self, crew: Crew, under_way: _UnderWay, *, num_layers: int, timeout: TrialTimeout) -> None:
+        """Say how long each fit may be silent, from what the study has seen by now."""
+        trials = self.study.get_trials(deepcopy=False)
+        for number, (trial, attempt) in under_way.items():
+            is_recipe = "recipe" in trial.user_attrs
+            seconds = patience_seconds(
+                "none" if is_recipe and timeout == "auto" else timeout,
+                trials,
+                num_trained=num_layers - attempt.config.freeze_depth,
+                num_layers=num_layers,
+            )
+            crew.end_if_silent(number, seconds=seconds)
+
+    @held_back()
+    def close(self, *, reason: str) -> None:
+        """Leave no trial running: what still is will be repeated, for this reason."""
+        recover(self.study, reason=reason)
+        self._note_wall_time()
+
+    def _note_wall_time(self) -> None:
+        self.study.set_user_attr("wall_seconds", self._earlier + time.monotonic() - self._started)
+
+    def _show_end(self, trial: optuna.Trial) -> None:
+        self._note_wall_time()
+        self.live.trial_ended(trial.storage.get_trial(trial._trial_id), self.study.get_trials(deepcopy=False))
+
+
+def _run_here(search: _Search, features: Features) -> None:
+    """Run one trial after the other in this process."""
+    while search.wants_another():
+        trial = search.begin()
+        try:
+            value = objective(trial, search.study.spec, features, search.trials.progress)
+            search.end(trial, value=value)
+        except optuna.TrialPruned:
+            search.end(trial)
+        except FitError as error:
+            search.end(trial, failure=str(error))
+        except Exception as error:
+            search.end(trial, failure=f"bug: {type(error).__name__}: {error}")
+            raise
+
+
+def _run_in_processes(
+    search: _Search, features: Features, num_workers: int, trial_timeout: TrialTimeout
+) -> None:
+    """Run trials in local processes, which fit, while this one alone uses the database."""
+    under_way: _UnderWay = {}
+    num_layers = features.encoder.num_layers
+    watched: set[int] = set()
+    with Crew(features, size=num_workers, peeks=search.study.spec.pruning.rungs) as crew:
+        while True:
+            while crew.has_room and search.wants_another(len(under_way)):
+                trial = search.begin()
+                attempt = Attempt(trial, search.study.spec, search.trials.progress, features=features)
+                under_way[trial.number] = trial, attempt
+                crew.begin(trial.number, attempt.config, to_beat=attempt.to_beat)
+            if not under_way:
+                return
+            if set(under_way) != watched:  # one has begun, or has ended, and with it more is known
+                search.watch(crew, under_way, num_layers=num_layers, timeout=trial_timeout)
+                watched = set(under_way)
+            for number, news in crew.news():
+                go_on = _take(search, *under_way[number], news)
+                if not go_on:
+                    del under_way[number]
+                if not isinstance(news, dict | Failure | Death | Silence):
+                    crew.answer(number, go_on=go_on)
+
+
+def _take(search: _Search, trial: optuna.Trial, attempt: Attempt, news: Any) -> bool:
+    """Take the news of a trial's process; returns whether the trial goes on."""
+    match news:
+        case dict():
+            search.end(trial, value=attempt.fitted(news))
+        case Failure():
+            search.end(trial, failure=news.reason)
+            if news.trace:
+                raise RuntimeError(f"a worker met a bug:\n{news.trace}")
+        case Death():
+            search.killed(trial, news)
+        case Silence():
+            search.end(trial, failure=news.reason)
+        case evaluation:
+            try:
+                attempt.evaluated(evaluation)
+            except optuna.TrialPruned:
+                search.end(trial)
+            else:
+                return True
+    return False

@@ -1,0 +1,373 @@
+"""Local processes that fit. They know nothing of the study, and end with the process that started them."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import pickle
+import signal
+import threading
+import time
+import traceback
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from multiprocessing import forkserver
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import ForkServerContext
+from multiprocessing.process import BaseProcess
+from typing import TYPE_CHECKING, Any, Self
+
+import psutil
+
+from search.interrupts import HELD_BACK
+from search.trials.memory import KillWatch, be_killed_first, peak_bytes
+from trainers.config import TrainConfig
+from trainers.errors import FitError
+
+if TYPE_CHECKING:
+    from trainers.fit.features import Features
+    from trainers.fit.records import Evaluation
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A fit that ended without a result.
+
+    Attributes:
+        reason: In words.
+        trace: Where a bug was met; empty if the failure is of a known kind.
+    """
+
+    reason: str
+    trace: str = ""
+
+
+@dataclass(frozen=True)
+class Death:
+    """A process that ended in the midst of a fit.
+
+    Attributes:
+        exit_code: Its own; minus the signal that killed it.
+        why: For lack of memory, as far as is known, or empty.
+        num_left: Processes from now on: one less if memory was short.
+    """
+
+    exit_code: int | None
+    why: str = ""
+    num_left: int | None = None
+
+    @property
+    def reason(self) -> str:
+        """Of a trial that failed so, in words."""
+        return f"{KILLED} {self.why}{BESIDE if self.num_left else ''}" if self.why else KILLED
+
+    @property
+    def news(self) -> str | None:
+        """What the user should know beside the reason; None if nothing."""
+        if self.num_left is None:
+            return None
+        return (
+            f"the system killed a worker {self.why}; {self.num_left} left: to give each fit more room, lower --workers, "
+            "fit.batch_size or data.max_length"
+        )
+
+
+@dataclass(frozen=True)
+class Silence:
+    """A process that was ended since its fit had said nothing for so long."""
+
+    seconds: float
+
+    @property
+    def reason(self) -> str:
+        """Of a trial that failed so, in words."""
+        return f"timed out: no news for {self.seconds:.0f} s"
+
+
+News = "Evaluation | dict[str, Any] | Failure | Death | Silence"
+"""What a process says: an evaluation, ``FitResult.figures`` with ``memory_bytes``, or why there are none."""
+
+KILLED = "killed"
+BESIDE = ", beside other fits"
+"""After what was killed for lack of memory while others took some, too."""
+
+LISTEN_SECONDS = 5.0
+"""Between two looks at who has been silent for too long, and at what the system has killed."""
+
+END_SECONDS = 10.0
+"""A process that has been killed is waited for so long: in the midst of a driver's call it may not end at all."""
+
+
+def is_own_fault(reason: str) -> bool:
+    """Tell whether a fit that failed for ``reason`` was killed, and not for the memory that others took."""
+    return reason.startswith(KILLED) and not reason.endswith(BESIDE)
+
+
+@dataclass
+class _Member:
+    process: BaseProcess
+    link: Connection
+    job: int | None = None
+    has_spoken: bool = False
+    patience: float | None = None
+    silence: float = 0.0
+
+
+def warm_up() -> None:
+    """Let a process of its own import what fits need, from now on and while this one does something else."""
+    _context()
+    with _signals_blocked():
+        forkserver.ensure_running()
+
+
+PRELOADED = (
+    "trainers.model",
+    "trainers.fit.holdout",
+    "search.trials.worker_pool",
+    "transformers.models.bert.modeling_bert",
+    "transformers.models.bert.tokenization_bert",
+)
+"""What every worker needs, and what most of it brings with it: of other families only the last file remains to be read.
+A process imports it once, while the search reads texts, and its forks have it; else each worker would."""
+
+MAX_STILLBORN = 3
+"""Processes that end before their first news one after the other: so many may have been killed, more have a bug."""
+
+
+class Crew:
+    """Processes with one fit each, at most.
+
+    Not forked from this process, whose threads of torch would not survive it, but from one that has
+    imported ``PRELOADED`` and no more. Each gets a copy of encoder and tokens; the stored
+    features are mapped, hence in memory once.
+
+    Args:
+        features: What fits read.
+        size: Number of processes.
+        peeks: As for ``fit``.
+    """
+
+    def __init__(self, features: Features, *, size: int, peeks: Sequence[float]) -> None:
+        self._payload = pickle.dumps((features, tuple(peeks)))
+        self._size = size
+        self._members: list[_Member] = []
+        self._num_stillborn = 0
+        self._kills = KillWatch()
+
+    def __enter__(self) -> Self:
+        """Start the processes."""
+        try:
+            for _ in range(self._size):
+                self._members.append(self._start())
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End them, whatever they do."""
+        for member in self._members:
+            member.process.kill()
+        for member in self._members:
+            member.process.join(END_SECONDS)
+            member.link.close()
+
+    @property
+    def has_room(self) -> bool:
+        """Whether a process is free."""
+        return any(m.job is None for m in self._members)
+
+    def begin(
+        self, job: int, config: TrainConfig, *, test: bool = False, to_beat: float | None = None
+    ) -> None:
+        """Give a free process a fit.
+
+        Args:
+            job: What its news are marked with.
+            config: What to fit.
+            test: As for ``figures_of``.
+            to_beat: As for ``fit``.
+        """
+        member = next(m for m in self._members if m.job is None)
+        member.job, member.patience, member.silence = job, None, 0.0
+        _send(member.link, (config, test, to_beat))
+
+    def end_if_silent(self, job: int, *, seconds: float | None) -> None:
+        """End a fit once it has said nothing for so long; None lets it be silent for ever."""
+        next(m for m in self._members if m.job == job).patience = seconds
+
+    def processor_seconds(self, job: int) -> float:
+        """Return what the process of a fit has computed so far, whatever else the machine did meanwhile."""
+        process = next(m.process for m in self._members if m.job == job)
+        times = psutil.Process(process.pid).cpu_times()
+        return float(times.user + times.system)
+
+    def news(self) -> Iterator[tuple[int, Any]]:
+        """Wait for news; yields job and ``News``. An evaluation must be answered."""
+        for member in self._heard():
+            job = member.job
+            assert job is not None  # noqa: S101
+            if member.link.poll():
+                said = self._receive(member)
+            else:
+                said = Silence(member.silence)
+                self._end(member)
+                self._members[self._members.index(member)] = self._start()
+            if isinstance(said, dict | Failure | Death | Silence):
+                member.job = None
+            yield job, said
+
+    def _heard(self) -> list[_Member]:
+        """Wait until processes speak, end, or have been silent for too long, and return them."""
+        busy = [m for m in self._members if m.job is not None]
+        while True:
+            self._kills.look()
+            patience = [m.patience - m.silence for m in busy if m.patience is not None]
+            seconds = max(0.0, min([LISTEN_SECONDS, *patience]))
+            began = time.monotonic()
+            speaking = wait([m.link for m in busy], timeout=seconds)
+            # A machine that stood still meanwhile has heard nothing, and its workers could not speak.
+            heard = min(time.monotonic() - began, seconds)
+            for member in busy:
+                member.silence = 0.0 if member.link in speaking else member.silence + heard
+            found = [
+                m for m in busy if m.link in speaking or (m.patience is not None and m.silence >= m.patience)
+            ]
+            if found:
+                return found
+
+    def _receive(self, member: _Member) -> Any:
+        try:
+            said = member.link.recv()
+        except (EOFError, OSError):  # between messages, or inside one
+            return self._bury(member)
+        member.has_spoken = True
+        self._num_stillborn = 0
+        return said
+
+    def answer(self, job: int, *, go_on: bool) -> None:
+        """Tell a process that reported an evaluation whether the fit goes on; if not, it is free again."""
+        member = next(m for m in self._members if m.job == job)
+        _send(member.link, go_on)
+        if not go_on:
+            member.job = None
+
+    def _start(self) -> _Member:
+        context = _context()
+        ours, theirs = context.Pipe()
+        process = context.Process(target=_serve, args=(theirs,), daemon=True)
+        with _signals_blocked():
+            process.start()
+        theirs.close()  # so that the end of the process is the end of the pipe
+        with _unheard():
+            ours.send_bytes(self._payload)
+        return _Member(process, ours)
+
+    def _bury(self, member: _Member) -> Death:
+        """Put a new process in the place of one that ended, unless memory is too short for so many."""
+        member.process.join()
+        member.link.close()
+        exit_code = member.process.exitcode
+        why = self._kills.why(exit_code)
+        if why and len(self._members) > 1:
+            self._members.remove(member)
+            return Death(exit_code, why, num_left=len(self._members))
+        self._num_stillborn += not member.has_spoken
+        if self._num_stillborn > MAX_STILLBORN:
+            raise RuntimeError(
+                f"{self._num_stillborn} worker processes ended before their first news, exit code {exit_code}"
+                f"{why and f', {why}'}"
+            )
+        self._members[self._members.index(member)] = self._start()
+        return Death(exit_code, why)
+
+    def _end(self, member: _Member) -> None:
+        member.process.kill()
+        member.process.join(END_SECONDS)
+        member.link.close()
+
+
+def figures_of(
+    config: TrainConfig, features: Features, *, test: bool = False, **options: Any
+) -> dict[str, Any]:
+    """Fit, and return ``FitResult.figures``.
+
+    Args:
+        config: What to fit.
+        features: Encoder, splits and stored features.
+        test: Whether to add ``test_predictions``, the class index of each text of the test split.
+        **options: Of ``fit``.
+    """
+    from trainers.fit.loop import fit
+    from trainers.fit.holdout import predict_test
+
+    result = fit(config, features, **options)
+    figures = result.figures()
+    if test:
+        figures["test_predictions"] = predict_test(config, features, result).tolist()
+    return figures
+
+
+def _context() -> ForkServerContext:
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(list(PRELOADED))
+    return context
+
+
+@contextlib.contextmanager
+def _signals_blocked() -> Iterator[None]:
+    """What starts in the block inherits it: what a signal to all of them means is the parent's to decide."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, HELD_BACK)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _send(link: Connection, thing: object) -> None:
+    """Send; that nobody is there to hear it shows when news are awaited."""
+    with _unheard():
+        link.send(thing)
+
+
+def _unheard() -> contextlib.AbstractContextManager[None]:
+    return contextlib.suppress(BrokenPipeError, ConnectionResetError)
+
+
+class _UnwantedError(Exception):
+    """The study has no use for the rest of a fit."""
+
+
+def _serve(link: Connection) -> None:
+    """Fit what is asked for, until the process is killed."""
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    be_killed_first()
+    # From the parent, through its own pipe.
+    features, peeks = link.recv()
+
+    def on_evaluation(evaluation: Evaluation) -> None:
+        link.send(evaluation)
+        if not link.recv():
+            raise _UnwantedError
+
+    while True:
+        config, test, to_beat = link.recv()
+        try:
+            figures = figures_of(
+                config, features, peeks=peeks, on_evaluation=on_evaluation, test=test, to_beat=to_beat
+            )
+            link.send(figures | {"memory_bytes": peak_bytes()})
+        except _UnwantedError:
+            pass  # pruned: the parent knows, and has marked this process as free
+        except FitError as error:
+            link.send(Failure(str(error)))
+        except Exception as error:
+            link.send(Failure(f"bug: {type(error).__name__}: {error}", traceback.format_exc()))
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None  # noqa: S101
+    parent.join()
+    os._exit(1)

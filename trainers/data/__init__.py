@@ -1,0 +1,1 @@
+"""From a file to splits of tokens: read, checked, cleaned, split."""

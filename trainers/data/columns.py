@@ -1,0 +1,194 @@
+"""Which column holds the texts, which the labels: as told, else by usual names, else by kind of content."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from trainers.config import DataConfig
+from trainers.errors import nearest
+from trainers.data.findings import Finding
+from trainers.data.tables import Table
+
+TEXT_NAMES = (
+    *("text", "texts", "sentence", "review", "content", "body", "message", "comment", "document", "tweet"),
+    *("utterance", "question", "description", "headline", "title"),
+)
+LABEL_NAMES = (
+    *("label", "labels", "class", "category", "target", "sentiment", "intent", "topic", "rating", "stars"),
+)
+"""Usual names, the first that a table has is taken; upper and lower case are the same."""
+
+SPLIT_NAMES = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("validation", "valid", "val", "dev", "development", "eval"), "validation"),
+    **dict.fromkeys(("test", "testing"), "test"),
+}
+"""What data sets call the three splits."""
+
+LOOKED_AT = 1000
+"""Rows that tell what kind of content a column has."""
+
+MOST_CLASSES = 50
+
+WORDS_OF_TEXTS = 3
+"""Words that a text has at least, on average."""
+
+
+def choose_columns(table: Table, config: DataConfig) -> tuple[str | None, str | None, list[Finding]]:
+    """Return the columns of texts and labels, None for one that is missing, and what there is to say about it."""
+    text, about_text = _choose(table, config.text, TEXT_NAMES, _looks_like_texts, "text", taken=config.label)
+    label, about_label = _choose(table, config.label, LABEL_NAMES, _looks_like_labels, "label", taken=text)
+    findings = [about_text, about_label]
+    if text is None or label is None:
+        return text, label, findings
+    texts, labels = (_present(table.columns[column][:LOOKED_AT]) for column in (text, label))
+    if text == label:
+        message = f"data.text and data.label must be two columns, got {text!r} for both; change one"
+        findings.append(Finding("one column twice", message, "error", table.name))
+    elif _looks_like_texts(labels) and _looks_like_labels(texts):
+        message = (
+            f"column {label!r} holds texts and column {text!r} labels; swap them with data.text = {label!r} and "
+            f"data.label = {text!r}"
+        )
+        findings.append(Finding("swapped columns", message, "error", table.name))
+    elif _looks_like_texts(labels):
+        message = f"column {label!r} seems to hold texts rather than labels; name another with data.label"
+        findings.append(Finding("texts for labels", message, "warning", table.name))
+    if table.header is not None and label in table.columns[label] and not _names_columns(table, config):
+        message = (
+            f"the first line was taken for the names of the columns, {_listed(table.columns)}, though {label!r} is also "
+            "a label; put a line such as text,label on top if it is a row"
+        )
+        findings.append(Finding("no header", message, "warning", table.name, (table.header,)))
+    return text, label, findings
+
+
+def with_header(table: Table, config: DataConfig, *, others_have_none: bool = False) -> Table:
+    """Return a table, its columns numbered if its first line is a row like the others and names none.
+
+    It is a row if it holds a class and a text of three words or more where others have classes and texts, and no
+    name that is usual or asked for.
+
+    Args:
+        table: As it was read.
+        config: Names of columns that were asked for.
+        others_have_none: Another file of the same source has no header: words of texts are enough here.
+    """
+    if table.header is None or _names_columns(table, config):
+        return table
+    looked_at = {column: _present(values[:LOOKED_AT]) for column, values in table.columns.items()}
+    has_class = any(column in values and _looks_like_labels(values) for column, values in looked_at.items())
+    has_text = any(_is_text(column) and _looks_like_texts(values) for column, values in looked_at.items())
+    if not (has_text and (has_class or others_have_none)):
+        return table
+    columns = {f"column {i}": [name, *values] for i, (name, values) in enumerate(table.columns.items(), 1)}
+    message = (
+        f"the first line looks like a row and was taken for one; columns are called {_listed(columns)}; put a line "
+        "such as text,label on top if they have names"
+    )
+    finding = Finding("no header", message, "mended", table.name, (table.header,))
+    return replace(
+        table,
+        columns=columns,
+        lines=[table.header, *table.lines],
+        findings=(*table.findings, finding),
+        header=None,
+    )
+
+
+def check_present(table: Table, columns: Sequence[str | None]) -> list[Finding]:
+    """Say which of ``columns`` a further table lacks."""
+    return [
+        _missing(table, column) for column in columns if column is not None and column not in table.columns
+    ]
+
+
+def suggest_split(table: Table) -> list[Finding]:
+    """Warn of a column that seems to name each row's split, though nobody asked for it."""
+    for column, values in table.columns.items():
+        named = {str(value).strip().lower() for value in values}
+        if len(named) > 1 and named <= SPLIT_NAMES.keys():
+            message = (
+                f"column {column!r} seems to name each row's split and is not used; set data.split = {column!r} to "
+                "respect it"
+            )
+            return [Finding("unused splits", message, "warning", table.name)]
+    return []
+
+
+def _choose(
+    table: Table,
+    wanted: str | None,
+    usual: Sequence[str],
+    looks_right: Callable[[list[Any]], bool],
+    what: str,
+    *,
+    taken: str | None,
+) -> tuple[str | None, Finding]:
+    """Return a column, or None, and a note how it was found, or an error why none was."""
+    columns = {
+        column: values for column, values in table.columns.items() if column != taken or column == wanted
+    }
+    plain = {column.strip().lower(): column for column in reversed(columns)}
+    named = next((plain[name] for name in usual if name in plain), None)
+    alike = [column for column, values in columns.items() if looks_right(_present(values[:LOOKED_AT]))]
+    if wanted is not None and wanted not in columns:
+        return None, _missing(table, wanted, what=what)
+    if wanted is not None:
+        column, how = wanted, "as named"
+    elif named is not None:
+        column, how = named, "found by its name"
+    elif len(alike) == 1:
+        column, how = alike[0], "found by its content"
+    else:
+        message = (
+            f"no column has a usual name for {what}s ({', '.join(usual[:5])}, ...), and "
+            f"{'none looks' if not alike else f'{_listed(alike)} look'} like them; columns are "
+            f"{_listed(table.columns)}; name one with data.{what}"
+        )
+        if table.header is not None and any(map(_is_text, table.columns)):
+            message += ", or put a line such as text,label on top if the first is a row"
+        return None, Finding(f"no {what} column", message, "error", table.name)
+    kind = "guessed columns" if how == "found by its content" else "columns"
+    return column, Finding(kind, f"{what}s are in column {column!r}, {how}", "note", table.name)
+
+
+def _missing(table: Table, column: str, *, what: str | None = None) -> Finding:
+    key = f"data.{what} = {column!r}: " if what else ""
+    hint = nearest(column, table.columns)
+    message = f"{key}no column {column!r}; columns are {_listed(table.columns)}{hint}"
+    return Finding("missing column", message, "error", table.name)
+
+
+def _names_columns(table: Table, config: DataConfig) -> bool:
+    """Tell whether the first line has a name that is usual or asked for."""
+    wanted = {config.text, config.label, config.split}
+    return any(column in wanted or column.lower() in {*TEXT_NAMES, *LABEL_NAMES} for column in table.columns)
+
+
+def _is_text(name: str) -> bool:
+    return len(name.split()) >= WORDS_OF_TEXTS
+
+
+def _present(values: list[Any]) -> list[Any]:
+    return [value for value in values if value is not None and value != ""]
+
+
+def _looks_like_texts(values: list[Any]) -> bool:
+    words = sum(len(v.split()) for v in values if isinstance(v, str))
+    return (
+        len(values) > 0
+        and words >= WORDS_OF_TEXTS * len(values)
+        and len(set(map(str, values))) > len(values) / 2
+    )
+
+
+def _looks_like_labels(values: list[Any]) -> bool:
+    distinct = {str(v) for v in values}
+    return 2 <= len(distinct) <= min(MOST_CLASSES, len(values) / 5)
+
+
+def _listed(columns: Iterable[str]) -> str:
+    return ", ".join(repr(column) for column in columns)

@@ -1,0 +1,133 @@
+"""Which rows may be trained on: what can be mended is mended and counted, what cannot stops before any training."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from trainers.data.cleaning import Clean, mend
+from trainers.data.findings import Finding, Severity, at_places, stop_on_errors
+from trainers.data.labels import SMALLEST_CLASS, check_classes, check_names, name_classes
+from trainers.data.sources import Row, Source
+
+# A text that stands in two splits stays in the one that must not be guessed from the other.
+_PRECEDENCE = {"test": 0, "validation": 1, "train": 2, None: 2}
+
+
+@dataclass(frozen=True)
+class Admitted:
+    """Rows that may be trained on: labelled, plain, distinct, and of one label for one text.
+
+    Attributes:
+        rows: In the order of the source.
+        findings: What was noticed; no errors among them.
+        duplicates: Rows left out because another one has the same text and label.
+        contradictions: Rows left out because another one has the same text and another label.
+        mended: Texts that were changed.
+    """
+
+    rows: list[Row]
+    findings: tuple[Finding, ...]
+    duplicates: int
+    contradictions: int
+    mended: int
+
+
+def admit(source: Source, *, clean: Clean = "html") -> Admitted:
+    """Mend the rows of a source, and leave out those that cannot be used.
+
+    Args:
+        source: The rows.
+        clean: What to cut out of their texts.
+
+    Raises:
+        InputError: There are not two classes, or one has too few texts.
+    """
+    findings: list[Finding] = []
+
+    def found(kind: str, message: str, severity: Severity, rows: Iterable[Row]) -> None:
+        finding = Finding(kind, message, severity, unit=source.unit)
+        findings.extend(at_places(finding, ((row.file, row.line) for row in rows)))
+
+    def made_equal(rows: Iterable[Row]) -> str:
+        """Say how many of equal texts are so because their markup was cut out."""
+        count = sum(len(with_markup[row.text]) > 1 for row in rows)
+        if not count:
+            return ""
+        return (
+            f"; the texts of {count:,} differ in markup, which was cut out (data.clean = {clean!r}): data.clean = "
+            "'spaces' keeps it"
+        )
+
+    mendings: dict[str, list[Row]] = defaultdict(list)
+    with_markup: dict[str, set[str]] = defaultdict(set)
+    rows, num_mended = [], 0
+    for row in source.rows:
+        text, done = mend(row.text, clean)
+        if clean in {"html", "0.1"}:
+            with_markup[text].add(mend(row.text, "spaces")[0] if done else text)
+        num_mended += bool(done)
+        for what in done:
+            mendings[what].append(row)
+        rows.append(row._replace(text=text))
+    for what, mended in mendings.items():
+        found("mended texts", what, "mended", mended)
+
+    found(
+        "empty texts", "rows without a text were left out", "mended", (r for r in rows if not r.text.strip())
+    )
+    rows = [r for r in rows if r.text.strip()]
+    rows = _name_classes(rows, found)
+    found("no label", "rows without a label were left out", "mended", (r for r in rows if r.label is None))
+    rows = [r for r in rows if r.label is not None]
+
+    labels: dict[str, set[str | None]] = defaultdict(set)
+    for row in rows:
+        labels[row.text].add(row.label)
+    contradicting = [r for r in rows if len(labels[r.text]) > 1]
+    message = "rows with the same text and different labels were left out; one of them must be wrong"
+    found("contradictions", message + made_equal(contradicting), "warning", contradicting)
+    agreed = [r for r in rows if len(labels[r.text]) == 1]
+
+    kept: dict[str, Row] = {}
+    for row in sorted(agreed, key=lambda r: _PRECEDENCE[r.split]):  # stable: the first of a split is kept
+        kept.setdefault(row.text, row)
+    spare = [r for r in agreed if kept[r.text] is not r]
+    across = [r for r in spare if kept[r.text].split != r.split]
+    within = set(spare) - set(across)
+    message = "rows with a text that came before were left out"
+    found("duplicates", message + made_equal(within), "mended", within)
+    message = "rows with a text that validation or test holds, too, were left out of the other split"
+    found("duplicates across splits", message + made_equal(across), "mended", across)
+    unique = [r for r in agreed if kept[r.text] is r]
+
+    pool = [r.label for r in unique if r.split in {None, "train"} and r.label is not None]
+    all_given = {r.split for r in unique} == {"train", "validation", "test"}
+    file = source.rows[0].file if source.rows else ""
+    findings += check_names({str(r.label) for r in unique}, file=file)
+    findings += check_classes(pool, smallest=1 if all_given else SMALLEST_CLASS, file=file)
+    stop_on_errors([*source.findings, *findings])
+    return Admitted(
+        rows=unique,
+        findings=tuple(findings),
+        duplicates=len(spare),
+        contradictions=len(contradicting),
+        mended=num_mended,
+    )
+
+
+def _name_classes(rows: list[Row], found: Callable[[str, str, Severity, Iterable[Row]], None]) -> list[Row]:
+    """Give each row the name of its class, and say where that is not the label that was read."""
+    counts = Counter(row.label for row in rows if row.label is not None)
+    names = name_classes(counts)
+    mended = "invisible characters and superfluous white space in labels were removed"
+    changed: dict[str, list[str]] = defaultdict(list)
+    for label, name in names.items():
+        if label != name:
+            same = name_classes([label])[label] != name
+            what = f"{label!r} is the same value as {name!r}, so they are one class" if same else mended
+            changed[what].append(label)
+    for what, labels in changed.items():
+        found("mended labels", what, "mended", (row for row in rows if row.label in labels))
+    return [row._replace(label=names[row.label] or None) if row.label in names else row for row in rows]

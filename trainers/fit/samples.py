@@ -1,0 +1,64 @@
+"""The texts of a split in a fixed random order, run through a network as far as they are asked for.
+
+Shapes: N texts, C classes.
+"""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from trainers.fit.batching import Rows, sorted_batches
+from trainers.fit.inputs import Source
+from trainers.fit.network import Network
+
+
+class Sample:
+    """A random sample of a split that can grow until it is the whole split.
+
+    Args:
+        source: Of the split.
+        seed: Decides the order of the texts, and so which of them are the first.
+
+    Attributes:
+        labels_N: Of all texts, in the order of the split.
+        num_runs_N: How often each text was run through a network.
+        seconds: Of those forward passes.
+        batching_seconds: Of gathering and padding their batches.
+    """
+
+    def __init__(self, source: Source, *, seed: int) -> None:
+        self.labels_N = source.labels_N
+        self.num_runs_N = np.zeros(len(source), dtype=np.int64)
+        self.seconds = self.batching_seconds = 0.0
+        self._source = source
+        self._order = np.random.default_rng(seed).permutation(len(source))
+
+    def __len__(self) -> int:
+        return len(self._order)
+
+    def rows(self, start: int, end: int) -> Rows:
+        """Return which texts are the ``start``-th to the ``end``-th of the order, sorted."""
+        rows: Rows = np.sort(self._order[start:end])
+        return rows
+
+    @torch.inference_mode()
+    def run(self, network: Network, rows: Rows) -> Tensor:
+        """Return logits_NC of the texts ``rows``, run in batches by length."""
+        logits = []
+        parts = sorted_batches(self._source.lengths_N[rows])
+        started, batching_seconds = time.perf_counter(), 0.0
+        for part in parts:
+            began = time.perf_counter()
+            batch = self._source.batch(rows[part])
+            batching_seconds += time.perf_counter() - began
+            logits.append(network(batch))
+        # A GPU still computes: its clock is read once all is there, so as not to hold it up batch by batch.
+        logits_NC = torch.cat(logits).cpu()
+        self.batching_seconds += batching_seconds
+        self.seconds += time.perf_counter() - started - batching_seconds
+        self.num_runs_N[rows] += 1
+        return logits_NC[torch.from_numpy(np.argsort(np.concatenate(parts)))]

@@ -1,0 +1,352 @@
+"""The model card: what is in a model's directory, what was measured of it, and what was not."""
+
+from __future__ import annotations
+
+import platform
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from trainers.data.cleaning import Clean
+from trainers.config import METRIC_NAMES, PACKAGED_ENCODER, PACKAGED_SOURCES, DataConfig, TrainConfig
+from trainers.data.splits import describe_data
+from trainers.errors import printable
+from trainers.model.classifier import weights_sha256
+from trainers.model.onnx import TOLERANCE
+from trainers.data.splitting import SPLITS
+
+if TYPE_CHECKING:
+    from huggingface_hub import EvalResult
+
+    from trainers.fit.features import Features
+    from trainers.fit.records import FitResult
+
+TEMPLATE = Path(__file__).with_name("card.md.jinja")
+HUB_NAME_OF_PACKAGED = "sentence-transformers/all-MiniLM-L6-v2"
+MOST_CLASSES = 50
+VERSIONS = ("frostline", "torch", "transformers")
+
+CLEANING: dict[Clean, str] = {
+    "html": "cuts out HTML's tags such as `<br />`, resolves its entities such as `&amp;`, and removes invisible characters "
+    "and needless white space",
+    "spaces": "removes invisible characters and needless white space, and leaves markup as it is",
+    "none": "",
+    "0.1": "cuts out whatever looks like a tag, such as `<br />`, resolves HTML's entities such as `&amp;`, and removes "
+    "invisible characters and needless white space",
+}
+
+_MARKUP = re.compile(r"([\\`*_{}\[\]<>#|~&$!@:])")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Confirmation:
+    """What fits of the same setup on fresh seeds came to. Accuracies are by the configuration's metric.
+
+    Attributes:
+        validation: Mean over the seeds.
+        spread: Sample standard deviation over them; None of a single one.
+        num_seeds: How many.
+        share_under_ceiling: Share of them that kept their training accuracy under the ceiling.
+        test: Mean over the fits that were tested; None if none was, as everything below.
+        test_spread: Sample standard deviation over them; None of a single one.
+        num_tested: How many.
+        low: End of its interval.
+        high: Likewise.
+        confidence: Of that interval.
+        num_test: Texts in the test split.
+        test_seed: Of the first fit that was tested.
+        test_of_seed: What that one came to.
+    """
+
+    validation: float
+    spread: float | None
+    num_seeds: int
+    share_under_ceiling: float
+    test: float | None = None
+    test_spread: float | None = None
+    num_tested: int = 0
+    low: float | None = None
+    high: float | None = None
+    confidence: float | None = None
+    num_test: int | None = None
+    test_seed: int | None = None
+    test_of_seed: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Search:
+    """Where a model's settings come from.
+
+    Attributes:
+        study: Its name.
+        trial: Number of the trial.
+        num_trials: Finished ones.
+        validation_accuracy: As the search measured it; None if it is not known.
+        confirmation: Of the trial's settings; None if there is none.
+        goal: Whether they meet the study's goal, in a sentence; None if nobody asked.
+    """
+
+    study: str
+    trial: int
+    num_trials: int
+    validation_accuracy: float | None
+    confirmation: Confirmation | None
+    goal: str | None = None
+
+
+def model_card(
+    config: TrainConfig,
+    features: Features,
+    result: FitResult,
+    *,
+    search: Search | None = None,
+    onnx: bool = False,
+) -> str:
+    """Return the card of a fitted model, as Markdown with a YAML head.
+
+    Whatever comes from users, such as names of classes, is escaped.
+
+    Args:
+        config: Of the fit.
+        features: Its encoder and texts.
+        result: What it came to.
+        search: Where its settings come from; None if nobody knows.
+        onnx: Whether ``model.onnx`` stands beside the card.
+    """
+    from huggingface_hub import ModelCard, ModelCardData
+
+    encoder, data = features.encoder, describe_data(features.splits)
+    confirmed = search.confirmation if search else None
+    tested_itself = confirmed is not None and confirmed.test_seed == config.seed
+    packaged = config.data.source in PACKAGED_SOURCES
+    plain_source = _source(config.data)
+    card_data = ModelCardData(
+        library_name="transformers",
+        pipeline_tag="text-classification",
+        tags=["text-classification", "frostline"],
+        language="en" if packaged else None,
+        base_model=_base_model(config, encoder.revision),
+        datasets=[config.data.source] if config.data.is_hub_id else None,
+        metrics=[config.metric],
+        model_name=search.study if search else "text-classifier",
+        eval_results=_eval_results(config, plain_source, result, confirmed if tested_itself else None),
+    )
+    card = ModelCard.from_template(
+        card_data,
+        template_path=str(TEMPLATE),
+        title=escape(f"{search.study}, trial {search.trial}") if search else "A text classifier",
+        classes=_few([escape(name) for name in data["class_names"]]),
+        encoder=escape(_encoder_name(config)),
+        revision=f", revision {escape(encoder.revision)}" if encoder.revision else "",
+        encoder_sha256=encoder.fingerprint,
+        frostline=version("frostline"),
+        origin=_origin(search),
+        figures=_figures(config, result, search, tested_itself=tested_itself),
+        verdict=_verdict(confirmed),
+        cleaning=CLEANING[config.data.clean],
+        goal=escape(search.analysis.goal.replace("+-", "±")) if search and search.analysis.goal else "",
+        onnx=f"{TOLERANCE:g}" if onnx else "",
+        source=escape(plain_source),
+        cleaned=_cleaned(data),
+        splits=SPLITS,
+        counts=_counts(data),
+        fingerprint=data["fingerprint"],
+        limits=_limits(config, data, confirmed),
+        weights=weights_sha256(result.network),
+        settings=_settings(config),
+        versions=", ".join(
+            [f"Python {platform.python_version()}", *(f"{name} {version(name)}" for name in VERSIONS)]
+        ),
+    )
+    return str(card)
+
+
+def escape(text: object) -> str:
+    """Write a text of whatever origin on one line of Markdown, in which nothing is markup, a table's bar or a link."""
+    return _MARKUP.sub(r"\\\1", printable(text)).replace("www.", "www\\.")
+
+
+def percent(share: float | None) -> str:
+    """Write a share as percent; None is a dash."""
+    return "-" if share is None else f"{100 * share:.2f} %"
+
+
+def _figures(
+    config: TrainConfig, result: FitResult, search: Search | None, *, tested_itself: bool
+) -> list[dict[str, str]]:
+    metric = METRIC_NAMES[config.metric]
+    rows = []
+
+    def row(name: str, value: str, meaning: str) -> None:
+        rows.append({"name": f"{name} {metric}", "value": value, "meaning": meaning})
+
+    confirmed = search.confirmation if search else None
+    if confirmed is not None:
+        if confirmed.test is not None:
+            _test_figures(row, confirmed, tested_itself=tested_itself)
+        spread = "" if confirmed.spread is None else f" ± {percent(confirmed.spread)}"
+        row(
+            "confirmed validation",
+            percent(confirmed.validation) + spread,
+            f"mean and standard deviation of {confirmed.num_seeds} fits of the same settings on fresh seeds, of which "
+            f"{100 * confirmed.share_under_ceiling:.0f} % kept under the ceiling of training",
+        )
+    row("validation", percent(result.validation_accuracy), "these weights; they were chosen by such a figure")
+    row("training", percent(result.training_accuracy), "these weights, on all that they were trained on")
+    if search is not None:
+        row(
+            "search's validation",
+            percent(search.validation_accuracy),
+            f"trial {search.trial}, the best of {search.num_trials} tries, which flatters"
+            if search.num_trials > 1
+            else f"trial {search.trial}, the only one",
+        )
+    return rows
+
+
+def _test_figures(
+    row: Callable[[str, str, str], None], confirmed: Confirmation, *, tested_itself: bool
+) -> None:
+    texts = f"on {confirmed.num_test:,} texts that no choice was made by"
+    low, high = percent(confirmed.low), percent(confirmed.high)
+    interval = "" if confirmed.low is None else f" [{low}, {high}]"
+    confidence = f"{100 * (confirmed.confidence or 0):g} % interval"
+    whose = "these weights" if tested_itself else f"the same settings fitted with seed {confirmed.test_seed}"
+    if confirmed.num_tested == 1:
+        row(
+            "test",
+            percent(confirmed.test) + interval,
+            f"{whose}, once, {texts}, with a {confidence} over other texts, not over other seeds",
+        )
+        return
+    row("test", percent(confirmed.test_of_seed), f"{whose}, once, {texts}")
+    row(
+        "confirmed test",
+        f"{percent(confirmed.test)} ± {percent(confirmed.test_spread)}{interval}",
+        f"mean and standard deviation of {confirmed.num_tested} fits of the same settings on fresh seeds, each once, "
+        f"{texts}, with a {confidence} over other seeds and other texts",
+    )
+
+
+def _verdict(confirmed: Confirmation | None) -> str:
+    if confirmed is None:
+        return (
+            "Not confirmed: nothing here was measured on texts that had no part in choosing, and validation figures of "
+            "what was chosen by them are too good. The test split is untouched."
+        )
+    if confirmed.test is None:
+        return "Not tested: the test split is untouched."
+    if confirmed.num_tested == 1:
+        return (
+            "What to expect of new texts like those is the test figure, of which one seed alone was measured."
+        )
+    return "What to expect of new texts like those is the confirmed test figure."
+
+
+def _eval_results(
+    config: TrainConfig, source: str, result: FitResult, tested: Confirmation | None
+) -> list[EvalResult]:
+    from huggingface_hub import EvalResult
+
+    figures = {"validation": result.validation_accuracy, "test": tested.test_of_seed if tested else None}
+    return [
+        EvalResult(
+            task_type="text-classification",
+            dataset_type=config.data.source if config.data.is_hub_id else "text",
+            dataset_name=printable(source),
+            dataset_split=split,
+            metric_type="f1" if config.metric == "macro_f1" else config.metric,
+            metric_name=METRIC_NAMES[config.metric],
+            metric_value=round(value, 6),
+        )
+        for split, value in figures.items()
+        if value is not None
+    ]
+
+
+def _limits(config: TrainConfig, data: dict[str, Any], confirmed: Confirmation | None) -> list[str]:
+    longest, head = config.data.max_length, config.data.head_tokens
+    kept = "the first ones" if head is None else f"the first {head} and the last ones"
+    cut, texts = sum(data["texts_cut"].values()), sum(data[name] for name in SPLITS)
+    language = "English" if config.data.source in PACKAGED_SOURCES else "That of the texts above"
+    unmeasured = [
+        "other sources of texts",
+        "how well its probabilities are calibrated",
+        "bias against groups of people",
+    ]
+    if confirmed is None or confirmed.test is None:
+        unmeasured.insert(0, "the test split")
+    return [
+        f"Length: of a text, {longest} tokens are read, special ones included: {kept}. {cut:,} of the {texts:,} texts "
+        "were longer.",
+        f"Language: {language}; no other was tried.",
+        "It answers with one of its classes whatever the text is.",
+        f"Not measured: {', '.join(unmeasured)}.",
+    ]
+
+
+def _cleaned(data: dict[str, Any]) -> str:
+    parts = [
+        f"{data[key]:,} {what}"
+        for key, what in (
+            ("duplicates", "duplicates were left out"),
+            ("contradictions", "texts with contradicting labels were left out"),
+            ("mended", "texts were cleaned"),
+        )
+        if data[key]
+    ]
+    return f"{'; '.join(parts)}." if parts else ""
+
+
+def _counts(data: dict[str, Any]) -> list[list[str]]:
+    per_class = [data["texts_per_class"][name] for name in SPLITS]
+    rows = [
+        [escape(name), *(f"{split[i]:,}" for split in per_class)]
+        for i, name in enumerate(data["class_names"][:MOST_CLASSES])
+    ]
+    more = len(data["class_names"]) - MOST_CLASSES
+    if more > 0:
+        rows.append([f"{more} more", *(f"{sum(split[MOST_CLASSES:]):,}" for split in per_class)])
+    return [*rows, ["all", *(f"{data[name]:,}" for name in SPLITS)]]
+
+
+def _few(names: list[str]) -> list[str]:
+    more = len(names) - MOST_CLASSES
+    return names if more <= 0 else [*names[:MOST_CLASSES], f"and {more} more"]
+
+
+def _settings(config: TrainConfig) -> list[tuple[str, str]]:
+    table = config.model_dump(mode="json", exclude={"data", "encoder"}, exclude_none=True)
+    table |= {"pooling": config.encoder.pooling, "max_length": config.data.max_length}
+    if config.data.head_tokens is not None:
+        table["head_tokens"] = config.data.head_tokens
+    return [(escape(name), escape(value)) for name, value in table.items()]
+
+
+def _origin(search: Search | None) -> str:
+    if search is None:
+        return ""
+    return f" as trial {search.trial} of {search.num_trials} of the study {escape(search.study)}"
+
+
+def _encoder_name(config: TrainConfig) -> str:
+    """Name the encoder without a path of this machine."""
+    name = config.encoder.name
+    if name == PACKAGED_ENCODER:
+        return HUB_NAME_OF_PACKAGED
+    return Path(name).name if Path(name).expanduser().is_dir() else name
+
+
+def _base_model(config: TrainConfig, revision: str | None) -> str | None:
+    packaged = config.encoder.name == PACKAGED_ENCODER
+    return HUB_NAME_OF_PACKAGED if packaged else config.encoder.name if revision else None
+
+
+def _source(data: DataConfig) -> str:
+    """Name where texts come from without a path of this machine."""
+    if data.source in PACKAGED_SOURCES or data.is_hub_id:
+        return data.source
+    return Path(data.source).name

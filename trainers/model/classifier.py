@@ -1,0 +1,246 @@
+"""The fine-tuned classifier as a transformers model: assemble, save, load, predict.
+
+Shapes: B texts, T tokens of the longest one, C classes.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch.nn.utils.rnn import pad_sequence
+from transformers import (
+    AutoConfig,
+    AutoModelForSequenceClassification,
+    PreTrainedTokenizerBase,
+)
+from transformers.tokenization_utils_base import VERY_LARGE_INTEGER
+
+from trainers import modeling_frostline
+from trainers.fit.batching import sorted_batches
+from trainers.data.cleaning import Clean, mend
+from trainers.config import Device, TrainConfig
+from trainers.data.splits import cut_points, encode, special_tokens
+from trainers.encoder.loading import (
+    Encoder,
+    check_vocabulary,
+    load_checked,
+    load_tokenizer,
+    quiet_transformers,
+)
+from trainers.errors import InputError
+from trainers.encoder.foreign_code import KnownCode
+from trainers.encoder.files import check_files, sha256_of, verify_checksums, write_checksums
+from trainers.modeling_frostline import FrostlineConfig, FrostlineForSequenceClassification
+from trainers.fit.network import Network
+from trainers.fit.records import FitResult
+
+CODE = Path(modeling_frostline.__file__)
+"""Copied into saved models, for those who use them without this package."""
+
+RELEASED = {
+    "0.1.0": "e4db820d590eceda26e509afb13c1115023a2822527cfcf17837d2b5cc410a20",
+    "0.2.0": "7112c3a0c8b922e0b9d9db3010f785f92409e33fd163a56b37c60162c593965d",
+}
+"""SHA-256 of that file in each version: what one of them saved, all later ones load."""
+
+
+AutoConfig.register(FrostlineConfig.model_type, FrostlineConfig)
+AutoModelForSequenceClassification.register(FrostlineConfig, FrostlineForSequenceClassification)
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What the model says of one text.
+
+    Attributes:
+        label: Name of the most probable class.
+        probability: Of that class.
+    """
+
+    label: str
+    probability: float
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """A fine-tuned model and its tokenizer: texts in, labels out."""
+
+    model: FrostlineForSequenceClassification
+    tokenizer: PreTrainedTokenizerBase
+
+    def predict(self, texts: Sequence[str]) -> list[Prediction]:
+        """Return the most probable class of each text."""
+        probabilities_NC = self.predict_proba(texts)
+        best_N = probabilities_NC.argmax(axis=1)
+        names = class_names(self.model)
+        return [Prediction(names[i], float(row[i])) for i, row in zip(best_N, probabilities_NC, strict=True)]
+
+    def plain(self, texts: Sequence[str]) -> list[str]:
+        """Return texts cleaned as those that the model was trained on."""
+        return [mend(text, cleaning(self.model))[0] for text in texts]
+
+    def predict_proba(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
+        """Return probabilities_NC, the columns in the order of ``model.config.id2label``.
+
+        Texts are cleaned as those that the model was trained on.
+        """
+        config = self.model.config
+        rows = encode(
+            self.plain(texts), self.tokenizer, max_length=config.max_tokens, head_tokens=config.head_tokens
+        )
+        probabilities_NC = np.empty((len(rows), len(class_names(self.model))), dtype=np.float32)
+        lengths_N = np.array([len(r) for r in rows], dtype=np.int64)
+        for batch in sorted_batches(lengths_N):
+            ids_BT = pad_sequence(
+                [torch.tensor(rows[i]) for i in batch],
+                batch_first=True,
+                padding_value=self.tokenizer.pad_token_id,
+            )
+            mask_BT = torch.arange(ids_BT.shape[1]) < torch.from_numpy(lengths_N[batch])[:, None]
+            with torch.inference_mode():
+                device = self.model.device
+                logits_BC = self.model(ids_BT.to(device), mask_BT.long().to(device)).logits
+            probabilities_NC[batch] = logits_BC.softmax(dim=1).cpu().numpy()
+        return probabilities_NC
+
+
+def cleaning(model: FrostlineForSequenceClassification) -> Clean:
+    """Return what was cut out of the texts that a model was trained on; version 0.1 did not save it."""
+    clean: Clean = getattr(model.config, "clean", "0.1")
+    return clean
+
+
+def class_names(model: FrostlineForSequenceClassification) -> tuple[str, ...]:
+    """Return the classes in the order of the logits."""
+    return tuple(str(name) for _, name in sorted((model.config.id2label or {}).items()))
+
+
+def assemble(encoder: Encoder, config: TrainConfig, result: FitResult, *, names: Sequence[str]) -> Classifier:
+    """Put the frozen part of the encoder and what a fit trained together into one whole model."""
+    inner = copy.deepcopy(encoder.model)
+    network = result.network
+    for path, part in network.encoder_parts().items():
+        inner.get_submodule(path).load_state_dict(part.state_dict())
+    layers: Any = inner.get_submodule(encoder.anatomy.layers)
+    for layer, trained in zip(layers[len(layers) - len(network.layers) :], network.layers, strict=True):
+        layer.load_state_dict(trained.state_dict())
+    described = {**inner.config.to_dict(), "model_type": inner.config.model_type}
+    described.pop("_name_or_path", None)  # a path of this machine
+    tokenizer = copy.deepcopy(encoder.tokenizer)
+    tokenizer.model_max_length = VERY_LARGE_INTEGER  # the model cuts; a tokenizer would take the start alone
+    max_tokens, head_tokens = config.data.max_length, config.data.head_tokens
+    head, _ = cut_points(tokenizer, max_length=max_tokens, head_tokens=head_tokens)
+    with torch.random.fork_rng(devices=[]):  # its first weights are random, and replaced at once
+        model = FrostlineForSequenceClassification(
+            FrostlineConfig(
+                encoder=described,
+                pooling=config.encoder.pooling,
+                head_width=config.head_width,
+                dropout=config.dropout,
+                max_tokens=max_tokens,
+                head_tokens=head_tokens,
+                start_tokens=len(special_tokens(tokenizer)[0]) + head,
+                clean=config.data.clean,
+                id2label=dict(enumerate(names)),
+                label2id={name: i for i, name in enumerate(names)},
+            )
+        )
+    model.encoder.load_state_dict(inner.state_dict())
+    model.head.load_state_dict(network.head.state_dict())
+    model.train(mode=False)
+    return Classifier(model=model, tokenizer=tokenizer)
+
+
+def save(
+    classifier: Classifier, folder: Path, *, files: Mapping[str, str] | None = None, onnx: bool = False
+) -> None:
+    """Write model and tokenizer so that ``folder`` is at every moment whole: the old one, or the new one.
+
+    Args:
+        classifier: What to save.
+        folder: Where.
+        files: Further texts that belong there, such as a card, by name.
+        onnx: Write the model as ONNX, too.
+
+    Raises:
+        InputError: The folder cannot be written, holds something that is no model, or the model cannot be had as
+            ONNX.
+    """
+    if folder.is_file() or (
+        folder.is_dir() and not (folder / "config.json").is_file() and any(folder.iterdir())
+    ):
+        raise InputError(f"{folder} is neither empty nor a model directory; give another folder")
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as scratch:
+            fresh = Path(scratch) / "new"
+            with quiet_transformers():
+                classifier.model.save_pretrained(fresh)
+                classifier.tokenizer.save_pretrained(fresh)
+            for name, text in (files or {}).items():
+                (fresh / name).write_text(text, encoding="utf-8")
+            if onnx:
+                from trainers.model.onnx import export_onnx
+
+                export_onnx(classifier.model, fresh / "model.onnx")
+            write_checksums(fresh)
+            old = Path(scratch) / "old"
+            try:
+                if folder.exists():
+                    folder.rename(old)
+                fresh.rename(folder)
+            except BaseException:
+                if old.exists():
+                    old.rename(folder)
+                raise
+    except OSError as error:
+        raise InputError(
+            f"the model directory {folder} must be writable with room for it, got: {error.strerror or error}; "
+            "free space or give another folder"
+        ) from error
+
+
+def load(folder: str | Path, *, device: Device = "cpu") -> Classifier:
+    """Load a saved classifier, checking that it is as it was saved, and nothing of it missing or damaged.
+
+    Args:
+        folder: As ``save`` wrote it.
+        device: Where it predicts.
+
+    Raises:
+        InputError: It is missing or damaged.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise InputError(f"no model directory {folder}; export one with: python -m search.export")
+    what = "the fine-tuned model"
+    code = KnownCode(CODE.name, frozenset({sha256_of(CODE), *RELEASED.values()}))
+    check_files(folder, what=what, code=code)
+    verify_checksums(folder, what=what)
+    model = load_checked(FrostlineForSequenceClassification, folder, what=what, code=code)
+    if cleaning(model) not in get_args(Clean):
+        raise InputError(
+            f"{what}: clean in {folder / 'config.json'} must be one of {', '.join(get_args(Clean))}, got "
+            f"{cleaning(model)!r}; a newer version of Frostline may know it: pip install -U frostline"
+        )
+    tokenizer = load_tokenizer(folder, what=what)
+    check_vocabulary(model.encoder, tokenizer, what=what)
+    return Classifier(model=model.to(device), tokenizer=tokenizer)
+
+
+def weights_sha256(network: Network) -> str:
+    """Return a fingerprint of all trained weights: equal bits, equal fingerprint."""
+    total = hashlib.sha256()
+    for name, tensor in sorted(network.state_dict().items()):
+        total.update(name.encode())
+        total.update(tensor.contiguous().cpu().numpy().tobytes())
+    return total.hexdigest()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from search.storage.credentials import StorageOption, chosen_url
+from search.storage import StorageOption, chosen_url
 from trainers.cli import DEVICE, launch
 from trainers.config import METRIC_NAMES, Device, as_toml
 from trainers.errors import InputError
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     import optuna
     from optuna.trial import FrozenTrial
 
-    from search.study.spec import StudySpec
-    from trainers.model.card import Search
+    from search.study import StudySpec
     from trainers.config import DataConfig, TrainConfig
-    from trainers.fit.records import FitResult
+    from trainers.fit import FitResult
+    from trainers.model import Search
 
 
 def export(
@@ -46,13 +46,18 @@ def export(
     onnx: Annotated[bool, Parameter(help="Write model/model.onnx, too.")] = False,
 ) -> int:
     """Write the winner's configuration, fit it again and save the model."""
-    from search.study.spec import find_study, load_spec
-    from search.study.opening import begun_data, begun_with, check_same_encoder, open_study, results_dir
-    from trainers.model.card import model_card
-    from trainers.encoder.loading import encoder_fingerprint
-    from trainers.fit.loop import fit
-    from trainers.model.classifier import assemble, save
-    from trainers.model.onnx import check_packages
+    from search.study import (
+        begun_data,
+        begun_with,
+        check_same_encoder,
+        find_study,
+        load_spec,
+        open_study,
+        results_dir,
+    )
+    from trainers.encoder import encoder_fingerprint
+    from trainers.fit import fit
+    from trainers.model import assemble, check_packages, model_card, save
     from trainers.train import describe_evaluation, describe_result, on_this_machine, prepare
 
     if onnx:
@@ -136,14 +141,8 @@ def choose(study: optuna.Study, number: int | None) -> Choice:
     Raises:
         InputError: There is no such trial, or none is feasible.
     """
-    from search.study.results import (
-        SCORED,
-        best_feasible,
-        confirmation_of,
-        excess,
-        finished,
-        nearest_to_feasible,
-    )
+    from search.analysis import confirmation_of
+    from search.study import SCORED, best_feasible, excess, finished, nearest_to_feasible
 
     trials = study.get_trials(deepcopy=False)
     confirmation = confirmation_of(study) or {}
@@ -190,7 +189,7 @@ def winner_toml(
 
     What is ``short`` of a logistic regression says so first.
     """
-    from trainers.model.classifier import weights_sha256
+    from trainers.model import weights_sha256
 
     figures, name = choice.trial.user_attrs, METRIC_NAMES[config.metric]
     about = "" if figures.get("training_exact", True) else "about "
@@ -217,8 +216,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _falls_short(study: optuna.Study, spec: StudySpec, choice: Choice) -> str | None:
-    from search.analysis.opponents import compare_with_opponents
-    from search.report.conclusions import falls_short
+    from search.analysis import compare_with_opponents
+    from search.report import falls_short
 
     return falls_short(compare_with_opponents(study, choice.trial, metric=spec.score.metric))
 
@@ -262,9 +261,10 @@ def _num_fits(finalist: dict[str, Any]) -> int:
 
 def _origin(study: optuna.Study, spec: StudySpec, choice: Choice) -> Search:
     """Collect what the card says of the search."""
-    from search.study.results import confirmation_of, finished
-    from search.report.conclusions import verdict_on_trial
-    from trainers.model.card import Confirmation, Search
+    from search.analysis import confirmation_of
+    from search.report import verdict_on_trial
+    from search.study import finished
+    from trainers.model import Confirmation, Search
 
     aim = {"validation_accuracy": spec.goal.validation_accuracy, "training_accuracy": spec.score.ceiling}
     confirmation, finalist = None, choice.finalist

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from search.storage.credentials import StorageOption, chosen_url
 from search.interrupts import EXIT_INTERRUPTED, interrupted_at, interruptible
-from search.trials.silence import HELP, TrialTimeout, check_timeout
+from search.storage import StorageOption, chosen_url
+from search.trials import HELP, TrialTimeout, check_timeout
 from trainers.cli import DEVICE, launch, refuse_windows
 from trainers.config import Device
 from trainers.errors import InputError
@@ -21,10 +21,10 @@ from trainers.errors import InputError
 if TYPE_CHECKING:
     import optuna
 
-    from search.trials.progress import Live
-    from search.study.spec import StudySpec
-    from trainers.data.splits import Texts
-    from trainers.fit.features import Features
+    from search.study import StudySpec
+    from search.trials import Live
+    from trainers.data import Texts
+    from trainers.fit import Features
 
 
 def run(
@@ -59,11 +59,9 @@ def run(
 ) -> int:
     """Search a study until it has so many finished trials; the same command continues it."""
     refuse_windows()
-    from search.storage.lease import Lease
-    from search.report.command import command_options, make_report
-    from search.study.results import finished
-    from search.study.spec import find_study, load_spec
-    from search.study.opening import begun_with, open_study, results_dir
+    from search.report import command_options, make_report
+    from search.storage import Lease
+    from search.study import begun_with, find_study, finished, load_spec, open_study, results_dir
 
     check_timeout(trial_timeout)
     _check(trials=trials, timeout=timeout, seed=seed, workers=workers, confirm=confirm)
@@ -129,7 +127,7 @@ def _check(
 
 
 def _recipe_names(spec: StudySpec, recipes: str) -> tuple[str, ...]:
-    from search.study.recipes import RECIPES
+    from search.study import RECIPES
 
     return {"study": spec.recipes.enqueue, "all": tuple(RECIPES), "none": ()}[recipes]
 
@@ -149,22 +147,22 @@ def _search(
     """Prepare data and features, then run trials."""
     from rich.console import Console
 
-    from search.study import start
-    from search.analysis.baseline import note_words
-    from search.study.idle import idle_settings
+    from search.analysis import note_words
     from search.interrupts import held_back
-    from search.storage.lease import database_of
-    from search.trials.progress import Live
-    from search.trials.worker_pool import warm_up
-    from search.study.results import finished
-    from search.study.opening import recover
+    from search.storage import database_of
+    from search.study import finished, idle_settings, recover, start
+    from search.trials import Live, warm_up
 
     started = time.monotonic()
     if workers != 1:
         warm_up()
-    from search.trials.fit_memory import most_bytes, worker_bytes
-    from search.trials.scheduler import number_of_workers, run_trials  # heavy: both processes import at once
-    from trainers.fit.device import choose_device
+    from search.trials import (  # heavy: both processes import at once
+        most_bytes,
+        number_of_workers,
+        run_trials,
+        worker_bytes,
+    )
+    from trainers.fit import choose_device
 
     with Live(Console(), total_trials=num_trials, ceiling=spec.score.ceiling, trials=study.trials) as live:
         database_of(study).tell = live.message
@@ -219,9 +217,8 @@ def _confirm(
 
     A search without a feasible trial has none, which is no mistake of the command.
     """
-    from search.confirm.command import NUM_SEEDS, confirm_study
-    from search.confirm.finalists import choose_finalists
-    from search.storage.lease import Lease
+    from search.confirm import NUM_SEEDS, choose_finalists, confirm_study
+    from search.storage import Lease
 
     try:
         choose_finalists(study, spec, num_finalists=num_finalists)
@@ -249,8 +246,8 @@ def _tidy(study: optuna.Study) -> None:
     from optuna.trial import TrialState
 
     from search.interrupts import held_back
-    from search.storage.lease import Lease, LeaseHeldError
-    from search.study.opening import recover
+    from search.storage import Lease, LeaseHeldError
+    from search.study import recover
 
     if study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
         with suppress(LeaseHeldError), Lease(study), held_back():
@@ -260,8 +257,8 @@ def _tidy(study: optuna.Study) -> None:
 def _prepare(study: optuna.Study, spec: StudySpec, live: Live, device: Device) -> tuple[Features, Texts]:
     """Prepare what every trial may ask for, and leave in the study what was found."""
     from search.interrupts import held_back
-    from search.trials.preparation import prepare
-    from search.study.recipes import recipe_depths
+    from search.study import recipe_depths
+    from search.trials import prepare
 
     began = time.monotonic()
 
@@ -293,8 +290,8 @@ def _prepare(study: optuna.Study, spec: StudySpec, live: Live, device: Device) -
 
 def _peak(study: optuna.Study, spec: StudySpec, features: Features) -> dict[str, float]:
     """Return what the processor can do at its best, to be kept with the study; a GPU is not held against it."""
-    from search.trials.peak import known_peak_flops
-    from trainers.fit.features import default_cache_directory
+    from search.trials import known_peak_flops
+    from trainers.fit import default_cache_directory
 
     if features.encoder.device != "cpu":
         return {}
@@ -305,7 +302,7 @@ def _peak(study: optuna.Study, spec: StudySpec, features: Features) -> dict[str,
 
 def _enqueue(study: optuna.Study, spec: StudySpec, names: Sequence[str], *, num_layers: int) -> None:
     """Put recipes that the study has not seen yet before the search."""
-    from search.study.space import recipe_params
+    from search.study import recipe_params
 
     seen = {t.user_attrs.get("recipe") for t in study.get_trials(deepcopy=False)}
     for name in names:

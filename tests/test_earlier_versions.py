@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_model import ELSEWHERE
+from elsewhere import ELSEWHERE
 
-from trainers.model.classifier import CODE, RELEASED, load
 from trainers.encoder.files import sha256_of
+from trainers.model.classifier import CODE, RELEASED, load
 
 DATA = Path(__file__).parent / "data"
 VERSIONS = sorted(path.name.removeprefix("version-") for path in DATA.glob("version-*"))

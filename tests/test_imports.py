@@ -1,9 +1,11 @@
 """The folders are the diagram: imports are read, not run."""
 
 import ast
+import importlib
 import re
 import subprocess
 import sys
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -11,51 +13,25 @@ import pytest
 ROOT = Path(__file__).parent.parent
 FILES = sorted(p for package in ("search", "trainers") for p in (ROOT / package).rglob("*.py"))
 
-# A module imports from the lines above its own, never from its own or below.
-LAYERS = {
+# A folder or module imports from the lines above its own, never from its own or below.
+FLOORS = {
     "trainers": (
-        "errors cleaning formats hits",
-        "foreign_code",
-        "config files findings duplicates model_files feature_files",
-        "cli grid labels shuffled metrics stopping batching modeling_frostline device families onnx probe",
-        "tables encoder precision",
-        "columns typed",
-        "sources",
-        "gatekeeper splitting rows",
-        "data",
-        "inputs",
-        "prefix",
-        "features",
-        "network",
-        "head_start records samples",
-        "looks",
+        "errors",
+        "formats files modeling_frostline",
+        "config",
+        "cli data encoder",
         "fit",
-        "holdout model",
-        "card sklearn predict",
-        "train",
+        "model",
+        "sklearn predict train",
     ),
     "search": (
-        "recipes portfolio interrupts account credentials evidence memory silence peak goal",
-        "spec processes database luck price",
-        "results",
-        "space pruning storage baseline lease sampler idle new.speed",
-        "new.cost new.ceiling",
-        "new.sizes",
-        "checkpoints importance earlier",
-        "start finalists",
-        "opponents",
-        "summary",
-        "verdict",
-        "picture live notes page palette confirmed curves guard shadow",
-        "figures comparisons room",
-        "html",
-        "preparation report objective artifacts",
-        "export dashboard",
-        "workers",
-        "confirm",
-        "new.template",
-        "new.command",
-        "run new.__main__",
+        "interrupts",
+        "storage",
+        "study",
+        "analysis",
+        "trials report",
+        "export new confirm dashboard",
+        "run",
     ),
 }
 COMMANDS = (
@@ -96,19 +72,33 @@ def imported(path):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: relative import"
-            whole = node.module in LAYERS
-            found |= {f"{node.module}.{a.name}" for a in node.names} if whole else {node.module}
+            inside = [f"{node.module}.{a.name}" for a in node.names]
+            are_modules = [(ROOT / m.replace(".", "/")).with_suffix(".py").is_file() for m in inside]
+            found |= set(inside) if node.module in FLOORS or all(are_modules) else {node.module}
     return found
 
 
-def rank(module):
-    package, _, name = module.partition(".")
-    return next(i for i, layer in enumerate(LAYERS[package]) if name in layer.split())
+def room(module):
+    """The folder of a module, or the module itself where it stands in none: ``search.study``, ``search.run``."""
+    return ".".join(module.split(".")[:2])
 
 
-def test_every_module_has_its_place():
-    placed = {f"{p}.{name}" for p, layers in LAYERS.items() for layer in layers for name in layer.split()}
-    assert placed == {name_of(p) for p in FILES if p.stem != "__init__"}
+def floor(module):
+    package, name = room(module).split(".")
+    return next(i for i, names in enumerate(FLOORS[package]) if name in names.split())
+
+
+def ours(path):
+    return {m for m in imported(path) if m.split(".")[0] in FLOORS and m not in FLOORS}
+
+
+MODULES = [p for p in FILES if p.stem != "__init__"]
+FACES = sorted(p.parent for package in FLOORS for p in (ROOT / package).glob("*/__init__.pyi"))
+
+
+def test_every_room_has_its_floor():
+    placed = {f"{p}.{name}" for p, floors in FLOORS.items() for names in floors for name in names.split()}
+    assert placed == {room(name_of(p)) for p in MODULES}
 
 
 @pytest.mark.parametrize("path", FILES, ids=name_of)
@@ -122,27 +112,50 @@ def test_trainers_know_neither_search_nor_optuna_nor_rich(path):
         }
 
 
-@pytest.mark.parametrize("path", [p for p in FILES if p.stem != "__init__"], ids=name_of)
-def test_no_arrow_turns_round(path):
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_imports_run_downwards(path):
     own = name_of(path)
-    inside = {m for m in imported(path) if m.split(".")[0] == own.split(".")[0]}
-    assert [m for m in sorted(inside) if rank(m) >= rank(own)] == []
+    others = {m for m in ours(path) if m.split(".")[0] == own.split(".")[0] and room(m) != room(own)}
+    assert [m for m in sorted(others) if floor(m) >= floor(own)] == []
 
 
-@pytest.mark.parametrize(
-    "name", ["space", "spec", "pruning", "results", "recipes", "storage", "database", "lease"]
-)
-def test_modules_below_the_objective_run_no_fit(name):
-    allowed = {"trainers.config", "trainers.errors", "trainers.files", "trainers.fit.hits"}
-    assert {m for m in imported(ROOT / "search" / f"{name}.py") if m.startswith("trainers")} <= allowed
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_of_another_room_only_its_face_is_imported(path):
+    own = room(name_of(path))
+    into = {m for m in ours(path) if room(m) != own and (ROOT / room(m).replace(".", "/")).is_dir()}
+    shown = {m for face in FACES for m in modules_shown(face)}
+    assert sorted(into - {room(m) for m in into} - shown) == []
 
 
-@pytest.mark.parametrize(
-    "name", ["config", "metrics", "stopping", "data", "encoder", "modeling_frostline", "batching"]
-)
-def test_parts_of_a_fit_know_no_fit(name):
-    above = {f"trainers.{m}" for m in ("features", "fit", "model", "train", "predict")}
-    assert not imported(ROOT / "trainers" / f"{name}.py") & above
+def modules_shown(face):
+    """Modules that a face shows whole: ``from . import results``."""
+    tree = ast.parse((face / "__init__.pyi").read_text(encoding="utf-8"))
+    whole = [node for node in tree.body if isinstance(node, ast.ImportFrom) and node.module is None]
+    return {f"{face.parent.name}.{face.name}.{alias.name}" for node in whole for alias in node.names}
+
+
+@pytest.mark.parametrize("face", FACES, ids=lambda p: f"{p.parent.name}.{p.name}")
+def test_a_face_shows_what_there_is(face):
+    package = importlib.import_module(f"{face.parent.name}.{face.name}")
+    assert package.__all__
+    for name in package.__all__:
+        assert getattr(package, name) is not None
+
+
+@pytest.mark.parametrize("package", FLOORS)
+def test_within_a_room_no_imports_run_in_circles(package):
+    graph = {name_of(p): ours(p) & {name_of(q) for q in MODULES} for p in MODULES}
+    TopologicalSorter({m: to for m, to in graph.items() if m.startswith(package)}).prepare()
+
+
+def test_a_study_and_where_it_lives_run_no_fit():
+    for path in MODULES:
+        if room(name_of(path)) in {"search.study", "search.storage"}:
+            assert {room(m) for m in ours(path) if m.startswith("trainers")} <= {
+                "trainers.config",
+                "trainers.errors",
+                "trainers.files",
+            }
 
 
 @pytest.mark.parametrize("path", FILES, ids=name_of)
@@ -151,7 +164,7 @@ def test_no_module_imports_a_name_that_is_private_elsewhere(path):
     names = [
         alias.name
         for node in ast.walk(tree)
-        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] in LAYERS
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] in FLOORS
         for alias in node.names
     ]
     assert [n for n in names if n.startswith("_")] == []

@@ -23,12 +23,15 @@ from pydantic import (
     model_validator,
 )
 
-from trainers.data.cleaning import Clean
 from trainers.errors import CONTROL, InputError, describe, nearest
 from trainers.formats import by_suffix
 
 Pooling = Literal["mean", "cls", "model"]
 Schedule = Literal["constant", "linear"]
+Clean = Literal["html", "spaces", "none", "0.1"]
+"""What is cut out of texts: HTML's tags and entities, superfluous white space and what nobody sees; these without the
+markup; nothing; or what version 0.1 cut out, which took ``<int>`` and ``<user>`` for tags, too."""
+
 FixedPrecision = Literal["float32", "bfloat16"]
 Precision = Literal["auto", "float32", "bfloat16"]
 HeadStart = Literal["random", "fitted", "probe"]

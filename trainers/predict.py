@@ -12,13 +12,12 @@ from cyclopts import Parameter
 
 from trainers.cli import DEVICE, launch
 from trainers.config import FILE_SUFFIXES, Device
+from trainers.data import check_text, decode
 from trainers.errors import CONTROL, InputError, printable
-from trainers.data.tables import check_text, decode
 
 if TYPE_CHECKING:
-    from trainers.data.findings import Finding
-    from trainers.model.classifier import Classifier
-    from trainers.data.rows import Answer
+    from trainers.data import Answer, Finding
+    from trainers.model import Classifier
 
 
 def predict(
@@ -71,7 +70,7 @@ def predict(
         raise InputError(f"--column needs --file, the table that has it, got --column {column}; give both")
     rows = None
     if column is not None and file is not None:
-        from trainers.data.rows import check_out, read_rows, write_rows
+        from trainers.data import check_out, read_rows, write_rows
 
         if out is not None:
             check_out(out, file)
@@ -79,8 +78,8 @@ def predict(
         _tell(rows.findings)
     wanted = _texts(texts, file) if rows is None else rows.texts
 
-    from trainers.fit.device import choose_device
-    from trainers.model.classifier import load
+    from trainers.fit import choose_device
+    from trainers.model import load
 
     answers = _answers(load(model, device=choose_device(device)), wanted)
     if rows is not None:

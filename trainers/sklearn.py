@@ -20,9 +20,9 @@ from sklearn.utils import check_consistent_length, check_random_state, column_or
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 
-from trainers.data.cleaning import Clean, mend
 from trainers.config import (
     PACKAGED_ENCODER,
+    Clean,
     DataConfig,
     Device,
     EncoderConfig,
@@ -36,14 +36,11 @@ from trainers.config import (
     TrainConfig,
     load_config,
 )
-from trainers.data.splits import Split, Splits, tokenise
-from trainers.fit.device import choose_device
-from trainers.encoder.loading import Encoder, load_encoder
+from trainers.data import Split, Splits, mend, tokenise
+from trainers.encoder import Encoder, load_encoder
 from trainers.errors import InputError, describe
-from trainers.fit.features import build_features
-from trainers.fit.loop import fit
-from trainers.model.classifier import assemble
-from trainers.fit.precision import pinned
+from trainers.fit import build_features, choose_device, fit, pinned
+from trainers.model import assemble
 
 CACHE_BYTES = 8 * 2**30
 

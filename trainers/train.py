@@ -15,9 +15,8 @@ from trainers.config import METRIC_NAMES, Device, Metric, TrainConfig, as_toml, 
 from trainers.errors import InputError, printable
 
 if TYPE_CHECKING:
-    from trainers.fit.features import Features, Progress
-    from trainers.model.classifier import Classifier
-    from trainers.fit.records import Evaluation, FitResult
+    from trainers.fit import Evaluation, Features, FitResult, Progress
+    from trainers.model import Classifier
 
 CACHE_BYTES = 8 * 2**30
 
@@ -41,9 +40,8 @@ def train(
         InputError: Encoder, data, cache or device cannot be used.
         FitError: The fit diverged or ran out of memory.
     """
-    from trainers.fit.loop import fit
-    from trainers.model.classifier import assemble
-    from trainers.fit.precision import pinned
+    from trainers.fit import fit, pinned
+    from trainers.model import assemble
 
     config = pinned(config)
     features = prepare(config, cache_directory=cache_directory, on_progress=on_progress)
@@ -63,10 +61,9 @@ def prepare(
     Raises:
         InputError: Encoder, data, cache or device cannot be used.
     """
-    from trainers.data.splits import load_splits, read_texts
-    from trainers.fit.device import choose_device
-    from trainers.encoder.loading import load_encoder
-    from trainers.fit.features import build_features, default_cache_directory
+    from trainers.data import load_splits, read_texts
+    from trainers.encoder import load_encoder
+    from trainers.fit import build_features, choose_device, default_cache_directory
 
     texts = read_texts(config.data)
     encoder = load_encoder(config.encoder, device=choose_device(config.device))
@@ -88,8 +85,7 @@ def on_this_machine(config: TrainConfig, wanted: Device | Literal["auto"] | None
 
     Where it has no arithmetic for the format that was asked for, that is said.
     """
-    from trainers.fit.device import choose_device
-    from trainers.fit.precision import pinned
+    from trainers.fit import choose_device, pinned
 
     config = config.model_copy(update={"device": choose_device(wanted or config.device)})
     chosen = pinned(config)
@@ -114,7 +110,7 @@ def describe_evaluation(evaluation: Evaluation, *, metric: Metric) -> str:
 
 def describe_result(result: FitResult, *, metric: Metric) -> str:
     """Say in two lines what a fit achieved, with the fingerprint of its weights."""
-    from trainers.model.classifier import weights_sha256
+    from trainers.model import weights_sha256
 
     name = METRIC_NAMES[metric]
     return (
@@ -146,8 +142,8 @@ def _command(
         device: Where to compute.
         onnx: Whether to save it as ONNX, too.
     """
-    from trainers.fit.loop import fit
-    from trainers.model.onnx import check_packages
+    from trainers.fit import fit
+    from trainers.model import check_packages
 
     if onnx:
         if out is None:
@@ -162,8 +158,7 @@ def _command(
     )
     print(describe_result(result, metric=settings.metric))  # noqa: T201
     if out is not None:
-        from trainers.model.card import model_card
-        from trainers.model.classifier import assemble, save
+        from trainers.model import assemble, model_card, save
 
         files = {
             "README.md": model_card(settings, features, result, onnx=onnx),

@@ -1,1 +1,8 @@
-"""What a study found: who is best, how sure that is, what it cost. Numbers in, numbers out; nothing is fitted or drawn here."""
+"""What a study found: who is best, how sure that is, what it cost. Numbers in, numbers out; nothing is fitted or drawn here.
+
+What other folders may use stands in ``__init__.pyi``; it is loaded when it is first asked for.
+"""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

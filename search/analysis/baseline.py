@@ -16,8 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from search.interrupts import held_back
-from search.study.results import WORDS
-from search.study.spec import Goal, Score
+from search.study import WORDS, Goal, Score
 
 if TYPE_CHECKING:
     import optuna
@@ -26,8 +25,7 @@ if TYPE_CHECKING:
     from sklearn.svm import LinearSVC
 
     from trainers.config import Metric
-    from trainers.data.splits import Texts
-    from trainers.data.sources import SplitName
+    from trainers.data import SplitName, Texts
 
 Classes = npt.NDArray[np.int64]
 
@@ -123,7 +121,7 @@ def measure_words(texts: Texts, *, metric: Metric) -> dict[str, Any]:
     """
     from sklearn.metrics import confusion_matrix
 
-    from trainers.fit.metrics import measure
+    from trainers.fit import measure
 
     began = time.perf_counter()
     words = fit_words(texts, metric=metric)
@@ -198,8 +196,7 @@ def _start_for_characters(text: str) -> str:
 def _choose_strength(values_NG: csr_matrix, labels_N: Classes, *, metric: Metric, num_classes: int) -> float:
     from sklearn.metrics import confusion_matrix
 
-    from trainers.fit.metrics import measure
-    from trainers.fit.probe import folds
+    from trainers.fit import folds, measure
 
     parts = folds(labels_N, seed=0, num_folds=NUM_FOLDS)
     if not parts:

@@ -75,7 +75,7 @@ def error_of_difference(
         metric: That both are measured by.
         data: The study's data page; None, or a class without a text, gives None.
     """
-    from trainers.fit.metrics import effective_count, standard_error
+    from trainers.fit import effective_count, standard_error
 
     texts = ((data or {}).get("texts_per_class") or {}).get("validation")
     count = effective_count(np.diag(np.asarray(texts, dtype=np.int64)), metric=metric) if texts else 0

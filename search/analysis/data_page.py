@@ -46,7 +46,7 @@ def warnings_of(data: dict[str, Any]) -> Iterable[str]:
 
 def describe(finding: dict[str, Any]) -> str:
     """Say in a line what was noticed, and where."""
-    from trainers.data.findings import Finding
+    from trainers.data import Finding
 
     return str(Finding(**{**finding, "lines": tuple(finding["lines"])}))
 

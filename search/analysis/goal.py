@@ -25,7 +25,7 @@ def judge(
 
     Args:
         complete: Rows of the complete trials.
-        confirmation: What ``search.study.results.confirmation_of`` says; None before there is one.
+        confirmation: What ``search.analysis.outcome.confirmation_of`` says; None before there is one.
         aim: ``validation_accuracy`` to reach, ``training_accuracy`` to stay under.
     """
     met = [row for row in complete if row["feasible"] and meets(row, aim)]

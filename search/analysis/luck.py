@@ -85,7 +85,7 @@ def _text_variance(
     validation: Sequence[float], test: Sequence[float], *, metric: Metric, texts: Texts | None
 ) -> list[tuple[float, int]] | None:
     """Return the variance that drawing other texts would give a mean on each split: at most that of one fit."""
-    from trainers.fit.metrics import effective_count, standard_error
+    from trainers.fit import effective_count, standard_error
 
     if not texts or not test:
         return None

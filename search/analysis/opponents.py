@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-from search.study import results
-from search.confirm.finalists import WORDS_ALONE
 from search.analysis.ceiling_cost import error_of_difference
-from search.study.recipes import OPPONENTS
+from search.analysis.outcome import confirmation_of
+from search.study import OPPONENTS, results
 
 if TYPE_CHECKING:
     from optuna.study import Study
@@ -27,7 +26,7 @@ SIGNIFICANT = 0.05
 def winner_of(study: Study) -> FrozenTrial | None:
     """Return the trial that would be exported: the confirmed winner, else the best one under the ceiling."""
     trials = study.get_trials(deepcopy=False)
-    confirmation = results.confirmation_of(study)
+    confirmation = confirmation_of(study)
     if confirmation and confirmation["winner"] is not None:
         row = next(f for f in confirmation["finalists"] if f["name"] == confirmation["winner"])
         confirmed = [trial for trial in trials if trial.number == row["trial"]]
@@ -55,7 +54,7 @@ def compare_with_opponents(study: Study, winner: FrozenTrial | None, *, metric: 
     notes: dict[str, Any] = winner.user_attrs if winner else {}
     name: str | None = (notes.get("recipe") or f"trial {winner.number}") if winner else None
     own: float | None = notes.get("validation_accuracy")
-    confirmation = results.confirmation_of(study)
+    confirmation = confirmation_of(study)
     opponents = []
     for opponent, reached, seconds in _opponents(study):
         difference = None if own is None or reached is None else own - reached
@@ -115,3 +114,6 @@ def _tested(confirmation: dict[str, Any] | None, name: str | None, opponent: str
                     verdict = "better" if low > 0 else "worse" if high < 0 else verdict
             return {"difference": sign * pair["difference"], "low": low, "high": high, "verdict": verdict}
     return None
+
+
+WORDS_ALONE = "the words alone"

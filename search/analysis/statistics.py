@@ -68,7 +68,7 @@ class Paired:
 
 def accuracy_of(labels_N: Classes, predicted_N: Classes, *, metric: Metric, num_classes: int) -> float:
     """Return the metric of predictions."""
-    from trainers.fit.metrics import measure
+    from trainers.fit import measure
 
     cells = np.bincount(labels_N * num_classes + predicted_N, minlength=num_classes**2)
     return measure(cells.reshape(num_classes, num_classes), metric=metric)

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from search.storage.credentials import StorageOption, chosen_url
 from search.interrupts import EXIT_INTERRUPTED, held_back, interrupted_at, interruptible
-from search.trials.silence import HELP, TrialTimeout, check_timeout
+from search.storage import StorageOption, chosen_url
+from search.trials import HELP, TrialTimeout, check_timeout
 from trainers.cli import DEVICE, launch, refuse_windows
 from trainers.config import Device
 from trainers.errors import FitError, InputError, printable
@@ -21,12 +21,12 @@ from trainers.errors import FitError, InputError, printable
 if TYPE_CHECKING:
     import optuna
 
-    from search.analysis.statistics import Classes
+    from search.analysis import Classes
     from search.confirm.finalists import Finalist
-    from search.study.spec import StudySpec
+    from search.study import StudySpec
     from trainers.config import TrainConfig
-    from trainers.data.splits import Texts
-    from trainers.fit.features import Features
+    from trainers.data import Texts
+    from trainers.fit import Features
 
 NUM_FINALISTS = 3
 NUM_SEEDS = 3
@@ -59,10 +59,9 @@ def confirm(
 ) -> int:
     """Fit the finalists of a study on fresh seeds, and test every fit; the same command continues it."""
     refuse_windows()
-    from search.storage.lease import Lease
-    from search.report.command import command_options, make_report
-    from search.study.spec import find_study, load_spec
-    from search.study.opening import begun_with, open_study, results_dir
+    from search.report import command_options, make_report
+    from search.storage import Lease
+    from search.study import begun_with, find_study, load_spec, open_study, results_dir
 
     for name, value in (("finalists", finalists), ("seeds", seeds)):
         if value < 1:
@@ -137,20 +136,17 @@ def confirm_study(
     """
     from rich.console import Console
 
+    from search.analysis import CONFIRMATION
     from search.confirm.finalists import choose_finalists, outcome
-    from search.storage.lease import database_of
-    from search.trials.progress import Live
-    from search.trials.preparation import prepare
-    from search.trials.worker_pool import warm_up
-    from search.study.results import CONFIRMATION, finished
-    from search.trials.fit_memory import most_bytes, worker_bytes
-    from search.trials.scheduler import number_of_workers
+    from search.storage import database_of
+    from search.study import finished
+    from search.trials import Live, most_bytes, number_of_workers, prepare, warm_up, worker_bytes
 
     chosen = choose_finalists(study, spec, num_finalists=num_finalists)
     after = len(finished(study.get_trials(deepcopy=False)))
     if workers != 1:
         warm_up()
-    from trainers.fit.device import choose_device
+    from trainers.fit import choose_device
 
     with Live(Console(), total_trials=0, ceiling=spec.score.ceiling) as live:
         database_of(study).tell = live.message
@@ -207,7 +203,7 @@ def confirm_study(
 
 def _words_alone(study: optuna.Study, spec: StudySpec, texts: Texts) -> Classes:
     """Return what the words alone take the test texts for; the test split is opened here, and in no search."""
-    from search.analysis.baseline import fit_words, note_words
+    from search.analysis import fit_words, note_words
 
     note_words(study, texts, metric=spec.score.metric)
     return fit_words(texts, metric=spec.score.metric).predict(texts.rows[i].text for i in texts.parts["test"])
@@ -237,7 +233,7 @@ def _rounds(
 
 def _patience(study: optuna.Study, features: Features, wanted: TrialTimeout) -> float | None:
     """Return how long a fit may be silent; None for ever. To predict the test split it runs all layers over it."""
-    from search.trials.silence import patience_seconds
+    from search.trials import patience_seconds
 
     num_layers = features.encoder.num_layers
     with held_back():
@@ -256,7 +252,7 @@ def _fitted(
     tell: Callable[[str], None],
 ) -> Iterator[tuple[_Fit, dict[str, Any]]]:
     """Fit, in processes if anybody has to watch; yields each fit with its record as soon as it has ended."""
-    from search.trials.worker_pool import figures_of
+    from search.trials import figures_of
 
     if patience is not None:
         yield from _fitted_in_processes(fits, features, num_workers, patience, tell)
@@ -276,8 +272,8 @@ def _fitted_in_processes(
     patience: Callable[[_Fit], float | None],
     tell: Callable[[str], None],
 ) -> Iterator[tuple[_Fit, dict[str, Any]]]:
-    from search.trials.worker_pool import Crew, Death, Failure, Silence, is_own_fault
-    from search.study.opening import MAX_RETRIES
+    from search.study import MAX_RETRIES, is_own_fault
+    from search.trials import Crew, Death, Failure, Silence
 
     waiting, under_way = list(range(len(fits))), 0
     deaths: Counter[int] = Counter()
@@ -332,12 +328,12 @@ def _origin(fit: _Fit) -> dict[str, Any]:
     """Say what made a fit."""
     import torch
 
-    from search.report.summary import processor
+    from search.study import processor_name
 
     device = fit.config.device
     return {
         "versions": _versions(),
-        "processor": torch.cuda.get_device_name(device) if device.startswith("cuda") else processor(),
+        "processor": torch.cuda.get_device_name(device) if device.startswith("cuda") else processor_name(),
     }
 
 
@@ -362,7 +358,7 @@ def _foreign(records: Sequence[dict[str, Any]]) -> str:
 
 
 def _plan(finalists: Sequence[Finalist], missing: Sequence[_Fit], *, num_seeds: int, num_workers: int) -> str:
-    from search.report.summary import duration
+    from search.study import duration
 
     took = {finalist.name: finalist.seconds for finalist in finalists}
     seconds = sum(took[fit.name] for fit in missing) / num_workers
@@ -376,7 +372,7 @@ def _plan(finalists: Sequence[Finalist], missing: Sequence[_Fit], *, num_seeds: 
 
 
 def _describe(fit: _Fit, record: dict[str, Any]) -> str:
-    from search.report.summary import duration, percent
+    from search.study import duration, percent
 
     text = f"{fit.name}, seed {record['seed']}: "
     if record["state"] == "failed":

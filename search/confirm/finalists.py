@@ -10,13 +10,29 @@ from typing import Any, TypedDict
 import numpy as np
 import optuna
 
-from search.analysis.statistics import CONFIDENCE, Classes, Paired, accuracy_of, compare, estimate, holm
-from search.analysis.luck import flattery
-from search.study.recipes import OPPONENTS
-from search.study.results import complete, finished, is_feasible, pareto_front, recipe_trials
-from search.study.space import recipe_settings
-from search.study.spec import Score, StudySpec
-from search.study.opening import begun_data
+from search.analysis import (
+    CONFIDENCE,
+    WORDS_ALONE,
+    Classes,
+    Paired,
+    accuracy_of,
+    compare,
+    estimate,
+    flattery,
+    holm,
+)
+from search.study import (
+    OPPONENTS,
+    Score,
+    StudySpec,
+    begun_data,
+    complete,
+    finished,
+    is_feasible,
+    pareto_front,
+    recipe_settings,
+    recipe_trials,
+)
 from trainers.config import Metric, TrainConfig
 from trainers.errors import InputError
 
@@ -28,8 +44,6 @@ SHOWN = (
 
 BASELINE = "frozen-head"
 """The recipe that every finalist is compared with."""
-
-WORDS_ALONE = "the words alone"
 
 RULE = (
     "the highest mean score on fresh seeds (validation - penalty x excess over the ceiling) among the setups that "

@@ -21,8 +21,8 @@ from optuna.storages._rdb.models import StudySystemAttributeModel
 from sqlalchemy import and_, delete
 
 from search.dashboard.learning_curves import curve_picture
-from search.storage.lease import database_of
-from search.study.results import complete, looks
+from search.storage import database_of
+from search.study import complete, looks
 from trainers.errors import InputError
 from trainers.files import write_atomically
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from optuna.study import Study
     from optuna.trial import FrozenTrial
 
-    from search.study.spec import StudySpec
+    from search.study import StudySpec
 
 REPORT_FILES = ("pareto.png", "report.json", "report.html")
 """Of a study's folder, where they have been made."""

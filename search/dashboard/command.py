@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from search.storage.credentials import StorageOption, chosen_url
 from search.dashboard.learning_curves import curves_figure
-from search.dashboard.security import LOOPBACK, WILDCARDS, authority, guard, host_of
 from search.dashboard.notes import OWN_NOTE, front_note, pareto_figure, study_note, trial_note
+from search.dashboard.security import LOOPBACK, WILDCARDS, authority, guard, host_of
+from search.storage import StorageOption, chosen_url
 from trainers.cli import launch
 from trainers.config import METRIC_NAMES
 from trainers.errors import InputError
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
     from search.dashboard.artifacts import Store
-    from search.study.spec import StudySpec
+    from search.study import StudySpec
 
 REFRESH_SECONDS = 3.0
 
@@ -56,9 +56,8 @@ def dashboard(
     """Show a study in the browser, running or finished, until Ctrl-C."""
     _check_names(allow_host)
     from search.dashboard.artifacts import Store
-    from search.report.command import command_options
-    from search.study.spec import find_study, load_spec
-    from search.study.opening import begun_with, open_study, results_dir
+    from search.report import command_options
+    from search.study import begun_with, find_study, load_spec, open_study, results_dir
 
     path = find_study(study)
     spec = load_spec(path)
@@ -232,7 +231,7 @@ def _keep_figures(study: Study, spec: StudySpec) -> None:
 
 def _best_is_feasible(storage: BaseStorage) -> BaseStorage:
     """Let what the page calls the best trial be the best feasible one, where there is one."""
-    from search.study.results import best_feasible
+    from search.study import best_feasible
 
     plain = storage.get_best_trial
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from typing import TYPE_CHECKING, Any
 
-from search.report.summary import bound, percent, training_figure
+from search.study import bound, percent, training_figure
 from trainers.config import METRIC_NAMES
 
 if TYPE_CHECKING:
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from optuna.study import Study
     from optuna.trial import FrozenTrial
 
-    from search.study.spec import StudySpec
+    from search.study import StudySpec
 
 BLUE, RED, GREY = "#1f6fb2", "#b03a2e", "#9a9a9a"
 
@@ -139,7 +139,7 @@ def _draw_loss(axes: Axes, trial: FrozenTrial) -> None:
 
 def _looks(trial: FrozenTrial, *, peeks: bool = False) -> list[dict[str, Any]]:
     """Return a trial's evaluations, with the exact figures where they are known."""
-    from search.study.results import looks
+    from search.study import looks
 
     attrs = trial.user_attrs
     exact: dict[str, Any] = {k: attrs[k] for k in ("training_accuracy", "validation_accuracy") if k in attrs}

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from optuna.study import Study
     from optuna.trial import FrozenTrial
 
-    from search.study.spec import StudySpec
+    from search.study import StudySpec
 
 OWN_NOTE = "*Renewed as trials end; delete this line to keep words of your own.*"
 ENDED_BECAUSE = {
@@ -32,10 +32,9 @@ def study_note(study: Study, spec: StudySpec, *, options: str | None = None) -> 
         spec: What the study was asked for.
         options: With which a command finds the study again; absent means ``--study NAME``.
     """
-    from search.study import results
-    from search.analysis.goal import state
-    from search.report.summary import describe_counts, summarise
-    from search.report.conclusions import falls_short, judgement, next_commands, worth
+    from search.analysis import state
+    from search.report import falls_short, judgement, next_commands, summarise, worth
+    from search.study import describe_counts, results
 
     trials = study.get_trials(deepcopy=False)
     summary = summarise(study, spec)
@@ -91,8 +90,7 @@ def front_note(spec: StudySpec) -> str:
 
 def trial_note(trial: FrozenTrial, spec: StudySpec) -> str:
     """Say in Markdown what a finished trial was, what it reached, and why it ended."""
-    from search.study.results import excess, notes, training_kind
-    from search.report.summary import origin, percent
+    from search.study import excess, notes, origin, percent, training_kind
 
     attrs = notes(trial)
     metric, kind = METRIC_NAMES[spec.score.metric], training_kind(trial)
@@ -172,7 +170,7 @@ def pareto_figure(study: Study, spec: StudySpec) -> go.Figure:
 
 def _settings(trial: FrozenTrial) -> str:
     """Name what a trial searched, or what its recipe fixed of it."""
-    from search.study.spec import SEARCHED
+    from search.study import SEARCHED
 
     chosen = {**trial.user_attrs.get("config", {}), **trial.params}
     return ", ".join(
@@ -204,7 +202,7 @@ def _choices(setting: Any) -> str:
 
 
 def _short(value: object) -> str:
-    from search.report.summary import rate
+    from search.study import rate
 
     if not isinstance(value, float):
         return str(value)

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from optuna.study import Study, StudyDirection
     from optuna.trial import FrozenTrial
 
-    from search.study.spec import StudySpec
+    from search.study import StudySpec
 
 DIRECTIONS: tuple[Literal["minimize", "maximize"], ...] = ("minimize", "maximize")
 """Of training and of validation accuracy; the page draws the first one to the right."""
@@ -60,7 +60,7 @@ def checkpoints(trial: FrozenTrial, *, ceiling: float) -> Iterator[FrozenTrial]:
     """
     from optuna.trial import FrozenTrial, TrialState
 
-    from search.study.results import SCORED
+    from search.study import SCORED
 
     attrs = trial.user_attrs
     for evaluation in attrs.get("evaluations", []) if trial.state in SCORED else []:

@@ -1,5 +1,8 @@
-"""A commented study for texts of one's own: what is found, what this machine can do, sizes that fit the time."""
+"""A commented study for texts of one's own: what is found, what this machine can do, sizes that fit the time.
 
-from search.new.command import main
+What other folders may use stands in ``__init__.pyi``; it is loaded when it is first asked for.
+"""
 
-__all__ = ["main"]
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from search.new.speed import first_texts
-from search.study.spec import Score
+from search.study import Score
 
 if TYPE_CHECKING:
     from trainers.config import TrainConfig
-    from trainers.data.splits import Splits
-    from trainers.encoder.loading import Encoder
+    from trainers.data import Splits
+    from trainers.encoder import Encoder
 
 MOST_TEXTS = 600
 """Training texts that the head is fitted on; half as many for validation."""
@@ -37,8 +37,7 @@ def choose_ceiling(head_in_training: float) -> float:
 
 def measure_head(encoder: Encoder, splits: Splits, config: TrainConfig) -> float:
     """Return the training figure of a head that is fitted to the untouched encoder, by the metric of ``config``."""
-    from trainers.fit.features import build_features
-    from trainers.fit.loop import fit
+    from trainers.fit import build_features, fit
 
     few = replace(
         splits,

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from search.new.sizes import Plan
     from search.new.speed import Speed
     from trainers.config import DataConfig, TrainConfig
-    from trainers.data.splits import Splits, Texts
-    from trainers.encoder.loading import Encoder
+    from trainers.data import Splits, Texts
+    from trainers.encoder import Encoder
 
 LONGEST_LOOK = 512
 """Tokens of a text that are counted; a new study keeps fewer."""
@@ -67,18 +67,18 @@ def new(
     columns = {k: v for k, v in (("text", text), ("label", label), ("split", split)) if v is not None}
     data = _data_config(source, columns)
 
-    from trainers.data.splits import read_texts
+    from trainers.data import read_texts
 
     texts = read_texts(data)  # before all that takes its time to load: its mistakes are told at once
 
-    from search.trials.worker_pool import warm_up
+    from search.trials import warm_up
 
     warm_up()
-    from search.analysis.baseline import choose_aim
+    from search.analysis import choose_aim
     from search.new.sizes import choose_sizes
     from search.new.template import study_toml
-    from trainers.fit.device import choose_device
     from trainers.files import write_atomically
+    from trainers.fit import choose_device
 
     loaded, splits, data = _load(encoder, choose_device(device), data, texts)
     start_seconds = (
@@ -129,7 +129,7 @@ def _new_file(source: str, to: Path | None) -> Path:
     Raises:
         InputError: Its name is none, or it is there already.
     """
-    from search.study.spec import checked_name
+    from search.study import checked_name
 
     words = re.sub(r"[^a-z0-9_-]+", "-", Path(source).stem.lower()).strip("-_")
     if to is None and not words:
@@ -165,8 +165,8 @@ def _data_config(source: str, columns: Mapping[str, str]) -> DataConfig:
 def _load(encoder: str, device: Device, data: DataConfig, texts: Texts) -> tuple[Encoder, Splits, DataConfig]:
     """Load encoder and texts, so many tokens of each as are looked at."""
     from trainers.config import EncoderConfig
-    from trainers.data.splits import load_splits
-    from trainers.encoder.loading import load_encoder
+    from trainers.data import load_splits
+    from trainers.encoder import load_encoder
 
     loaded = load_encoder(EncoderConfig(name=encoder), device=device)
     longest = min(LONGEST_LOOK, loaded.max_length or LONGEST_LOOK)
@@ -206,9 +206,8 @@ def _choose_ceiling(encoder: Encoder, splits: Splits, config: TrainConfig) -> fl
 
 
 def _measure(encoder: Encoder, splits: Splits, config: TrainConfig, *, trials: int) -> Speed:
-    from search.new.speed import measure_memory, measure_speed
-    from search.trials.fit_memory import most_bytes
-    from search.trials.scheduler import number_of_workers
+    from search.new.speed import measure_speed
+    from search.trials import measure_memory, most_bytes, number_of_workers
 
     _say("Measuring what this machine can do.")
     little = config.model_copy(update={"freeze_depth": max(0, encoder.num_layers - 2), "batch_size": 8})
@@ -240,7 +239,7 @@ def _costs(encoder: Encoder, splits: Splits, speed: Speed, *, trials: int) -> Co
 def _say_what_to_expect(path: Path, plan: Plan, costs: Costs, *, asked: float, start: float) -> None:
     """Say what was written, how long a search of it takes, and what to do where that is not what was asked for."""
     from search.new.sizes import LITTLE, MARGIN, trials_that_fill
-    from search.report.summary import duration
+    from search.study import duration
 
     sizes, speed, trials = plan.sizes, costs.speed, costs.num_trials
     _say(
@@ -276,9 +275,9 @@ def _say_what_was_found(splits: Splits, metric: Metric) -> None:
     """Print the data page, the lengths of the texts, and a warning where accuracy hides a class."""
     from rich.console import Console
 
+    from search.analysis import print_page
     from search.new.template import are_uneven
-    from search.analysis.data_page import print_page
-    from trainers.data.splits import describe_data
+    from trainers.data import describe_data
 
     page = describe_data(splits)
     # How many tokens are kept is chosen below.

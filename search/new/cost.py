@@ -12,10 +12,10 @@ import numpy.typing as npt
 
 from search.new.speed import BATCH_SIZE, Speed
 from trainers.config import HeadStart, Precision
-from trainers.fit.looks import FIRST_SAMPLE, PEEK_TEXTS
+from trainers.fit import FIRST_SAMPLE, PEEK_TEXTS
 
 if TYPE_CHECKING:
-    from trainers.data.splits import Splits
+    from trainers.data import Splits
 
 # What a new study says, and what is taken for granted of other parts of a search: when they change, measure again.
 

@@ -11,11 +11,11 @@ import numpy as np
 
 from search.new.cost import Costs, Sizes
 from search.new.speed import BATCH_SIZE
-from search.study.recipes import RECIPES
-from trainers.fit.looks import PEEK_TEXTS
+from search.study import RECIPES
+from trainers.fit import PEEK_TEXTS
 
 if TYPE_CHECKING:
-    from trainers.data.splits import Splits
+    from trainers.data import Splits
 
 MARGIN = 0.9
 """Share of the time asked for that the estimate may take: it is some tenths off."""

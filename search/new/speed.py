@@ -10,20 +10,18 @@ import tempfile
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
-from search.trials.worker_pool import Crew, Death, Failure
+from search.trials import Crew, Death, Failure
 from trainers.errors import FitError
-from trainers.fit.looks import KEPT_CHECKPOINTS
 
 if TYPE_CHECKING:
     from trainers.config import TrainConfig
-    from trainers.data.splits import Split, Splits
-    from trainers.encoder.loading import Encoder
-    from trainers.fit.records import Evaluation
+    from trainers.data import Split, Splits
+    from trainers.encoder import Encoder
+    from trainers.fit import Evaluation
 
 BATCH_SIZE = 32
 
@@ -82,7 +80,7 @@ def measure_speed(encoder: Encoder, splits: Splits, config: TrainConfig, *, work
     """
     import torch
 
-    from trainers.fit.features import build_features
+    from trainers.fit import build_features
 
     tokens = np.minimum(splits.train.lengths_N, MEASURED_LENGTH).mean()
     count = max(2 * BATCH_SIZE, round(MEASURED_TOKENS / tokens))
@@ -152,52 +150,6 @@ def _rates(before: _Look, after: _Look, *, trained: float, on_processor: bool) -
     return trained / (share * training), looked / (share * evaluation), share
 
 
-def measure_memory(encoder: Encoder, splits: Splits, config: TrainConfig) -> int:
-    """Let a process fit a batch of the longest texts, and return the most that a fit takes beside what all share, bytes.
-
-    Args:
-        encoder: Of the study.
-        splits: Whose training texts are taken.
-        config: The study's fit of the lowest freeze depth and the largest batch: it takes the most.
-
-    Raises:
-        FitError: That fit failed.
-    """
-    from trainers.fit.features import Features
-    from trainers.fit.precision import choose_precision
-
-    precision = choose_precision(config.precision, encoder.device)
-    longest = np.argsort(splits.train.lengths_N)[-config.batch_size :]
-    few = _rows(splits.train, longest)
-    config = config.model_copy(
-        update={
-            "epochs": 1,
-            "evaluations_per_epoch": 1,
-            "patience": None,
-            "ceiling": None,
-            "precision": precision,
-        }
-    )
-    features = Features(encoder, replace(splits, train=few, validation=few, test=few), precision=precision)
-    with Crew(features, size=1, peeks=()) as crew:
-        figures = _figures(crew, config)
-    trained = encoder.layers[config.freeze_depth :] if config.freeze_depth else encoder.model
-    weights = sum(p.numel() * p.element_size() for p in trained.parameters())
-    # A fit of one epoch keeps one of the checkpoints, too. While two are compared, the present weights are one more.
-    return int(figures["memory_bytes"]) + KEPT_CHECKPOINTS * weights
-
-
-def _figures(crew: Crew, config: TrainConfig) -> dict[str, Any]:
-    crew.begin(0, config)
-    while True:
-        for _, news in crew.news():
-            if isinstance(news, dict):
-                return news
-            if isinstance(news, Failure | Death):
-                raise FitError(f"a first fit, to measure its memory, failed: {news.reason}")
-            crew.answer(0, go_on=True)
-
-
 def _looks(crew: Crew, config: TrainConfig, *, workers: int) -> dict[int, list[_Look]]:
     """Let every worker fit, and return the evaluations of each."""
     looks: dict[int, list[_Look]] = {worker: [] for worker in range(workers)}
@@ -226,15 +178,4 @@ def first_texts(split: Split, count: int, *, max_length: int) -> Split:
         ids_S=np.concatenate(parts),
         offsets_N1=np.concatenate([[0], np.cumsum(cut_N)]).astype(split.offsets_N1.dtype),
         labels_N=split.labels_N[:count],
-    )
-
-
-def _rows(split: Split, rows: npt.NDArray[np.int64]) -> Split:
-    """Return some texts of a split."""
-    parts = [split.ids_S[split.offsets_N1[i] : split.offsets_N1[i + 1]] for i in rows]
-    return replace(
-        split,
-        ids_S=np.concatenate(parts),
-        offsets_N1=np.concatenate([[0], np.cumsum(split.lengths_N[rows])]).astype(split.offsets_N1.dtype),
-        labels_N=split.labels_N[rows],
     )

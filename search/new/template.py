@@ -16,10 +16,10 @@ from search.new.cost import HEAD_START, PRECISION
 from trainers.config import METRIC_NAMES, Metric
 
 if TYPE_CHECKING:
-    from search.analysis.baseline import Aim
+    from search.analysis import Aim
     from search.new.cost import Sizes
     from search.new.sizes import Plan
-    from trainers.data.splits import Splits
+    from trainers.data import Splits
 
 MOST_NAMED = 8
 """Classes that the heading names."""

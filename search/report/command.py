@@ -18,20 +18,12 @@ from rich.segment import Segments
 from rich.table import Table
 from rich.text import Text
 
-from search.report.confirmation import print_confirmation
-from search.storage.credentials import StorageOption, chosen_url
-from search.analysis.data_page import print_page
-from search.report.summary import (
-    bound,
-    describe_counts,
-    duration,
-    percent,
-    rate,
-    stages_in_words,
-    summarise,
-    training_figure,
-)
+from search.analysis import print_page
 from search.report.conclusions import advice, falls_short, next_commands, verdict, worth
+from search.report.confirmation import print_confirmation
+from search.report.summary import summarise
+from search.storage import StorageOption, chosen_url
+from search.study import bound, describe_counts, duration, percent, rate, stages_in_words, training_figure
 from trainers.cli import launch
 from trainers.config import METRIC_NAMES
 from trainers.errors import InputError, printable
@@ -40,7 +32,7 @@ from trainers.files import write_atomically
 if TYPE_CHECKING:
     from optuna.study import Study
 
-    from search.study.spec import StudySpec
+    from search.study import StudySpec
 
 
 def print_report(study: Study, spec: StudySpec, console: Console, *, options: str | None = None) -> None:
@@ -129,8 +121,7 @@ def report(
     ] = None,
 ) -> int:
     """Print the report of a study, finished or still running, and renew its report.html, .json and pareto.png."""
-    from search.study.spec import find_study, load_spec
-    from search.study.opening import begun_with, open_study, results_dir
+    from search.study import begun_with, find_study, load_spec, open_study, results_dir
 
     if follow is not None and follow < 1:
         raise InputError(f"--follow must be at least 1 second, got {follow}; raise it or leave it out")
@@ -154,7 +145,7 @@ def renew_while_searched(study: Study, spec: StudySpec, folder: Path, options: s
     Meanwhile the page asks the browser to read it again as often. Its last version, which does not, is left
     to the caller.
     """
-    from search.storage.lease import database_of, is_searched
+    from search.storage import database_of, is_searched
 
     database_of(study).is_patient = True
     previous = signal.signal(signal.SIGTERM, signal.default_int_handler)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from search.analysis.goal import judge_setup, meets, seeds_of, shortfall
-from search.report.summary import bound, duration, figures, percent, rate
+from search.analysis import judge_setup, meets, seeds_of, shortfall
+from search.study import bound, duration, figures, percent, rate
 from trainers.config import METRIC_NAMES, Metric
 
 

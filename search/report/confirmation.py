@@ -10,9 +10,9 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from search.analysis.statistics import CONFIDENCE
-from search.report.summary import percent
+from search.analysis import CONFIDENCE
 from search.report.conclusions import mean_and_spread
+from search.study import percent
 from trainers.config import METRIC_NAMES
 from trainers.errors import printable
 

@@ -25,7 +25,7 @@ from search.report.plotting import (
     safe,
     words,
 )
-from search.report.summary import bound
+from search.study import bound
 from trainers.config import METRIC_NAMES
 
 if TYPE_CHECKING:

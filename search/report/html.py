@@ -10,11 +10,7 @@ from datetime import UTC, datetime
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
-from search.report.confirmation import conclusion, coverage, luck
-from search.analysis.goal import state
-from search.analysis.data_page import MOST_CLASSES_SHOWN, SPLITS, describe
-from search.report.plotting import DARK, written
-from search.report.summary import bound, describe_counts, duration, origin, percent, stages_in_words, training_figure
+from search.analysis import MOST_CLASSES_SHOWN, SPLITS, describe, state
 from search.report.conclusions import (
     advice,
     falls_short,
@@ -24,6 +20,9 @@ from search.report.conclusions import (
     verdict,
     worth,
 )
+from search.report.confirmation import conclusion, coverage, luck
+from search.report.plotting import DARK, written
+from search.study import bound, describe_counts, duration, origin, percent, stages_in_words, training_figure
 from trainers.config import METRIC_NAMES
 from trainers.errors import printable
 
@@ -71,7 +70,7 @@ def render(summary: dict[str, Any], *, options: str, refresh_seconds: int | None
     from jinja2 import Environment, PackageLoader, StrictUndefined
     from plotly.offline import get_plotlyjs
 
-    from search.analysis.pareto import LITTLE_GROWTH
+    from search.analysis import LITTLE_GROWTH
 
     environment = Environment(
         loader=PackageLoader("search.report", "assets"),
@@ -114,7 +113,7 @@ def render(summary: dict[str, Any], *, options: str, refresh_seconds: int | None
 
 def _figures(summary: dict[str, Any]) -> Iterator[tuple[str, go.Figure]]:
     """Yield each figure that the page has a place for, with the id of that place."""
-    from search.report.command import comparisons, figures
+    from search.report import comparisons, figures
 
     if summary["confirmation"]:
         yield "figure-confirmation", comparisons.confirmation_figure(summary)

@@ -6,7 +6,7 @@ import io
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from search.report.summary import bound, figures
+from search.study import bound, figures
 from trainers.config import METRIC_NAMES
 from trainers.errors import printable
 from trainers.files import write_atomically

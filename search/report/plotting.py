@@ -9,7 +9,7 @@ import html
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from search.report.summary import origin, percent, rate, training_figure
+from search.study import origin, percent, rate, training_figure
 from trainers.errors import printable
 
 if TYPE_CHECKING:

@@ -5,23 +5,18 @@ from __future__ import annotations
 import math
 import os
 import platform
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Mapping
 from importlib.metadata import version
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from search.analysis.time_use import account
-from search.analysis.goal import judge, shortfall
-from search.study.recipes import RECIPES, Recipe
-from trainers.errors import printable
+from search.analysis import account, judge, shortfall
+from search.study import RECIPES, Recipe, processor_name, rate
 
 if TYPE_CHECKING:
     from optuna.study import Study
     from optuna.trial import FrozenTrial
 
-    from search.study.spec import StudySpec
+    from search.study import StudySpec
 
 NOTED = (
     *("recipe", "start", "retry_of", "reason", "validation_accuracy", "training_accuracy", "training_exact"),
@@ -38,18 +33,23 @@ def summarise(study: Study, spec: StudySpec) -> dict[str, Any]:
 
     ``report.schema.json`` describes every key. Accuracies are shares of one, by the study's metric.
     """
-    from search.study import results
-    from search.analysis.pareto import checkpoints, floor_of, growth, pareto_front
-    from search.study.idle import idle_settings
-    from search.analysis.importance import importances
-    from search.analysis.opponents import compare_with_opponents, winner_of
-    from search.analysis.ceiling_cost import price_of_ceiling
-    from search.study.start import sentences
+    from search.analysis import (
+        checkpoints,
+        compare_with_opponents,
+        confirmation_of,
+        floor_of,
+        growth,
+        importances,
+        pareto_front,
+        price_of_ceiling,
+        winner_of,
+    )
+    from search.study import count, idle_settings, results, sentences
 
     trials = study.get_trials(deepcopy=False)
     complete = [_row(t) for t in results.complete(trials)]
     goal = {"validation_accuracy": spec.goal.validation_accuracy, "training_accuracy": spec.score.ceiling}
-    confirmation = results.confirmation_of(study)
+    confirmation = confirmation_of(study)
     best = results.best_feasible(trials)
     nearest = min(complete, key=lambda r: sum(max(0.0, m) for m in shortfall(r, goal)), default=None)
     rows = [_row(t) for t in trials]
@@ -91,100 +91,14 @@ def summarise(study: Study, spec: StudySpec) -> dict[str, Any]:
         },
         "data": attributes.get("data"),
         "spec": spec.model_dump(mode="json", exclude={"cache"}),
-        "machine": {"system": platform.platform(), "processor": processor(), "cores": os.cpu_count()},
+        "machine": {"system": platform.platform(), "processor": processor_name(), "cores": os.cpu_count()},
         "versions": {"python": platform.python_version()} | {name: version(name) for name in VERSIONS},
         "trials": rows,
     }
 
 
-def count(trials: Iterable[FrozenTrial]) -> dict[str, Any]:
-    """Count trials by what became of them; see ``counts`` in ``summarise``."""
-    from search.study import results
-
-    trials = list(trials)
-    ended = results.finished(trials)
-    complete = results.complete(ended)
-    pruned, failed = ([t for t in ended if t.state.name == state] for state in ("PRUNED", "FAIL"))
-    return {
-        "finished": len(ended),
-        "complete": len(complete),
-        "feasible": sum(map(results.is_feasible, complete)),
-        "pruned": len(pruned),
-        "failed": len(failed),
-        "repeated": sum(t.state.is_finished() for t in trials) - len(ended),
-        "running": sum(t.state.name == "RUNNING" for t in trials),
-        "waiting": sum(t.state.name == "WAITING" for t in trials),
-        "pruned_by_reason": dict(Counter(map(_kind, pruned)).most_common()),
-        "failed_by_reason": dict(Counter(map(_kind, failed)).most_common()),
-    }
-
-
-def describe_counts(counts: dict[str, Any]) -> str:
-    """Say in words what became of the trials, reasons included."""
-    parts = [f"{counts['complete']} complete ({counts['feasible']} under the ceiling)"]
-    for state in ("pruned", "failed"):
-        reasons = ", ".join(f"{number} {reason}" for reason, number in counts[f"{state}_by_reason"].items())
-        reasons = reasons.replace(" rung ", " at rung ")
-        parts.append(f"{counts[state]} {state}" + (f" ({reasons})" if reasons else ""))
-    parts += [f"{counts[k]} {k}" for k in ("running", "waiting") if counts[k]]
-    parts += [f"{counts['repeated']} failed and repeated"] if counts["repeated"] else []
-    return printable(", ".join(parts))
-
-
-def percent(share: float | None, *, unit: str = " %") -> str:
-    """Write a share as percent, two decimals, so that 91.97 % does not look like 92 %; None is a dash."""
-    return "-" if share is None else f"{100 * share:.2f}{unit}"
-
-
-def training_figure(
-    share: float | None, *, exact: bool | None, interval: Sequence[float] | None = None, unit: str = " %"
-) -> str:
-    """Write a training accuracy as percent: an estimate with ~ and its interval, what was not measured as a dash."""
-    text = f"{'~' if exact is False and share is not None else ''}{percent(share, unit=unit)}"
-    if interval is None:
-        return text
-    return f"{text} [{', '.join(percent(end, unit='') for end in interval)}]"
-
-
-def rate(value: float) -> str:
-    """Write a learning rate shortly: 4.1e-5."""
-    mantissa, exponent = f"{value:.1e}".split("e")
-    return f"{mantissa}e{int(exponent)}"
-
-
-def duration(seconds: float | None) -> str:
-    """Write a time with the two units that matter; None is "not recorded"."""
-    if seconds is None:
-        return "not recorded"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {minutes} min"
-    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
-
-
-def origin(attributes: Mapping[str, Any]) -> str:
-    """Say where a trial's setup comes from, "recipe thaw-top" or "start: own"; nothing if from the sampler."""
-    if attributes.get("recipe"):
-        return f"recipe {attributes['recipe']}"
-    return f"start: {attributes['start']}" if attributes.get("start") else ""
-
-
-def figures(row: dict[str, Any]) -> str:
-    """Name a trial and its two accuracies."""
-    validation = percent(row["validation_accuracy"])
-    training = training_figure(row["training_accuracy"], exact=row.get("training_exact"))
-    return f"trial {row['number']}: validation {validation}, training {training}"
-
-
-def bound(share: float) -> str:
-    """Write a limit as percent, with no more decimals than it has."""
-    return f"{100 * share:g} %"
-
-
 def _row(trial: FrozenTrial) -> dict[str, Any]:
-    from search.study import results
-    from search.study.spec import SEARCHED
+    from search.study import SEARCHED, results
 
     # A recipe's own settings win over what was suggested: the configuration says what ran.
     chosen = trial.user_attrs.get("config", trial.params)
@@ -249,23 +163,3 @@ def _cap(trial: FrozenTrial, recipe: Recipe) -> int | None:
     own = recipe.settings.get("thaw", recipe.settings) if "thaw" in ran else recipe.settings
     epochs: int | None = ran.get("thaw", ran).get("epochs")
     return epochs if epochs and epochs < own["epochs"] else None
-
-
-def stages_in_words(stages: Sequence[Mapping[str, Any]]) -> str:
-    """Say what each stage of a fit restored: "validation by stage 64.70 % -> 74.90 %"."""
-    return "validation by stage " + " -> ".join(percent(stage["validation_accuracy"]) for stage in stages)
-
-
-def processor() -> str:
-    """Name the processor; Linux keeps its name where ``platform`` does not look."""
-    with suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
-
-
-def _kind(trial: FrozenTrial) -> str:
-    """Shorten why a trial ended to what it shares with others: "rung 0.5", "diverged"."""
-    reason = str(trial.user_attrs.get("reason", "reason unknown")).partition(":")[0]
-    return " ".join(reason.split()[:2]) if reason.startswith("rung ") else reason

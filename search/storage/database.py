@@ -35,8 +35,8 @@ from sqlalchemy.exc import (
 )
 from sqlalchemy.orm import Session
 
-from search.storage.credentials import GIVEN_BY, check_at_signs
 from search.interrupts import interrupted_at
+from search.storage.credentials import GIVEN_BY, check_at_signs
 from trainers.errors import InputError
 
 T = TypeVar("T")

@@ -24,8 +24,8 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from search.storage.database import Database
 from search.interrupts import held_back
+from search.storage.database import Database
 from trainers.errors import InputError
 
 HEARTBEAT_SECONDS = 10.0

@@ -17,7 +17,7 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import SQLAlchemyError
 
-from search.storage.database import driver_words
+from search.storage import driver_words
 from search.study.results import complete, is_feasible
 from search.study.spec import is_name
 from trainers.errors import InputError, nearest

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Any, Literal, TypeVar
 
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
-
-from search.analysis.luck import flattery
 
 T = TypeVar("T")
 
@@ -16,10 +15,6 @@ OF_TRAINING = ("training_accuracy", "training_exact", "training_interval", "gap"
 """Figures of a trial that are unknown where it was pruned at a peek."""
 
 SCORED = (TrialState.COMPLETE, TrialState.PRUNED)
-
-CONFIRMATION = "frostline:confirmation"
-"""System attribute of a study: what became of its finalists. A user attribute would fill the dashboard's page."""
-
 
 WORDS = "words"
 """User attribute of a study: what the words alone reach on validation, see ``search.analysis.baseline.measure_words``."""
@@ -124,45 +119,6 @@ def recipe_trials(study: Study) -> dict[str, FrozenTrial]:
     return {t.user_attrs["recipe"]: t for t in finished(study.trials) if "recipe" in t.user_attrs}
 
 
-def confirmation_of(study: Study) -> dict[str, Any] | None:
-    """Return what ``search.confirm.finalists.outcome`` said of a study when it was last confirmed; None if never."""
-    found: dict[str, Any] | None = study._storage.get_study_system_attrs(study._study_id).get(CONFIRMATION)
-    return found and _completed(found, study.user_attrs)
-
-
-def _completed(found: dict[str, Any], attributes: dict[str, Any]) -> dict[str, Any]:
-    """Add to the outcome of version 0.1.0 what is said today: there, one fit of each finalist was tested.
-
-    Its comparisons are of single fits, by McNemar's test, and could hold a pair twice, the second time turned round.
-    """
-    found.setdefault("words", None)
-    if "versions" in found:
-        return found
-    texts = (attributes.get("data") or {}).get("texts_per_class")
-    metric = attributes.get("spec", {}).get("score", {}).get("metric", "accuracy")
-    finalists = []
-    for row in found["finalists"]:
-        test = row["test"] and row["test"] | {"spread": None, "num_fits": 1}
-        fits = [
-            fit | {"test_accuracy": test["accuracy"] if test and test["seed"] == fit["seed"] else None}
-            for fit in row["fits"]
-        ]
-        searched = row["search"] and row["search"]["validation_accuracy"]
-        more = {"test": test, "fits": fits}
-        finalists.append(row | more | {"flattery": flattery(searched, fits, metric=metric, texts=texts)})
-    pairs: dict[frozenset[str], dict[str, Any]] = {}
-    for pair in found["comparisons"]:
-        pairs.setdefault(
-            frozenset((pair["first"], pair["second"])), pair | {"test": "mcnemar", "num_seeds": 1}
-        )
-    return found | {
-        "finalists": finalists,
-        "comparisons": list(pairs.values()),
-        "versions": None,
-        "processors": [],
-    }
-
-
 def _measured_at_the_end(trial: FrozenTrial) -> bool:
     evaluations = trial.user_attrs.get("evaluations", ())
     return bool(evaluations) and not evaluations[-1]["peek"]
@@ -170,3 +126,31 @@ def _measured_at_the_end(trial: FrozenTrial) -> bool:
 
 def _point(trial: FrozenTrial) -> tuple[float, float]:
     return trial.user_attrs["validation_accuracy"], trial.user_attrs["training_accuracy"]
+
+
+def count(trials: Iterable[FrozenTrial]) -> dict[str, Any]:
+    """Count trials by what became of them; see ``counts`` in ``summarise``."""
+    from search.study import results
+
+    trials = list(trials)
+    ended = results.finished(trials)
+    complete = results.complete(ended)
+    pruned, failed = ([t for t in ended if t.state.name == state] for state in ("PRUNED", "FAIL"))
+    return {
+        "finished": len(ended),
+        "complete": len(complete),
+        "feasible": sum(map(results.is_feasible, complete)),
+        "pruned": len(pruned),
+        "failed": len(failed),
+        "repeated": sum(t.state.is_finished() for t in trials) - len(ended),
+        "running": sum(t.state.name == "RUNNING" for t in trials),
+        "waiting": sum(t.state.name == "WAITING" for t in trials),
+        "pruned_by_reason": dict(Counter(map(_kind, pruned)).most_common()),
+        "failed_by_reason": dict(Counter(map(_kind, failed)).most_common()),
+    }
+
+
+def _kind(trial: FrozenTrial) -> str:
+    """Shorten why a trial ended to what it shares with others: "rung 0.5", "diverged"."""
+    reason = str(trial.user_attrs.get("reason", "reason unknown")).partition(":")[0]
+    return " ".join(reason.split()[:2]) if reason.startswith("rung ") else reason

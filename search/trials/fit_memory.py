@@ -5,22 +5,26 @@ Shapes: B texts, T tokens of the longest one.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
 
 from search.interrupts import held_back
-from search.new.speed import measure_memory
-from trainers.fit.batching import FORWARD_TOKENS
-from trainers.fit.looks import KEPT_CHECKPOINTS
+from search.trials.worker_pool import Crew, Death, Failure
+from trainers.errors import FitError
+from trainers.fit import FORWARD_TOKENS, KEPT_CHECKPOINTS
 
 if TYPE_CHECKING:
     import optuna
 
+    from search.study import StudySpec
     from search.trials.progress import Live
-    from search.study.spec import StudySpec
     from trainers.config import TrainConfig
-    from trainers.data.splits import Splits
-    from trainers.encoder.loading import Encoder
-    from trainers.fit.features import Features
+    from trainers.data import Split, Splits
+    from trainers.encoder import Encoder
+    from trainers.fit import Features
 
 PROCESS_BYTES = 2**29
 """Of a process beside weights and activations; 0.1 to 0.2 GiB were seen."""
@@ -67,3 +71,59 @@ def worker_bytes(study: optuna.Study, spec: StudySpec, features: Features, live:
         with held_back():
             study.set_user_attr("worker_bytes", known)
     return known
+
+
+def measure_memory(encoder: Encoder, splits: Splits, config: TrainConfig) -> int:
+    """Let a process fit a batch of the longest texts, and return the most that a fit takes beside what all share, bytes.
+
+    Args:
+        encoder: Of the study.
+        splits: Whose training texts are taken.
+        config: The study's fit of the lowest freeze depth and the largest batch: it takes the most.
+
+    Raises:
+        FitError: That fit failed.
+    """
+    from trainers.fit import Features, choose_precision
+
+    precision = choose_precision(config.precision, encoder.device)
+    longest = np.argsort(splits.train.lengths_N)[-config.batch_size :]
+    few = _rows(splits.train, longest)
+    config = config.model_copy(
+        update={
+            "epochs": 1,
+            "evaluations_per_epoch": 1,
+            "patience": None,
+            "ceiling": None,
+            "precision": precision,
+        }
+    )
+    features = Features(encoder, replace(splits, train=few, validation=few, test=few), precision=precision)
+    with Crew(features, size=1, peeks=()) as crew:
+        figures = _figures(crew, config)
+    trained = encoder.layers[config.freeze_depth :] if config.freeze_depth else encoder.model
+    weights = sum(p.numel() * p.element_size() for p in trained.parameters())
+    # A fit of one epoch keeps one of the checkpoints, too. While two are compared, the present weights are one more.
+    return int(figures["memory_bytes"]) + KEPT_CHECKPOINTS * weights
+
+
+def _rows(split: Split, rows: npt.NDArray[np.int64]) -> Split:
+    """Return some texts of a split."""
+    parts = [split.ids_S[split.offsets_N1[i] : split.offsets_N1[i + 1]] for i in rows]
+    return replace(
+        split,
+        ids_S=np.concatenate(parts),
+        offsets_N1=np.concatenate([[0], np.cumsum(split.lengths_N[rows])]).astype(split.offsets_N1.dtype),
+        labels_N=split.labels_N[rows],
+    )
+
+
+def _figures(crew: Crew, config: TrainConfig) -> dict[str, Any]:
+    crew.begin(0, config)
+    while True:
+        for _, news in crew.news():
+            if isinstance(news, dict):
+                return news
+            if isinstance(news, Failure | Death):
+                raise FitError(f"a first fit, to measure its memory, failed: {news.reason}")
+            crew.answer(0, go_on=True)

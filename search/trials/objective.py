@@ -8,14 +8,10 @@ from typing import Any
 import optuna
 
 from search.interrupts import held_back
+from search.study import Score, StudySpec, best_feasible, suggest
 from search.trials.progress import Live
 from search.trials.pruning import FeasiblePruner, step_of
-from search.study.results import best_feasible
-from search.study.space import suggest
-from search.study.spec import Score, StudySpec
-from trainers.fit.features import Features
-from trainers.fit.loop import fit
-from trainers.fit.records import Cost, Evaluation
+from trainers.fit import Cost, Evaluation, Features, fit
 
 CONSTRAINT = "training_accuracy_over_ceiling"
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import platform
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from search.study import processor_name
 from trainers.errors import InputError
 from trainers.files import write_atomically
 
@@ -55,7 +55,7 @@ def known_peak_flops(directory: Path, *, precision: FixedPrecision) -> float:
     import torch
 
     path = directory / "peak.json"
-    machine = f"{_processor()}, {os.cpu_count()} cores, torch {torch.__version__}, {precision}"
+    machine = f"{processor_name()}, {os.cpu_count()} cores, torch {torch.__version__}, {precision}"
     known: dict[str, float] = {}
     with contextlib.suppress(OSError, ValueError, TypeError):
         known = dict(json.loads(path.read_text(encoding="utf-8")))
@@ -66,11 +66,3 @@ def known_peak_flops(directory: Path, *, precision: FixedPrecision) -> float:
         with contextlib.suppress(InputError):
             write_atomically(path, json.dumps({**known, machine: best}).encode())
     return best
-
-
-def _processor() -> str:
-    with contextlib.suppress(OSError):  # Linux; platform.processor() is empty there
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor()

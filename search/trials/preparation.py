@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
-from search.analysis.data_page import warnings_of
-from search.study.opening import begun_data, check_same_encoder
+from search.analysis import warnings_of
+from search.study import begun_data, check_same_encoder
 from trainers.errors import FitError, InputError
 
 if TYPE_CHECKING:
     import optuna
 
+    from search.study import StudySpec
     from search.trials.progress import Live
-    from search.study.spec import StudySpec
     from trainers.config import Device, FixedPrecision
-    from trainers.data.splits import Texts
-    from trainers.fit.features import Features
+    from trainers.data import Texts
+    from trainers.fit import Features
 
 Depths = Callable[[int], Iterable[int]]
 """From the encoder's number of layers to the freeze depths that fits will ask for."""
@@ -40,10 +40,9 @@ def prepare(
     Raises:
         InputError: Encoder, texts or cache cannot be used, memory ran out, or they are not those that the study was begun with.
     """
-    from trainers.data.splits import describe_data, load_splits, read_texts
-    from trainers.fit.device import named_failures
-    from trainers.encoder.loading import load_encoder
-    from trainers.fit.features import build_features, default_cache_directory
+    from trainers.data import describe_data, load_splits, read_texts
+    from trainers.encoder import load_encoder
+    from trainers.fit import build_features, default_cache_directory, named_failures
 
     live.stage(f"reading {spec.data.source}")
     bound = begun_data(study, spec)
@@ -87,7 +86,7 @@ def prepare(
 
 def _precision(study: optuna.Study, spec: StudySpec, live: Live, device: Device) -> FixedPrecision:
     """Choose the number format of a study's fits: what its trials were fitted in so far, if this machine has it."""
-    from trainers.fit.precision import choose_precision
+    from trainers.fit import choose_precision
 
     before = study.user_attrs.get("precision")
     wanted = spec.any_config().precision

@@ -14,7 +14,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from search.report.summary import count, describe_counts, duration, origin, percent, rate, training_figure
+from search.study import count, describe_counts, duration, origin, percent, rate, training_figure
 from trainers.config import TrainConfig
 from trainers.errors import printable
 

@@ -18,7 +18,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from search.study import results
-from trainers.fit.hits import unpacked
+from trainers.fit import unpacked
 
 STEPS_PER_EPOCH = 1000
 """Optuna wants whole steps: a trial reports at thousandths of an epoch."""

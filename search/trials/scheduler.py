@@ -10,23 +10,19 @@ import joblib
 import optuna
 from optuna.trial import TrialState
 
-from search.storage.database import DatabaseAwayError
 from search.interrupts import held_back
-from search.storage.lease import LeaseLostError
-from search.trials.progress import Live
+from search.storage import DatabaseAwayError, LeaseLostError
+from search.study import KILLED, StudySpec, fail, finished, place, recover, retry, trial_seed
 from search.trials.memory import available_bytes
 from search.trials.objective import Attempt, objective
-from search.trials.worker_pool import KILLED, Crew, Death, Failure, Silence
+from search.trials.progress import Live
 from search.trials.pruning import FeasiblePruner
-from search.study.results import finished
 from search.trials.sampler import SearchSampler
 from search.trials.silence import TrialTimeout, patience_seconds
-from search.study.space import place, trial_seed
-from search.study.spec import StudySpec
-from search.study.opening import fail, recover, retry
+from search.trials.worker_pool import Crew, Death, Failure, Silence
 from trainers.config import Device
 from trainers.errors import FitError
-from trainers.fit.features import Features
+from trainers.fit import Features
 
 NUM_RANDOM = 10
 """Trials that TPE draws at random before it learns, Optuna's default: they may as well run all at once."""
@@ -243,7 +239,7 @@ def _run_here(search: _Search, features: Features) -> None:
     while search.wants_another():
         trial = search.begin()
         try:
-            value = objective(trial, search.study.spec, features, search.trials.progress)
+            value = objective(trial, search.spec, features, search.live)
             search.end(trial, value=value)
         except optuna.TrialPruned:
             search.end(trial)
@@ -261,11 +257,11 @@ def _run_in_processes(
     under_way: _UnderWay = {}
     num_layers = features.encoder.num_layers
     watched: set[int] = set()
-    with Crew(features, size=num_workers, peeks=search.study.spec.pruning.rungs) as crew:
+    with Crew(features, size=num_workers, peeks=search.spec.pruning.rungs) as crew:
         while True:
             while crew.has_room and search.wants_another(len(under_way)):
                 trial = search.begin()
-                attempt = Attempt(trial, search.study.spec, search.trials.progress, features=features)
+                attempt = Attempt(trial, search.spec, search.live, features=features)
                 under_way[trial.number] = trial, attempt
                 crew.begin(trial.number, attempt.config, to_beat=attempt.to_beat)
             if not under_way:

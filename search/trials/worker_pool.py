@@ -21,13 +21,13 @@ from typing import TYPE_CHECKING, Any, Self
 import psutil
 
 from search.interrupts import HELD_BACK
+from search.study import BESIDE, KILLED
 from search.trials.memory import KillWatch, be_killed_first, peak_bytes
 from trainers.config import TrainConfig
 from trainers.errors import FitError
 
 if TYPE_CHECKING:
-    from trainers.fit.features import Features
-    from trainers.fit.records import Evaluation
+    from trainers.fit import Evaluation, Features
 
 
 @dataclass(frozen=True)
@@ -88,20 +88,11 @@ class Silence:
 News = "Evaluation | dict[str, Any] | Failure | Death | Silence"
 """What a process says: an evaluation, ``FitResult.figures`` with ``memory_bytes``, or why there are none."""
 
-KILLED = "killed"
-BESIDE = ", beside other fits"
-"""After what was killed for lack of memory while others took some, too."""
-
 LISTEN_SECONDS = 5.0
 """Between two looks at who has been silent for too long, and at what the system has killed."""
 
 END_SECONDS = 10.0
 """A process that has been killed is waited for so long: in the midst of a driver's call it may not end at all."""
-
-
-def is_own_fault(reason: str) -> bool:
-    """Tell whether a fit that failed for ``reason`` was killed, and not for the memory that others took."""
-    return reason.startswith(KILLED) and not reason.endswith(BESIDE)
 
 
 @dataclass
@@ -299,8 +290,7 @@ def figures_of(
         test: Whether to add ``test_predictions``, the class index of each text of the test split.
         **options: Of ``fit``.
     """
-    from trainers.fit.loop import fit
-    from trainers.fit.holdout import predict_test
+    from trainers.fit import fit, predict_test
 
     result = fit(config, features, **options)
     figures = result.figures()

@@ -22,16 +22,16 @@ from side_by_side import environment
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
 
-import trainers.fit.loop
 import trainers.fit.inputs
 import trainers.fit.looks
+import trainers.fit.loop
 from trainers.config import TrainConfig
 from trainers.data.splits import load_splits
 from trainers.encoder.loading import load_encoder
 from trainers.encoder.sections import set_dropout
 from trainers.fit.features import Features, build_features
-from trainers.fit.loop import fit
 from trainers.fit.inputs import Source
+from trainers.fit.loop import fit
 from trainers.fit.network import Network
 from trainers.fit.precision import pinned
 from trainers.fit.samples import Sample

@@ -28,8 +28,8 @@ from rich.table import Table
 from search.trials.peak import measure_peak_flops
 from trainers.config import DataConfig, EncoderConfig
 from trainers.data.splits import load_splits
-from trainers.fit.device import computes_bfloat16
 from trainers.encoder.loading import load_encoder
+from trainers.fit.device import computes_bfloat16
 
 CONTENDERS = {
     "trainer": ("trainer.py",),

@@ -59,7 +59,9 @@ def test_search_outlives_a_lock_of_another_process(make_search, verify, seconds)
     search = make_search()
     launch = search.study.start(at="before tell", do="wait")
     launch.wait_for_fault()
-    with contextlib.closing(sqlite3.connect(search.study.results / "study.db", isolation_level=None)) as other:
+    with contextlib.closing(
+        sqlite3.connect(search.study.results / "study.db", isolation_level=None)
+    ) as other:
         other.execute("BEGIN EXCLUSIVE")
         launch.go()
         time.sleep(seconds)

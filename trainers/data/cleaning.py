@@ -5,11 +5,8 @@ from __future__ import annotations
 import html
 import re
 from html.entities import html5
-from typing import Literal
 
-Clean = Literal["html", "spaces", "none", "0.1"]
-"""What is cut out of texts: HTML's tags and entities, superfluous white space and what nobody sees; these without the
-markup; nothing; or what version 0.1 cut out, which took ``<int>`` and ``<user>`` for tags, too."""
+from trainers.config import Clean
 
 LONGEST_TEXT = 200_000
 """Characters kept of a text, half of them from its end: far more than any encoder reads."""

@@ -7,9 +7,9 @@ from dataclasses import replace
 from typing import Any
 
 from trainers.config import DataConfig
-from trainers.errors import nearest
 from trainers.data.findings import Finding
 from trainers.data.tables import Table
+from trainers.errors import nearest
 
 TEXT_NAMES = (
     *("text", "texts", "sentence", "review", "content", "body", "message", "comment", "document", "tweet"),

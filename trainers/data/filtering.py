@@ -6,7 +6,8 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from trainers.data.cleaning import Clean, mend
+from trainers.config import Clean
+from trainers.data.cleaning import mend
 from trainers.data.findings import Finding, Severity, at_places, stop_on_errors
 from trainers.data.labels import SMALLEST_CLASS, check_classes, check_names, name_classes
 from trainers.data.sources import Row, Source

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from trainers.config import FILE_SUFFIXES
-from trainers.errors import InputError, nearest
-from trainers.files import write_atomically
 from trainers.data.findings import Finding
 from trainers.data.sources import text_of
 from trainers.data.tables import check_text, decode, read_csv, read_jsonl
 from trainers.data.typed import read_arrow
+from trainers.errors import InputError, nearest
+from trainers.files import write_atomically
 
 ADDED = ("prediction", "probability")
 """The columns that rows are given."""

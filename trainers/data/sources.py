@@ -12,14 +12,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from trainers.data.columns import SPLIT_NAMES, check_present, choose_columns, suggest_split, with_header
 from trainers.config import FILE_SUFFIXES, PACKAGED_SOURCES, DataConfig
-from trainers.errors import InputError
+from trainers.data.columns import SPLIT_NAMES, check_present, choose_columns, suggest_split, with_header
 from trainers.data.findings import Finding, at_lines, stop_on_errors
-from trainers.formats import by_suffix
 from trainers.data.labels import merged_classes
 from trainers.data.tables import Table, check_text, read_csv, read_jsonl
 from trainers.data.typed import NOT_READ, from_dataset, read_parquet
+from trainers.errors import InputError
+from trainers.formats import by_suffix
 
 if TYPE_CHECKING:
     import datasets

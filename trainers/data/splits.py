@@ -14,13 +14,13 @@ import numpy.typing as npt
 
 from trainers.config import PACKAGED_SOURCES, DataConfig
 from trainers.data.duplicates import near_duplicates
-from trainers.errors import InputError
-from trainers.data.findings import Finding, told_with_errors
 from trainers.data.filtering import Admitted, admit
+from trainers.data.findings import Finding, told_with_errors
 from trainers.data.labels import class_names
 from trainers.data.shuffled import look_shuffled
 from trainers.data.sources import Row, Source, SplitName, read_source
 from trainers.data.splitting import SPLITS, split_rows
+from trainers.errors import InputError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

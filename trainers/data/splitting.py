@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from trainers.config import PACKAGED_SOURCES, SMALLEST_SPLIT, DataConfig
-from trainers.errors import InputError
 from trainers.data.findings import Finding, at_places
 from trainers.data.sources import Row, SplitName
+from trainers.errors import InputError
 
 SHARE = 5
 """A split that is made and has no size of its own takes a fifth of the texts."""

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from trainers.errors import InputError
 from trainers.data.findings import Finding, at_lines, stop_on_errors
-from trainers.formats import by_content
 from trainers.data.grid import DELIMITERS, Rows, read_grid
+from trainers.errors import InputError
+from trainers.formats import by_content
 
 # Bytes that are no UTF-8 come out of "surrogateescape" as U+DC80 to U+DCFF; Windows-1252 leaves five gaps.
 _ESCAPED = re.compile("[\udc80-\udcff]")

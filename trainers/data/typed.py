@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trainers.config import DataConfig
-from trainers.errors import InputError
 from trainers.data.findings import Finding, stop_on_errors
 from trainers.data.tables import Table
+from trainers.errors import InputError
 
 if TYPE_CHECKING:
     import datasets

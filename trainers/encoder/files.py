@@ -7,8 +7,8 @@ import json
 import re
 from pathlib import Path
 
-from trainers.errors import InputError
 from trainers.encoder.foreign_code import KnownCode, refuse_foreign_code
+from trainers.errors import InputError
 
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"

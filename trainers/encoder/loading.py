@@ -19,10 +19,18 @@ import torch
 from torch import nn
 
 from trainers.config import PACKAGED_ENCODER, Device, EncoderConfig
-from trainers.errors import InputError
-from trainers.encoder.sections import EMBEDDINGS, POOLER, SUPPORTED, Anatomy, dissect, section, weights_a_token
-from trainers.encoder.foreign_code import KnownCode
 from trainers.encoder.files import INDEX, WEIGHTS, check_files, digests, fingerprint, weight_files, weights_of
+from trainers.encoder.foreign_code import KnownCode
+from trainers.encoder.sections import (
+    EMBEDDINGS,
+    POOLER,
+    SUPPORTED,
+    Anatomy,
+    dissect,
+    section,
+    weights_a_token,
+)
+from trainers.errors import InputError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase

@@ -27,8 +27,8 @@ import transformers
 from filelock import FileLock
 
 from trainers.config import FixedPrecision, TrainConfig
-from trainers.data.splits import Split, Splits
-from trainers.encoder.loading import Encoder
+from trainers.data import Split, Splits
+from trainers.encoder import Encoder
 from trainers.errors import InputError
 from trainers.fit.feature_files import (
     FeatureWriter,

@@ -17,14 +17,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from trainers.fit.batching import sorted_batches
 from trainers.config import TrainConfig
+from trainers.fit.batching import sorted_batches
 from trainers.fit.features import Features
 from trainers.fit.inputs import Batch, Source
 from trainers.fit.metrics import confusion, cross_entropy, measure
-from trainers.modeling_frostline import Head
 from trainers.fit.network import Network
 from trainers.fit.probe import probes
+from trainers.modeling_frostline import Head
 
 BATCH_SIZE = 128
 LEARNING_RATE = 1e-3

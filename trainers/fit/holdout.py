@@ -9,12 +9,12 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from trainers.fit.batching import sorted_batches
 from trainers.config import TrainConfig
+from trainers.fit.batching import sorted_batches
 from trainers.fit.device import generators, named_failures
 from trainers.fit.features import Features
-from trainers.fit.loop import threads
 from trainers.fit.inputs import Source
+from trainers.fit.loop import threads
 from trainers.fit.network import Network
 from trainers.fit.records import FitResult
 

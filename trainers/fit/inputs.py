@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from trainers.fit.batching import Rows, sorted_batches
 from trainers.config import Device
-from trainers.data.splits import Split
+from trainers.data import Split
+from trainers.fit.batching import Rows, sorted_batches
 from trainers.fit.device import moved, resident
 
 

@@ -18,9 +18,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from trainers.fit.batching import Rows
 from trainers.config import TrainConfig
 from trainers.errors import FitError
+from trainers.fit.batching import Rows
 from trainers.fit.hits import packed
 from trainers.fit.inputs import Batch
 from trainers.fit.metrics import (

@@ -17,10 +17,10 @@ import numpy.typing as npt
 import torch
 from torch.nn import functional as F
 
-from trainers.fit.batching import Rows, shuffled_batches
 from trainers.config import TrainConfig
-from trainers.fit.device import clock, generators, named_failures
 from trainers.errors import FitError, InputError
+from trainers.fit.batching import Rows, shuffled_batches
+from trainers.fit.device import clock, generators, named_failures
 from trainers.fit.features import Features
 from trainers.fit.head_start import fit_head, pooled_splits
 from trainers.fit.inputs import Batch, Source

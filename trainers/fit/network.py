@@ -11,11 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from trainers.config import TrainConfig
-from trainers.encoder.loading import Encoder
-from trainers.encoder.sections import EMBEDDINGS, POOLER, run, set_dropout
+from trainers.encoder import EMBEDDINGS, POOLER, Encoder, run, set_dropout
 from trainers.fit.inputs import Batch
-from trainers.modeling_frostline import Head, pool
 from trainers.fit.precision import computing_in
+from trainers.modeling_frostline import Head, pool
 
 
 class Network(nn.Module):

@@ -17,15 +17,14 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from trainers.fit.batching import Rows, sorted_batches
 from trainers.config import FixedPrecision
-from trainers.fit.device import kind
-from trainers.encoder.loading import Encoder
+from trainers.encoder import POOLER, Encoder, run
 from trainers.errors import InputError
-from trainers.encoder.sections import POOLER, run
+from trainers.fit.batching import Rows, sorted_batches
+from trainers.fit.device import kind
 from trainers.fit.inputs import Batch, Source
-from trainers.modeling_frostline import pool
 from trainers.fit.precision import computing_in
+from trainers.modeling_frostline import pool
 
 WORDS_SHOWN = 60
 """Characters of a text that an error shows."""

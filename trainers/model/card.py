@@ -10,19 +10,16 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trainers.data.cleaning import Clean
-from trainers.config import METRIC_NAMES, PACKAGED_ENCODER, PACKAGED_SOURCES, DataConfig, TrainConfig
-from trainers.data.splits import describe_data
+from trainers.config import METRIC_NAMES, PACKAGED_ENCODER, PACKAGED_SOURCES, Clean, DataConfig, TrainConfig
+from trainers.data import SPLITS, describe_data
 from trainers.errors import printable
 from trainers.model.classifier import weights_sha256
 from trainers.model.onnx import TOLERANCE
-from trainers.data.splitting import SPLITS
 
 if TYPE_CHECKING:
     from huggingface_hub import EvalResult
 
-    from trainers.fit.features import Features
-    from trainers.fit.records import FitResult
+    from trainers.fit import Features, FitResult
 
 TEMPLATE = Path(__file__).with_name("card.md.jinja")
 HUB_NAME_OF_PACKAGED = "sentence-transformers/all-MiniLM-L6-v2"
@@ -147,7 +144,7 @@ def model_card(
         figures=_figures(config, result, search, tested_itself=tested_itself),
         verdict=_verdict(confirmed),
         cleaning=CLEANING[config.data.clean],
-        goal=escape(search.analysis.goal.replace("+-", "±")) if search and search.analysis.goal else "",
+        goal=escape(search.goal.replace("+-", "±")) if search and search.goal else "",
         onnx=f"{TOLERANCE:g}" if onnx else "",
         source=escape(plain_source),
         cleaned=_cleaned(data),

@@ -25,23 +25,23 @@ from transformers import (
 from transformers.tokenization_utils_base import VERY_LARGE_INTEGER
 
 from trainers import modeling_frostline
-from trainers.fit.batching import sorted_batches
-from trainers.data.cleaning import Clean, mend
-from trainers.config import Device, TrainConfig
-from trainers.data.splits import cut_points, encode, special_tokens
-from trainers.encoder.loading import (
+from trainers.config import Clean, Device, TrainConfig
+from trainers.data import cut_points, encode, mend, special_tokens
+from trainers.encoder import (
     Encoder,
+    KnownCode,
+    check_files,
     check_vocabulary,
     load_checked,
     load_tokenizer,
     quiet_transformers,
+    sha256_of,
+    verify_checksums,
+    write_checksums,
 )
 from trainers.errors import InputError
-from trainers.encoder.foreign_code import KnownCode
-from trainers.encoder.files import check_files, sha256_of, verify_checksums, write_checksums
+from trainers.fit import FitResult, Network, sorted_batches
 from trainers.modeling_frostline import FrostlineConfig, FrostlineForSequenceClassification
-from trainers.fit.network import Network
-from trainers.fit.records import FitResult
 
 CODE = Path(modeling_frostline.__file__)
 """Copied into saved models, for those who use them without this package."""

@@ -11,11 +11,11 @@ import optuna
 from common import main
 from rich.console import Console
 
-from search.trials.progress import Live
-from search.trials.worker_pool import warm_up
 from search.study.results import complete
 from search.study.spec import StudySpec
+from search.trials.progress import Live
 from search.trials.scheduler import number_of_workers, run_trials
+from search.trials.worker_pool import warm_up
 from trainers.data.splits import load_splits
 from trainers.encoder.loading import load_encoder
 from trainers.fit.features import build_features

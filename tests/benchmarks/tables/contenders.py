@@ -8,8 +8,8 @@ import optuna
 from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner, SuccessiveHalvingPruner
 from optuna.samplers import BaseSampler, GPSampler, RandomSampler, TPESampler
 
-from search.trials.pruning import FeasiblePruner
 from search.study.spec import StudySpec
+from search.trials.pruning import FeasiblePruner
 
 CARD = {
     "freeze_depth": {"low": 2, "high": 6},

@@ -11,9 +11,9 @@ import numpy as np
 import optuna
 from landscape import LAYERS, SETTINGS, TRAINING_SAMPLE
 
+from search.study.space import trial_seed
 from search.trials.objective import Attempt
 from search.trials.pruning import FeasiblePruner
-from search.study.space import trial_seed
 from trainers.fit.hits import packed
 from trainers.fit.looks import PEEK_TEXTS
 from trainers.fit.records import Evaluation

@@ -1,0 +1,42 @@
+from .baseline import Aim as Aim, choose_aim as choose_aim, fit_words as fit_words, note_words as note_words
+from .ceiling_cost import price_of_ceiling as price_of_ceiling
+from .data_page import (
+    MOST_CLASSES_SHOWN as MOST_CLASSES_SHOWN,
+    SPLITS as SPLITS,
+    describe as describe,
+    print_page as print_page,
+    warnings_of as warnings_of,
+)
+from .goal import (
+    judge as judge,
+    judge_setup as judge_setup,
+    meets as meets,
+    seeds_of as seeds_of,
+    shortfall as shortfall,
+    state as state,
+)
+from .importance import importances as importances
+from .luck import flattery as flattery
+from .opponents import (
+    WORDS_ALONE as WORDS_ALONE,
+    compare_with_opponents as compare_with_opponents,
+    winner_of as winner_of,
+)
+from .outcome import CONFIRMATION as CONFIRMATION, confirmation_of as confirmation_of
+from .pareto import (
+    LITTLE_GROWTH as LITTLE_GROWTH,
+    checkpoints as checkpoints,
+    floor_of as floor_of,
+    growth as growth,
+    pareto_front as pareto_front,
+)
+from .statistics import (
+    CONFIDENCE as CONFIDENCE,
+    Classes as Classes,
+    Paired as Paired,
+    accuracy_of as accuracy_of,
+    compare as compare,
+    estimate as estimate,
+    holm as holm,
+)
+from .time_use import account as account

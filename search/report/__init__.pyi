@@ -1,0 +1,9 @@
+from .command import command_options as command_options, make_report as make_report
+from .conclusions import (
+    falls_short as falls_short,
+    judgement as judgement,
+    next_commands as next_commands,
+    verdict_on_trial as verdict_on_trial,
+    worth as worth,
+)
+from .summary import summarise as summarise

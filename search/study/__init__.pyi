@@ -1,0 +1,69 @@
+from . import results as results, start as start
+from .idle import idle_settings as idle_settings
+from .machine import processor_name as processor_name
+from .opening import (
+    begun_data as begun_data,
+    begun_with as begun_with,
+    check_same_encoder as check_same_encoder,
+    open_study as open_study,
+    results_dir as results_dir,
+)
+from .recipes import (
+    OPPONENTS as OPPONENTS,
+    RECIPES as RECIPES,
+    Recipe as Recipe,
+    recipe_depths as recipe_depths,
+)
+from .results import (
+    SCORED as SCORED,
+    WORDS as WORDS,
+    best_feasible as best_feasible,
+    complete as complete,
+    count as count,
+    excess as excess,
+    finished as finished,
+    is_feasible as is_feasible,
+    looks as looks,
+    nearest_to_feasible as nearest_to_feasible,
+    notes as notes,
+    pareto_front as pareto_front,
+    recipe_trials as recipe_trials,
+    training_kind as training_kind,
+)
+from .retries import (
+    BESIDE as BESIDE,
+    KILLED as KILLED,
+    MAX_RETRIES as MAX_RETRIES,
+    fail as fail,
+    is_own_fault as is_own_fault,
+    recover as recover,
+    retry as retry,
+)
+from .space import (
+    place as place,
+    recipe_params as recipe_params,
+    recipe_settings as recipe_settings,
+    suggest as suggest,
+    trial_seed as trial_seed,
+)
+from .spec import (
+    SEARCHED as SEARCHED,
+    Goal as Goal,
+    Score as Score,
+    StudySpec as StudySpec,
+    checked_name as checked_name,
+    find_study as find_study,
+    load_spec as load_spec,
+)
+from .start import sentences as sentences
+from .wording import (
+    bound as bound,
+    describe_counts as describe_counts,
+    duration as duration,
+    figures as figures,
+    origin as origin,
+    percent as percent,
+    rate as rate,
+    stages_in_words as stages_in_words,
+    training_figure as training_figure,
+)

@@ -1,0 +1,76 @@
+"""How figures are written: one way for each, used by the terminal, the report, the dashboard and the notes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from trainers.errors import printable
+
+
+def percent(share: float | None, *, unit: str = " %") -> str:
+    """Write a share as percent, two decimals, so that 91.97 % does not look like 92 %; None is a dash."""
+    return "-" if share is None else f"{100 * share:.2f}{unit}"
+
+
+def training_figure(
+    share: float | None, *, exact: bool | None, interval: Sequence[float] | None = None, unit: str = " %"
+) -> str:
+    """Write a training accuracy as percent: an estimate with ~ and its interval, what was not measured as a dash."""
+    text = f"{'~' if exact is False and share is not None else ''}{percent(share, unit=unit)}"
+    if interval is None:
+        return text
+    return f"{text} [{', '.join(percent(end, unit='') for end in interval)}]"
+
+
+def rate(value: float) -> str:
+    """Write a learning rate shortly: 4.1e-5."""
+    mantissa, exponent = f"{value:.1e}".split("e")
+    return f"{mantissa}e{int(exponent)}"
+
+
+def duration(seconds: float | None) -> str:
+    """Write a time with the two units that matter; None is "not recorded"."""
+    if seconds is None:
+        return "not recorded"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+def origin(attributes: Mapping[str, Any]) -> str:
+    """Say where a trial's setup comes from, "recipe thaw-top" or "start: own"; nothing if from the sampler."""
+    if attributes.get("recipe"):
+        return f"recipe {attributes['recipe']}"
+    return f"start: {attributes['start']}" if attributes.get("start") else ""
+
+
+def figures(row: dict[str, Any]) -> str:
+    """Name a trial and its two accuracies."""
+    validation = percent(row["validation_accuracy"])
+    training = training_figure(row["training_accuracy"], exact=row.get("training_exact"))
+    return f"trial {row['number']}: validation {validation}, training {training}"
+
+
+def bound(share: float) -> str:
+    """Write a limit as percent, with no more decimals than it has."""
+    return f"{100 * share:g} %"
+
+
+def stages_in_words(stages: Sequence[Mapping[str, Any]]) -> str:
+    """Say what each stage of a fit restored: "validation by stage 64.70 % -> 74.90 %"."""
+    return "validation by stage " + " -> ".join(percent(stage["validation_accuracy"]) for stage in stages)
+
+
+def describe_counts(counts: dict[str, Any]) -> str:
+    """Say in words what became of the trials, reasons included."""
+    parts = [f"{counts['complete']} complete ({counts['feasible']} under the ceiling)"]
+    for state in ("pruned", "failed"):
+        reasons = ", ".join(f"{number} {reason}" for reason, number in counts[f"{state}_by_reason"].items())
+        reasons = reasons.replace(" rung ", " at rung ")
+        parts.append(f"{counts[state]} {state}" + (f" ({reasons})" if reasons else ""))
+    parts += [f"{counts[k]} {k}" for k in ("running", "waiting") if counts[k]]
+    parts += [f"{counts['repeated']} failed and repeated"] if counts["repeated"] else []
+    return printable(", ".join(parts))

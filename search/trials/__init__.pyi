@@ -1,0 +1,23 @@
+from .fit_memory import (
+    measure_memory as measure_memory,
+    most_bytes as most_bytes,
+    worker_bytes as worker_bytes,
+)
+from .peak import known_peak_flops as known_peak_flops
+from .preparation import prepare as prepare
+from .progress import Live as Live
+from .scheduler import number_of_workers as number_of_workers, run_trials as run_trials
+from .silence import (
+    HELP as HELP,
+    TrialTimeout as TrialTimeout,
+    check_timeout as check_timeout,
+    patience_seconds as patience_seconds,
+)
+from .worker_pool import (
+    Crew as Crew,
+    Death as Death,
+    Failure as Failure,
+    Silence as Silence,
+    figures_of as figures_of,
+    warm_up as warm_up,
+)

@@ -1,0 +1,291 @@
+import csv
+import dataclasses
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from messages import make_messages
+
+import search.new.ceiling
+import search.new.cost
+import search.new.sizes
+import search.new.speed
+import search.new.template
+import trainers.encoder.loading
+from search.new import main
+from search.new.speed import Speed
+from search.run import main as run
+from search.study.spec import Range, load_spec
+
+CSV = Path(__file__).parents[2] / "data" / "messages.csv"
+
+
+@pytest.fixture(autouse=True)
+def measured(monkeypatch):
+    """A machine on which everything ends at once; the true measurement is slow, and tested for itself."""
+    monkeypatch.setattr(
+        search.new.speed, "measure_speed", lambda *_, workers, **__: Speed(workers, 1e12, 1e12)
+    )
+    monkeypatch.setattr(search.new.speed, "measure_memory", lambda *_: 2**20)
+    monkeypatch.setattr(search.new.ceiling, "measure_head", lambda *_: 0.8)
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """An empty folder with the messages in it, to work in."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(CSV, tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def write(here, tiny_encoder_dir):  # noqa: ARG001
+    """A function: write a study of messages.csv, with further flags; returns exit code and study."""
+
+    def write(*flags, source="messages.csv"):
+        return main([source, "--encoder", str(tiny_encoder_dir), *flags])
+
+    return write
+
+
+def refusal(capsys, code):
+    assert code == 2
+    return capsys.readouterr().err.removeprefix("error: ").strip()
+
+
+def test_the_messages_are_what_their_maker_makes():
+    with CSV.open(newline="") as file:
+        assert [tuple(row) for row in csv.reader(file)] == [("message", "team"), *make_messages(400)]
+    assert CSV.stat().st_size < 100_000
+
+
+def test_what_is_written_is_a_study_of_the_source(write, here, tiny_encoder_dir):
+    assert write() == 0
+    spec = load_spec(here / "studies" / "messages.toml")
+    assert spec.data.source == str(here / "messages.csv")
+    assert spec.encoder.name == str(tiny_encoder_dir)
+    assert spec.fit["freeze_depth"] == Range(low=0, high=3)
+    assert (spec.score.metric, spec.goal.validation_accuracy, spec.score.ceiling) == ("accuracy", 0.85, 0.92)
+
+
+def test_what_was_found_is_said(write, capsys):
+    write()
+    said = capsys.readouterr().out
+    flat = " ".join(said.split())
+    assert "billing 97 33 32" in flat
+    assert "labels are in column 'team', found by its content" in flat
+    assert "validation accuracy." in said.partition("The words alone reach ")[2]
+    assert "Wrote studies/messages.toml: 240 training texts of up to" in said
+    assert said.endswith("Next:\n  search          python -m search.run --study messages --trials 50\n")
+
+
+def test_the_next_command_runs_without_an_edit(write, here, monkeypatch, capsys):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(here / "cache"))
+    write("--trials", "2", "--minutes", "1")
+    command = capsys.readouterr().out.split()[-4:]
+    assert command == ["--study", "messages", "--trials", "2"]
+    assert run([*command, "--workers", "1"]) == 0
+    assert "2 trials finished" in capsys.readouterr().out
+
+
+def test_flags_reach_the_study(write, here):
+    write("--metric", "macro_f1", "--text", "message", "--label", "team", "--to", "mine/other.toml")
+    spec = load_spec(here / "mine" / "other.toml")
+    assert spec.score.metric == "macro_f1"
+    assert (spec.data.text, spec.data.label) == ("message", "team")
+    assert (
+        "# Written by: python -m search.new messages.csv --text message --label team --metric macro_f1"
+        in (here / "mine" / "other.toml").read_text()
+    )
+
+
+@pytest.mark.parametrize(
+    ("metric", "weights", "warned"), [("accuracy", None, True), ("macro_f1", "balanced", False)]
+)
+def test_uneven_classes_are_weighed_or_warned_of(write, here, capsys, metric, weights, warned):
+    rows = [row for i, row in enumerate(make_messages(400)) if row[1] != "product" or i % 4 == 0]
+    with (here / "uneven.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([("message", "team"), *rows])
+    assert write("--metric", metric, source="uneven.csv") == 0
+    assert load_spec(here / "studies" / "uneven.toml").any_config().class_weights == weights
+    assert ("classes are uneven, and accuracy says little" in capsys.readouterr().out) is warned
+
+
+@pytest.mark.parametrize(("flags", "device"), [((), "cuda"), (("--device", "cuda:1"), "cuda:1")])
+def test_what_is_measured_is_the_device_that_the_search_will_use(
+    write, here, monkeypatch, capsys, flags, device
+):
+    """A pretended one: the encoder stays on the processor, and is said to be on the GPU."""
+    load = trainers.encoder.loading.load_encoder
+    measured = []
+
+    def measure(encoder, _splits, config, *, workers):
+        measured.append((encoder.device, config.device, workers))
+        return Speed(workers, 1e12, 1e12)
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(
+        trainers.encoder.loading,
+        "load_encoder",
+        lambda config, device: dataclasses.replace(load(config), device=device),
+    )
+    monkeypatch.setattr(search.new.speed, "measure_speed", measure)
+    assert write(*flags) == 0
+    assert measured == [(device, device, 1)]
+    said = capsys.readouterr().out
+    assert f"Training reaches 1000 GFLOP/s in each of 1 worker on {device}, evaluation 1000." in said
+    written = (here / "studies" / "messages.toml").read_text()
+    if flags:
+        assert "--trials 50 --device cuda:1\n" in said
+        assert " --device cuda:1" in written
+    else:
+        assert "--device" not in said + written
+
+
+def speed_of(share):
+    return lambda *_, workers, **__: Speed(workers, 1e12, 1e12, share=share)
+
+
+@pytest.mark.parametrize(("share", "warned"), [(0.5, True), (0.95, False)])
+def test_a_busy_machine_is_told_and_makes_no_study_smaller(write, here, monkeypatch, capsys, share, warned):
+    write("--to", "quiet.toml")
+    quiet = (here / "quiet.toml").read_text().splitlines()
+    monkeypatch.setattr(search.new.speed, "measure_speed", speed_of(share))
+    capsys.readouterr()
+    write("--to", "busy.toml")
+    assert (here / "busy.toml").read_text().splitlines() == quiet
+    said = capsys.readouterr().out
+    assert (
+        "warning: other programs take part of this machine: a worker got 50% of a core." in said
+    ) is warned
+
+
+def test_where_the_texts_allow_no_more_trials_that_fill_the_time_are_named(write, capsys):
+    write("--minutes", "60", "--trials", "5")
+    said = capsys.readouterr().out
+    assert "These texts allow no more in 5 trials: all of them, all layers, 26 epochs." in said
+    trials = int(said.partition("or more --trials: ")[2].split()[0])
+    assert trials > 100
+
+
+def test_where_the_next_larger_study_takes_too_long_the_minutes_for_it_are_named(write, monkeypatch, capsys):
+    choose = search.new.sizes.choose_sizes
+
+    def little(costs, *, seconds):
+        return dataclasses.replace(choose(costs, seconds=seconds), seconds=30.0, next_seconds=1_800.0)
+
+    monkeypatch.setattr(search.new.sizes, "choose_sizes", little)
+    write("--minutes", "20")
+    said = capsys.readouterr().out
+    minutes = float(said.partition("more than the time that is left: --minutes ")[2].split()[0])
+    assert 1_800 / 60 / 0.9 <= minutes < 40
+
+
+@pytest.mark.parametrize(("head", "ceiling"), [(0.8, 0.92), (0.95, 0.98), (1.0, 1.0)])
+def test_the_ceiling_is_written_as_a_head_alone_says(write, here, monkeypatch, capsys, head, ceiling):
+    monkeypatch.setattr(search.new.ceiling, "measure_head", lambda *_: head)
+    write()
+    assert load_spec(here / "studies" / "messages.toml").score.ceiling == ceiling
+    assert f"A head on the untouched encoder reaches {head:.1%} in training." in capsys.readouterr().out
+
+
+def test_precision_and_head_start_are_written_once_they_are_chosen(write, here, monkeypatch):
+    write("--to", "chosen.toml")
+    fit = load_spec(here / "chosen.toml").fit
+    assert (fit["precision"], fit["head_start"]) == ("auto", "fitted")
+    monkeypatch.setattr(search.new.template, "PRECISION", None)
+    monkeypatch.setattr(search.new.template, "HEAD_START", None)
+    write("--to", "none.toml")
+    assert not {"precision", "head_start"} & set(load_spec(here / "none.toml").fit)
+
+
+def test_a_study_is_measured_in_its_own_precision(write, monkeypatch):
+    measured = []
+
+    def measure(_encoder, _splits, config, *, workers):
+        measured.append(config.precision)
+        return Speed(workers, 1e12, 1e12)
+
+    monkeypatch.setattr(search.new.speed, "measure_speed", measure)
+    monkeypatch.setattr(search.new.cost, "PRECISION", "bfloat16")
+    write()
+    assert measured == ["bfloat16"]
+
+
+def test_a_study_that_is_there_is_not_overwritten(write, capsys):
+    write()
+    before = Path("studies/messages.toml").read_bytes()
+    capsys.readouterr()
+    assert refusal(capsys, write()) == (
+        "studies/messages.toml is there already; remove it, or name another file with --to studies/NAME.toml"
+    )
+    assert Path("studies/messages.toml").read_bytes() == before
+
+
+@pytest.mark.usefixtures("here")
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["messages.csv", "--minutes", "0"], "--minutes must be above 0, got 0; raise it"),
+        (["messages.csv", "--trials", "0"], "--trials must be at least 1, got 0; raise it"),
+        (["messages.csv", "--to", "a.txt"], "--to must end in .toml, got 'a.txt'; rename it"),
+        (
+            ["messages.csv", "--to", "../A b.toml"],
+            "a study's name has 1 to 64 characters of a-z, 0-9, '-' and '_', and starts with a letter or digit, got "
+            "'A b'; rename it, or name a file with --to studies/NAME.toml",
+        ),
+    ],
+)
+def test_flags_that_cannot_be_used_are_named(arguments, message, capsys):
+    assert refusal(capsys, main(arguments)) == message
+
+
+@pytest.mark.parametrize(("name", "study"), [("My Texts (2).csv", "my-texts-2"), ("2024_Q1.csv", "2024_q1")])
+def test_the_study_is_named_after_the_file(write, here, name, study):
+    (here / "messages.csv").rename(here / name)
+    assert write(source=name) == 0
+    assert load_spec(here / "studies" / f"{study}.toml").data.source == str(here / name)
+
+
+def test_nothing_is_written_if_the_texts_cannot_be_used(write, here, capsys):
+    (here / "messages.csv").write_text("text,label\nonly one,a\n")
+    assert "must have texts of two classes at least, got 'a' alone; add the others" in refusal(
+        capsys, write()
+    )
+    assert not (here / "studies").exists()
+
+
+@pytest.mark.usefixtures("here")
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (
+            "text,label\nonly one,a\n",
+            "must have texts of two classes at least, got 'a' alone; add the others",
+        ),
+        ("text,label\na,b,c\n", "a row must have 2 fields as the header has, got 3"),
+        ("text,label\n" + "".join(f"text {i} {'ab'[i % 2]},{i % 2}\n" for i in range(24)), "data.test"),
+    ],
+)
+def test_mistakes_in_a_file_are_told_before_anything_heavy_is_imported(content, message):
+    Path("wrong.csv").write_text(content)
+    heavy = ("torch", "transformers", "datasets", "optuna")
+    program = (
+        "import sys; from search.new import main; code = main(['wrong.csv', '--encoder', 'no/such/encoder']); "
+        f"sys.exit(code if not set({heavy}) & set(sys.modules) else 9)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert message in done.stderr
+
+
+@pytest.mark.usefixtures("here")
+def test_a_name_without_letters_of_a_study_asks_for_another(capsys):
+    assert refusal(capsys, main(["\u8bc4\u8bba.csv"])) == (
+        "a study is named after its source in a-z and 0-9, of which '\u8bc4\u8bba.csv' has none; name a file with --to "
+        "studies/NAME.toml"
+    )

@@ -1,0 +1,338 @@
+import itertools
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from multiprocessing import Pipe
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+import search.trials.memory
+import search.trials.worker_pool
+from search.run import main
+from search.study.opening import open_study
+from search.study.spec import load_spec
+from search.trials.memory import KILLED_FIRST
+from search.trials.worker_pool import MAX_STILLBORN, PRELOADED, Crew, Death, Failure, Silence
+from trainers.encoder.loading import load_encoder
+from trainers.fit.features import build_features
+from trainers.fit.loop import fit
+from trainers.fit.records import Evaluation
+
+PEEKS = (0.5,)
+PATIENCE_SECONDS = 120
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def features(tiny_splits, make_config, tmp_path_factory):
+    return build_features(
+        # Not the shared one: other tests run it whole, and transformers then hangs hooks into it that no pickle takes.
+        load_encoder(make_config().encoder),
+        tiny_splits,
+        make_config(),
+        depths=[1, 2, 3],
+        directory=tmp_path_factory.mktemp("cache"),
+        disk_bytes=2**30,
+    )
+
+
+@pytest.fixture(scope="module")
+def crew(features):
+    with Crew(features, size=2, peeks=PEEKS) as crew:
+        yield crew
+
+
+def follow(crew, job):
+    """Take the news of one job to its end, always going on."""
+    heard = []
+    while True:
+        for number, news in crew.news():
+            assert number == job
+            heard.append(news)
+            if not isinstance(news, Evaluation):
+                return heard
+            crew.answer(job, go_on=True)
+
+
+def test_what_is_preloaded_is_all_that_a_fit_needs_of_ours_and_nothing_of_the_study():
+    code = f"""
+import importlib, sys
+for name in {PRELOADED}:
+    importlib.import_module(name)
+before = set(sys.modules)
+import trainers.fit.loop, trainers.fit.features, trainers.fit.holdout, trainers.encoder, search.trials.memory
+print(set(sys.modules) == before, "optuna" in sys.modules, "sqlalchemy" in sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["True", "False", "False"]
+
+
+def children_of(pid):
+    return [int(c) for c in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def workers_of(pid):
+    """Processes that were forked to work, by the process that multiprocessing keeps for that."""
+    servers = [c for c in children_of(pid) if b"forkserver" in Path(f"/proc/{c}/cmdline").read_bytes()]
+    return [worker for server in servers for worker in children_of(server)]
+
+
+def is_alive(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+@pytest.mark.parametrize("depth", [0, 2, 3])
+def test_fit_in_another_process_gives_the_same_bits(crew, features, make_config, depth):
+    config = make_config(freeze_depth=depth, ceiling=0.95)
+    here = []
+    expected = fit(config, features, peeks=PEEKS, on_evaluation=here.append).figures()
+    crew.begin(7, config)
+    *evaluations, figures = follow(crew, 7)
+    exact = ("validation_loss", "validation_accuracy", "training_accuracy", "best_epoch", "stopped", "tokens")
+    assert {k: figures[k] for k in exact} == {k: expected[k] for k in exact}
+    assert [e.validation_loss for e in evaluations] == [e.validation_loss for e in here]
+    assert [e.peek for e in evaluations] == [e.peek for e in here]
+
+
+def test_two_fits_run_at_once_and_a_third_has_no_room(crew, make_config):
+    crew.begin(1, make_config())
+    crew.begin(2, make_config(seed=2))
+    assert not crew.has_room
+    done = set()
+    while len(done) < 2:
+        for number, news in crew.news():
+            if isinstance(news, dict):
+                done.add(number)
+            else:
+                crew.answer(number, go_on=True)
+    assert crew.has_room
+
+
+def test_unwanted_fit_ends_and_its_process_takes_the_next(crew, make_config):
+    for job in (1, 2, 3):
+        crew.begin(job, make_config())
+        for number, news in crew.news():
+            assert isinstance(news, Evaluation)
+            crew.answer(number, go_on=False)
+    crew.begin(4, make_config())
+    assert isinstance(follow(crew, 4)[-1], dict)
+
+
+def test_known_failure_comes_with_its_reason_and_no_trace(crew, make_config):
+    crew.begin(1, make_config(learning_rate=1.0, head_learning_rate_ratio=1e30, epochs=5))
+    failure = follow(crew, 1)[-1]
+    assert failure.reason.startswith("diverged: ")
+    assert failure.trace == ""
+
+
+def test_bug_comes_with_its_trace(crew, make_config):
+    crew.begin(1, make_config(freeze_depth=9))
+    failure = follow(crew, 1)[-1]
+    assert isinstance(failure, Failure)
+    assert failure.reason.startswith("bug: InputError: freeze_depth must be at most 3")
+    assert "Traceback" in failure.trace
+
+
+def test_killed_process_is_noticed_and_replaced(features, make_config):
+    with Crew(features, size=1, peeks=PEEKS) as crew:
+        crew.begin(1, make_config())
+        for job, _ in crew.news():
+            os.kill(crew._members[0].process.pid, signal.SIGKILL)
+            crew.answer(job, go_on=True)
+        assert follow(crew, 1) == [Death(-signal.SIGKILL)]
+        crew.begin(2, make_config())
+        assert isinstance(follow(crew, 2)[-1], dict)
+
+
+def stop(crew, job):
+    """Let the process of a fit hang: it says nothing, and does not end."""
+    os.kill(next(m for m in crew._members if m.job == job).process.pid, signal.SIGSTOP)
+
+
+def test_a_fit_that_says_nothing_is_ended_and_its_process_replaced(features, make_config):
+    with Crew(features, size=2, peeks=PEEKS) as crew:
+        crew.begin(1, make_config())
+        for job, _ in crew.news():
+            crew.answer(job, go_on=True)
+        crew.begin(2, make_config(epochs=1000, patience=None))
+        crew.end_if_silent(1, seconds=0.5)
+        follow_until_silent = []
+        stop(crew, 1)
+        while not follow_until_silent:
+            for job, news in crew.news():
+                if isinstance(news, Silence):
+                    follow_until_silent.append((job, news))
+                else:  # the other one's, or what the first had said before it was stopped
+                    crew.answer(job, go_on=True)
+        ((job, silence),) = follow_until_silent
+        assert job == 1
+        assert 0.5 <= silence.seconds < 30
+        assert silence.reason.startswith("timed out: no news for ")
+        assert [m.job for m in crew._members] in ([None, 2], [2, None])
+        assert crew.has_room
+        crew.begin(3, make_config(freeze_depth=3))
+        while True:
+            news = dict(crew.news())
+            if 2 in news:
+                crew.answer(2, go_on=True)
+            if isinstance(news.get(3), Evaluation):
+                crew.answer(3, go_on=True)
+            elif 3 in news:
+                break
+        assert isinstance(news[3], dict)
+
+
+def test_a_fit_without_a_limit_may_be_silent(features, make_config, monkeypatch):
+    monkeypatch.setattr(search.trials.worker_pool, "LISTEN_SECONDS", 0.01)
+    with Crew(features, size=1, peeks=()) as crew:
+        crew.begin(1, make_config(freeze_depth=3))
+        process = crew._members[0].process
+        stop(crew, 1)
+        threading.Timer(2, os.kill, (process.pid, signal.SIGCONT)).start()
+        assert isinstance(follow(crew, 1)[-1], dict)
+        assert crew._members[0].process is process
+
+
+def test_time_that_the_machine_stood_still_is_no_silence(features, make_config, monkeypatch):
+    """Pretended: the clock jumps by an hour in each wait."""
+    hours = itertools.count(step=3600)
+    monkeypatch.setattr(search.trials.worker_pool, "time", SimpleNamespace(monotonic=lambda: next(hours)))
+    monkeypatch.setattr(search.trials.worker_pool, "LISTEN_SECONDS", 0.05)
+    with Crew(features, size=1, peeks=()) as crew:
+        crew.begin(1, make_config(freeze_depth=3))
+        crew.end_if_silent(1, seconds=60)
+        assert isinstance(follow(crew, 1)[-1], dict)
+
+
+@pytest.fixture
+def oom_kills(tmp_path, monkeypatch):
+    """A function: pretend that the kernel has killed so many processes of this cgroup for memory."""
+    monkeypatch.setattr(search.trials.memory, "PROC", tmp_path / "proc")
+    monkeypatch.setattr(search.trials.memory, "CGROUPS", tmp_path / "cgroup")
+    (tmp_path / "proc" / "self").mkdir(parents=True)
+    (tmp_path / "proc" / "self" / "cgroup").write_text("0::/\n")
+    (tmp_path / "cgroup").mkdir()
+
+    def count(number):
+        (tmp_path / "cgroup" / "memory.events").write_text(f"oom 9\noom_kill {number}\n")
+
+    count(0)
+    return count
+
+
+def test_workers_are_killed_before_their_search(crew):
+    scores = [
+        Path(f"/proc/{p}/oom_score_adj").read_text() for p in (os.getpid(), crew._members[0].process.pid)
+    ]
+    own, workers = map(int, scores)
+    assert workers == own + KILLED_FIRST
+
+
+def test_a_process_that_the_system_killed_for_memory_is_not_replaced(features, make_config, oom_kills):
+    with Crew(features, size=2, peeks=()) as crew:
+        for job in (1, 2):
+            crew.begin(job, make_config())
+            oom_kills(job)
+            next(m for m in crew._members if m.job == job).process.kill()
+            ((heard, death),) = crew.news()
+            assert (heard, death.why) == (job, "for lack of memory")
+            assert len(crew._members) == 1
+            assert death.num_left == (1 if job == 1 else None)
+        crew.begin(3, make_config(freeze_depth=3))
+        assert isinstance(follow(crew, 3)[-1], dict)
+
+
+def kill_before_news(crew, job, config):
+    os.kill(crew._members[0].process.pid, signal.SIGKILL)
+    crew.begin(job, config)
+    return list(crew.news())
+
+
+def test_a_process_that_dies_inside_a_message_is_replaced(features, make_config):
+    with Crew(features, size=1, peeks=()) as crew:
+        crew.begin(0, make_config(freeze_depth=3))
+        member = crew._members[0]
+        member.process.kill()
+        member.link.close()
+        member.link, theirs = Pipe()
+        os.write(theirs.fileno(), (100).to_bytes(4, "big") + b"the first of a hundred bytes")
+        theirs.close()
+        assert list(crew.news()) == [(0, Death(-signal.SIGKILL))]
+        crew.begin(1, make_config(freeze_depth=3))
+        assert isinstance(follow(crew, 1)[-1], dict)
+
+
+def test_process_that_is_killed_before_its_first_news_is_replaced(features, make_config):
+    with Crew(features, size=1, peeks=PEEKS) as crew:
+        assert kill_before_news(crew, 1, make_config()) == [(1, Death(-signal.SIGKILL))]
+        crew.begin(2, make_config())
+        assert isinstance(follow(crew, 2)[-1], dict)
+
+
+def test_processes_that_die_one_after_the_other_before_any_news_stop_the_search(features, make_config):
+    with Crew(features, size=1, peeks=PEEKS) as crew:
+        for job in range(MAX_STILLBORN):
+            kill_before_news(crew, job, make_config())
+        with pytest.raises(
+            RuntimeError, match="4 worker processes ended before their first news, exit code -9"
+        ):
+            kill_before_news(crew, MAX_STILLBORN, make_config())
+
+
+@pytest.mark.usefixtures("tiny_reviews")
+def test_workers_spend_exactly_the_budget_and_leave_no_process_behind(write_tiny_study, tmp_path):
+    path = write_tiny_study(tmp_path)
+    before = workers_of(os.getpid())
+    assert main(["--trials", "7", "--workers", "2", "--study", str(path)]) == 0
+    trials = open_study(load_spec(path), path).trials
+    assert [t.number for t in trials] == list(range(7))
+    assert all(t.state.name in {"COMPLETE", "PRUNED"} for t in trials)
+    assert [c for c in workers_of(os.getpid()) if c not in before and is_alive(c)] == []
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGKILL, -9), (signal.SIGINT, 130)])
+def test_workers_end_with_the_search(write_tiny_study, command, tmp_path, number, code):
+    path = write_tiny_study(
+        tmp_path, ("epochs = 2", "epochs = 2000"), ("[cache]", "[pruning]\nrungs = []\n\n[cache]")
+    )
+    with command(
+        "-m",
+        "search.run",
+        "--trials",
+        "9",
+        "--workers",
+        "2",
+        "--recipes",
+        "none",
+        "--study",
+        path,
+        start=True,
+    ) as process:
+        try:
+            deadline = time.monotonic() + PATIENCE_SECONDS
+            workers = []
+            while len(workers) < 2:
+                assert process.poll() is None, process.communicate()
+                assert time.monotonic() < deadline
+                time.sleep(0.1)
+                workers = workers_of(process.pid)
+            time.sleep(3)
+            process.send_signal(number)
+            assert process.wait(timeout=PATIENCE_SECONDS) == code
+        finally:
+            process.kill()
+    deadline = time.monotonic() + 10
+    while any(map(is_alive, workers)) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert [w for w in workers if is_alive(w)] == []
+    states = [t.state.name for t in open_study(load_spec(path), path).trials]
+    assert ("RUNNING" in states) == (number == signal.SIGKILL)

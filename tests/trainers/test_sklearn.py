@@ -1,0 +1,342 @@
+import inspect
+import io
+import pickle
+
+import joblib
+import numpy as np
+import pytest
+from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
+from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
+from sklearn.utils import get_tags
+from sklearn.utils.estimator_checks import estimator_checks_generator
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from trainers.config import TrainConfig
+from trainers.data.cleaning import mend
+from trainers.model.classifier import load, save
+from trainers.sklearn import NO_SOURCE, NOT_OF_A_FIT, OWN, TextClassifier
+
+WORDS = (
+    "good",
+    "great",
+    "lovely",
+    "moving",
+    "superb",
+    "warm",
+    "bad",
+    "awful",
+    "boring",
+    "dull",
+    "weak",
+    "cold",
+)
+
+
+@pytest.fixture(scope="module")
+def small(tiny_encoder_dir):
+    """A function: an estimator of the tiny encoder, with changes."""
+
+    def small(**changes):
+        settings = {"encoder": str(tiny_encoder_dir), "head_width": 8, "epochs": 2, "max_length": 24}
+        return TextClassifier(**settings | changes)
+
+    return small
+
+
+@pytest.fixture(scope="module")
+def reviews(named_reviews):
+    """Texts and labels."""
+    return [text for text, _ in named_reviews[:120]], [label for _, label in named_reviews[:120]]
+
+
+@pytest.fixture(scope="module")
+def fitted(small, reviews):
+    return small(epochs=20, freeze_depth=0, dropout=0.0, learning_rate=3e-3).fit(*reviews)
+
+
+def failure(estimator, texts, labels):
+    with pytest.raises(ValueError) as caught:  # noqa: PT011 - the caller looks at the message
+        estimator.fit(texts, labels)
+    return str(caught.value)
+
+
+def test_it_learns(fitted, named_reviews):
+    texts, labels = zip(*named_reviews[200:300], strict=True)
+    assert fitted.score(texts, labels) > 0.7
+
+
+def test_labels_come_back_as_they_were_given(fitted, small, reviews):
+    assert fitted.classes_.tolist() == ["bad", "good"]
+    assert set(fitted.predict(reviews[0])) == {"bad", "good"}
+    numbers = small(epochs=1).fit(reviews[0], [7 if label == "good" else -3 for label in reviews[1]])
+    assert numbers.classes_.tolist() == [-3, 7]
+    assert set(numbers.predict(reviews[0]).tolist()) <= {-3, 7}
+
+
+def test_probabilities_are_those_of_the_classifier(fitted, reviews):
+    probabilities_NC = fitted.predict_proba(reviews[0])
+    assert probabilities_NC.sum(axis=1) == pytest.approx(1, abs=1e-12)
+    assert probabilities_NC == pytest.approx(fitted.classifier_.predict_proba(reviews[0]), abs=1e-6)
+    assert (fitted.classes_[probabilities_NC.argmax(axis=1)] == fitted.predict(reviews[0])).all()
+
+
+def test_texts_may_stand_in_any_sequence(fitted, reviews):
+    import pandas as pd
+
+    texts = reviews[0][:6]
+    expected = fitted.predict_proba(texts)
+    for given in (tuple(texts), np.array(texts), np.array(texts, dtype=object), pd.Series(texts)):
+        assert np.array_equal(fitted.predict_proba(given), expected)
+
+
+def test_equal_seeds_give_equal_weights_and_others_do_not(small, reviews):
+    first, second, other = (
+        small(epochs=1, random_state=seed).fit(*reviews).predict_proba(reviews[0]) for seed in (4, 4, 5)
+    )
+    assert np.array_equal(first, second)
+    assert not np.array_equal(first, other)
+
+
+def test_a_random_state_of_numpy_is_drawn_from(small, reviews):
+    first, second = (
+        small(epochs=1, random_state=np.random.RandomState(3)).fit(*reviews).config_.seed for _ in range(2)
+    )
+    assert first == second
+
+
+def test_a_cache_directory_changes_no_bit_and_is_kept(small, reviews, tmp_path):
+    expected = small(freeze_depth=2).fit(*reviews).predict_proba(reviews[0])
+    cached = small(freeze_depth=2, cache_directory=tmp_path)
+    assert np.array_equal(cached.fit(*reviews).predict_proba(reviews[0]), expected)
+    assert list(tmp_path.rglob("depth-2.bin"))
+    assert np.array_equal(cached.fit(*reviews).predict_proba(reviews[0]), expected)
+
+
+def test_a_clone_has_the_settings_and_no_fit(fitted):
+    copy = clone(fitted)
+    assert copy.get_params() == fitted.get_params()
+    with pytest.raises(NotFittedError):
+        check_is_fitted(copy)
+
+
+def test_before_fit_nothing_is_predicted(small):
+    with pytest.raises(NotFittedError, match="This TextClassifier instance is not fitted yet"):
+        small().predict(["good"])
+
+
+@pytest.mark.parametrize("library", [pickle, joblib])
+def test_a_fitted_estimator_survives_pickling(fitted, reviews, library):
+    file = io.BytesIO()
+    library.dump(fitted, file)
+    file.seek(0)
+    assert np.array_equal(library.load(file).predict_proba(reviews[0]), fitted.predict_proba(reviews[0]))
+
+
+def test_what_was_fitted_can_be_saved_as_a_model_directory(fitted, reviews, tmp_path):
+    save(fitted.classifier_, tmp_path / "model")
+    assert [p.label for p in load(tmp_path / "model").predict(reviews[0])] == fitted.predict(
+        reviews[0]
+    ).tolist()
+
+
+@pytest.mark.parametrize("clean", ["html", "spaces", "none"])
+def test_texts_are_cleaned_once_and_alike_to_fit_and_to_predict(small, reviews, clean):
+    texts = [f"{text}  <i>&amp;lt;br&amp;gt;</i>" for text in reviews[0]]
+    estimator = small(clean=clean, epochs=1).fit(texts, reviews[1])
+    plain = mend(texts[0], clean)[0]
+    assert estimator.classifier_.plain(texts[:1]) == [plain]
+    expected = estimator.classifier_.predict_proba(texts[:5])
+    assert np.allclose(estimator.predict_proba(texts[:5]), expected)
+
+
+def test_it_stands_in_a_pipeline(small, reviews):
+    upper = FunctionTransformer(lambda texts: [text.lower() for text in texts])
+    pipeline = make_pipeline(upper, small())
+    assert set(pipeline.fit(*reviews).predict(reviews[0])) <= {"bad", "good"}
+
+
+def test_a_grid_search_tries_its_settings(small, reviews, tmp_path):
+    estimator = small(epochs=4, learning_rate=1e-2, cache_directory=tmp_path)
+    search = GridSearchCV(
+        estimator, {"head_width": [1, 8], "dropout": np.array([0.0])}, cv=2, error_score="raise"
+    )
+    search.fit(*reviews)
+    assert search.best_params_["head_width"] in {1, 8}
+    assert len(search.cv_results_["params"]) == 2
+    assert set(search.predict(reviews[0])) <= {"bad", "good"}
+
+
+def test_it_is_cross_validated(small, reviews):
+    assert len(cross_val_score(small(epochs=1), *reviews, cv=3, error_score="raise")) == 3
+
+
+def test_every_setting_of_a_fit_is_a_parameter_with_its_default():
+    parameters = inspect.signature(TextClassifier).parameters
+    fields = {k: f for k, f in TrainConfig.model_fields.items() if k not in {"data", "encoder", "seed"}}
+    assert set(parameters) == set(fields) | NOT_OF_A_FIT | OWN
+    for name, field in fields.items():
+        if not field.is_required():
+            assert parameters[name].default == field.default, name
+
+
+def test_an_exported_configuration_becomes_an_estimator(tmp_path, tiny_encoder_dir):
+    path = tmp_path / "winner.toml"
+    path.write_text(
+        "freeze_depth = 1\ndropout = 0.1\nhead_width = 8\nlearning_rate = 0.003\npatience = 2\nceiling = 0.9\n"
+        f'seed = 12\n[data]\nsource = "imdb"\nclean = "none"\nmax_length = 20\nhead_tokens = 5\n[encoder]\n'
+        f"name = '{tiny_encoder_dir}'\npooling = \"cls\"\n"
+    )
+    estimator = TextClassifier.from_config(path, epochs=1)
+    found = estimator.get_params()
+    expected = {
+        "freeze_depth": 1,
+        "dropout": 0.1,
+        "patience": 2,
+        "ceiling": 0.9,
+        "random_state": 12,
+        "epochs": 1,
+    }
+    expected |= {
+        "clean": "none",
+        "max_length": 20,
+        "head_tokens": 5,
+        "pooling": "cls",
+        "encoder": str(tiny_encoder_dir),
+    }
+    assert {key: found[key] for key in expected} == expected
+    assert clone(estimator).get_params() == found
+
+
+def test_the_configuration_of_a_fit_is_kept(fitted):
+    assert fitted.config_.data.source == NO_SOURCE
+    assert fitted.figures_["training_accuracy"] > 0.5
+
+
+def test_a_text_of_validation_is_none_of_training(small):
+    texts = [f"{first} {second}" for first in WORDS for second in WORDS]
+    texts += texts[:40]
+    labels_N = np.arange(len(texts)) % 2
+    estimator = small()
+    estimator.classes_ = np.array([0, 1])
+    train, validation = estimator._split(texts, labels_N, 0)
+    assert 0 < len(validation) < 0.2 * len(texts)
+    assert not {texts[i] for i in train} & {texts[i] for i in validation}
+
+
+@pytest.mark.parametrize(
+    ("texts", "labels", "message"),
+    [
+        ("good film", ["good"], "X must be a sequence of texts, got one str; put it in a list"),
+        (3, [1], "X must be a sequence of texts, got one int; put it in a list"),
+        (["good", None], [0, 1], "X must hold texts alone, got NoneType at index 1; make it a str"),
+        ([["good"], ["bad"]], [0, 1], "X must hold texts alone, got list at index 0; make it a str"),
+        ([], [], "X must hold one text at least, got 0 samples; add some"),
+        (["a", "b"], None, "TextClassifier requires y to be passed, but the target y is None"),
+        (["a", "b"], [1, 1], "y must hold two classes at least, got 1 class, 1; add texts of others"),
+        (
+            ["a", "b", "c"],
+            [0, 1, 2],
+            "some class needs two texts at least, one to train on and one to stop by, got 3 samples of as many classes; "
+            "add texts",
+        ),
+        (
+            ["a"] * 8,
+            [0, 1] * 4,
+            "the 8 samples have too few distinct texts: all that would be stopped by are trained on, too; add others",
+        ),
+    ],
+)
+def test_what_cannot_be_fitted_is_refused_in_words(small, texts, labels, message):
+    assert failure(small(), texts, labels) == message
+
+
+def test_labels_must_be_as_many_as_texts(small):
+    assert failure(small(), ["a", "b", "c"], [0, 1]) == (
+        "Found input variables with inconsistent numbers of samples: [3, 2]"
+    )
+
+
+def test_figures_are_no_labels(small):
+    assert "Unknown label type: continuous" in failure(small(), ["a", "b", "c", "d"], [0.1, 0.2, 0.3, 0.4])
+
+
+@pytest.mark.parametrize("share", [0, 1, -0.5])
+def test_the_share_to_stop_by_is_between_0_and_1(small, reviews, share):
+    assert failure(small(validation_fraction=share), *reviews) == (
+        f"validation_fraction must lie between 0 and 1, got {share}; change it"
+    )
+
+
+def test_wrong_settings_are_value_errors_that_say_all(small, reviews):
+    message = failure(small(dropout=2.0, epochs=-1), *reviews)
+    assert "dropout: Input should be less than 1, got 2.0" in message
+    assert "epochs: Input should be greater than or equal to 0, got -1" in message
+
+
+def test_a_missing_encoder_is_a_value_error(small, reviews):
+    assert "encoder.name must be an existing directory" in failure(small(encoder="./none"), *reviews)
+
+
+def test_tags_say_that_it_reads_texts():
+    tags = get_tags(TextClassifier())
+    assert (tags.input_tags.string, tags.input_tags.one_d_array, tags.input_tags.two_d_array) == (
+        True,
+        True,
+        False,
+    )
+
+
+class OnNumbers(TextClassifier):
+    """Writes each row of numbers as a text of words, for scikit-learn's checks, which know numbers alone."""
+
+    def fit(self, X, y):
+        if y is None:
+            return super().fit(X, y)
+        X, y = validate_data(self, X, y)
+        return super().fit(self._written(X), y)
+
+    def predict_proba(self, X):
+        check_is_fitted(self)
+        return super().predict_proba(self._written(validate_data(self, X, reset=False)))
+
+    def _written(self, X):
+        """Spell out sign, three digits and exponent of each number, a word for each character."""
+        spelt = dict(zip("0123456789+-", WORDS, strict=True))
+        rows = [[f"{x:+.2e}" for x in row] for row in np.asarray(X, dtype=float)]
+        return [" ".join(spelt[c] for number in row for c in number if c in spelt) for row in rows]
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.one_d_array, tags.input_tags.two_d_array = False, True
+        tags.input_tags.string = False
+        # A tiny random encoder, trained for an epoch on a dozen words: the checks look at manners, not at skill.
+        tags.classifier_tags.poor_score = True
+        return tags
+
+
+EXEMPT: dict[str, str] = {}
+"""Checks that are not passed, each with its reason."""
+
+
+def checks():
+    settings = {"encoder": "tiny", "head_width": 4, "epochs": 1, "max_length": 62}
+    return estimator_checks_generator(OnNumbers(**settings), legacy=True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted({c.func.__name__ for _, c in checks() if hasattr(c, "func")}))
+def test_it_passes_the_check_of_scikit_learn(name, tiny_encoder_dir):
+    if name in EXEMPT:
+        pytest.xfail(EXEMPT[name])
+    for estimator, check in checks():
+        if getattr(check, "func", None) is not None and check.func.__name__ == name:
+            check(estimator.set_params(encoder=str(tiny_encoder_dir)))
+
+
+def test_a_probe_is_a_logistic_regression_without_an_epoch(small, reviews):
+    estimator = small(head_start="probe", head_width=0, epochs=0).fit(*reviews)
+    assert estimator.figures_["epochs"] == 0
+    assert estimator.score(*reviews) > 0.6

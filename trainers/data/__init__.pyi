@@ -1,0 +1,18 @@
+from .cleaning import mend as mend
+from .findings import Finding as Finding
+from .rows import Answer as Answer, check_out as check_out, read_rows as read_rows, write_rows as write_rows
+from .sources import SplitName as SplitName
+from .splits import (
+    Split as Split,
+    Splits as Splits,
+    Texts as Texts,
+    cut_points as cut_points,
+    describe_data as describe_data,
+    encode as encode,
+    load_splits as load_splits,
+    read_texts as read_texts,
+    special_tokens as special_tokens,
+    tokenise as tokenise,
+)
+from .splitting import SPLITS as SPLITS
+from .tables import check_text as check_text, decode as decode

@@ -1,0 +1,21 @@
+from .batching import FORWARD_TOKENS as FORWARD_TOKENS, sorted_batches as sorted_batches
+from .device import choose_device as choose_device, named_failures as named_failures
+from .features import (
+    Features as Features,
+    Progress as Progress,
+    build_features as build_features,
+    default_cache_directory as default_cache_directory,
+)
+from .hits import unpacked as unpacked
+from .holdout import predict_test as predict_test
+from .looks import (
+    FIRST_SAMPLE as FIRST_SAMPLE,
+    KEPT_CHECKPOINTS as KEPT_CHECKPOINTS,
+    PEEK_TEXTS as PEEK_TEXTS,
+)
+from .loop import fit as fit
+from .metrics import effective_count as effective_count, measure as measure, standard_error as standard_error
+from .network import Network as Network
+from .precision import choose_precision as choose_precision, pinned as pinned
+from .probe import folds as folds
+from .records import Cost as Cost, Evaluation as Evaluation, FitResult as FitResult

@@ -1,0 +1,9 @@
+from .card import Confirmation as Confirmation, Search as Search, model_card as model_card
+from .classifier import (
+    Classifier as Classifier,
+    assemble as assemble,
+    load as load,
+    save as save,
+    weights_sha256 as weights_sha256,
+)
+from .onnx import check_packages as check_packages

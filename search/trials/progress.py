@@ -14,7 +14,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from search.study import count, describe_counts, duration, origin, percent, rate, training_figure
+from search.study import describe_counts, duration, origin, percent, rate, training_figure
 from trainers.config import TrainConfig
 from trainers.errors import printable
 
@@ -138,7 +138,7 @@ class Live:
         self._num_finished = len(ended)
         self._seconds = [t.user_attrs["seconds"] for t in ended if "seconds" in t.user_attrs]
         self._best = results.best_feasible(trials)
-        self._counts = describe_counts(count(ended)) if ended else ""
+        self._counts = describe_counts(results.count(ended)) if ended else ""
 
     def _render(self) -> Group:
         """Draw everything; called by the thread that redraws, hence no state is changed here."""

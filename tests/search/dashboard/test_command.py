@@ -14,8 +14,8 @@ from served import TOML, add, ask, serving
 from sqlalchemy.exc import OperationalError
 from toys import CONFIRMATION
 
-from search.dashboard.artifacts import Store
 from search.dashboard import command as dashboard
+from search.dashboard.artifacts import Store
 from search.dashboard.command import bring_in_step, follow, make_server
 from search.dashboard.notes import OWN_NOTE, pareto_figure, study_note, trial_note
 from search.storage.database import connect

@@ -130,16 +130,14 @@ def _point(trial: FrozenTrial) -> tuple[float, float]:
 
 def count(trials: Iterable[FrozenTrial]) -> dict[str, Any]:
     """Count trials by what became of them; see ``counts`` in ``summarise``."""
-    from search.study import results
-
     trials = list(trials)
-    ended = results.finished(trials)
-    complete = results.complete(ended)
+    ended = finished(trials)
+    ended_complete = complete(ended)
     pruned, failed = ([t for t in ended if t.state.name == state] for state in ("PRUNED", "FAIL"))
     return {
         "finished": len(ended),
-        "complete": len(complete),
-        "feasible": sum(map(results.is_feasible, complete)),
+        "complete": len(ended_complete),
+        "feasible": sum(map(is_feasible, ended_complete)),
         "pruned": len(pruned),
         "failed": len(failed),
         "repeated": sum(t.state.is_finished() for t in trials) - len(ended),

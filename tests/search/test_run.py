@@ -11,6 +11,7 @@ import optuna
 import pytest
 import torch
 
+import trainers.encoder
 import trainers.encoder.loading
 from search.run import main
 from search.storage.lease import Lease
@@ -324,7 +325,7 @@ def test_a_continued_search_takes_the_commit_that_it_was_begun_with(write_tiny_s
         asked_for.append(config.revision)
         return dataclasses.replace(real(config, **options), revision="c0ffee")
 
-    monkeypatch.setattr(trainers.encoder.loading, "load_encoder", from_hub)
+    monkeypatch.setattr(trainers.encoder, "load_encoder", from_hub)
     path = write_tiny_study(tmp_path)
     for trials in ("1", "2"):
         assert main(["--trials", trials, "--workers", "1", "--study", str(path), "--recipes", "none"]) == 0
@@ -347,7 +348,7 @@ def test_memory_that_runs_out_in_the_frozen_layers_is_said(write_tiny_study, tmp
     def fail(*_, **__):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr("trainers.fit.features.build_features", fail)
+    monkeypatch.setattr("trainers.fit.build_features", fail)
     path = write_tiny_study(tmp_path)
     assert mistake(capsys, "--study", path, "--device", "cpu", "--workers", "1") == (
         "error: the frozen layers must fit into the memory of device 'cpu' with a batch of texts, but it ran out; free "

@@ -176,11 +176,11 @@ def test_output_that_nobody_reads_ends_in_silence(arguments):
     assert (done.returncode, done.stderr) == (1, b"")
 
 
-@pytest.mark.parametrize("module", ["search.run", "search.new", "search.confirm"])
+@pytest.mark.parametrize("module", ["search.run", "search.new.command", "search.confirm.command"])
 def test_on_windows_a_search_is_refused_in_a_clear_word(module, monkeypatch, capsys):
     main = importlib.import_module(module).main
     monkeypatch.setattr(sys, "platform", "win32")
-    assert main(["reviews.csv"] if module == "search.new" else []) == 2
+    assert main(["reviews.csv"] if module == "search.new.command" else []) == 2
     assert capsys.readouterr().err == (
         "error: a search needs Linux or macOS, got Windows; run it under WSL (saved models load and predict on Windows, "
         "too)\n"

@@ -13,6 +13,7 @@ import torch
 from jsonschema import Draft202012Validator
 
 import search.confirm.command
+import search.trials
 import search.trials.worker_pool
 from search.analysis.outcome import CONFIRMATION, confirmation_of
 from search.confirm.command import _Fit, _fitted, main
@@ -116,7 +117,7 @@ def test_what_was_fitted_before_is_not_fitted_again(study, monkeypatch, capsys):
             raise KeyboardInterrupt
         return figures_of(config, features, **options)
 
-    monkeypatch.setattr("search.trials.worker_pool.figures_of", interrupted_at_the_third)
+    monkeypatch.setattr("search.trials.figures_of", interrupted_at_the_third)
     assert confirm(study, "--finalists", 1, "--seeds", 2) == 130
     assert outcome(study) is None
     assert len(kept_fits(study)) == 2
@@ -271,7 +272,7 @@ def test_a_failed_fit_is_told_and_reported(study, monkeypatch, capsys):
             raise FitError("diverged: training loss nan")
         return figures_of(config, features, test=test)
 
-    monkeypatch.setattr("search.trials.worker_pool.figures_of", fails_with_the_first_seed)
+    monkeypatch.setattr("search.trials.figures_of", fails_with_the_first_seed)
     assert confirm(study, "--finalists", 1, "--seeds", 2) == 0
     assert "failed: diverged: training loss nan" in capsys.readouterr().out
     report = json.loads((study.parent / "tiny" / "report.json").read_text())
@@ -325,7 +326,7 @@ def test_fits_that_hang_or_were_killed_for_memory_are_told(make_config, monkeypa
     figures = {"validation_accuracy": 0.8, "training_accuracy": 0.9, "seconds": 1.0, "best_epoch": 1.0}
     figures |= {"test_predictions": [0, 1]}
     crew = FakeCrew([Silence(7.0), beside, figures, *[alone] * 3])
-    monkeypatch.setattr(search.trials.worker_pool, "Crew", crew)
+    monkeypatch.setattr(search.trials, "Crew", crew)
     fits = [_Fit(f"trial {seed}", make_config(seed=seed)) for seed in (1, 2, 3)]
     said = []
     made = {

@@ -255,7 +255,7 @@ def test_the_study_note_warns_of_importances_from_few_trials(seen, spec):
 def test_the_study_note_tells_importances_with_their_intervals(seen, spec, monkeypatch):
     told = {"shares": {"learning_rate": 0.75}, "intervals": {"learning_rate": {"low": 0.4, "high": 0.9}}}
     told |= {"confidence": 0.9, "trials": 21, "missing": None}
-    monkeypatch.setattr("search.analysis.importance.importances", lambda _: told)
+    monkeypatch.setattr("search.analysis.importances", lambda _: told)
     assert (
         "**Which setting mattered** (share of the score's variation over 21 complete trials, with 90 % intervals, "
         "which this page's plot lacks): learning rate 75 % (40 to 90)." in study_note(seen, spec)

@@ -14,6 +14,9 @@ import search.new.cost
 import search.new.sizes
 import search.new.speed
 import search.new.template
+import search.trials
+import search.trials.fit_memory
+import trainers.encoder
 import trainers.encoder.loading
 from search.new import main
 from search.new.speed import Speed
@@ -29,7 +32,7 @@ def measured(monkeypatch):
     monkeypatch.setattr(
         search.new.speed, "measure_speed", lambda *_, workers, **__: Speed(workers, 1e12, 1e12)
     )
-    monkeypatch.setattr(search.new.speed, "measure_memory", lambda *_: 2**20)
+    monkeypatch.setattr(search.trials, "measure_memory", lambda *_: 2**20)
     monkeypatch.setattr(search.new.ceiling, "measure_head", lambda *_: 0.8)
 
 
@@ -129,7 +132,7 @@ def test_what_is_measured_is_the_device_that_the_search_will_use(
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setattr(
-        trainers.encoder.loading,
+        trainers.encoder,
         "load_encoder",
         lambda config, device: dataclasses.replace(load(config), device=device),
     )

@@ -13,6 +13,7 @@ import torch
 from jsonschema import Draft202012Validator
 
 import search.confirm.command
+import search.report
 import search.trials
 import search.trials.worker_pool
 from search.analysis.outcome import CONFIRMATION, confirmation_of

@@ -18,9 +18,18 @@ def pytest_addoption(parser):
         "--chaos",
         choices=("short", "full"),
         default="short",
-        help="Faults that tests/chaos injects: a few of each kind, or all, for half an hour.",
+        help="A few faults of each kind and one encoder family a graph, or all of them, for most of an hour: before a release.",
     )
     parser.addoption("--chaos-table", metavar="FILE", help="Write what --chaos=full prints as JSON, too.")
+
+
+def pytest_collection_modifyitems(config, items):
+    """Leave out what is marked ``full`` unless it was asked for."""
+    if config.getoption("chaos") == "full":
+        return
+    left_out = [item for item in items if item.get_closest_marker("full")]
+    items[:] = [item for item in items if item not in left_out]
+    config.hook.pytest_deselected(items=left_out)
 
 
 ROOT = Path(__file__).parent.parent

@@ -36,15 +36,6 @@ def pytest_configure(config):
     config.stash[ROWS] = {}
 
 
-def pytest_collection_modifyitems(config, items):
-    """Leave out what is marked ``full`` unless it was asked for."""
-    if config.getoption("chaos") == "full":
-        return
-    left_out = [item for item in items if item.get_closest_marker("full")]
-    items[:] = [item for item in items if item not in left_out]
-    config.hook.pytest_deselected(items=left_out)
-
-
 def pytest_terminal_summary(terminalreporter, config):
     rows = list(config.stash[ROWS].values())
     if not rows or config.getoption("chaos") != "full":

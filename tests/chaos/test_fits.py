@@ -28,10 +28,10 @@ def test_fit_that_fails_for_a_named_reason_is_one_failed_trial(make_search, veri
 @pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.full)])
 def test_fit_that_hangs_is_ended_and_one_failed_trial(make_search, verify, workers):
     search = make_search(workers=workers)
-    ending = search.strike(at="before step", nth=2, do="hang", arguments=["--trial-timeout", "30"])
+    ending = search.strike(at="before step", nth=2, do="hang", arguments=["--trial-timeout", "12"])
     assert ending.code == 0, ending.output
     (failed,) = [t for t in search.trials() if t.state.name == "FAIL"]
-    assert failed.user_attrs["reason"].startswith("timed out: no news for 3")
+    assert failed.user_attrs["reason"].startswith("timed out: no news for 12 s")
     verify(search, scenario="a fit hangs", saw=ending.line_with(" failed"))
 
 

@@ -115,7 +115,9 @@ def test_one_of_two_searches_on_a_server_is_refused(make_search, on_server, veri
     verify(search, scenario="two machines started at once, PostgreSQL", saw=refused.last_line)
 
 
-@pytest.mark.parametrize("at", ["before report", "before tell"])  # outside any transaction
+@pytest.mark.parametrize(  # outside any transaction
+    "at", [pytest.param("before report", marks=pytest.mark.full), "before tell"]
+)
 def test_search_that_was_frozen_while_another_machine_took_over_changes_nothing(make_search, verify, at):
     search = make_search(constants={"search.storage.lease": {"GRACE_SECONDS": 1}})
     frozen = search.study.start(at=at, nth=2, do="wait", host="north")

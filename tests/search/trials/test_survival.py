@@ -302,7 +302,7 @@ def check(new_url, *, max_examples):
 
 
 @pytest.mark.slow
-def test_nothing_is_lost_or_counted_twice_whatever_dies(tmp_path):
+def test_nothing_is_lost_or_counted_twice_whatever_dies(tmp_path, pytestconfig):
     create_toy(f"sqlite:///{tmp_path / 'template.db'}")
     numbers = itertools.count()
 
@@ -311,11 +311,12 @@ def test_nothing_is_lost_or_counted_twice_whatever_dies(tmp_path):
         shutil.copy(tmp_path / "template.db", path)
         return f"sqlite:///{path}"
 
-    check(new_url, max_examples=20)
+    check(new_url, max_examples=20 if pytestconfig.getoption("chaos") == "full" else 6)
 
 
 @pytest.mark.slow
-def test_nothing_is_lost_or_counted_twice_on_postgresql(postgres_server):
+def test_nothing_is_lost_or_counted_twice_on_postgresql(postgres_server, pytestconfig):
     template = postgres_server.create_database()
     create_toy(postgres_server.url(template))
-    check(lambda: postgres_server.url(postgres_server.create_database(template)), max_examples=5)
+    examples = 5 if pytestconfig.getoption("chaos") == "full" else 2
+    check(lambda: postgres_server.url(postgres_server.create_database(template)), max_examples=examples)

@@ -34,6 +34,16 @@ def run(
     timeout: Annotated[
         float | None, Parameter(help="Start no new trial after this many seconds. [default: none]")
     ] = None,
+    until_flat: Annotated[
+        float | bool | None,
+        Parameter(
+            negative=(),
+            metavar="[POINTS]",
+            help="End before --trials once all trials that are left are expected to raise the best score by fewer points than "
+            "this, 0.2 if no number is given. In simulated searches of 50 trials, 0.2, 0.5 and 1 took 92, 80 and 64 % of the "
+            "time and lost 0.1, 0.5 and 0.9 points. [default: none]",
+        ),
+    ] = None,
     trial_timeout: Annotated[TrialTimeout, Parameter(help=HELP)] = "auto",
     seed: Annotated[int | None, Parameter(help="Seed of a new study. [default: the TOML file's]")] = None,
     storage: StorageOption = None,
@@ -64,7 +74,7 @@ def run(
     from search.study import begun_with, find_study, finished, load_spec, open_study, results_dir
 
     check_timeout(trial_timeout)
-    _check(trials=trials, timeout=timeout, seed=seed, workers=workers, confirm=confirm)
+    _check(trials=trials, timeout=timeout, until_flat=until_flat, seed=seed, workers=workers, confirm=confirm)
     path = find_study(study)
     spec = load_spec(path)
     opened = open_study(spec, path, storage_url=chosen_url(storage), create=True)
@@ -78,6 +88,7 @@ def run(
                     spec,
                     num_trials=trials,
                     timeout=timeout,
+                    noticeable=_noticeable(until_flat),
                     recipes=recipes,
                     folder=path.parent,
                     workers=workers,
@@ -112,18 +123,35 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _check(
-    *, trials: int, timeout: float | None, seed: int | None, workers: int | Literal["auto"], confirm: int
+    *,
+    trials: int,
+    timeout: float | None,
+    until_flat: float | None,
+    seed: int | None,
+    workers: int | Literal["auto"],
+    confirm: int,
 ) -> None:
     if trials < 1:
         raise InputError(f"--trials must be at least 1, got {trials}; raise it")
     if timeout is not None and not timeout > 0:
         raise InputError(f"--timeout must be above 0 seconds, got {timeout}; raise it or leave it out")
+    if until_flat is not None and not isinstance(until_flat, bool) and not until_flat > 0:
+        raise InputError(f"--until-flat must be above 0 points, got {until_flat:g}; raise it or leave it out")
     if seed is not None and seed < 0:
         raise InputError(f"--seed must be 0 or more, got {seed}; raise it")
     if workers != "auto" and workers < 1:
         raise InputError(f"--workers must be auto or at least 1, got {workers}; raise it")
     if confirm < 0:
         raise InputError(f"--confirm must be 0 or more finalists, got {confirm}; raise it")
+
+
+def _noticeable(until_flat: float | None) -> float | None:
+    """Return as a share what the user gave in points, or as a flag without a number."""
+    from search.analysis import NOTICEABLE
+
+    if isinstance(until_flat, bool):
+        return NOTICEABLE if until_flat else None
+    return None if until_flat is None else until_flat / 100
 
 
 def _recipe_names(spec: StudySpec, recipes: str) -> tuple[str, ...]:
@@ -138,6 +166,7 @@ def _search(
     *,
     num_trials: int,
     timeout: float | None,
+    noticeable: float | None,
     recipes: str,
     folder: Path,
     workers: int | Literal["auto"],
@@ -147,7 +176,7 @@ def _search(
     """Prepare data and features, then run trials."""
     from rich.console import Console
 
-    from search.analysis import note_words
+    from search.analysis import note_flat, note_words
     from search.interrupts import held_back
     from search.storage import database_of
     from search.study import finished, idle_settings, recover, start
@@ -188,6 +217,7 @@ def _search(
             num_trials=num_trials,
             started=started,
             deadline=deadline,
+            noticeable=noticeable,
             num_workers=number_of_workers(
                 workers,
                 threads=spec.any_config().threads,
@@ -200,6 +230,10 @@ def _search(
             ),
             trial_timeout=trial_timeout,
         )
+        if noticeable is not None:
+            why = note_flat(study, num_trials=num_trials, noticeable=noticeable)
+            if why:
+                live.message(why)
         live.stage("what the words alone tell")  # last, so that no trial waits for it
         note_words(study, texts, metric=spec.score.metric)
 

@@ -7,6 +7,12 @@ from .data_page import (
     print_page as print_page,
     warnings_of as warnings_of,
 )
+from .flatness import (
+    NOTICEABLE as NOTICEABLE,
+    is_flat as is_flat,
+    note_flat as note_flat,
+    why_flat as why_flat,
+)
 from .goal import (
     judge as judge,
     judge_setup as judge_setup,

@@ -63,6 +63,7 @@ def study_note(study: Study, spec: StudySpec, *, options: str | None = None) -> 
         f"**{headline}**",
         *([trial_note(shown, spec)] if shown else []),
         f"**Trials**: {counts['finished']} finished: {_plain(describe_counts(counts))}.",
+        *([_plain(summary["flat"]["sentence"])] if summary["flat"] else []),
         *([_plain(" ".join(summary["start"]))] if summary["start"] else []),
         f"**Which setting mattered** {_importances(summary['importances'])}",
         "**Next**:",

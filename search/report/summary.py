@@ -42,6 +42,7 @@ def summarise(study: Study, spec: StudySpec) -> dict[str, Any]:
         importances,
         pareto_front,
         price_of_ceiling,
+        why_flat,
         winner_of,
     )
     from search.study import count, idle_settings, results, sentences
@@ -73,6 +74,7 @@ def summarise(study: Study, spec: StudySpec) -> dict[str, Any]:
         "importances": importances(trials),
         "idle_settings": idle_settings(spec, num_layers=attributes.get("num_layers")),
         "start": sentences(study),
+        "flat": why_flat(study),
         "opponents": compare_with_opponents(study, winner_of(study), metric=spec.score.metric),
         "recipes": _recipes(study, trials, floor=floor),
         "confirmation": confirmation,

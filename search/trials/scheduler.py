@@ -10,6 +10,7 @@ import joblib
 import optuna
 from optuna.trial import TrialState
 
+from search.analysis import is_flat
 from search.interrupts import held_back
 from search.storage import DatabaseAwayError, LeaseLostError
 from search.study import KILLED, StudySpec, fail, finished, place, recover, retry, trial_seed
@@ -43,12 +44,13 @@ def run_trials(
     num_trials: int,
     started: float,
     deadline: float | None,
+    noticeable: float | None = None,
     num_workers: int = 1,
     trial_timeout: TrialTimeout = "auto",
 ) -> None:
-    """Run trials until the study has ``num_trials`` finished ones in all, or the deadline has passed.
+    """Run trials until the study has ``num_trials`` finished ones in all, the deadline has passed, or the study is flat.
 
-    A trial under way at the deadline is finished.
+    A trial that is under way then is finished.
 
     Args:
         study: To be filled up.
@@ -58,6 +60,8 @@ def run_trials(
         num_trials: Total number of finished trials, whoever ran them.
         started: When this search began, preparations included, in ``time.monotonic()`` seconds.
         deadline: ``time.monotonic()`` seconds after which no trial begins; None means never.
+        noticeable: No trial begins while all that are left are expected to raise the best score by less, see
+            ``search.analysis.flatness``; None means never.
         num_workers: Trials under way at once; one runs in this process, several in processes of their own.
         trial_timeout: Seconds without news after which a fit is ended, or see ``search.trials.silence``. Who gives seconds
             gets a process for one worker, too: nothing can end a fit that hangs in this one.
@@ -70,7 +74,9 @@ def run_trials(
     study.set_user_attr("workers", num_workers)
     rule = spec.pruning
     study.pruner = FeasiblePruner(rule.rungs, keep=rule.keep, peers=rule.peers, margin=rule.margin)
-    search = _Search(study, spec, live, num_trials=num_trials, started=started, deadline=deadline)
+    search = _Search(
+        study, spec, live, num_trials=num_trials, started=started, deadline=deadline, noticeable=noticeable
+    )
     try:
         if num_workers == 1 and isinstance(trial_timeout, str):
             _run_here(search, features)
@@ -155,6 +161,7 @@ class _Search:
         num_trials: int,
         started: float,
         deadline: float | None,
+        noticeable: float | None = None,
     ) -> None:
         self.study = study
         self.spec = spec
@@ -162,6 +169,7 @@ class _Search:
         self._num_trials = num_trials
         self._started = started
         self._deadline = deadline
+        self._noticeable = noticeable
         self._earlier = study.user_attrs.get("wall_seconds", 0.0)
 
     @held_back()
@@ -169,7 +177,12 @@ class _Search:
         """Tell whether a trial is to begin beside those under way: never more than the budget asks for."""
         if self._deadline is not None and time.monotonic() > self._deadline:
             return False
-        return len(finished(self.study.get_trials(deepcopy=False))) + num_under_way < self._num_trials
+        trials = self.study.get_trials(deepcopy=False)
+        if len(finished(trials)) + num_under_way >= self._num_trials:
+            return False
+        return self._noticeable is None or not is_flat(
+            trials, num_trials=self._num_trials, noticeable=self._noticeable
+        )
 
     @held_back()
     def begin(self) -> optuna.Trial:

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
-OF_TABLES = ("build", "describe", "simulate", "summary")
+OF_TABLES = ("build", "describe", "simulate", "stopping", "summary")
 
 
 @pytest.mark.slow

@@ -210,6 +210,7 @@ def test_killed_and_interrupted_search_continues_to_exactly_the_trials_asked_for
         ("--trials", "0", "error: --trials must be at least 1, got 0; raise it"),
         ("--timeout", "-1", "error: --timeout must be above 0 seconds, got -1.0; raise it or leave it out"),
         ("--timeout", "nan", "error: --timeout must be above 0 seconds, got nan; raise it or leave it out"),
+        ("--until-flat", "0", "error: --until-flat must be above 0 points, got 0; raise it or leave it out"),
         ("--seed", "-1", "error: --seed must be 0 or more, got -1; raise it"),
         ("--workers", "0", "error: --workers must be auto or at least 1, got 0; raise it"),
     ],
@@ -282,6 +283,35 @@ def test_timeout_begins_no_trial_after_it(write_tiny_study, tmp_path):
     path = write_tiny_study(tmp_path)
     assert main(["--trials", "50", "--timeout", "0.001", "--study", str(path)]) == 0
     assert {t.state.name for t in trials_of(path)} == {"WAITING"}
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("tiny_reviews")
+def test_a_flat_search_ends_says_why_and_goes_on_if_it_is_told_to(write_tiny_study, tmp_path, capsys):
+    path = write_tiny_study(tmp_path, NEITHER_RECIPES_NOR_PRUNING)
+    line = ["--workers", "1", "--study", str(path)]
+    for _ in range(2):
+        assert main([*line, "--trials", "12", "--until-flat", "100"]) == 0
+        assert len(trials_of(path)) == 10
+        told = report_of(path)["flat"]
+        assert told["sentence"].startswith("The search ended after 10 of 12 trials: were the other 2 drawn")
+        shown = " ".join(capsys.readouterr().out.split())
+        assert shown.count(told["sentence"]) == 2  # as it ends, and in the report
+        assert told["sentence"] in (path.parent / "tiny" / "report.html").read_text()
+    assert main([*line, "--trials", "11"]) == 0
+    assert len(trials_of(path)) == 11
+    assert report_of(path)["flat"] is None
+
+
+@pytest.mark.parametrize(
+    ("words", "share"),
+    [([], None), (["--until-flat"], 0.002), (["--until-flat", "1"], 0.01), (["--until-flat=0.5"], 0.005)],
+)
+def test_what_would_be_noticed_is_given_in_points(write_tiny_study, tmp_path, monkeypatch, words, share):
+    asked = []
+    monkeypatch.setattr("search.run._search", lambda *_, noticeable, **__: asked.append(noticeable))
+    assert main(["--study", str(write_tiny_study(tmp_path)), *words]) == 0
+    assert asked == [share]
 
 
 def test_study_that_another_process_searches_is_left_to_it(write_tiny_study, tmp_path, capsys):

@@ -35,6 +35,7 @@ WIDE = {
 USUAL = {"freeze_depth": 0, "dropout": 0.1, "head_width": 64, "learning_rate": 5e-5, "epochs": 3}
 TODAY = {"rungs": [0.125, 0.25, 0.5], "keep": 0.2, "peers": 2}
 NOTHING: dict[str, Any] = {"rungs": []}
+OF_THE_STUDY = {"rungs": [0.25, 0.5], "keep": 0.34, "peers": 2, "margin": 3.0}
 LATE = {"rungs": [0.5, 1.0, 2.0], "keep": 0.34, "peers": 4}
 
 
@@ -100,6 +101,7 @@ def _gp(seed: int) -> BaseSampler:
 
 CONTENDERS = {
     "today": Contender(fit=CARD, head_start="random"),
+    "default study": Contender(fit=CARD | {"patience": {"low": 1, "high": 3}}, pruning=OF_THE_STUDY),
     "today, head fitted": Contender(fit=CARD),
     "today, head fitted, nothing pruned": Contender(fit=CARD, pruning=NOTHING),
     "today's rungs, wide space": Contender(),

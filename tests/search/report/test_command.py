@@ -14,6 +14,7 @@ from optuna.trial import TrialState
 from rich.console import Console
 from toys import CONFIRMATION, add, as_written_by_0_1_0, fill, make_spec, make_study
 
+from search.analysis.flatness import note_flat
 from search.report.command import command_options, main, print_report, write_report
 from search.report.pareto_png import write_pareto_picture
 from search.report.summary import summarise
@@ -356,6 +357,20 @@ def with_trial(study, **attrs):
     return study
 
 
+def flat_study():
+    study = make_study()
+    for place in range(10):
+        add(study, 0.9, 0.8 + 0.001 * place)
+    note_flat(study, num_trials=50, noticeable=0.05)
+    return study
+
+
+def test_a_report_says_that_the_search_ended_because_it_was_flat():
+    said = "The search ended after 10 of 50 trials: were the other 40 drawn like those so far, they would"
+    assert said in flat(text_of(flat_study()))
+    assert said not in flat(text_of(fill(make_study())))
+
+
 @pytest.mark.parametrize(
     "study",
     [
@@ -363,8 +378,9 @@ def with_trial(study, **attrs):
         fill(make_study()),
         with_trial(make_study(), state=TrialState.RUNNING),
         with_trial(fill(make_study()), state=TrialState.WAITING),
+        flat_study(),
     ],
-    ids=["empty", "finished", "running", "waiting"],
+    ids=["empty", "finished", "running", "waiting", "flat"],
 )
 @pytest.mark.parametrize(
     "confirmation",

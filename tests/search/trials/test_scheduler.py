@@ -70,11 +70,12 @@ def make_study():
 def search_on(monkeypatch):
     """A function: search ``study`` with a fake objective, which it returns."""
 
-    def run(study, num_trials, *, plan=None, spec=SPEC, live=None, deadline=None):
+    def run(study, num_trials, *, plan=None, spec=SPEC, live=None, deadline=None, noticeable=None):
         fake = FakeObjective(plan)
         monkeypatch.setattr(search.trials.scheduler, "objective", fake)
         times = {"started": time.monotonic(), "deadline": deadline}
-        run_trials(study, spec, None, live or QuietLive(), num_trials=num_trials, **times)
+        options = {**times, "noticeable": noticeable}
+        run_trials(study, spec, None, live or QuietLive(), num_trials=num_trials, **options)
         return fake
 
     return run
@@ -241,7 +242,7 @@ FIGURES |= {"stages": [], "tokens": 1, "flops": 1.0, "memory_bytes": 1}
 def search_with(monkeypatch):
     """A function: search a new study with a crew whose fits end as planned; returns the study, the crew, what was said."""
 
-    def run(plan, *, num_trials=4, num_workers=2, trial_timeout="auto", recipes=()):
+    def run(plan, *, num_trials=4, num_workers=2, trial_timeout="auto", recipes=(), noticeable=None):
         study, live, crew = make_study(), QuietLive(), FakeCrew(plan)
         for name in recipes:
             study.enqueue_trial(recipe_params(name, SPEC, num_layers=2), user_attrs={"recipe": name})
@@ -249,7 +250,7 @@ def search_with(monkeypatch):
         features = SimpleNamespace(
             encoder=SimpleNamespace(num_layers=2, revision=None, device="cpu"), precision="float32"
         )
-        options = {"num_workers": num_workers, "trial_timeout": trial_timeout}
+        options = {"num_workers": num_workers, "trial_timeout": trial_timeout, "noticeable": noticeable}
         times = {"started": time.monotonic(), "deadline": None}
         run_trials(study, SPEC, features, live, num_trials=num_trials, **times, **options)
         return study, crew, live.said
@@ -330,6 +331,36 @@ def test_pruned_trials_count(search_on):
     study = make_study()
     search_on(study, 3, plan={1: optuna.TrialPruned("rung")})
     assert states(study) == ["COMPLETE", "PRUNED", "COMPLETE"]
+
+
+def test_a_flat_search_begins_no_more_trials_and_says_so_again(search_on):
+    study = make_study()
+    assert search_on(study, 50, noticeable=1.0).calls == 10
+    assert search_on(study, 50, noticeable=1.0).calls == 0
+
+
+def test_a_flat_search_goes_on_to_its_trials_if_it_is_not_to_stop(search_on):
+    study = make_study()
+    search_on(study, 50, noticeable=1.0)
+    assert search_on(study, 15).calls == 5
+
+
+def test_a_search_that_may_still_gain_goes_on_to_its_trials(search_on):
+    study = make_study()
+    assert search_on(study, 15, noticeable=1e-6).calls == 15
+
+
+def test_a_flat_search_of_several_workers_ends_what_it_has_begun(search_with):
+    study, _, _ = search_with([], num_trials=50, num_workers=3, noticeable=0.002)
+    assert states(study) == ["COMPLETE"] * 12  # ten must have ended, and two were beside the tenth
+
+
+def test_no_recipe_is_left_out_because_a_search_is_flat(search_on):
+    study = make_study()
+    search_on(study, 50, noticeable=1.0)
+    study.enqueue_trial({}, user_attrs={"recipe": "frozen-head"})
+    assert search_on(study, 50, noticeable=1.0).calls == 1
+    assert study.trials[-1].user_attrs["recipe"] == "frozen-head"
 
 
 def test_enqueued_recipes_come_first_and_count(search_on):

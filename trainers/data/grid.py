@@ -20,7 +20,7 @@ LONGEST_FIELD = 2**31 - 1
 _SEPARATOR = re.compile(r'\s*"?sep=([^\w\s"]|\t)"?[ ,;\t]*(?:\r\n|\n|\r)', re.IGNORECASE)
 _LONE_RETURN = re.compile(r"\r(?!\n)")
 
-Rows = list[tuple[int, list[str]]]
+GridRows = list[tuple[int, list[str]]]
 """Fields of each row, with the line at which it begins, counted from 1. Rows without any content are left out."""
 
 
@@ -34,7 +34,7 @@ class Grid:
         findings: What was noticed, errors among them.
     """
 
-    rows: Rows
+    rows: GridRows
     delimiter: str
     findings: tuple[Finding, ...]
 
@@ -140,7 +140,7 @@ def _read(text: str, name: str, delimiter: str, reading: _Reading, first_line: i
     return Grid(rows, delimiter, (*findings, *more))
 
 
-def _fit(rows: Rows, delimiter: str, name: str) -> tuple[Rows, list[Finding]]:
+def _fit(rows: GridRows, delimiter: str, name: str) -> tuple[GridRows, list[Finding]]:
     """Bring rows to the length of the header where nothing is lost, and leave out headers among them."""
     if not rows:
         return [], []
@@ -188,14 +188,14 @@ def _fit(rows: Rows, delimiter: str, name: str) -> tuple[Rows, list[Finding]]:
     return [(rows[0][0], header), *body], findings
 
 
-def _split(text: str, delimiter: str, reading: _Reading, first_line: int) -> tuple[Rows, list[int]]:
+def _split(text: str, delimiter: str, reading: _Reading, first_line: int) -> tuple[GridRows, list[int]]:
     """Split into rows; returns them, and the lines of rows with wrong quotes."""
     hidden = ""
     if reading.returns:
         # The csv module ends rows at them, whatever it is told: they hide behind a character that the text lacks.
         hidden = next(chr(code) for code in range(0xE000, 0xF8FF) if chr(code) not in text)
         text = _LONE_RETURN.sub(hidden, text)
-    rows: Rows = []
+    rows: GridRows = []
     badly_quoted: list[int] = []
     limit = csv.field_size_limit(LONGEST_FIELD)
     try:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from trainers.data.findings import Finding, at_lines, stop_on_errors
-from trainers.data.grid import DELIMITERS, Rows, read_grid
+from trainers.data.grid import DELIMITERS, GridRows, read_grid
 from trainers.errors import InputError
 from trainers.formats import by_content
 
@@ -80,7 +80,7 @@ def read_csv(path: Path, *, blank_rows: bool = False) -> Table:
     return Table(name, columns, [line for line, _ in rows], "line", (*findings, *unnamed), header=line)
 
 
-def _columns(header: list[str], rows: Rows, name: str) -> tuple[dict[str, list[Any]], list[Finding]]:
+def _columns(header: list[str], rows: GridRows, name: str) -> tuple[dict[str, list[Any]], list[Finding]]:
     """Return the columns, and a warning of those that cannot be read for want of a name.
 
     One column may be nameless, as the numbers of rows that pandas writes. Nameless columns that are empty for the most

@@ -171,7 +171,7 @@ def _looks(crew: Crew, config: TrainConfig, *, workers: int) -> dict[int, list[_
 
 
 def first_texts(split: Split, count: int, *, max_length: int) -> Split:
-    """Return the first texts of a split, so many tokens of each."""
+    """Return the first ``count`` texts of a split, each cut to ``max_length`` tokens."""
     count = min(count, len(split))
     cut_N = np.minimum(split.lengths_N[:count], max_length)
     parts = [split.ids_S[start : start + cut_N[i]] for i, start in enumerate(split.offsets_N1[:count])]

@@ -40,7 +40,7 @@ class DataConfig(Table):
             what was begun with it goes on with.
         train: Texts in the training split; absent means all that the other splits leave over.
         validation: Texts in the validation split; absent means all of a given one, or a fifth of the texts.
-        test: Texts in the test split; absent means likewise.
+        test: Texts in the test split; absent means all of a given one, or a fifth of the texts.
         max_length: Tokens kept of a text, special tokens included.
         head_tokens: Tokens kept from a long text's start, the rest being taken from its end; absent
             keeps the start alone.

@@ -33,6 +33,6 @@ class EncoderConfig(Table):
         if revision is not None and (".." in revision or not _REVISION.fullmatch(revision)):
             raise ValueError(
                 "must be a branch, tag or commit: letters, digits, '.', '_', '-' and '/', beginning with a letter "
-                f"or digit and without '..', got {revision!r}; mend it"
+                f"or digit and without '..', got {revision!r}; fix it"
             )
         return revision

@@ -25,8 +25,8 @@ class Thaw(Table):
 
     Attributes:
         freeze_depth: Of the second stage.
-        learning_rate: Likewise.
-        epochs: At most so many more.
+        learning_rate: Of the second stage.
+        epochs: Greatest number of further epochs.
     """
 
     freeze_depth: int = Field(ge=0)
@@ -49,7 +49,7 @@ class TrainConfig(Table):
         head_learning_rate_ratio: The head's rate, as a multiple of ``learning_rate``.
         patience: Evaluations without a lower validation loss before the fit stops; absent means no early
             stopping, and, if there is no ceiling either, that the last weights are kept.
-        epochs: At most so many passes over the training split; 0 trains nothing, for a head that starts as ``probe``.
+        epochs: Greatest number of passes over the training split; 0 trains nothing, for a head that starts as ``probe``.
         evaluations_per_epoch: Evenly spaced evaluations in each epoch.
         batch_size: Texts in one optimiser step.
         weight_decay: AdamW's decoupled decay of weight matrices.
@@ -65,7 +65,7 @@ class TrainConfig(Table):
             such rule.
         cache: Number format of the stored features.
         head_start: What the head begins with: ``random`` weights, or ``fitted`` to the vectors of the untouched
-            encoder, which takes a second and is then looked at as epoch 0; or, of a linear head, ``probe``: likewise, by
+            encoder, which takes a second and is then looked at as epoch 0; or, of a linear head, ``probe``: fitted, too, by
             a logistic regression that has converged, regularised as folds of the training split say.
         head_weights: What random weights are drawn from: PyTorch's ``uniform`` distribution, biases too, or Glorot's
             with biases of zero, as Keras does.

@@ -35,7 +35,7 @@ def read_toml(path: Path) -> dict[str, Any]:
         got = "UTF-16" if utf_16 else f"byte {error.object[error.start]:#x} in line {line}"
         raise InputError(f"{path} must be UTF-8, as every TOML file, got {got}; save it as UTF-8") from error
     except tomllib.TOMLDecodeError as error:
-        raise InputError(f"{path} is not valid TOML: {error}; mend that line") from error
+        raise InputError(f"{path} is not valid TOML: {error}; fix that line") from error
     for text in _texts(table):
         if CONTROL.search(text):
             raise InputError(f"{path}: a text must hold no control characters, got {text!r}; remove them")

@@ -133,7 +133,7 @@ def _read(text: str, name: str, delimiter: str, reading: _Reading, first_line: i
         findings.append(Finding("quoting", message, "mended", name))
     message = (
         "a field that begins with a quote must end with one, right before the next delimiter, and a quote inside it is "
-        "doubled; mend these"
+        "doubled; fix these"
     )
     findings += at_lines(Finding("quoting", message, "error", name), badly_quoted)
     rows, more = _fit(rows, delimiter, name)
@@ -174,7 +174,7 @@ def _fit(rows: GridRows, delimiter: str, name: str) -> tuple[GridRows, list[Find
     if len(counts) == 1 and len(ragged) == len(body) > 1:
         message = (
             f"the first line must name all columns, got {_listed(header)}, while every row has {next(iter(counts))} "
-            "fields; mend it, or take out what stands above it"
+            "fields; fix it, or remove the lines above it"
         )
         findings.append(Finding("ragged rows", message, "error", name, count=len(ragged)))
     else:
@@ -192,7 +192,7 @@ def _split(text: str, delimiter: str, reading: _Reading, first_line: int) -> tup
     """Split into rows; returns them, and the lines of rows with wrong quotes."""
     hidden = ""
     if reading.returns:
-        # The csv module ends rows at them, whatever it is told: they hide behind a character that the text lacks.
+        # The csv module always ends rows at them: they are replaced by a character that the text lacks.
         hidden = next(chr(code) for code in range(0xE000, 0xF8FF) if chr(code) not in text)
         text = _LONE_RETURN.sub(hidden, text)
     rows: GridRows = []

@@ -13,7 +13,7 @@ MEGA_BATCH = 50
 
 FORWARD_TOKENS = 2048
 """Of a batch that is not trained on. Fewer waste time on short texts. Of many more, large tensors get their pages from
-the system anew each time, and the last batch keeps one core busy and the others idle: the features of 240 texts of 128
+the system again each time, and the last batch keeps one core busy and the others idle: the features of 240 texts of 128
 tokens took half as long again in batches of 64."""
 
 Indices = npt.NDArray[np.int64]

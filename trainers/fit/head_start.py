@@ -53,7 +53,7 @@ def fit_head(
         head: With its first weights; fitted in place.
         config: Seed, metric, ceiling and label smoothing are read from it.
         train: The training split in one batch, pooled.
-        validation: Likewise.
+        validation: The validation split in one batch, pooled.
         weights_C: Of the classes in the loss.
 
     Returns:

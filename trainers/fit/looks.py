@@ -86,7 +86,7 @@ class _Look:
 
     Attributes:
         logits_NC: Of the validation texts, in the order of the split; those that were looked at are known.
-        num_validation: Those are the first so many of the sample.
+        num_validation: How many texts were looked at: the first ones of the sample.
         counts_CC: Of the first training texts of the sample.
         standing: Validation loss beside that of other looks: it differs from that of the best weights so far as the losses
             on the same texts do.

@@ -106,7 +106,7 @@ class _Fit:
         config: What to fit.
         features: What is read.
         peeks: As for ``fit``.
-        on_evaluation: Likewise.
+        on_evaluation: As for ``fit``.
         since: What the stage before restored; its head is gone on with.
     """
 
@@ -249,7 +249,7 @@ class _Fit:
         return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
 
     def _evaluate(self, epoch: float, pooled: tuple[Batch, Batch] | None = None) -> StopReason | None:
-        """Evaluate, tell of it, and return why to stop, or None to go on."""
+        """Evaluate, report it, and return why to stop, or None to go on."""
         found = self.looks.evaluate(pooled)
         reason = self.looks.reason_to_stop() if epoch else None
         is_last = self.config.thaw is None and (reason is not None or epoch >= self.config.epochs)
@@ -314,7 +314,7 @@ class _Fit:
 
 @contextmanager
 def threads(count: int) -> Iterator[None]:
-    """Compute with so many threads for a while."""
+    """Compute with ``count`` threads inside a ``with`` block."""
     before = torch.get_num_threads()
     torch.set_num_threads(count)
     try:

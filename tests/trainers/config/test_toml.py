@@ -74,7 +74,7 @@ def test_a_directory_cannot_be_read(tmp_path):
 def test_a_file_that_is_not_toml_is_refused(tmp_path):
     path = tmp_path / "broken.toml"
     path.write_bytes(b"a = = 1")
-    with pytest.raises(InputError, match=r"broken\.toml is not valid TOML: .*; mend that line"):
+    with pytest.raises(InputError, match=r"broken\.toml is not valid TOML: .*; fix that line"):
         read_toml(path)
 
 

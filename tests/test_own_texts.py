@@ -83,7 +83,7 @@ def test_every_mistake_of_a_file_stops_before_any_training(study, reviews, tmp_p
     assert search(study, 1) == 2
     assert capsys.readouterr().err == (
         "error: own.csv, line 3: a field that begins with a quote must end with one, right before the next delimiter, and "
-        "a quote inside it is doubled; mend these; own.csv, lines 2, 4: a row must have 2 fields as the header has, got "
+        "a quote inside it is doubled; fix these; own.csv, lines 2, 4: a row must have 2 fields as the header has, got "
         "3 and 1; put texts that hold the delimiter or a line break in quotes\n"
     )
     write(tmp_path / "own.csv", reviews[1:])  # a study that was refused may be mended under the same name

@@ -37,8 +37,8 @@ def launch(command: Callable[..., int], *, name: str, argv: Sequence[str] | None
 
     An ``InputError``, or a fit that failed, ends as one line on standard error and exit code 2; ``--debug``
     shows its traceback. That line shows no password of a URL, and a terminal finds nothing in it to obey. Characters
-    that the terminal lacks are escaped. Output that finds no room ends the command likewise, and output that nobody
-    reads any more ends it in silence.
+    that the terminal lacks are escaped. Output that finds no room ends the command in the same way. If nobody reads the output
+    any more, the command ends silently.
 
     Args:
         command: Its keyword-only parameters become flags, its docstring the help.

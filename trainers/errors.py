@@ -1,4 +1,4 @@
-"""Errors that a user can mend, in one line: rule, value, remedy."""
+"""Errors that a user can fix, in one line: rule, value, remedy."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files that are no tables of texts: what they are in truth, and what to do with them."""
+"""Files that are no tables of texts: what they really are, and what to do with them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _BY_SUFFIX = {
     **dict.fromkeys((".doc", ".docx", ".odt", ".pdf", ".rtf", ".html", ".xml"), DOCUMENT),
     **dict.fromkeys(
         (".json", ".ndjson"),
-        "JSON, which is read from a file that ends in .jsonl, be it an array of objects or one object a line; rename it",
+        "JSON, which is read from a file that ends in .jsonl, as an array of objects or one object a line; rename it",
     ),
     **dict.fromkeys(
         ("", ".txt", ".dat", ".data"), "a file of any kind; rename it to .csv or .tsv if it is a table"
@@ -46,7 +46,7 @@ def by_suffix(path: Path) -> str:
 
 
 def by_content(path: Path) -> str | None:
-    """Say what a file that should be text is in truth, and what to do with it; None if it may be text."""
+    """Say what a file that should be text really is, and what to do with it; None if it may be text."""
     with path.open("rb") as file:
         head = file.read(16)
     if head.startswith(b"PK\x03\x04"):

@@ -12,7 +12,7 @@ from cyclopts import Parameter
 
 from trainers.cli import DEVICE, launch
 from trainers.config import FILE_SUFFIXES, Device
-from trainers.data import check_text, decode
+from trainers.data import SHOWN_AS, check_text, decode
 from trainers.errors import CONTROL, InputError, printable
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def predict(
     answers = _answers(load(model, device=choose_device(device)), wanted)
     if rows is not None:
         content = write_rows(rows, answers, out)
-        if sys.stdout.isatty():  # which would obey what stands in a text
+        if sys.stdout.isatty():  # which would obey control characters of a text
             content = "".join(map(_shown, content.splitlines(keepends=True)))
         print(content, end="")  # noqa: T201
         return 0
@@ -139,10 +139,10 @@ def _answers(classifier: Classifier, texts: Sequence[str]) -> list[Answer]:
 
 
 def _tell(findings: Iterable[Finding]) -> None:
-    """Say on standard error what was mended while reading."""
+    """Say on standard error what was fixed while reading."""
     for finding in findings:
         if finding.severity in {"warning", "mended"}:
-            _say(f"{finding.severity}: {finding}")
+            _say(f"{SHOWN_AS[finding.severity]}: {finding}")
 
 
 def _say(line: str) -> None:

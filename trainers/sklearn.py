@@ -36,7 +36,7 @@ from trainers.config import (
     TrainConfig,
     load_config,
 )
-from trainers.data import Split, Splits, mend, tokenise
+from trainers.data import Split, Splits, clean_text, tokenise
 from trainers.encoder import Encoder, load_encoder
 from trainers.errors import InputError, describe
 from trainers.fit import build_features, choose_device, fit, pinned
@@ -56,7 +56,7 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     Of the texts given to ``fit``, a share is drawn by class for early stopping, none of a class that has but one: the
     weights restored are those of the epoch with the lowest loss on it. Equal settings, texts and seeds give equal weights. Where no default is
-    given here or there, a parameter is the setting of ``TrainConfig`` of the same name, with its default.
+    given here or there, a parameter is the setting in ``TrainConfig`` of the same name, with its default.
 
     Args:
         encoder: ``minilm`` (packaged), a local directory, or a hub id.
@@ -204,7 +204,7 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """
         if y is None:
             raise ValueError(f"{type(self).__name__} requires y to be passed, but the target y is None")
-        texts = [mend(text, self.clean)[0] for text in _texts(X)]
+        texts = [clean_text(text, self.clean)[0] for text in _texts(X)]
         y = column_or_1d(y, warn=True)
         check_consistent_length(texts, y)
         check_classification_targets(y)
@@ -347,7 +347,7 @@ def _texts(X: Any) -> list[str]:
 
 @contextmanager
 def _value_errors() -> Iterator[None]:
-    """Turn what the user can mend into what scikit-learn expects."""
+    """Turn what the user can fix into what scikit-learn expects."""
     try:
         yield
     except ValidationError as error:

@@ -1,4 +1,4 @@
-"""A commented study for texts of one's own: what is found, what this machine can do, sizes that fit the time.
+"""A commented study for the user's own texts: what is found, what this machine can do, sizes that fit the time.
 
 What other folders may use stands in ``__init__.pyi``; it is loaded when it is first asked for.
 """

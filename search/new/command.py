@@ -43,7 +43,7 @@ def new(
     ] = None,
     metric: Annotated[Metric, Parameter(help="By which goal, score and ceiling are measured.")] = "accuracy",
     minutes: Annotated[float, Parameter(help="Time that the search may take.")] = 10.0,
-    trials: Annotated[int, Parameter(help="Trials that it shall run in this time.")] = 50,
+    trials: Annotated[int, Parameter(help="Trials to run in this time.")] = 50,
     encoder: Annotated[
         str, Parameter(help="minilm (packaged), a local directory, or a hub id.")
     ] = PACKAGED_ENCODER,
@@ -69,7 +69,7 @@ def new(
 
     from trainers.data import read_texts
 
-    texts = read_texts(data)  # before all that takes its time to load: its mistakes are told at once
+    texts = read_texts(data)  # before all that takes its time to load: its mistakes are reported at once
 
     from search.trials import warm_up
 
@@ -83,7 +83,7 @@ def new(
     loaded, splits, data = _load(encoder, choose_device(device), data, texts)
     start_seconds = (
         time.process_time() - began
-    )  # a search starts likewise; what other programs take does not count
+    )  # a search starts in the same way; what other programs take does not count
     _say_what_was_found(splits, metric)
     aim = choose_aim(texts, metric=metric)
     _say(f"\nThe words alone reach {aim.baseline:.1%} validation {METRIC_NAMES[metric]}.")
@@ -163,7 +163,7 @@ def _data_config(source: str, columns: Mapping[str, str]) -> DataConfig:
 
 
 def _load(encoder: str, device: Device, data: DataConfig, texts: Texts) -> tuple[Encoder, Splits, DataConfig]:
-    """Load encoder and texts, so many tokens of each as are looked at."""
+    """Load encoder and texts, each text cut to the tokens that are counted."""
     from trainers.config import EncoderConfig
     from trainers.data import load_splits
     from trainers.encoder import load_encoder

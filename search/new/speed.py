@@ -128,7 +128,7 @@ def measure_speed(encoder: Encoder, splits: Splits, config: TrainConfig, *, work
 
 
 @dataclass(frozen=True)
-class _Look:
+class _TimedEvaluation:
     """An evaluation, when it was heard of, and what its process had computed until then."""
 
     evaluation: Evaluation
@@ -136,7 +136,9 @@ class _Look:
     processor_seconds: float
 
 
-def _rates(before: _Look, after: _Look, *, trained: float, on_processor: bool) -> tuple[float, float, float]:
+def _rates(
+    before: _TimedEvaluation, after: _TimedEvaluation, *, trained: float, on_processor: bool
+) -> tuple[float, float, float]:
     """Return operations a second in training and in evaluation between two looks, and the share of a core."""
     first, second = before.evaluation, after.evaluation
     training = second.training_seconds - first.training_seconds
@@ -150,9 +152,9 @@ def _rates(before: _Look, after: _Look, *, trained: float, on_processor: bool) -
     return trained / (share * training), looked / (share * evaluation), share
 
 
-def _looks(crew: Crew, config: TrainConfig, *, workers: int) -> dict[int, list[_Look]]:
+def _looks(crew: Crew, config: TrainConfig, *, workers: int) -> dict[int, list[_TimedEvaluation]]:
     """Let every worker fit, and return the evaluations of each."""
-    looks: dict[int, list[_Look]] = {worker: [] for worker in range(workers)}
+    looks: dict[int, list[_TimedEvaluation]] = {worker: [] for worker in range(workers)}
     for worker in looks:
         crew.begin(worker, config)
     under_way = set(looks)
@@ -163,13 +165,13 @@ def _looks(crew: Crew, config: TrainConfig, *, workers: int) -> dict[int, list[_
             if isinstance(news, dict):
                 under_way.discard(worker)
             else:
-                looks[worker].append(_Look(news, time.monotonic(), crew.processor_seconds(worker)))
+                looks[worker].append(_TimedEvaluation(news, time.monotonic(), crew.processor_seconds(worker)))
                 crew.answer(worker, go_on=True)
     return looks
 
 
 def first_texts(split: Split, count: int, *, max_length: int) -> Split:
-    """Return the first texts of a split, so many tokens of each."""
+    """Return the first ``count`` texts of a split, each cut to ``max_length`` tokens."""
     count = min(count, len(split))
     cut_N = np.minimum(split.lengths_N[:count], max_length)
     parts = [split.ids_S[start : start + cut_N[i]] for i, start in enumerate(split.offsets_N1[:count])]

@@ -30,7 +30,7 @@ from trainers.data.splits import load_splits
 from trainers.encoder.loading import load_encoder
 from trainers.encoder.sections import set_dropout
 from trainers.fit.features import Features, build_features
-from trainers.fit.inputs import Source
+from trainers.fit.inputs import SplitInputs
 from trainers.fit.loop import fit
 from trainers.fit.network import Network
 from trainers.fit.precision import pinned
@@ -127,7 +127,7 @@ VARIANTS = {
         mock.patch.object(Sample, "run", torch.no_grad()(Sample.run.__wrapped__)),
     ),
     "input gradient of the lowest layer": (
-        mock.patch.object(Source, "batch", batch_with_gradient(Source.batch)),
+        mock.patch.object(SplitInputs, "batch", batch_with_gradient(SplitInputs.batch)),
     ),
     "two threads": {"threads": 2},
     IN_FLOAT32: {"precision": "float32"},

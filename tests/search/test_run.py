@@ -329,7 +329,7 @@ def test_missing_encoder_is_an_input_error_before_any_trial(
 ):
     path = write_tiny_study(tmp_path, (str(tiny_encoder_dir), str(tmp_path / "absent")))
     assert mistake(capsys, "--study", path) == (
-        f"error: encoder.name must be an existing directory, got '{tmp_path / 'absent'}'; mend the path"
+        f"error: encoder.name must be an existing directory, got '{tmp_path / 'absent'}'; fix the path"
     )
     assert trials_of(path) == []
 

@@ -97,7 +97,7 @@ def test_line_n_answers_line_n(model, capsys, typed):
         ("utf-16", ""),
         (
             "latin-1",
-            "mended: standard input, line 1: not UTF-8: read as Windows-1252 (latin-1); save the file as UTF-8 if letters look wrong\n",
+            "fixed: standard input, line 1: not UTF-8: read as Windows-1252 (latin-1); save the file as UTF-8 if letters look wrong\n",
         ),
     ],
 )

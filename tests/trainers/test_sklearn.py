@@ -15,7 +15,7 @@ from sklearn.utils.estimator_checks import estimator_checks_generator
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from trainers.config import TrainConfig
-from trainers.data.cleaning import mend
+from trainers.data.cleaning import clean_text
 from trainers.model.classifier import load, save
 from trainers.sklearn import NO_SOURCE, NOT_OF_A_FIT, OWN, TextClassifier
 
@@ -146,7 +146,7 @@ def test_what_was_fitted_can_be_saved_as_a_model_directory(fitted, reviews, tmp_
 def test_texts_are_cleaned_once_and_alike_to_fit_and_to_predict(small, reviews, clean):
     texts = [f"{text}  <i>&amp;lt;br&amp;gt;</i>" for text in reviews[0]]
     estimator = small(clean=clean, epochs=1).fit(texts, reviews[1])
-    plain = mend(texts[0], clean)[0]
+    plain = clean_text(texts[0], clean)[0]
     assert estimator.classifier_.plain(texts[:1]) == [plain]
     expected = estimator.classifier_.predict_proba(texts[:5])
     assert np.allclose(estimator.predict_proba(texts[:5]), expected)

@@ -44,7 +44,7 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 _INVISIBLE = re.compile("[\u00ad\u200b\u200e\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff]")
 
 
-def mend(text: str, clean: Clean = "html") -> tuple[str, tuple[str, ...]]:
+def clean_text(text: str, clean: Clean = "html") -> tuple[str, tuple[str, ...]]:
     """Return the plain form of a text, and what had to be done for it, in words.
 
     HTML's entities are resolved, its tags, such as ``<br />``, are cut out, white space is reduced to single blanks. A

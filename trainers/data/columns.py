@@ -1,4 +1,4 @@
-"""Which column holds the texts, which the labels: as told, else by usual names, else by kind of content."""
+"""Which column holds the texts, which the labels: as the user says, else by usual names, else by kind of content."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 ALIKE = 0.9
-"""Near duplicates share so much of their distinct words (Jaccard); case, punctuation and order do not count. Emoji that
+"""Near duplicates share at least this share of their distinct words (Jaccard); case, punctuation and order do not count. Emoji that
 stand together, and smileys such as ``:-)``, are a word."""
 
 PERMUTATIONS = 64

@@ -1,4 +1,4 @@
-"""Which rows may be trained on: what can be mended is mended and counted, what cannot stops before any training."""
+"""Which rows may be trained on: what can be fixed is fixed and counted, the rest is an error before any training."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from trainers.config import Clean
-from trainers.data.cleaning import mend
+from trainers.data.cleaning import clean_text
 from trainers.data.findings import Finding, Severity, at_places, stop_on_errors
 from trainers.data.labels import SMALLEST_CLASS, check_classes, check_names, name_classes
 from trainers.data.sources import Row, Source
@@ -36,7 +36,7 @@ class Admitted:
 
 
 def admit(source: Source, *, clean: Clean = "html") -> Admitted:
-    """Mend the rows of a source, and leave out those that cannot be used.
+    """Clean the rows of a source, and leave out those that cannot be used.
 
     Args:
         source: The rows.
@@ -65,9 +65,9 @@ def admit(source: Source, *, clean: Clean = "html") -> Admitted:
     with_markup: dict[str, set[str]] = defaultdict(set)
     rows, num_mended = [], 0
     for row in source.rows:
-        text, done = mend(row.text, clean)
+        text, done = clean_text(row.text, clean)
         if clean in {"html", "0.1"}:
-            with_markup[text].add(mend(row.text, "spaces")[0] if done else text)
+            with_markup[text].add(clean_text(row.text, "spaces")[0] if done else text)
         num_mended += bool(done)
         for what in done:
             mendings[what].append(row)

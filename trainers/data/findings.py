@@ -1,9 +1,9 @@
-"""What is noticed about texts: noted, mended, warned of, or in the way of any training."""
+"""What is noticed about texts: good to know, fixed, worth a warning, or an error that prevents training."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -11,6 +11,9 @@ from typing import Literal
 from trainers.errors import InputError
 
 Severity = Literal["error", "warning", "mended", "note"]
+
+SHOWN_AS: Mapping[Severity, str] = {"error": "error", "warning": "warning", "mended": "fixed", "note": "note"}
+"""What people read for a severity: studies and reports store ``mended``, and go on doing so."""
 
 LINES_SHOWN = 5
 
@@ -26,7 +29,7 @@ class Finding:
     Attributes:
         kind: In a few words, the same for all findings of a kind.
         message: Rule, value and remedy, or what was done.
-        severity: ``error`` stops before any training, ``warning`` is said, ``mended`` was put right and counted,
+        severity: ``error`` stops before any training, ``warning`` is said, ``mended`` was fixed and counted,
             ``note`` is good to know.
         file: Name of the file, or of whatever else was read.
         lines: The first few lines of the file, counted from 1, ascending; empty where it has none, or all are meant.
@@ -44,7 +47,7 @@ class Finding:
 
     @property
     def mended(self) -> bool:
-        """Whether it was put right."""
+        """Whether it was fixed."""
         return self.severity == "mended"
 
     def __str__(self) -> str:
@@ -75,10 +78,10 @@ def at_places(finding: Finding, places: Iterable[tuple[str, int]]) -> list[Findi
 
 
 def stop_on_errors(findings: Sequence[Finding]) -> None:
-    """Do nothing unless a finding is in the way of training.
+    """Do nothing unless a finding prevents training.
 
     Raises:
-        InputError: Lists all that are, and what was noticed on the way to them.
+        InputError: Lists all that do, and what else was noticed.
     """
     errors = [str(f) for f in findings if f.severity == "error"]
     if errors:

@@ -20,7 +20,7 @@ LONGEST_FIELD = 2**31 - 1
 _SEPARATOR = re.compile(r'\s*"?sep=([^\w\s"]|\t)"?[ ,;\t]*(?:\r\n|\n|\r)', re.IGNORECASE)
 _LONE_RETURN = re.compile(r"\r(?!\n)")
 
-Rows = list[tuple[int, list[str]]]
+GridRows = list[tuple[int, list[str]]]
 """Fields of each row, with the line at which it begins, counted from 1. Rows without any content are left out."""
 
 
@@ -34,7 +34,7 @@ class Grid:
         findings: What was noticed, errors among them.
     """
 
-    rows: Rows
+    rows: GridRows
     delimiter: str
     findings: tuple[Finding, ...]
 
@@ -133,14 +133,14 @@ def _read(text: str, name: str, delimiter: str, reading: _Reading, first_line: i
         findings.append(Finding("quoting", message, "mended", name))
     message = (
         "a field that begins with a quote must end with one, right before the next delimiter, and a quote inside it is "
-        "doubled; mend these"
+        "doubled; fix these"
     )
     findings += at_lines(Finding("quoting", message, "error", name), badly_quoted)
     rows, more = _fit(rows, delimiter, name)
     return Grid(rows, delimiter, (*findings, *more))
 
 
-def _fit(rows: Rows, delimiter: str, name: str) -> tuple[Rows, list[Finding]]:
+def _fit(rows: GridRows, delimiter: str, name: str) -> tuple[GridRows, list[Finding]]:
     """Bring rows to the length of the header where nothing is lost, and leave out headers among them."""
     if not rows:
         return [], []
@@ -174,7 +174,7 @@ def _fit(rows: Rows, delimiter: str, name: str) -> tuple[Rows, list[Finding]]:
     if len(counts) == 1 and len(ragged) == len(body) > 1:
         message = (
             f"the first line must name all columns, got {_listed(header)}, while every row has {next(iter(counts))} "
-            "fields; mend it, or take out what stands above it"
+            "fields; fix it, or remove the lines above it"
         )
         findings.append(Finding("ragged rows", message, "error", name, count=len(ragged)))
     else:
@@ -188,14 +188,14 @@ def _fit(rows: Rows, delimiter: str, name: str) -> tuple[Rows, list[Finding]]:
     return [(rows[0][0], header), *body], findings
 
 
-def _split(text: str, delimiter: str, reading: _Reading, first_line: int) -> tuple[Rows, list[int]]:
+def _split(text: str, delimiter: str, reading: _Reading, first_line: int) -> tuple[GridRows, list[int]]:
     """Split into rows; returns them, and the lines of rows with wrong quotes."""
     hidden = ""
     if reading.returns:
-        # The csv module ends rows at them, whatever it is told: they hide behind a character that the text lacks.
+        # The csv module always ends rows at them: they are replaced by a character that the text lacks.
         hidden = next(chr(code) for code in range(0xE000, 0xF8FF) if chr(code) not in text)
         text = _LONE_RETURN.sub(hidden, text)
-    rows: Rows = []
+    rows: GridRows = []
     badly_quoted: list[int] = []
     limit = csv.field_size_limit(LONGEST_FIELD)
     try:

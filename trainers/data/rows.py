@@ -53,7 +53,7 @@ def read_rows(path: Path, column: str) -> Rows:
     suffix = path.suffix.lower()
     if suffix not in FILE_SUFFIXES or not path.is_file():
         raise InputError(
-            f"--column needs a --file that is there and ends in {', '.join(FILE_SUFFIXES)}, got {path}; mend the path, or "
+            f"--column needs a --file that is there and ends in {', '.join(FILE_SUFFIXES)}, got {path}; fix the path, or "
             "leave --column out for one text a line"
         )
     findings: tuple[Finding, ...] = ()

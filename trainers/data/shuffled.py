@@ -116,7 +116,7 @@ def largest_share(texts_C: npt.ArrayLike) -> int:
 
 
 def _words(text: str) -> list[str]:
-    """Return the words of a text, with and without what stands around them; runs of characters, too, if it has few blanks."""
+    """Return the words of a text, with and without the punctuation around them; runs of characters, too, if it has few blanks."""
     text = text[:LONGEST_LOOK].lower()
     words = _PIECE.findall(text) + text.split()
     num_blanks = text.count(" ")

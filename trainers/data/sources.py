@@ -34,7 +34,7 @@ class Row(NamedTuple):
     """A labelled text.
 
     Attributes:
-        text: As it was read, or mended.
+        text: As it was read, or cleaned.
         label: Name of its class; None where the source has none.
         split: Which one the source puts it in; None where it does not say.
         file: Name of the file.
@@ -100,7 +100,7 @@ def read_source(config: DataConfig) -> Source:
     else:
         findings += suggest_split(first)
     found = [finding for _, table in tables for finding in table.findings] + findings
-    if any(f.severity == "error" for f in found):  # maybe for want of a column that is not read
+    if any(f.severity == "error" for f in found):  # maybe because a column is not read
         found = [replace(f, severity="error") if f.kind == NOT_READ else f for f in found]
     stop_on_errors(found)
     assert text is not None  # noqa: S101
@@ -143,7 +143,7 @@ def _tables(config: DataConfig) -> list[tuple[SplitName | None, Table]]:
 def _read_file(path: Path, config: DataConfig) -> Table:
     suffix = path.suffix.lower()
     if not path.is_file():
-        raise InputError(f"no file {path}; a path in a TOML file is relative to that file; mend it")
+        raise InputError(f"no file {path}; a path in a TOML file is relative to that file; fix the path")
     if suffix in {".csv", ".tsv", ".jsonl"}:
         check_text(path)
     if suffix in {".csv", ".tsv"}:
@@ -184,19 +184,19 @@ def _fetch(config: DataConfig) -> datasets.Dataset | datasets.DatasetDict:
         pass  # what was fetched earlier is taken, at the revision that was asked for
     except (HFValidationError, HfHubHTTPError) as error:
         raise InputError(
-            f"{what} is no file, no directory, and the hub does not give it: {_first_line(error)}; mend the path, "
+            f"{what} is no file, no directory, and the hub does not give it: {_first_line(error)}; fix the path, "
             "or the id, subset and revision"
         ) from error
     except Exception as error:  # a name that is not resolved, a time-out, a proxy's refusal
         raise InputError(
-            f"{what} is no file and no directory here, and the hub cannot be reached: {_first_line(error)}; mend the "
+            f"{what} is no file and no directory here, and the hub cannot be reached: {_first_line(error)}; fix the "
             "path, connect, or set HF_HUB_OFFLINE=1 to take what was fetched earlier"
         ) from error
     try:
         return datasets.load_dataset(config.source, config.subset, revision=revision)
     except Exception as error:  # the hub client raises some twenty kinds, its transports more
         raise InputError(
-            f"{what} cannot be loaded: {_first_line(error)}; mend data.subset and data.revision, or fetch it once "
+            f"{what} cannot be loaded: {_first_line(error)}; fix data.subset and data.revision, or fetch it once "
             "while connected"
         ) from error
 
@@ -239,7 +239,9 @@ def _rows(
         names = [str(value).strip().lower() for value in table.columns[split_column]]
         unknown = [n for n, name in zip(table.lines, names, strict=True) if name not in SPLIT_NAMES]
         others = ", ".join(repr(name) for name in sorted({*names} - {*SPLIT_NAMES})[:3])
-        message = f"column {split_column!r} must say train, validation or test in each row, got {others}; mend these"
+        message = (
+            f"column {split_column!r} must say train, validation or test in each row, got {others}; fix these"
+        )
         findings += at_lines(Finding("unknown split", message, "error", table.name, unit=table.unit), unknown)
         splits = [SPLIT_NAMES.get(name) for name in names]
     for what, column in (("text", text), ("label", label)):
@@ -247,7 +249,7 @@ def _rows(
         allowed = (str, bool, int, float, type(None))
         wrong = [n for n, kind in zip(table.lines, kinds, strict=True) if kind not in allowed]
         got = ", ".join(sorted({kind.__name__ for kind in kinds if kind not in allowed}))
-        message = f"column {column!r} must hold one {what} a row, got {got}; mend these"
+        message = f"column {column!r} must hold one {what} a row, got {got}; fix these"
         findings += at_lines(Finding(f"no {what}", message, "error", table.name, unit=table.unit), wrong)
     rows = [
         Row(text_of(t), (_plain(k) or "").replace("\0", "").strip() or None, s, table.name, n)

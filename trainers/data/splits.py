@@ -93,7 +93,7 @@ class Texts:
         labels_N: Class of each.
         parts: Rows of each split.
         class_names: In the order of the class indices.
-        admitted: What was left out, and mended.
+        admitted: What was left out, and cleaned.
         findings: What was noticed; no errors among them.
         fingerprint: Of all rows of the source.
     """
@@ -142,7 +142,7 @@ def read_texts(config: DataConfig) -> Texts:
     """Read, check, de-duplicate and split the texts of ``config``: all that can be wrong with them, before any encoder.
 
     Raises:
-        InputError: The source is missing or has mistakes that cannot be mended, has changed since its
+        InputError: The source is missing or has mistakes that cannot be fixed, has changed since its
             fingerprint was taken, or has too few texts for the splits asked for.
     """
     source = read_source(config)

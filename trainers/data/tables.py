@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from trainers.data.findings import Finding, at_lines, stop_on_errors
-from trainers.data.grid import DELIMITERS, Rows, read_grid
+from trainers.data.grid import DELIMITERS, GridRows, read_grid
 from trainers.errors import InputError
 from trainers.formats import by_content
 
@@ -80,8 +80,8 @@ def read_csv(path: Path, *, blank_rows: bool = False) -> Table:
     return Table(name, columns, [line for line, _ in rows], "line", (*findings, *unnamed), header=line)
 
 
-def _columns(header: list[str], rows: Rows, name: str) -> tuple[dict[str, list[Any]], list[Finding]]:
-    """Return the columns, and a warning of those that cannot be read for want of a name.
+def _columns(header: list[str], rows: GridRows, name: str) -> tuple[dict[str, list[Any]], list[Finding]]:
+    """Return the columns, and a warning of those that cannot be read because they have no name.
 
     One column may be nameless, as the numbers of rows that pandas writes. Nameless columns that are empty for the most
     part are what is left over: of a spreadsheet's width, or of texts that were cut at a delimiter.
@@ -91,7 +91,7 @@ def _columns(header: list[str], rows: Rows, name: str) -> tuple[dict[str, list[A
     whole = [i for i in nameless if len(filled[i]) > len(rows) / 2]
     kept = {i for i in range(len(header)) if header[i] or [i] == whole}
     lost = sorted({line for i in nameless if i not in kept for line in filled[i]})
-    message = "what stands in columns without a name is not read; name them, or put texts that hold the delimiter in quotes"
+    message = "the contents of columns without a name are not read; name them, or put texts that hold the delimiter in quotes"
     columns = {header[i]: [fields[i] for _, fields in rows] for i in sorted(kept)}
     return columns, at_lines(Finding("nameless columns", message, "warning", name), lost)
 
@@ -119,7 +119,7 @@ def read_jsonl(path: Path) -> Table:
                 broken.setdefault(_reason(error), []).append(number)
     for reason, lines in broken.items():
         message = (
-            f'every line must be one JSON object such as {{"text": ..., "label": ...}}, got {reason}; mend'
+            f'every line must be one JSON object such as {{"text": ..., "label": ...}}, got {reason}; fix it'
         )
         findings += at_lines(Finding("JSON", message, "error", path.name), lines)
     if not objects and not broken:
@@ -199,13 +199,13 @@ def _array(text: str, name: str) -> list[dict[str, Any]] | None:
     except json.JSONDecodeError as error:
         if error.msg == "Extra data":  # an array a line
             return None
-        raise InputError(f"{name}, line {error.lineno}: {rule}, got {_reason(error)}; mend it") from error
+        raise InputError(f"{name}, line {error.lineno}: {rule}, got {_reason(error)}; fix it") from error
     except (ValueError, RecursionError) as error:
-        raise InputError(f"{name}: {rule}, got {_reason(error)}; mend it") from error
+        raise InputError(f"{name}: {rule}, got {_reason(error)}; fix it") from error
     wrong = [i for i, row in enumerate(content, 1) if not isinstance(row, dict)]
     if wrong or not content:
         got = f"a {type(content[wrong[0] - 1]).__name__} as item {wrong[0]}" if wrong else "an empty array"
-        raise InputError(f"{name}: {rule}, got {got}; mend it")
+        raise InputError(f"{name}: {rule}, got {got}; fix it")
     return list(content)
 
 

@@ -107,7 +107,7 @@ class Encoder:
     def section(
         self, *, start: int | None, stop: int, parts: Mapping[str, nn.Module] | None = None
     ) -> PreTrainedModel:
-        """Return what runs the layers from ``start`` to ``stop``; see ``families.section``."""
+        """Return what runs the layers from ``start`` to ``stop``; see ``sections.section``."""
         return section(self.model, self.anatomy, start=start, stop=stop, parts=parts)
 
 
@@ -181,7 +181,7 @@ def _locate(config: EncoderConfig) -> Path:
         return path
     looks_local = config.name.startswith((".", "~", os.sep)) or config.name.count("/") > 1
     if looks_local:
-        raise InputError(f"encoder.name must be an existing directory, got {config.name!r}; mend the path")
+        raise InputError(f"encoder.name must be an existing directory, got {config.name!r}; fix the path")
     return _fetch(config)
 
 
@@ -218,13 +218,13 @@ def _fetch(config: EncoderConfig) -> Path:
     except HFValidationError:
         raise InputError(
             f"encoder.name must be {PACKAGED_ENCODER!r}, a directory or a hub id such as 'owner/model', "
-            f"got {config.name!r}; mend the name"
+            f"got {config.name!r}; fix the name"
         ) from None
     except Exception as error:  # the hub client raises some twenty kinds, its transports more
         cause = out_of_reach or error
         raise InputError(
             f"encoder.name = {config.name!r} is no directory and cannot be fetched from the hub "
-            f"({type(cause).__name__}: {_first_line(cause)}); mend the name, go online, or "
+            f"({type(cause).__name__}: {_first_line(cause)}); fix the name, go online, or "
             f"use a local directory or {PACKAGED_ENCODER!r}"
         ) from error
 

@@ -1,8 +1,8 @@
-"""Which families of encoders can be cut, and how a section of one runs: through the model's own forward.
+"""Which families of encoders can be cut, and how a section of one runs.
 
-A section is a twin of the whole model with fewer layers. What its layers need beside hidden states (masks in
-the form that the family's attention takes, sliding windows, position biases, relative or rotary embeddings) its
-own forward makes, as in the whole model; no family's arguments are repeated here.
+A section is a shallow copy of the whole model with fewer layers, and runs through the model's own ``forward``. Layers need
+more than hidden states: attention masks, sliding windows, position biases, relative or rotary embeddings. ``forward`` makes
+these as in the whole model, so that no code here depends on the arguments of a family.
 
 Shapes: B texts, T tokens of the longest one, D hidden size.
 """
@@ -44,8 +44,7 @@ class Anatomy:
 
     Attributes:
         layers: The list of layers.
-        beside: Parts with weights that are neither embeddings nor layers and that layers from the first
-            upwards lean on: they are trained at freeze depth 0 alone, with the embeddings.
+        beside: Parts with weights that are neither embeddings nor layers, but that all layers use. They are trained at freeze depth 0 alone, with the embeddings.
         final_norm: What runs after the last layer, and is trained with it; None in most families.
     """
 
@@ -55,7 +54,7 @@ class Anatomy:
 
 
 def dissect(model: PreTrainedModel, name: str) -> Anatomy:
-    """Find a model's parts, and prove on a few tokens that its sections make up the whole.
+    """Find a model's parts, and check on a few tokens that its sections, one after the other, give what the whole model gives.
 
     Raises:
         InputError: Its family cannot be cut; the message says why.
@@ -100,14 +99,14 @@ def section(
     stop: int,
     parts: Mapping[str, nn.Module] | None = None,
 ) -> PreTrainedModel:
-    """Return a twin of ``model`` that runs the layers from ``start`` to ``stop``; it shares all weights.
+    """Return a copy of ``model`` that runs the layers from ``start`` to ``stop`` and shares all weights.
 
     Args:
         model: The whole model.
         anatomy: Its parts.
         start: Layers that the inputs have already been through; None enters before the embeddings.
         stop: Layers that the outputs have been through; at the last one, its final norm, too.
-        parts: What stands in the place of the model's own parts, by path; layers are those of the section.
+        parts: Parts that replace the model's own, by path; layers are those of the section.
     """
     layers: Any = model.get_submodule(anatomy.layers)
     exchanged: dict[str, nn.Module | None] = {anatomy.layers: layers[start or 0 : stop]}
@@ -156,7 +155,7 @@ def weights_a_token(layer: nn.Module) -> int:
 
 
 class _Entrance(nn.Module):
-    """Stands where embeddings stood, and hands on hidden states from further down."""
+    """Replaces the embeddings, and returns the hidden states of the layers below."""
 
     def forward(
         self,
@@ -195,7 +194,7 @@ def _whole_and_sections(model: PreTrainedModel, anatomy: Anatomy) -> tuple[Tenso
 
 
 def _at(model: nn.Module, path: str) -> Any:
-    """Return what stands at a path; None if nothing does."""
+    """Return the part at a path; None if there is none."""
     found: Any = model
     for step in path.split("."):
         found = getattr(found, step, None)
@@ -203,7 +202,7 @@ def _at(model: nn.Module, path: str) -> Any:
 
 
 def _exchange(twin: nn.Module, path: str, part: nn.Module | None) -> None:
-    """Put a part in its place; what holds it becomes a twin, too, so that the original stays as it is."""
+    """Replace a part; the modules that hold it are copied, too, so that the original stays as it is."""
     *way, name = path.split(".")
     owner = twin
     for step in way:
@@ -214,7 +213,7 @@ def _exchange(twin: nn.Module, path: str, part: nn.Module | None) -> None:
 
 
 def _twin(module: Any) -> Any:
-    """Return a module that holds the same parts, until some are exchanged."""
+    """Return a shallow copy of a module that holds the same parts, which may then be replaced."""
     twin = copy.copy(module)
     twin._modules = dict(module._modules)
     return twin

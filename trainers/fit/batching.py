@@ -13,21 +13,21 @@ MEGA_BATCH = 50
 
 FORWARD_TOKENS = 2048
 """Of a batch that is not trained on. Fewer waste time on short texts. Of many more, large tensors get their pages from
-the system anew each time, and the last batch keeps one core busy and the others idle: the features of 240 texts of 128
+the system again each time, and the last batch keeps one core busy and the others idle: the features of 240 texts of 128
 tokens took half as long again in batches of 64."""
 
-Rows = npt.NDArray[np.int64]
+Indices = npt.NDArray[np.int64]
 
 
 def shuffled_batches(
     lengths_N: npt.NDArray[np.int64], *, batch_size: int, generator: np.random.Generator
-) -> list[Rows]:
+) -> list[Indices]:
     """Cut one epoch into batches: random mega-batches, sorted by length inside, batches in random order.
 
     Every text stands in exactly one batch; only the batch with the last few texts may be smaller.
     """
     order = generator.permutation(len(lengths_N))
-    batches: list[Rows] = []
+    batches: list[Indices] = []
     for start in range(0, len(order), batch_size * MEGA_BATCH):
         mega = order[start : start + batch_size * MEGA_BATCH]
         by_length = mega[np.argsort(lengths_N[mega], kind="stable")]
@@ -35,10 +35,10 @@ def shuffled_batches(
     return [batches[i] for i in generator.permutation(len(batches))]
 
 
-def sorted_batches(lengths_N: npt.NDArray[np.int64]) -> list[Rows]:
+def sorted_batches(lengths_N: npt.NDArray[np.int64]) -> list[Indices]:
     """Cut texts into batches by length, the longest first, for forward passes: ``FORWARD_TOKENS`` or a single text."""
     order = np.argsort(-lengths_N, kind="stable")
-    batches: list[Rows] = []
+    batches: list[Indices] = []
     start = 0
     while start < len(order):
         end = start + max(1, FORWARD_TOKENS // max(1, int(lengths_N[order[start]])))

@@ -15,7 +15,7 @@ from trainers.config import Device
 from trainers.errors import FitError, InputError
 
 SHARE_FOR_FEATURES = 0.5
-"""Of the free memory of a GPU, at most so much is given to the stored features of one split."""
+"""Largest share of a GPU's free memory for the stored features of one split."""
 
 OUT_OF_MEMORY = re.compile(
     r"out.?of.?memory"  # CUDA's, HIP's, MPS's, the driver's own

@@ -41,13 +41,13 @@ from trainers.fit.feature_files import (
     note_largest,
     open_features,
 )
-from trainers.fit.inputs import Source
+from trainers.fit.inputs import SplitInputs
 from trainers.fit.precision import choose_precision
 from trainers.fit.prefix import Prefix
 
 FORMAT = 2
 
-SplitName = Literal["train", "validation"]
+StoredSplit = Literal["train", "validation"]
 Progress = Callable[[int, int], None]
 
 
@@ -69,10 +69,10 @@ class Features:
         encoder: Encoder,
         splits: Splits,
         *,
-        folders: dict[SplitName, Path] | None = None,
+        folders: dict[StoredSplit, Path] | None = None,
         kept: Sequence[int] = (),
-        wide: Mapping[SplitName, Collection[int]] | None = None,
-        pooled: Mapping[SplitName, npt.NDArray[np.floating]] | None = None,
+        wide: Mapping[StoredSplit, Collection[int]] | None = None,
+        pooled: Mapping[StoredSplit, npt.NDArray[np.floating]] | None = None,
         precision: FixedPrecision = "float32",
     ) -> None:
         self.precision = precision
@@ -84,13 +84,13 @@ class Features:
         self._folders = folders or {}
         for folder in self._folders.values():
             weakref.finalize(self, os.close, hold(folder))
-        self._sources: dict[SplitName, Source] = {}
+        self._inputs: dict[StoredSplit, SplitInputs] = {}
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what is mapped: another process maps it again, while this one keeps it from being removed."""
-        return {**self.__dict__, "_sources": {}}
+        return {**self.__dict__, "_inputs": {}}
 
-    def source(self, name: SplitName, freeze_depth: int) -> Source:
+    def inputs(self, name: StoredSplit, freeze_depth: int) -> SplitInputs:
         """Return the split's inputs at the deepest stored point that ``freeze_depth`` leaves frozen.
 
         That is ``freeze_depth`` itself where it is stored, and otherwise the token ids.
@@ -98,7 +98,7 @@ class Features:
         in_memory = self._pooled.get(name) if freeze_depth == self.encoder.num_layers else None
         depth = freeze_depth if freeze_depth in self.kept or in_memory is not None else None
         wide = freeze_depth in self._wide.get(name, ())
-        latest = self._sources.get(name)
+        latest = self._inputs.get(name)
         if latest is None or (latest.depth, latest.wide) != (depth, wide):
             split: Split = getattr(self.splits, name)
             values = in_memory
@@ -106,10 +106,10 @@ class Features:
                 values = open_features(self._folders[name], depth, hidden_size=self.encoder.hidden_size)
             pad_id = self.encoder.tokenizer.pad_token_id
             # One depth a split stays mapped: what was read of it counts as this process's memory.
-            self._sources[name] = Source(
+            self._inputs[name] = SplitInputs(
                 split, depth=depth, values=values, pad_id=pad_id, device=self.encoder.device, wide=wide
             )
-        return self._sources[name]
+        return self._inputs[name]
 
     def num_bytes(self) -> int:
         """Return the disk space that the stored features take."""
@@ -162,8 +162,8 @@ def build_features(
     pooling = config.encoder.pooling
     wanted = sorted({d for d in depths if 0 < d <= encoder.num_layers})
     root = directory / "features"
-    parts: dict[SplitName, _Part] = {}
-    named: dict[SplitName, Split] = {"train": splits.train, "validation": splits.validation}
+    parts: dict[StoredSplit, _Part] = {}
+    named: dict[StoredSplit, Split] = {"train": splits.train, "validation": splits.validation}
     for name, split in named.items():
         folder = root / _key(encoder, split, dtype=dtype, pooling=pooling, precision=precision)
         parts[name] = _Part(split, folder, dtype, encoder.num_layers)
@@ -337,7 +337,7 @@ def _run(
     """Run the prefix once over a split, writing what is kept; yields texts done since the last."""
     top, hidden_size = prefix.encoder.num_layers, prefix.encoder.hidden_size
     pad_id, device = prefix.encoder.tokenizer.pad_token_id, prefix.encoder.device
-    source = Source(part.split, depth=None, values=None, pad_id=pad_id, device=device)
+    inputs = SplitInputs(part.split, depth=None, values=None, pad_id=pad_id, device=device)
     pooled_ND = np.empty((len(part.split), hidden_size), dtype=np.float32)
     largest = dict.fromkeys(asked, 0.0)
     with contextlib.ExitStack() as stack:
@@ -346,7 +346,7 @@ def _run(
             for depth, dtype in asked.items()
             if dtype is not None and depth in kept
         }
-        for piece in prefix.run(source, asked):
+        for piece in prefix.run(inputs, asked):
             largest = {depth: max(value, piece.largest[depth]) for depth, value in largest.items()}
             for depth, array in piece.values.items():
                 if depth == top:
@@ -362,8 +362,8 @@ def _run(
 
 
 def _wide(
-    parts: Mapping[SplitName, _Part], wanted: Sequence[int], on_notice: Callable[[str], None]
-) -> dict[SplitName, frozenset[int]]:
+    parts: Mapping[StoredSplit, _Part], wanted: Sequence[int], on_notice: Callable[[str], None]
+) -> dict[StoredSplit, frozenset[int]]:
     """Return the depths of each split at which some value is too large, and say so of each depth."""
     for depth in wanted:
         wide = [part for part in parts.values() if part.is_wide(depth)]
@@ -376,5 +376,5 @@ def _wide(
     return {name: frozenset(filter(part.is_wide, wanted)) for name, part in parts.items()}
 
 
-def _pooled(parts: Mapping[SplitName, _Part]) -> dict[SplitName, npt.NDArray[np.floating]]:
+def _pooled(parts: Mapping[StoredSplit, _Part]) -> dict[StoredSplit, npt.NDArray[np.floating]]:
     return {name: part.pooled_ND for name, part in parts.items() if part.pooled_ND is not None}

@@ -20,7 +20,7 @@ from torch.nn import functional as F
 from trainers.config import TrainConfig
 from trainers.fit.batching import sorted_batches
 from trainers.fit.features import Features
-from trainers.fit.inputs import Batch, Source
+from trainers.fit.inputs import Batch, SplitInputs
 from trainers.fit.metrics import confusion, cross_entropy, measure
 from trainers.fit.network import Network
 from trainers.fit.probe import probes
@@ -53,7 +53,7 @@ def fit_head(
         head: With its first weights; fitted in place.
         config: Seed, metric, ceiling and label smoothing are read from it.
         train: The training split in one batch, pooled.
-        validation: Likewise.
+        validation: The validation split in one batch, pooled.
         weights_C: Of the classes in the loss.
 
     Returns:
@@ -115,7 +115,7 @@ def _start_as_probe(head: Head, config: TrainConfig, *, train: Batch, weights_C:
 def pooled_splits(features: Features, config: TrainConfig) -> tuple[Batch, Batch]:
     """Return the training and the validation split as a head sees them at full freeze depth, a batch each."""
     top = features.encoder.num_layers
-    train, validation = features.source("train", top), features.source("validation", top)
+    train, validation = features.inputs("train", top), features.inputs("validation", top)
     network = Network(
         features.encoder,
         config.model_copy(update={"freeze_depth": top}),
@@ -126,11 +126,11 @@ def pooled_splits(features: Features, config: TrainConfig) -> tuple[Batch, Batch
 
 
 @torch.inference_mode()
-def _pooled(network: Network, source: Source) -> Batch:
+def _pooled(network: Network, inputs: SplitInputs) -> Batch:
     if network.pooled_inputs:
-        return source.batch(np.arange(len(source)))
-    order = sorted_batches(source.lengths_N)
-    batches = [source.batch(rows) for rows in order]
+        return inputs.batch(np.arange(len(inputs)))
+    order = sorted_batches(inputs.lengths_N)
+    batches = [inputs.batch(rows) for rows in order]
     back = torch.from_numpy(np.argsort(np.concatenate(order)))
     pooled_ND = torch.cat([network.pooled(batch) for batch in batches])[back]
     return Batch(pooled_ND, None, torch.cat([batch.labels_B for batch in batches])[back])

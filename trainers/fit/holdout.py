@@ -13,7 +13,7 @@ from trainers.config import TrainConfig
 from trainers.fit.batching import sorted_batches
 from trainers.fit.device import generators, named_failures
 from trainers.fit.features import Features
-from trainers.fit.inputs import Source
+from trainers.fit.inputs import SplitInputs
 from trainers.fit.loop import threads
 from trainers.fit.network import Network
 from trainers.fit.records import FitResult
@@ -29,7 +29,7 @@ def predict_test(config: TrainConfig, features: Features, result: FitResult) -> 
         FitError: Memory ran out.
     """
     config = config.last_stage.model_copy(update={"precision": features.precision})
-    source = Source(
+    inputs = SplitInputs(
         features.splits.test,
         depth=None,
         values=None,
@@ -38,7 +38,7 @@ def predict_test(config: TrainConfig, features: Features, result: FitResult) -> 
         wide=True,
     )
     num_classes = len(features.splits.class_names)
-    predicted_N = np.empty(len(source), dtype=np.int64)
+    predicted_N = np.empty(len(inputs), dtype=np.int64)
     with (
         torch.random.fork_rng(devices=generators(config.device)),
         threads(config.threads),
@@ -48,6 +48,6 @@ def predict_test(config: TrainConfig, features: Features, result: FitResult) -> 
         network = Network(features.encoder, config, start=None, num_classes=num_classes).to(config.device)
         network.load_state_dict(result.network.state_dict())
         network.eval()
-        for rows in sorted_batches(source.lengths_N):
-            predicted_N[rows] = network(source.batch(rows)).argmax(dim=1).cpu().numpy()
+        for rows in sorted_batches(inputs.lengths_N):
+            predicted_N[rows] = network(inputs.batch(rows)).argmax(dim=1).cpu().numpy()
     return predicted_N

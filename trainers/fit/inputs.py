@@ -16,7 +16,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from trainers.config import Device
 from trainers.data import Split
-from trainers.fit.batching import Rows, sorted_batches
+from trainers.fit.batching import Indices, sorted_batches
 from trainers.fit.device import moved, resident
 
 
@@ -37,7 +37,7 @@ class Batch:
     wide: bool = False
 
 
-class Source:
+class SplitInputs:
     """Batches of one split, entering a network at one depth.
 
     Args:
@@ -77,7 +77,7 @@ class Source:
     def __len__(self) -> int:
         return len(self.labels_N)
 
-    def batch(self, rows: Rows) -> Batch:
+    def batch(self, rows: Indices) -> Batch:
         """Gather the texts ``rows`` into one padded batch."""
         labels_B = moved(self.labels_N[torch.from_numpy(rows)], self._device)
         if self._pooled:

@@ -3,7 +3,7 @@
 An evaluation decides whether its weights are the best so far. It looks at a random sample of the validation texts, the same
 for every look and every fit of a study, and compares the losses with those of the best weights so far, text by text.
 The sample doubles until the mean difference is clear, beyond two standard errors, or until all texts are looked at.
-Training texts are treated alike; there, the question is whether the training accuracy is above the ceiling.
+Training texts are treated alike; there, the question is whether the training score is above the ceiling.
 
 Shapes: N texts of a split, C classes.
 """
@@ -20,7 +20,7 @@ from torch import Tensor
 
 from trainers.config import TrainConfig
 from trainers.errors import FitError
-from trainers.fit.batching import Rows
+from trainers.fit.batching import Indices
 from trainers.fit.hits import packed
 from trainers.fit.inputs import Batch
 from trainers.fit.metrics import (
@@ -44,35 +44,35 @@ FIRST_SAMPLE = 300
 """Texts of either split that an evaluation looks at first."""
 
 KEPT_CHECKPOINTS = 3
-"""Candidates whose weights are kept, should the exact training accuracy rule the first ones out."""
+"""Candidates whose weights are kept, should the exact training score rule the first ones out."""
 
 CLEAR = 2.0
 """Standard errors beyond which a decision on going on counts as clear."""
 
 SURE = 5.0
-"""Standard errors below the ceiling at which restored weights need no exact training accuracy: less than one sample in
+"""Standard errors below the ceiling at which restored weights need no exact training score: less than one sample in
 ten thousand of a split above the ceiling looks so."""
 
 
 @dataclass(frozen=True)
-class Figures:
+class Measurement:
     """What a look found, or what restored weights come to.
 
     Attributes:
-        validation_loss: Over the texts looked at, as the accuracy.
-        validation_accuracy: By the configuration's metric, as all accuracies.
+        validation_loss: Over the texts looked at, as the score.
+        validation_score: By the configuration's metric, as the training score.
         num_validation_texts: None means all.
         hits: Which of the first ``PEEK_TEXTS`` texts of the sample were right (``trainers.fit.hits``).
-        training_accuracy: None where no training text was looked at.
+        training_score: None where no training text was looked at.
         training_exact: Whether it is over the whole split.
-        training_interval: Of an estimate: where the accuracy over the whole split lies with 95 % confidence.
+        training_interval: Of an estimate: where the score over the whole split lies with 95 % confidence.
     """
 
     validation_loss: float
-    validation_accuracy: float
+    validation_score: float
     num_validation_texts: int | None
     hits: str
-    training_accuracy: float | None = None
+    training_score: float | None = None
     training_exact: bool = False
     training_interval: tuple[float, float] | None = None
 
@@ -86,7 +86,7 @@ class _Look:
 
     Attributes:
         logits_NC: Of the validation texts, in the order of the split; those that were looked at are known.
-        num_validation: Those are the first so many of the sample.
+        num_validation: How many texts were looked at: the first ones of the sample.
         counts_CC: Of the first training texts of the sample.
         standing: Validation loss beside that of other looks: it differs from that of the best weights so far as the losses
             on the same texts do.
@@ -140,13 +140,13 @@ class Looks:
         self._looks: list[_Look] = []
         self._loaded: _Look | None = None  # whose weights the network has
 
-    def peek(self) -> Figures:
+    def peek(self) -> Measurement:
         """Look at ``PEEK_TEXTS`` validation texts, and remember nothing."""
         look = self._begin()
         self._look_at_validation(look, PEEK_TEXTS)
-        return self._figures(look)
+        return self._measurement(look)
 
-    def evaluate(self, pooled: tuple[Batch, Batch] | None = None) -> Figures:
+    def evaluate(self, pooled: tuple[Batch, Batch] | None = None) -> Measurement:
         """Look at the present weights until it is clear whether they are the best so far, and keep them if wanted.
 
         Args:
@@ -160,22 +160,22 @@ class Looks:
         look.standing = self._loss(look) if best is None else self._standing(look, best)
         self._load(look)
         self._looks.append(look)
-        figures = self._figures(look)
+        found = self._measurement(look)
         self._keep_weights()
-        return figures
+        return found
 
     def reason_to_stop(self) -> StopReason | None:
         """Return why to stop after the latest evaluation, or None to go on."""
         return self._stopping.reason_to_stop(*self._history())
 
-    def restore(self, *, to_beat: float | None) -> tuple[int, Figures]:
-        """Load the most wanted weights whose training accuracy keeps under the ceiling.
+    def restore(self, *, to_beat: float | None) -> tuple[int, Measurement]:
+        """Load the most wanted weights whose training score keeps under the ceiling.
 
         If none does, the most wanted ones. What is restored is looked at with all validation texts, and with all training
-        texts unless its validation accuracy is below ``to_beat`` and its training accuracy surely below the ceiling.
+        texts unless its validation score is below ``to_beat`` and its training score surely below the ceiling.
 
         Returns:
-            Which evaluation it is of, counted from 0, and its figures.
+            Which evaluation it is of, counted from 0, and what it was measured to have.
         """
         self._loaded = None  # so that the weights that were looked at are loaded, whatever the network has
         ceiling = self._config.ceiling
@@ -184,17 +184,17 @@ class Looks:
         candidates = [i for i in preferred if self._looks[i].weights is not None]
         for i in candidates:
             look = self._looks[i]
-            if ceiling is not None and tried and self._training_accuracy(look) > ceiling:
+            if ceiling is not None and tried and self._training_score(look) > ceiling:
                 break  # only candidates that looked feasible are worth a second look
             self._look_at_validation(look, len(self._validation))
-            may_win = to_beat is None or self._measure(self._confusion(look)) >= to_beat
+            may_win = to_beat is None or self._score(self._confusion(look)) >= to_beat
             self._look_at_training(look, errors=math.inf if may_win else SURE, below=True)
-            tried[i] = self._training_accuracy(look)
+            tried[i] = self._training_score(look)
             if ceiling is None or tried[i] <= ceiling:
                 break
         best = next((i for i in tried if ceiling is not None and tried[i] <= ceiling), candidates[0])
         self._load(self._looks[best])
-        return best, self._figures(self._looks[best])
+        return best, self._measurement(self._looks[best])
 
     def _begin(self) -> _Look:
         self._network.eval()
@@ -213,7 +213,7 @@ class Looks:
         What is above the ceiling ends the fit, and is not compared further.
         """
         ceiling = self._config.ceiling
-        over = ceiling is not None and self._training_accuracy(look) > ceiling
+        over = ceiling is not None and self._training_score(look) > ceiling
         while True:
             count = look.num_validation
             self._look_at_validation(best, count)
@@ -240,7 +240,7 @@ class Looks:
             )
 
     def _look_at_training(self, look: _Look, *, errors: float, below: bool = False) -> None:
-        """Look at training texts until the accuracy lies ``errors`` standard errors from the ceiling, or at all.
+        """Look at training texts until the score lies ``errors`` standard errors from the ceiling, or at all.
 
         The sample doubles. With ``below``, being above does not count; without a ceiling the first sample is enough.
         """
@@ -251,7 +251,7 @@ class Looks:
                 clear = ceiling is None or is_clear_of(
                     ceiling, look.counts_CC, metric=metric, of=total, errors=errors
                 )
-                if clear and not (below and ceiling is not None and self._training_accuracy(look) > ceiling):
+                if clear and not (below and ceiling is not None and self._training_score(look) > ceiling):
                     return
             count = total if errors == math.inf else min(total, max(FIRST_SAMPLE, 2 * seen))
             rows = self._train.rows(seen, count)
@@ -265,7 +265,7 @@ class Looks:
         look.logits_NC.copy_(head(validation.inputs))
         look.num_validation = len(self._validation)
 
-    def _run(self, look: _Look, sample: Sample, rows: Rows) -> Tensor:
+    def _run(self, look: _Look, sample: Sample, rows: Indices) -> Tensor:
         self._load(look)
         return sample.run(self._network, rows)
 
@@ -280,7 +280,7 @@ class Looks:
         self._loaded = look
 
     def _keep_weights(self) -> None:
-        """Keep the weights of the most wanted looks; of the rest, their standing and training accuracy."""
+        """Keep the weights of the most wanted looks; of the rest, their standing and training score."""
         wanted = self._stopping.preference(*self._history())[:KEPT_CHECKPOINTS]
         for i, look in enumerate(self._looks):
             if i not in wanted:
@@ -293,19 +293,17 @@ class Looks:
         return {name: value.clone() for name, value in self._network.state_dict().items()}
 
     def _history(self) -> tuple[list[float], list[float]]:
-        return [look.standing for look in self._looks], [
-            self._training_accuracy(look) for look in self._looks
-        ]
+        return [look.standing for look in self._looks], [self._training_score(look) for look in self._looks]
 
-    def _figures(self, look: _Look) -> Figures:
+    def _measurement(self, look: _Look) -> Measurement:
         complete = look.num_validation == len(self._validation)
         exact = look.num_training == len(self._train)
-        return Figures(
+        return Measurement(
             validation_loss=self._loss(look),
-            validation_accuracy=self._measure(self._confusion(look)),
+            validation_score=self._score(self._confusion(look)),
             num_validation_texts=None if complete else look.num_validation,
             hits=self._hits(look),
-            training_accuracy=self._training_accuracy(look) if look.num_training else None,
+            training_score=self._training_score(look) if look.num_training else None,
             training_exact=exact,
             training_interval=None
             if exact or not look.num_training
@@ -327,17 +325,17 @@ class Looks:
         rows = self._validation.rows(0, PEEK_TEXTS)
         return packed((look.logits_NC[rows].argmax(dim=1) == self._validation.labels_N[rows]).numpy())
 
-    def _losses(self, look: _Look, rows: Rows) -> npt.NDArray[np.float64]:
+    def _losses(self, look: _Look, rows: Indices) -> npt.NDArray[np.float64]:
         return losses(look.logits_NC[rows], self._validation.labels_N[rows])
 
-    def _weights(self, rows: Rows) -> npt.NDArray[np.float64] | None:
+    def _weights(self, rows: Indices) -> npt.NDArray[np.float64] | None:
         if self._weights_C is None:
             return None
         weights_N: npt.NDArray[np.float64] = self._weights_C[self._validation.labels_N[rows]].double().numpy()
         return weights_N
 
-    def _training_accuracy(self, look: _Look) -> float:
-        return self._measure(look.counts_CC)
+    def _training_score(self, look: _Look) -> float:
+        return self._score(look.counts_CC)
 
-    def _measure(self, counts_CC: Confusion) -> float:
+    def _score(self, counts_CC: Confusion) -> float:
         return measure(counts_CC, metric=self._config.metric)

@@ -19,12 +19,12 @@ from torch.nn import functional as F
 
 from trainers.config import TrainConfig
 from trainers.errors import FitError, InputError
-from trainers.fit.batching import Rows, shuffled_batches
+from trainers.fit.batching import Indices, shuffled_batches
 from trainers.fit.device import clock, generators, named_failures
 from trainers.fit.features import Features
 from trainers.fit.head_start import fit_head, pooled_splits
-from trainers.fit.inputs import Batch, Source
-from trainers.fit.looks import Figures, Looks
+from trainers.fit.inputs import Batch, SplitInputs
+from trainers.fit.looks import Looks, Measurement
 from trainers.fit.metrics import balanced_weights
 from trainers.fit.network import Network
 from trainers.fit.precision import pinned
@@ -52,7 +52,7 @@ def fit(
         features: Encoder, splits and stored features.
         peeks: Ages in epochs at which to peek, unless a full evaluation is due there anyway.
         on_evaluation: Called after each evaluation and peek; what it raises ends the fit.
-        to_beat: Validation accuracy below which the restored weights' training accuracy may be an estimate, where that
+        to_beat: Validation score below which the restored weights' training score may be an estimate, where that
             lies surely below the ceiling; None means that it is always exact. The weights do not depend on it, unless a
             sample misleads by five standard errors.
 
@@ -106,7 +106,7 @@ class _Fit:
         config: What to fit.
         features: What is read.
         peeks: As for ``fit``.
-        on_evaluation: Likewise.
+        on_evaluation: As for ``fit``.
         since: What the stage before restored; its head is gone on with.
     """
 
@@ -125,8 +125,8 @@ class _Fit:
         self.peeks = peeks
         self.pooled = pooled_splits(features, config) if config.head_start != "random" else None
         torch.manual_seed(config.seed)
-        self.train = features.source("train", config.freeze_depth)
-        self.validation = features.source("validation", config.freeze_depth)
+        self.train = features.inputs("train", config.freeze_depth)
+        self.validation = features.inputs("validation", config.freeze_depth)
         num_classes = len(features.splits.class_names)
         self.network = Network(features.encoder, config, start=self.train.depth, num_classes=num_classes).to(
             config.device
@@ -201,7 +201,7 @@ class _Fit:
         ages = [i / looks for i in range(1, looks * self.config.epochs + 1)]
         return {round(steps * a): a for a in ages}, {max(1, round(steps * a)): a for a in self.peeks}
 
-    def _step(self, rows: Rows, optimizer: torch.optim.Optimizer) -> None:
+    def _step(self, rows: Indices, optimizer: torch.optim.Optimizer) -> None:
         self.network.train()
         began = time.perf_counter()
         batch = self.train.batch(rows)
@@ -249,11 +249,11 @@ class _Fit:
         return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
 
     def _evaluate(self, epoch: float, pooled: tuple[Batch, Batch] | None = None) -> StopReason | None:
-        """Evaluate, tell of it, and return why to stop, or None to go on."""
-        figures = self.looks.evaluate(pooled)
+        """Evaluate, report it, and return why to stop, or None to go on."""
+        found = self.looks.evaluate(pooled)
         reason = self.looks.reason_to_stop() if epoch else None
         is_last = self.config.thaw is None and (reason is not None or epoch >= self.config.epochs)
-        evaluation = self._evaluation(epoch, figures, is_peek=False, is_last=is_last)
+        evaluation = self._evaluation(epoch, found, is_peek=False, is_last=is_last)
         self.evaluations.append(evaluation)
         self.on_evaluation(evaluation)
         return reason
@@ -261,18 +261,18 @@ class _Fit:
     def _peek(self, epoch: float) -> None:
         self.on_evaluation(self._evaluation(epoch, self.looks.peek(), is_peek=True, is_last=False))
 
-    def _evaluation(self, epoch: float, figures: Figures, *, is_peek: bool, is_last: bool) -> Evaluation:
+    def _evaluation(self, epoch: float, found: Measurement, *, is_peek: bool, is_last: bool) -> Evaluation:
         return Evaluation(
             epoch=epoch + (self.since.epochs if self.since else 0.0),
             peek=is_peek,
             last=is_last,
-            validation_loss=figures.validation_loss,
-            validation_accuracy=figures.validation_accuracy,
-            num_validation_texts=figures.num_validation_texts,
-            training_accuracy=figures.training_accuracy,
-            exact=figures.training_exact,
-            training_interval=figures.training_interval,
-            hits=figures.hits,
+            validation_loss=found.validation_loss,
+            validation_accuracy=found.validation_score,
+            num_validation_texts=found.num_validation_texts,
+            training_accuracy=found.training_score,
+            exact=found.training_exact,
+            training_interval=found.training_interval,
+            hits=found.hits,
             **self._cost(),
         )
 
@@ -290,15 +290,15 @@ class _Fit:
         return {name: value + getattr(self.since, name, 0) for name, value in asdict(own).items()}
 
     def _restore(self, stopped: StopReason | Literal["epochs"], to_beat: float | None) -> FitResult:
-        best, figures = self.looks.restore(to_beat=to_beat)
-        assert figures.training_accuracy is not None  # noqa: S101
+        best, found = self.looks.restore(to_beat=to_beat)
+        assert found.training_score is not None  # noqa: S101
         return FitResult(
             network=self.network.eval(),
-            validation_loss=figures.validation_loss,
-            validation_accuracy=figures.validation_accuracy,
-            training_accuracy=figures.training_accuracy,
-            training_exact=figures.training_exact,
-            training_interval=figures.training_interval,
+            validation_loss=found.validation_loss,
+            validation_accuracy=found.validation_score,
+            training_accuracy=found.training_score,
+            training_exact=found.training_exact,
+            training_interval=found.training_interval,
             best_epoch=self.evaluations[best].epoch,
             epochs=self.evaluations[-1].epoch,
             stopped=stopped,
@@ -306,15 +306,15 @@ class _Fit:
             **self._cost(),
         )
 
-    def _flops(self, features: Features, source: Source) -> npt.NDArray[np.float64]:
+    def _flops(self, features: Features, inputs: SplitInputs) -> npt.NDArray[np.float64]:
         """Return what a forward pass of each text needs above the freeze depth, flops_N."""
         layers = features.encoder.num_layers - self.config.freeze_depth
-        return layers * features.encoder.layer_flops(source.lengths_N)
+        return layers * features.encoder.layer_flops(inputs.lengths_N)
 
 
 @contextmanager
 def threads(count: int) -> Iterator[None]:
-    """Compute with so many threads for a while."""
+    """Compute with ``count`` threads inside a ``with`` block."""
     before = torch.get_num_threads()
     torch.set_num_threads(count)
     try:

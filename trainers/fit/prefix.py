@@ -20,9 +20,9 @@ from torch import Tensor
 from trainers.config import FixedPrecision
 from trainers.encoder import POOLER, Encoder, run
 from trainers.errors import InputError
-from trainers.fit.batching import Rows, sorted_batches
+from trainers.fit.batching import Indices, sorted_batches
 from trainers.fit.device import kind
-from trainers.fit.inputs import Batch, Source
+from trainers.fit.inputs import Batch, SplitInputs
 from trainers.fit.precision import computing_in
 from trainers.modeling_frostline import pool
 
@@ -42,7 +42,7 @@ class Piece:
         largest: The largest absolute value at each depth that was asked for.
     """
 
-    rows: Rows
+    rows: Indices
     values: dict[int, npt.NDArray[np.floating]]
     largest: dict[int, float]
 
@@ -55,11 +55,11 @@ class Prefix:
     pooling: str
     precision: FixedPrecision = "float32"
 
-    def run(self, source: Source, asked: Mapping[int, np.dtype[np.floating] | None]) -> Iterator[Piece]:
+    def run(self, inputs: SplitInputs, asked: Mapping[int, np.dtype[np.floating] | None]) -> Iterator[Piece]:
         """Yield the pieces of a split in the order of ``sorted_batches``, which does not depend on ``asked``.
 
         Args:
-            source: Token ids.
+            inputs: Token ids.
             asked: Depths, ascending, each with the format of its values; None where they are measured alone.
 
         Raises:
@@ -72,9 +72,9 @@ class Prefix:
         ]
         pooler = getattr(self.encoder.model, POOLER, None)
 
-        def compute(rows: Rows) -> Piece:
+        def compute(rows: Indices) -> Piece:
             torch.set_num_threads(1)
-            batch = source.batch(rows)
+            batch = inputs.batch(rows)
             piece = Piece(rows, {}, {})
             hidden = batch.inputs
             with torch.inference_mode():
@@ -98,7 +98,7 @@ class Prefix:
 
         # Threads share a GPU's queue, and would fill its memory.
         num_threads = joblib.cpu_count(only_physical_cores=True) if kind(self.encoder.device) == "cpu" else 1
-        return _side_by_side(compute, sorted_batches(source.lengths_N), num_threads=num_threads)
+        return _side_by_side(compute, sorted_batches(inputs.lengths_N), num_threads=num_threads)
 
     def _refusal(self, batch: Batch, hidden_BTD: Tensor, depth: int) -> InputError:
         """Name the first text of a batch for which a layer gives a number that is not finite."""
@@ -116,7 +116,7 @@ class Prefix:
 
 
 def _side_by_side(
-    compute: Callable[[Rows], _Result], batches: Sequence[Rows], *, num_threads: int
+    compute: Callable[[Indices], _Result], batches: Sequence[Indices], *, num_threads: int
 ) -> Iterator[_Result]:
     """Compute batches in order, one thread a core: faster than one batch after the other on all of them."""
     with ThreadPoolExecutor(num_threads) as executor:

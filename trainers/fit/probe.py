@@ -41,7 +41,7 @@ class Linear:
 
     Attributes:
         weight_CD: One row a class; of two classes the first row is 0.
-        bias_C: Likewise.
+        bias_C: One value a class; of two classes the first is 0.
         strength: The C that it was regularised by.
     """
 

@@ -44,7 +44,7 @@ class Evaluation(Cost):
         last: Whether the fit ends with it.
         validation_loss: Mean cross-entropy in nats, weighted by class as in training, eval mode, over the texts that
             were looked at.
-        validation_accuracy: Likewise.
+        validation_accuracy: The metric's value over the same texts.
         num_validation_texts: Those texts: the first of a fixed random order, as many as it took to see whether the
             weights are the best so far (``trainers.fit.looks``). None means all.
         training_accuracy: Eval mode; exact or estimated on a fixed random sample, which doubles while

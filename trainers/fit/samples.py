@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trainers.fit.batching import Rows, sorted_batches
-from trainers.fit.inputs import Source
+from trainers.fit.batching import Indices, sorted_batches
+from trainers.fit.inputs import SplitInputs
 from trainers.fit.network import Network
 
 
@@ -20,7 +20,7 @@ class Sample:
     """A random sample of a split that can grow until it is the whole split.
 
     Args:
-        source: Of the split.
+        inputs: Of the split.
         seed: Decides the order of the texts, and so which of them are the first.
 
     Attributes:
@@ -30,30 +30,30 @@ class Sample:
         batching_seconds: Of gathering and padding their batches.
     """
 
-    def __init__(self, source: Source, *, seed: int) -> None:
-        self.labels_N = source.labels_N
-        self.num_runs_N = np.zeros(len(source), dtype=np.int64)
+    def __init__(self, inputs: SplitInputs, *, seed: int) -> None:
+        self.labels_N = inputs.labels_N
+        self.num_runs_N = np.zeros(len(inputs), dtype=np.int64)
         self.seconds = self.batching_seconds = 0.0
-        self._source = source
-        self._order = np.random.default_rng(seed).permutation(len(source))
+        self._inputs = inputs
+        self._order = np.random.default_rng(seed).permutation(len(inputs))
 
     def __len__(self) -> int:
         return len(self._order)
 
-    def rows(self, start: int, end: int) -> Rows:
+    def rows(self, start: int, end: int) -> Indices:
         """Return which texts are the ``start``-th to the ``end``-th of the order, sorted."""
-        rows: Rows = np.sort(self._order[start:end])
+        rows: Indices = np.sort(self._order[start:end])
         return rows
 
     @torch.inference_mode()
-    def run(self, network: Network, rows: Rows) -> Tensor:
+    def run(self, network: Network, rows: Indices) -> Tensor:
         """Return logits_NC of the texts ``rows``, run in batches by length."""
         logits = []
-        parts = sorted_batches(self._source.lengths_N[rows])
+        parts = sorted_batches(self._inputs.lengths_N[rows])
         started, batching_seconds = time.perf_counter(), 0.0
         for part in parts:
             began = time.perf_counter()
-            batch = self._source.batch(rows[part])
+            batch = self._inputs.batch(rows[part])
             batching_seconds += time.perf_counter() - began
             logits.append(network(batch))
         # A GPU still computes: its clock is read once all is there, so as not to hold it up batch by batch.

@@ -50,8 +50,8 @@ class Confirmation:
         test: Mean over the fits that were tested; None if none was, as everything below.
         test_spread: Sample standard deviation over them; None of a single one.
         num_tested: How many.
-        low: End of its interval.
-        high: Likewise.
+        low: Lower end of its interval.
+        high: Upper end of its interval.
         confidence: Of that interval.
         num_test: Texts in the test split.
         test_seed: Of the first fit that was tested.

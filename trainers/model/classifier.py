@@ -26,7 +26,7 @@ from transformers.tokenization_utils_base import VERY_LARGE_INTEGER
 
 from trainers import modeling_frostline
 from trainers.config import Clean, Device, TrainConfig
-from trainers.data import cut_points, encode, mend, special_tokens
+from trainers.data import clean_text, cut_points, encode, special_tokens
 from trainers.encoder import (
     Encoder,
     KnownCode,
@@ -86,7 +86,7 @@ class Classifier:
 
     def plain(self, texts: Sequence[str]) -> list[str]:
         """Return texts cleaned as those that the model was trained on."""
-        return [mend(text, cleaning(self.model))[0] for text in texts]
+        return [clean_text(text, cleaning(self.model))[0] for text in texts]
 
     def predict_proba(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
         """Return probabilities_NC, the columns in the order of ``model.config.id2label``.

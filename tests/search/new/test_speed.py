@@ -4,7 +4,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from search.new.speed import Speed, _Look, _rates, first_texts, measure_speed
+from search.new.speed import Speed, _rates, _TimedEvaluation, first_texts, measure_speed
 from search.trials.fit_memory import measure_memory
 from trainers.encoder.loading import load_encoder
 
@@ -37,7 +37,7 @@ def look(seconds, *, flops, computed):
     evaluation = SimpleNamespace(
         training_seconds=seconds, evaluation_seconds=seconds, batching_seconds=0.0, flops=flops
     )
-    return _Look(evaluation, heard=0.0, processor_seconds=computed)
+    return _TimedEvaluation(evaluation, heard=0.0, processor_seconds=computed)
 
 
 @pytest.mark.parametrize("share", [1.0, 0.5, 0.1])

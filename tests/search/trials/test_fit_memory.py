@@ -16,7 +16,7 @@ from trainers.fit.network import Network
 def saved_for_backward(features, config, count):
     """Return the bytes that a step on ``count`` of the longest texts keeps until its backward pass, weights left out."""
     network = Network(features.encoder, config, start=None, num_classes=2).train()
-    source = features.source("train", config.freeze_depth)
+    source = features.inputs("train", config.freeze_depth)
     batch = source.batch(np.full(count, source.lengths_N.argmax()))
     weights = {p.untyped_storage().data_ptr() for p in network.parameters()}
     kept = {}

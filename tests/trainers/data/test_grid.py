@@ -93,7 +93,7 @@ def test_a_blank_behind_a_quote_is_named():
     (finding,) = grid('text,label\n"a, b" ,x\n').findings
     assert str(finding) == (
         "r.csv, line 2: a field that begins with a quote must end with one, right before the next delimiter, and a quote "
-        "inside it is doubled; mend these"
+        "inside it is doubled; fix these"
     )
 
 
@@ -146,7 +146,7 @@ def test_what_stands_above_the_header_is_named():
         (
             "error",
             "r.csv: the first line must name all columns, got 'Export of Monday', while every row has 2 fields; "
-            "mend it, or take out what stands above it",
+            "fix it, or remove the lines above it",
         )
     ]
 

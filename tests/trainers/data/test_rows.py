@@ -119,7 +119,7 @@ def test_encodings_are_those_of_training_and_told(tmp_path):
 def test_a_file_without_columns_is_refused(tmp_path, name):
     (tmp_path / "texts.txt").write_text("a")
     assert refusal(read_rows, tmp_path / name, "text") == (
-        f"--column needs a --file that is there and ends in .csv, .tsv, .jsonl, .parquet, got {tmp_path / name}; mend the "
+        f"--column needs a --file that is there and ends in .csv, .tsv, .jsonl, .parquet, got {tmp_path / name}; fix the "
         "path, or leave --column out for one text a line"
     )
 

@@ -183,7 +183,7 @@ def test_unknown_names_of_splits_are_an_error_with_their_lines(tmp_path):
         tmp_path / "r.csv", [("a", 0, "train"), ("b", 1, "hold"), ("c", 0, "")], "text,label,part"
     )
     assert refusal(path, split="part") == (
-        "r.csv, lines 3, 4: column 'part' must say train, validation or test in each row, got '', 'hold'; mend these"
+        "r.csv, lines 3, 4: column 'part' must say train, validation or test in each row, got '', 'hold'; fix these"
     )
 
 
@@ -202,14 +202,14 @@ def test_a_value_that_is_no_text_or_label_is_an_error_with_its_line(tmp_path):
         '{"text": ["a"], "label": 0}\n{"text": "b", "label": {"x": 1}}\n{"text": "c", "label": 1}\n'
     )
     assert refusal(path) == (
-        "r.jsonl, line 1: column 'text' must hold one text a row, got list; mend these; "
-        "r.jsonl, line 2: column 'label' must hold one label a row, got dict; mend these"
+        "r.jsonl, line 1: column 'text' must hold one text a row, got list; fix these; "
+        "r.jsonl, line 2: column 'label' must hold one label a row, got dict; fix these"
     )
 
 
 def test_a_missing_file_is_named(tmp_path):
     assert refusal(tmp_path / "none.csv") == (
-        f"no file {tmp_path / 'none.csv'}; a path in a TOML file is relative to that file; mend it"
+        f"no file {tmp_path / 'none.csv'}; a path in a TOML file is relative to that file; fix the path"
     )
 
 
@@ -257,7 +257,7 @@ def hub(monkeypatch):
 def test_an_unknown_hub_id_is_an_error_that_says_what_to_mend(hub):
     hub(HFValidationError("404 Client Error.\nmore"))
     assert refusal("owner/name") == (
-        "data.source = 'owner/name' is no file, no directory, and the hub does not give it: 404 Client Error.; mend the "
+        "data.source = 'owner/name' is no file, no directory, and the hub does not give it: 404 Client Error.; fix the "
         "path, or the id, subset and revision"
     )
 
@@ -266,7 +266,7 @@ def test_an_unreachable_hub_is_an_error_at_once(hub):
     hub(OSError("Name or service not known"))
     assert refusal("owner/name") == (
         "data.source = 'owner/name' is no file and no directory here, and the hub cannot be reached: Name or service not "
-        "known; mend the path, connect, or set HF_HUB_OFFLINE=1 to take what was fetched earlier"
+        "known; fix the path, connect, or set HF_HUB_OFFLINE=1 to take what was fetched earlier"
     )
 
 
@@ -280,7 +280,7 @@ def test_offline_a_data_set_that_was_never_fetched_is_an_error(hub, monkeypatch)
 
     monkeypatch.setattr(datasets, "load_dataset", load)
     assert refusal("owner/name", subset="en", revision="v1") == (
-        "data.source = 'owner/name' cannot be loaded: Couldn't reach the hub; mend data.subset and data.revision, or "
+        "data.source = 'owner/name' cannot be loaded: Couldn't reach the hub; fix data.subset and data.revision, or "
         "fetch it once while connected"
     )
     assert asked == [(("owner/name", "en"), {"revision": "v1"})]

@@ -67,7 +67,7 @@ def test_all_mistakes_of_a_csv_are_told_at_once_with_their_lines(write):
     content = b"text,label,text\na,b,c\nd,e\nf,g,h,i\n" + b'"wrong" quote,x,y\n' + b"j,k,l\n"
     assert refusal(read_csv, write(content)) == (
         "reviews.csv, line 5: a field that begins with a quote must end with one, right before the next delimiter, and "
-        "a quote inside it is doubled; mend these; "
+        "a quote inside it is doubled; fix these; "
         "reviews.csv, lines 3, 4: a row must have 3 fields as the header has, got 2 and 4; put texts that hold the "
         "delimiter or a line break in quotes; "
         "reviews.csv, line 1: columns must have different names, got 'text' more than once; rename them"
@@ -117,7 +117,7 @@ def test_what_is_left_over_in_columns_without_a_name_is_warned_of_with_its_lines
     table = read_csv(write(b"v1,v2,,\nham,so what,,\nspam,win, now,\nham,well,,\nham,so,, so\nham,no,,\n"))
     assert list(table.columns) == ["v1", "v2"]
     assert [str(f) for f in table.findings if f.severity == "warning"] == [
-        "reviews.csv, lines 3, 5: what stands in columns without a name is not read; name them, or put texts that hold "
+        "reviews.csv, lines 3, 5: the contents of columns without a name are not read; name them, or put texts that hold "
         "the delimiter in quotes"
     ]
 
@@ -219,10 +219,10 @@ def test_all_mistakes_of_a_jsonl_file_are_told_at_once_with_their_lines(write):
     message = refusal(read_jsonl, write(lines, "reviews.jsonl"))
     rule = 'every line must be one JSON object such as {"text": ..., "label": ...}, got'
     assert message == (
-        f"reviews.jsonl, line 2: {rule} a list; mend; "
-        f"reviews.jsonl, line 3: {rule} expecting value; mend; "
-        f"reviews.jsonl, line 4: {rule} the key 'text' twice; mend; "
-        f"reviews.jsonl, line 5: {rule} a str; mend"
+        f"reviews.jsonl, line 2: {rule} a list; fix it; "
+        f"reviews.jsonl, line 3: {rule} expecting value; fix it; "
+        f"reviews.jsonl, line 4: {rule} the key 'text' twice; fix it; "
+        f"reviews.jsonl, line 5: {rule} a str; fix it"
     )
 
 
@@ -266,7 +266,7 @@ def test_a_json_array_of_objects_is_read(write):
 )
 def test_a_json_array_that_cannot_be_read_is_refused_in_one_voice(write, content, place, got):
     assert refusal(read_jsonl, write(content, "reviews.jsonl")) == (
-        f"reviews.jsonl{place}: must be one JSON array of objects, or have one object a line, got {got}; mend it"
+        f"reviews.jsonl{place}: must be one JSON array of objects, or have one object a line, got {got}; fix it"
     )
 
 

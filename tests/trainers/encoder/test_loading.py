@@ -56,7 +56,7 @@ def test_a_local_encoder_has_no_revision(tiny_encoder):
 
 def test_a_missing_directory_is_an_error(tmp_path):
     name = tmp_path / "none"
-    assert failure(name) == f"encoder.name must be an existing directory, got '{name}'; mend the path"
+    assert failure(name) == f"encoder.name must be an existing directory, got '{name}'; fix the path"
 
 
 def test_a_wrong_hub_name_is_an_error_offline(monkeypatch, tmp_path):
@@ -66,7 +66,7 @@ def test_a_wrong_hub_name_is_an_error_offline(monkeypatch, tmp_path):
     assert message.startswith(
         "encoder.name = 'nobody/no-such-model' is no directory and cannot be fetched from the hub (OfflineModeIsEnabled"
     )
-    assert message.endswith("mend the name, go online, or use a local directory or 'minilm'")
+    assert message.endswith("fix the name, go online, or use a local directory or 'minilm'")
 
 
 def test_a_hub_models_revision_is_its_commit_whatever_branch_was_asked_for(folder, monkeypatch, tmp_path):
@@ -92,7 +92,7 @@ def test_a_tokenizer_without_padding_is_an_error(folder):
 
 def test_a_name_that_no_hub_id_can_have_is_an_error():
     assert failure("mini lm!") == (
-        "encoder.name must be 'minilm', a directory or a hub id such as 'owner/model', got 'mini lm!'; mend the name"
+        "encoder.name must be 'minilm', a directory or a hub id such as 'owner/model', got 'mini lm!'; fix the name"
     )
 
 

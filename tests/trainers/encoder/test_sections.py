@@ -181,8 +181,8 @@ def check_losses(encoder, config, splits, directory):
     rows = np.arange(16)
     found = {}
     for name, source in {
-        "stored": features.source("train", depth),
-        "live": Features(encoder, splits).source("train", depth),
+        "stored": features.inputs("train", depth),
+        "live": Features(encoder, splits).inputs("train", depth),
     }.items():
         network = new_network(encoder, config, source.depth)
         taken = source.batch(rows)
@@ -217,7 +217,7 @@ def test_attention_dropout_is_off_and_hidden_dropout_on_in_what_trains(
 ):
     config = without_dropout(make_config, encoder, 0, encoder_dropout=rate)
     network = new_network(encoder, config, None)
-    taken = Features(encoder, tiny_splits).source("train", 0).batch(np.arange(8))
+    taken = Features(encoder, tiny_splits).inputs("train", 0).batch(np.arange(8))
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
         expected_BC = network.eval()(taken)
         assert torch.equal(network.train()(taken), expected_BC) == (rate == 0)
@@ -231,7 +231,7 @@ def test_a_fit_comes_back_from_its_folder_as_the_same_classifier(
     features = Features(encoder, tiny_splits)
     result = fit(config, features)
     classifier = assemble(encoder, config, result, names=("negative", "positive"))
-    taken = features.source("validation", depth).batch(np.arange(16))
+    taken = features.inputs("validation", depth).batch(np.arange(16))
     with torch.no_grad():
         logits_BC = classifier.model(taken.inputs, taken.mask_BT.long()).logits
         torch.testing.assert_close(logits_BC, result.network(taken), rtol=0, atol=1e-5)
@@ -250,7 +250,7 @@ def test_the_models_own_pooling_comes_back_from_its_folder(
     result = fit(config, features)
     save(assemble(encoder, config, result, names=("negative", "positive")), tmp_path / "model")
     model = load(tmp_path / "model").model
-    taken = features.source("validation", depth).batch(np.arange(16))
+    taken = features.inputs("validation", depth).batch(np.arange(16))
     with torch.no_grad():
         logits_BC = model(taken.inputs, taken.mask_BT.long()).logits
         torch.testing.assert_close(logits_BC, result.network(taken), rtol=0, atol=1e-5)

@@ -18,7 +18,7 @@ from trainers.fit.device import (
     resident,
 )
 from trainers.fit.features import Features
-from trainers.fit.inputs import Source
+from trainers.fit.inputs import SplitInputs
 from trainers.fit.loop import fit
 
 
@@ -218,9 +218,9 @@ def test_features_stay_mapped_on_the_processor():
 def test_a_batch_is_handed_out_on_its_device(tiny_splits):
     split = tiny_splits.train
     rows = np.array([3, 1, 2])
-    tokens = Source(split, depth=None, values=None, pad_id=0, device="meta").batch(rows)
+    tokens = SplitInputs(split, depth=None, values=None, pad_id=0, device="meta").batch(rows)
     pooled_ND = np.zeros((len(split), 4), dtype=np.float32)
-    pooled = Source(split, depth=3, values=pooled_ND, pad_id=0, device="meta").batch(rows)
+    pooled = SplitInputs(split, depth=3, values=pooled_ND, pad_id=0, device="meta").batch(rows)
     tensors = [tokens.inputs, tokens.mask_BT, tokens.labels_B, pooled.inputs, pooled.labels_B]
     assert {tensor.device.type for tensor in tensors} == {"meta"}
 

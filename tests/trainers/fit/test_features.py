@@ -79,14 +79,14 @@ def test_stored_features_are_the_hidden_states_of_the_whole_model(
     split = getattr(features.splits, name)
     for row, hidden in enumerate(text_by_text(tiny_encoder, split)):
         for depth in (1, 2):
-            stored_1TD = features.source(name, depth).batch(np.array([row])).inputs
+            stored_1TD = features.inputs(name, depth).batch(np.array([row])).inputs
             torch.testing.assert_close(stored_1TD, hidden[depth], rtol=0, atol=tolerance)
 
 
 @pytest.mark.parametrize("pooling", ["mean", "cls"])
 def test_at_full_depth_pooled_vectors_are_stored(build, tiny_encoder, pooling):
     features, _ = build(encoder={"pooling": pooling})
-    source = features.source("validation", 3)
+    source = features.inputs("validation", 3)
     pooled_ND = source.batch(np.arange(len(source))).inputs
     expected_ND = torch.cat(
         [
@@ -340,17 +340,17 @@ def test_pooled_vectors_that_are_not_stored_are_held_in_memory_to_the_bit(build,
     stored, bare = build((3,))[0], build((1, 3), directory=tmp_path / "none", disk_bytes=0)[0]
     for name in ("train", "validation"):
         rows = np.arange(len(getattr(stored.splits, name)))
-        one, other = (features.source(name, 3).batch(rows).inputs for features in (stored, bare))
+        one, other = (features.inputs(name, 3).batch(rows).inputs for features in (stored, bare))
         assert torch.equal(one, other)
 
 
 def test_a_depth_that_is_not_stored_starts_from_token_ids(build):
     features, _ = build((3,))
-    assert (features.source("train", 2).depth, features.source("train", 3).depth) == (None, 3)
+    assert (features.inputs("train", 2).depth, features.inputs("train", 3).depth) == (None, 3)
 
 
 def test_features_need_no_cache(tiny_encoder, tiny_splits):
-    assert Features(tiny_encoder, tiny_splits).source("train", 3).depth is None
+    assert Features(tiny_encoder, tiny_splits).inputs("train", 3).depth is None
 
 
 def age(folder, seconds):
@@ -429,14 +429,14 @@ def test_texts_longer_than_the_encoder_reads_are_an_error(build, tiny_encoder_di
 def test_a_fit_cannot_alter_the_stored_file(build, tmp_path):
     features, _ = build((2,))
     before = contents(tmp_path)
-    features.source("train", 2)._values.zero_()
+    features.inputs("train", 2)._values.zero_()
     assert contents(tmp_path) == before
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_what_a_batch_read_leaves_the_memory_of_the_process(build, tmp_path):
     features, _ = build(depths=[2])
-    source = features.source("train", 2)
+    source = features.inputs("train", 2)
     source.batch(np.arange(len(source)))
     mapped = Path("/proc/self/smaps").read_text().partition(str(files(tmp_path)[0].parent.parent))[2]
     assert re.search(r"^Rss: +(\d+) kB$", mapped, flags=re.MULTILINE)[1] == "0"
@@ -541,7 +541,7 @@ def test_a_depth_with_values_beyond_float16_is_kept_as_float32(loud, build_of, t
     expected = {d: {"float32"} if d in wide | {3} else {"float16"} for d in DEPTHS}
     assert formats(tmp_path) == expected
     for row, hidden in enumerate(text_by_text(encoder, features.splits.train)):
-        stored_1TD = features.source("train", 2).batch(np.array([row])).inputs
+        stored_1TD = features.inputs("train", 2).batch(np.array([row])).inputs
         torch.testing.assert_close(stored_1TD, hidden[2], rtol=1e-4, atol=1.0)
         assert hidden[2].abs().max() > 1e4
     (line,) = said
@@ -599,10 +599,10 @@ def test_only_the_split_with_such_values_is_kept_as_float32(make_loud, build_of,
     encoder = make_loud("BERT", HALF_ENDS_AT / (sum(largest.values()) / 2))
     features, *_ = build_of(encoder, (2,), directory=tmp_path / "new")
     louder = max(largest, key=largest.get)
-    found = {name: features.source(name, 2)._values.dtype for name in largest}
+    found = {name: features.inputs(name, 2)._values.dtype for name in largest}
     assert found == {n: torch.float32 if n == louder else torch.float16 for n in largest}
     live, *_ = build_of(encoder, (2,), directory=tmp_path / "new", disk_bytes=0)
-    assert {n: live.source(n, 2).wide for n in largest} == {n: n == louder for n in largest}
+    assert {n: live.inputs(n, 2).wide for n in largest} == {n: n == louder for n in largest}
 
 
 def as_version_0_1_0_left_it(directory):
@@ -626,12 +626,12 @@ def test_files_of_the_earlier_version_that_hold_infinity_are_built_again(
     with monkeypatch.context() as patch:
         patch.setattr(trainers.fit.features._Part, "is_wide", lambda *_: False)
         broken, *_ = build_of(loud["BERT"])
-        assert not broken.source("train", 2)._values.isfinite().all()
+        assert not broken.inputs("train", 2)._values.isfinite().all()
         del broken
     as_version_0_1_0_left_it(tmp_path)
     mended, done, said = build_of(loud["BERT"])
     assert formats(tmp_path)[2] == {"float32"}
-    assert mended.source("train", 2)._values.isfinite().all()
+    assert mended.inputs("train", 2)._values.isfinite().all()
     assert (done[-1], len(said)) == (144, 1)
 
 

@@ -121,7 +121,7 @@ def test_a_random_start_has_the_bits_it_always_had(make_config, tiny_encoder, ti
     network = copy.deepcopy(fit(config, Features(tiny_encoder, tiny_splits)).network)
     again = fit(config.model_copy(update={"head_start": "random"}), Features(tiny_encoder, tiny_splits))
     rows = np.arange(4)
-    batch = Features(tiny_encoder, tiny_splits).source("validation", 2).batch(rows)
+    batch = Features(tiny_encoder, tiny_splits).inputs("validation", 2).batch(rows)
     with torch.no_grad():
         assert torch.equal(network(batch), again.network(batch))
 

@@ -125,8 +125,8 @@ def test_restored_figures_are_over_all_texts(strengths, ceiling, patience, seed)
     _, best, figures = run(train, validation, config)
     accuracy, loss = exactly(validation, best)
     assert figures.num_validation_texts is None
-    assert (figures.validation_accuracy, figures.validation_loss) == (accuracy, pytest.approx(loss, abs=1e-9))
-    assert (figures.training_exact, figures.training_accuracy) == (True, exactly(train, best)[0])
+    assert (figures.validation_score, figures.validation_loss) == (accuracy, pytest.approx(loss, abs=1e-9))
+    assert (figures.training_exact, figures.training_score) == (True, exactly(train, best)[0])
 
 
 @settings(max_examples=25)
@@ -191,7 +191,7 @@ def test_what_is_above_the_ceiling_is_not_compared_further():
     assert found[1].num_validation_texts == FIRST_SAMPLE
 
 
-def test_what_the_exact_training_accuracy_rules_out_is_not_restored():
+def test_what_the_exact_training_score_rules_out_is_not_restored():
     """The later weights are better; 88 % of the first training texts are right, and 98 % of all others."""
     config = CONFIG.model_copy(update={"ceiling": 0.92})
     train, validation = curves([1.0, 3.0], training_strengths=[0.5, 0.5])
@@ -201,7 +201,7 @@ def test_what_the_exact_training_accuracy_rules_out_is_not_restored():
     right_N[train.rows(300, len(train))[:54]] = False
     train.logits_ANC[1] = logits_of(np.where(right_N, 1.0, -1.0)[None], train.labels_N.numpy())[0]
     found, best, figures = run(train, validation, config)
-    assert found[1].training_accuracy == 0.88
+    assert found[1].training_score == 0.88
     assert not found[1].training_exact
     assert exactly(train, 1)[0] == 0.97
     assert (best, figures.training_exact) == (0, True)
@@ -258,14 +258,14 @@ def test_surely_below_the_ceiling_is_wrong_less_than_once_in_ten_thousand_fits(c
 STRENGTHS = [0.3, 0.6, 0.9]
 
 
-def test_below_what_is_to_beat_a_training_accuracy_far_under_the_ceiling_is_an_estimate():
+def test_below_what_is_to_beat_a_training_score_far_under_the_ceiling_is_an_estimate():
     config = CONFIG.model_copy(update={"ceiling": 0.99})
     train, validation = curves(STRENGTHS)
     _, best, figures = run(train, validation, config, to_beat=1.0)
     low, high = figures.training_interval
     assert best == 2
     assert not figures.training_exact
-    assert low < figures.training_accuracy < high
+    assert low < figures.training_score < high
     assert low < exactly(train, 2)[0] < high
     assert train.num_runs_N.sum() == 3 * FIRST_SAMPLE
     assert figures.num_validation_texts is None
@@ -284,7 +284,7 @@ def test_what_is_restored_above_the_ceiling_is_measured_exactly_whatever_is_to_b
     config = CONFIG.model_copy(update={"ceiling": 0.6})
     train, validation = curves([2.0, 2.5])
     _, best, figures = run(train, validation, config, to_beat=1.0)
-    assert (best, figures.training_exact, figures.training_accuracy) == (0, True, exactly(train, 0)[0])
+    assert (best, figures.training_exact, figures.training_score) == (0, True, exactly(train, 0)[0])
 
 
 @settings(max_examples=40)
@@ -343,8 +343,8 @@ def test_the_untouched_encoder_is_looked_at_by_its_vectors_as_by_the_whole_netwo
     assert state.train_sample.num_runs_N.sum() == state.validation_sample.num_runs_N.sum() == 0
     whole = state.looks.evaluate()
     assert short.validation_loss == pytest.approx(whole.validation_loss, abs=1e-5)
-    assert short.validation_accuracy == whole.validation_accuracy
-    assert short.training_accuracy == whole.training_accuracy
+    assert short.validation_score == whole.validation_score
+    assert short.training_score == whole.training_score
     assert short.training_exact
     assert short.num_validation_texts is None
 

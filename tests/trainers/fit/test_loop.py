@@ -362,7 +362,7 @@ def test_tokens_are_those_trained_on(make_config, features):
 def exact_figures(result, features, depth, *, metric="accuracy"):
     figures = []
     for name in ("train", "validation"):
-        source = features.source(name, depth)
+        source = features.inputs(name, depth)
         with torch.no_grad():
             batches = [source.batch(np.array([i])) for i in range(len(source))]
             logits_NC = torch.cat([result.network(batch) for batch in batches])
@@ -548,9 +548,9 @@ def test_balanced_weights_weigh_training_and_validation_loss(make_config, featur
         skewed.splits.train.lengths_N, batch_size=16, generator=np.random.default_rng(config.seed)
     )[0]
     with torch.no_grad():
-        batch = skewed.source("train", 2).batch(rows)
+        batch = skewed.inputs("train", 2).batch(rows)
         first = F.cross_entropy(result.network(batch), batch.labels_B, weight=weights_C)
-        everything = skewed.source("validation", 2).batch(np.arange(len(skewed.splits.validation)))
+        everything = skewed.inputs("validation", 2).batch(np.arange(len(skewed.splits.validation)))
         validation = cross_entropy(result.network(everything), everything.labels_B, weights_C=weights_C)
     assert losses[0] == pytest.approx(first.item(), abs=1e-6)
     assert result.validation_loss == pytest.approx(validation, abs=1e-6)
@@ -710,7 +710,7 @@ def test_a_thawed_depth_beyond_the_layers_is_an_error(make_config, features):
 
 def test_one_logit_is_trained_by_binary_cross_entropy(make_config, features):
     config = make_config(freeze_depth=3, dropout=0.0, epochs=1, head_logits="one", weight_decay=0.1)
-    source = features.source("train", 3)
+    source = features.inputs("train", 3)
     head = Head(hidden_size=16, width=8, num_classes=2, dropout=0.0)
     start = Network(features.encoder, config, start=3, num_classes=2)
     head.load_state_dict(start.head.state_dict())

@@ -85,7 +85,7 @@ def test_a_fit_in_bfloat16_keeps_its_weights_and_logits_in_float32(
     result = fit(config.model_copy(update={"precision": "bfloat16"}), in_bfloat16)
     assert {parameter.dtype for parameter in result.network.parameters()} == {torch.float32}
     with torch.no_grad():
-        assert result.network(in_bfloat16.source("train", 1).batch(np.arange(4))).dtype == torch.float32
+        assert result.network(in_bfloat16.inputs("train", 1).batch(np.arange(4))).dtype == torch.float32
     assert result.validation_loss != expected.validation_loss
     assert result.validation_loss == pytest.approx(expected.validation_loss, abs=BFLOAT16_TOLERANCE)
 

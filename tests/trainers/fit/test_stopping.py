@@ -29,11 +29,11 @@ def test_a_tied_loss_is_no_improvement():
     assert EarlyStopping(patience=1, ceiling=None).reason_to_stop([0.5, 0.5], [0.0, 0.0]) == "patience"
 
 
-def test_training_accuracy_above_the_ceiling_stops():
+def test_training_score_above_the_ceiling_stops():
     assert EarlyStopping(patience=3, ceiling=0.92).reason_to_stop([0.5], [0.93]) == "ceiling"
 
 
-def test_training_accuracy_at_the_ceiling_goes_on():
+def test_training_score_at_the_ceiling_goes_on():
     assert EarlyStopping(patience=3, ceiling=0.92).reason_to_stop([0.5], [0.92]) is None
 
 

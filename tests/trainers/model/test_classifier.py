@@ -63,7 +63,7 @@ def failure(folder):
 @pytest.mark.parametrize("depth", [0, 1, 2, 3])
 def test_the_assembled_model_gives_the_logits_of_the_fits_network(fitted, depth, pooling):
     features, result, classifier = fitted(depth, cache="float32", encoder={"pooling": pooling})
-    source = features.source("validation", depth)
+    source = features.inputs("validation", depth)
     batch = source.batch(np.arange(len(source)))
     with torch.no_grad():
         expected_BC = result.network(batch)

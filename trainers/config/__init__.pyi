@@ -1,0 +1,33 @@
+from .choices import (
+    FILE_SUFFIXES as FILE_SUFFIXES,
+    METRIC_NAMES as METRIC_NAMES,
+    PACKAGED_ENCODER as PACKAGED_ENCODER,
+    PACKAGED_SOURCES as PACKAGED_SOURCES,
+    SMALLEST_SPLIT as SMALLEST_SPLIT,
+    Clean as Clean,
+    Device as Device,
+    FixedPrecision as FixedPrecision,
+    HeadLogits as HeadLogits,
+    HeadStart as HeadStart,
+    HeadWeights as HeadWeights,
+    Metric as Metric,
+    Pooling as Pooling,
+    Precision as Precision,
+    Schedule as Schedule,
+    checked_device as checked_device,
+)
+from .data import DataConfig as DataConfig
+from .encoder import EncoderConfig as EncoderConfig
+from .fit import (
+    Thaw as Thaw,
+    TrainConfig as TrainConfig,
+)
+from .table import (
+    Table as Table,
+    table_keys as table_keys,
+)
+from .toml import (
+    as_toml as as_toml,
+    load_config as load_config,
+    read_toml as read_toml,
+)

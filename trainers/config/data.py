@@ -1,0 +1,132 @@
+"""DataConfig: which texts, and how they are split and cut."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Annotated, Self
+
+from pydantic import Field, ValidationInfo, field_validator, model_validator
+
+from trainers.config.choices import FILE_SUFFIXES, PACKAGED_SOURCES, SMALLEST_SPLIT, Clean
+from trainers.config.table import Table
+from trainers.errors import nearest
+from trainers.formats import by_suffix
+
+Name = Annotated[str, Field(min_length=1)]
+Size = Annotated[int, Field(ge=SMALLEST_SPLIT)]
+
+_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+
+
+class DataConfig(Table):
+    """Which texts, how they are split, and which of their tokens are kept.
+
+    A path in a TOML file is relative to that file.
+
+    Attributes:
+        source: Name of the packaged reviews, a file (``.csv``, ``.tsv``, ``.jsonl``, ``.parquet``), a directory
+            saved by ``datasets``, or a hub id ``owner/name``.
+        text: Column of the texts; absent means that it is found.
+        label: Column of the labels; absent means that it is found.
+        split: Column that names each row's split: train, validation or test; absent means that none does.
+        validation_source: File with the validation texts; absent means as the source gives them, else made.
+        test_source: File with the test texts; absent means as the source gives them, else made.
+        subset: Of a hub id.
+        revision: Branch, tag or commit of a hub id.
+        clean: What is cut out of texts: HTML's tags and entities, superfluous white space and invisible characters
+            (``html``), these but no markup (``spaces``), or nothing (``none``); ``0.1`` is what version 0.1 did, and
+            what was begun with it goes on with.
+        train: Texts in the training split; absent means all that the other splits leave over.
+        validation: Texts in the validation split; absent means all of a given one, or a fifth of the texts.
+        test: Texts in the test split; absent means all of a given one, or a fifth of the texts.
+        max_length: Tokens kept of a text, special tokens included.
+        head_tokens: Tokens kept from a long text's start, the rest being taken from its end; absent
+            keeps the start alone.
+        seed: Decides which text falls into which split.
+        fingerprint: That all rows of the source must have, as the data page of a report gives it; absent means that
+            any will do.
+    """
+
+    source: Name
+    text: Name | None = None
+    label: Name | None = None
+    split: Name | None = None
+    validation_source: Name | None = None
+    test_source: Name | None = None
+    subset: Name | None = None
+    revision: Name | None = None
+    clean: Clean = "html"
+    train: Size | None = None
+    validation: Size | None = None
+    test: Size | None = None
+    max_length: int = Field(default=128, ge=8, le=8192)
+    head_tokens: int | None = Field(default=None, ge=0)
+    seed: int = Field(default=0, ge=0)
+    fingerprint: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")
+
+    @field_validator("source")
+    @classmethod
+    def _placed(cls, source: str, info: ValidationInfo) -> str:
+        return _place(source, info)
+
+    @field_validator("validation_source", "test_source")
+    @classmethod
+    def _file_placed(cls, source: str | None, info: ValidationInfo) -> str | None:
+        if source is not None and Path(source).suffix.lower() not in FILE_SUFFIXES:
+            raise ValueError(
+                f"must be a file that ends in {', '.join(FILE_SUFFIXES)}, got {source!r}, {by_suffix(Path(source))}"
+            )
+        return source and _place(source, info)
+
+    @model_validator(mode="after")
+    def _sources_agree(self) -> Self:
+        if self.split and (self.validation_source or self.test_source):
+            raise ValueError(
+                "split and validation_source or test_source exclude each other, got both; keep the column or the files"
+            )
+        if (self.subset or self.revision) and not self.is_hub_id:
+            raise ValueError(
+                f"subset and revision belong to a hub id owner/name, got source = {self.source!r}; remove them"
+            )
+        if self.source in PACKAGED_SOURCES:
+            extra = [
+                key
+                for key in ("text", "label", "split", "validation_source", "test_source")
+                if getattr(self, key) is not None
+            ]
+            if extra:
+                raise ValueError(
+                    f"the packaged reviews know their columns and have no splits, got {', '.join(extra)}; remove them"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _head_fits(self) -> Self:
+        if self.head_tokens is not None and self.head_tokens > self.max_length - 2:
+            raise ValueError(
+                f"head_tokens must leave room for two special tokens: at most max_length - 2 = "
+                f"{self.max_length - 2}, got {self.head_tokens}"
+            )
+        return self
+
+    @property
+    def is_hub_id(self) -> bool:
+        """Whether the source is neither packaged nor a path."""
+        return self.source not in PACKAGED_SOURCES and not Path(self.source).is_absolute()
+
+
+def _place(source: str, info: ValidationInfo) -> str:
+    """Return a packaged name or a hub id as it is, and a path made absolute, so that it holds wherever it is read."""
+    if source in PACKAGED_SOURCES:
+        return source
+    path = Path((info.context or {}).get("folder", "."), Path(source).expanduser())
+    if path.exists() or path.suffix.lower() in FILE_SUFFIXES or source.startswith(("/", "~", "./", "../")):
+        return os.path.abspath(path)  # noqa: PTH100  (resolve() would follow links)
+    if _HUB_ID.fullmatch(source):
+        return source
+    raise ValueError(
+        f"must be {' or '.join(PACKAGED_SOURCES)}, a file that ends in {', '.join(FILE_SUFFIXES)}, a directory "
+        f"saved by datasets, or a hub id owner/name, got {source!r}{nearest(source, PACKAGED_SOURCES)}"
+    )

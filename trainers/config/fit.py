@@ -1,0 +1,137 @@
+"""TrainConfig: everything that decides one fit."""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from trainers.config.choices import (
+    Device,
+    HeadLogits,
+    HeadStart,
+    HeadWeights,
+    Metric,
+    Precision,
+    Schedule,
+)
+from trainers.config.data import DataConfig
+from trainers.config.encoder import EncoderConfig
+from trainers.config.table import Table
+
+
+class Thaw(Table):
+    """A second stage of a fit: it goes on from the head that the first one restored, with more layers trained.
+
+    Attributes:
+        freeze_depth: Of the second stage.
+        learning_rate: Of the second stage.
+        epochs: Greatest number of further epochs.
+    """
+
+    freeze_depth: int = Field(ge=0)
+    learning_rate: float = Field(gt=0, le=1)
+    epochs: int = Field(ge=1)
+
+
+class TrainConfig(Table):
+    """One fit, whole: equal ones give equal results on one machine, to the bit if the same features are stored.
+
+    Without them, frozen layers are run in other batches, and last bits may differ.
+
+    Attributes:
+        data: Texts and splits.
+        encoder: The pre-trained encoder.
+        freeze_depth: 0 trains everything; k freezes the embeddings and the k lowest layers.
+        dropout: Rate before and after the head's hidden layer.
+        head_width: Units of the head's hidden layer; 0 means that there is none, and the head is linear.
+        learning_rate: Peak rate of AdamW for the encoder's trainable layers.
+        head_learning_rate_ratio: The head's rate, as a multiple of ``learning_rate``.
+        patience: Evaluations without a lower validation loss before the fit stops; absent means no early
+            stopping, and, if there is no ceiling either, that the last weights are kept.
+        epochs: Greatest number of passes over the training split; 0 trains nothing, for a head that starts as ``probe``.
+        evaluations_per_epoch: Evenly spaced evaluations in each epoch.
+        batch_size: Texts in one optimiser step.
+        weight_decay: AdamW's decoupled decay of weight matrices.
+        warmup: Share of all planned steps over which the rate rises linearly from zero.
+        schedule: What the rate does after the warm-up: stay, or fall linearly to zero at the last epoch.
+        label_smoothing: Share of the target spread over all classes, in training only.
+        encoder_dropout: Hidden dropout inside the trainable layers; attention dropout is always 0.
+        class_weights: ``balanced`` weighs each text in the loss by the inverse of its class's share, in
+            training and for early stopping alike; absent weighs all texts alike.
+        metric: What is called accuracy throughout a fit: the share of texts that are right, the mean of that
+            share over the classes, or the mean of the classes' F1.
+        ceiling: Training accuracy, by ``metric``, above which weights count as over-fitted; absent means no
+            such rule.
+        cache: Number format of the stored features.
+        head_start: What the head begins with: ``random`` weights, or ``fitted`` to the vectors of the untouched
+            encoder, which takes a second and is then looked at as epoch 0; or, of a linear head, ``probe``: fitted, too, by
+            a logistic regression that has converged, regularised as folds of the training split say.
+        head_weights: What random weights are drawn from: PyTorch's ``uniform`` distribution, biases too, or Glorot's
+            with biases of zero, as Keras does.
+        head_logits: Logits of the head: one for each of the ``classes``, or, of two classes, ``one`` with binary
+            cross-entropy.
+        thaw: A second stage; absent means none.
+        precision: Number format that the encoder's layers compute in: ``bfloat16`` where the machine has arithmetic
+            for it, ``auto`` where that is faster, too; absent is bfloat16 on CUDA and float32 elsewhere. Weights, optimiser, pooling, head and loss are float32 always.
+        threads: Processor threads that compute the fit; another number rounds differently. Several fits of
+            one thread beside one another are faster than one fit of several.
+        device: Where the fit is computed: ``cpu``, ``cuda``, ``cuda:N`` or ``mps``; another one rounds differently. On a GPU equal bits are not promised,
+            since some of its kernels add in no fixed order.
+        seed: Of the head's first weights, the order of the batches and dropout.
+    """
+
+    data: DataConfig
+    encoder: EncoderConfig = EncoderConfig()
+    freeze_depth: int = Field(ge=0)
+    dropout: float = Field(ge=0, lt=1)
+    head_width: int = Field(ge=0, le=65536)
+    learning_rate: float = Field(gt=0, le=1)
+    head_learning_rate_ratio: float = Field(default=1.0, gt=0)
+    patience: int | None = Field(default=None, ge=1)
+    epochs: int = Field(default=20, ge=0)
+    evaluations_per_epoch: int = Field(default=1, ge=1, le=100)
+    batch_size: int = Field(default=32, ge=1)
+    weight_decay: float = Field(default=0.0, ge=0)
+    warmup: float = Field(default=0.0, ge=0, lt=1)
+    schedule: Schedule = "constant"
+    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
+    encoder_dropout: float = Field(default=0.1, ge=0, lt=1)
+    class_weights: Literal["balanced"] | None = None
+    metric: Metric = "accuracy"
+    ceiling: float | None = Field(default=None, gt=0, le=1)
+    cache: Literal["float16", "float32"] = "float16"
+    head_start: HeadStart = "random"
+    head_weights: HeadWeights = "uniform"
+    head_logits: HeadLogits = "classes"
+    thaw: Thaw | None = None
+    precision: Precision | None = None
+    threads: int = Field(default=1, ge=1, le=1024)
+    device: Device = "cpu"
+    seed: int = Field(default=0, ge=0)
+
+    @model_validator(mode="after")
+    def _probe_is_linear(self) -> Self:
+        if self.head_start == "probe" and self.head_width:
+            raise ValueError(
+                f'head_start = "probe" is for a head without a hidden layer, got head_width = {self.head_width}; '
+                "set head_width = 0, or another head_start"
+            )
+        if self.epochs == 0 and self.head_start != "probe":
+            raise ValueError(
+                f'epochs must be at least 1 unless head_start = "probe", got 0 with head_start = "{self.head_start}"; '
+                "raise it"
+            )
+        return self
+
+    @property
+    def depths(self) -> set[int]:
+        """The freeze depths of all stages."""
+        return {self.freeze_depth, self.last_stage.freeze_depth}
+
+    @property
+    def last_stage(self) -> TrainConfig:
+        """The configuration that the restored weights were trained with last."""
+        if self.thaw is None:
+            return self
+        return self.model_copy(update={**self.thaw.model_dump(), "thaw": None, "head_start": "random"})

@@ -36,7 +36,7 @@ FEWEST_STEPS, STEPS = 33, 100
 """Optimiser steps of a fit, about: at least, and before more layers come; the default study's have 94."""
 
 MOST_EPOCHS_OF_FEW, MOST_EPOCHS = 20, 4
-"""Epochs that so few texts have at most before more layers come, and that any texts may have then; few have twice as many."""
+"""Most epochs of few texts before more layers come, and of any texts after that; few texts may then have twice as many."""
 
 FEWEST_EVALUATIONS, EVALUATIONS, MOST_EVALUATIONS = 2, 4, 10
 """Full evaluations in a fit: at least, before more layers come, and at most; one an epoch in any case."""
@@ -165,7 +165,7 @@ class _Wishes:
 
     def further(self) -> tuple[Wish, ...]:
         """Return what is done with the time that is then left."""
-        return (self._epochs, self._lengths(LONG), self._validation, self._more_looks)
+        return (self._epochs, self._lengths(LONG), self._validation, self._more_looks, self._more_epochs)
 
     def _texts(self, most: int) -> Wish:
         most = min(most, self._num_texts)
@@ -199,6 +199,11 @@ class _Wishes:
         most = max(MOST_EPOCHS, 2 * _epochs_of(sizes.train, STEPS))
         return [_with_epochs(sizes, e, EVALUATIONS) for e in range(sizes.epochs + 1, most + 1)]
 
+    def _more_epochs(self, sizes: Sizes) -> list[Sizes]:
+        """Return one epoch more after the other where one evaluation more an epoch takes too long."""
+        most = math.ceil(MOST_EVALUATIONS / sizes.evaluations_per_epoch)
+        return [replace(sizes, epochs=epochs) for epochs in range(sizes.epochs + 1, most + 1)]
+
     def _looks(self, sizes: Sizes) -> list[Sizes]:
         return _with_evaluations(sizes, EVALUATIONS)
 
@@ -210,7 +215,7 @@ class _Wishes:
 
 
 def _epochs_of(train: int, steps: int) -> int:
-    """Return the epochs in which so many texts come to about so many steps."""
+    """Return the number of epochs in which ``train`` texts make about ``steps`` optimiser steps."""
     return min(MOST_EPOCHS_OF_FEW, max(1, round(steps * BATCH_SIZE / train)))
 
 

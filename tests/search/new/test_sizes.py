@@ -25,14 +25,15 @@ def choose(splits, *, minutes, **settings):
 
 
 @st.composite
-def searches(draw, fewest_layers=1, fewest_trials=1):
-    """Texts, a machine and a number of trials."""
+def searches(draw, fewest_layers=1, fewest_trials=1, ratios=None):
+    """Texts, a machine and a number of trials; ``ratios`` bound how its speed in training compares with that in evaluation."""
     train = draw(st.integers(60, 8_000))
     splits = make_splits(train, max(20, train // 3), draw(st.integers(8, 300)))
+    evaluation = draw(st.floats(5e9, 5e12))
     speed = Speed(
         workers=draw(st.integers(1, 8)),
-        training=draw(st.floats(5e9, 5e12)),
-        evaluation=draw(st.floats(5e9, 5e12)),
+        training=draw(st.floats(5e9, 5e12)) if ratios is None else evaluation * draw(ratios),
+        evaluation=evaluation,
         start_seconds=draw(st.floats(0.5, 20)),
     )
     return make_costs(
@@ -66,12 +67,23 @@ def test_time_is_left_only_where_more_would_take_too_long_or_nothing_is_left_to_
 
 
 @settings(suppress_health_check=[HealthCheck.filter_too_much], max_examples=50)
-@given(searches(fewest_layers=2, fewest_trials=10), st.floats(1, 1_000))
+@given(searches(fewest_layers=2, fewest_trials=10, ratios=st.floats(2 / 3, 2)), st.floats(1, 1_000))
 def test_most_of_the_time_is_filled_once_layers_are_trained(costs, factor):
+    """Where training is much slower than evaluation, a second epoch of many texts may take twice as long, and nothing is between."""
     seconds = factor * choose_sizes(costs, seconds=1e-9).seconds
     plan = choose_sizes(costs, seconds=seconds)
     assume(plan.next_seconds is not None and costs.num_layers > plan.sizes.freeze_depth)
     assert plan.seconds >= LITTLE * seconds
+
+
+def test_one_epoch_more_fills_what_one_evaluation_more_an_epoch_would_exceed():
+    """Two evaluations in each of 6 epochs took too long, and 69 % of the time was all that was used."""
+    speed = dataclasses.replace(SPEED, training=2 * SPEED.evaluation)
+    costs = make_costs(make_splits(1_098, 366, 168), speed=speed)
+    wishes = [choose_sizes(costs, seconds=seconds) for seconds in np.geomspace(1e4, 3e4, 60)]
+    longer = [plan for plan in wishes if plan.sizes.epochs > 6]
+    assert longer
+    assert all(plan.sizes.evaluations_per_epoch == 1 and plan.next_seconds for plan in longer)
 
 
 @given(searches(), st.floats(0.5, 600), st.floats(0.5, 600))

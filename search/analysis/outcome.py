@@ -7,6 +7,7 @@ from typing import Any
 from optuna.study import Study
 
 from search.analysis.luck import flattery
+from search.storage import optuna_private
 
 CONFIRMATION = "frostline:confirmation"
 """System attribute of a study: what became of its finalists. A user attribute would fill the dashboard's page."""
@@ -14,7 +15,7 @@ CONFIRMATION = "frostline:confirmation"
 
 def confirmation_of(study: Study) -> dict[str, Any] | None:
     """Return what ``search.confirm.finalists.outcome`` said of a study when it was last confirmed; None if never."""
-    found: dict[str, Any] | None = study._storage.get_study_system_attrs(study._study_id).get(CONFIRMATION)
+    found: dict[str, Any] | None = optuna_private.system_attributes(study).get(CONFIRMATION)
     return found and _completed(found, study.user_attrs)
 
 

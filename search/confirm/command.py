@@ -138,7 +138,7 @@ def confirm_study(
 
     from search.analysis import CONFIRMATION
     from search.confirm.finalists import choose_finalists, outcome
-    from search.storage import database_of
+    from search.storage import database_of, optuna_private
     from search.study import finished
     from search.trials import Live, most_bytes, number_of_workers, prepare, warm_up, worker_bytes
 
@@ -153,7 +153,7 @@ def confirm_study(
         depths = {depth for finalist in chosen for depth in finalist.config.depths}
         features, _, texts = prepare(study, spec, live, choose_device(device), depths=lambda _: depths)
         rounds = _rounds(chosen, spec, features, num_seeds=num_seeds)
-        kept = study._storage.get_study_system_attrs(study._study_id)
+        kept = optuna_private.system_attributes(study)
         missing = [fit for fit in rounds if not _is_ours(kept.get(fit.key))]
         num_workers = number_of_workers(
             workers,
@@ -180,12 +180,12 @@ def confirm_study(
             _fitted(missing, features, num_workers, watch, live.message), start=1
         ):
             with held_back():
-                study._storage.set_study_system_attr(study._study_id, fit.key, record)
+                optuna_private.set_system_attribute(study, fit.key, record)
             live.message(f"[{done}/{len(missing)}] {_describe(fit, record)}")
         live.stage("what the words alone tell of the test split")
         words = _words_alone(study, spec, texts)
         live.stage("resampling the test split")
-        kept = study._storage.get_study_system_attrs(study._study_id)
+        kept = optuna_private.system_attributes(study)
         found = outcome(
             chosen,
             {c.name: [kept[fit.key] for fit in rounds if fit.name == c.name] for c in chosen},
@@ -198,7 +198,7 @@ def confirm_study(
             words_N=words,
         )
         with held_back():
-            study._storage.set_study_system_attr(study._study_id, CONFIRMATION, found)
+            optuna_private.set_system_attribute(study, CONFIRMATION, found)
 
 
 def _words_alone(study: optuna.Study, spec: StudySpec, texts: Texts) -> Classes:

@@ -6,6 +6,9 @@ from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
+from search.dashboard.dashboard_private import CONSTRAINTS, front_of
+from search.storage import optuna_private
+
 if TYPE_CHECKING:
     from optuna.study import Study, StudyDirection
     from optuna.trial import FrozenTrial
@@ -39,7 +42,7 @@ def keep_front(study: Study, spec: StudySpec) -> Study | None:
     }
     if not wanted:
         return None
-    storage, name = study._storage, shadow_name(study.study_name)
+    storage, name = optuna_private.storage_of(study), shadow_name(study.study_name)
     shadow = optuna.create_study(storage=storage, study_name=name, directions=DIRECTIONS, load_if_exists=True)
     present = {_key(t): t.values for t in shadow.get_trials(deepcopy=False)}
     if any(key not in wanted or wanted[key].values != values for key, values in present.items()):
@@ -49,7 +52,7 @@ def keep_front(study: Study, spec: StudySpec) -> Study | None:
     for key, point in wanted.items():
         if key not in present:
             # Not by add_trial, which takes no setting from outside the space, as a recipe's may be.
-            storage.create_new_trial(shadow._study_id, template_trial=point)
+            storage.create_new_trial(optuna_private.study_id(shadow), template_trial=point)
     return shadow
 
 
@@ -90,20 +93,16 @@ def checkpoints(trial: FrozenTrial, *, ceiling: float) -> Iterator[FrozenTrial]:
                 **told,
                 "state": trial.state.name.lower(),
             },
-            # The name under which optuna-dashboard 0.21 looks for constraints.
-            system_attrs={"constraints": [training - ceiling]},
+            system_attrs={CONSTRAINTS: [training - ceiling]},
             intermediate_values={},
         )
 
 
 def feasible_front(trials: Sequence[FrozenTrial], directions: Sequence[StudyDirection]) -> list[FrozenTrial]:
     """List the best trials of several objectives as optuna-dashboard does, which forgets constraints there."""
-    from optuna_dashboard._pareto_front import get_pareto_front_trials
-
     # A trial of no constraints breaks none.
-    feasible = [t for t in trials if all(c <= 0 for c in t.system_attrs.get("constraints", []))]
-    front: list[FrozenTrial] = get_pareto_front_trials(feasible, directions)
-    return front
+    feasible = [t for t in trials if all(c <= 0 for c in t.system_attrs.get(CONSTRAINTS, []))]
+    return front_of(feasible, directions)
 
 
 def _key(point: FrozenTrial) -> tuple[Any, Any]:

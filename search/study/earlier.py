@@ -17,7 +17,7 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import SQLAlchemyError
 
-from search.storage import driver_words
+from search.storage import driver_words, optuna_private
 from search.study.results import complete, is_feasible
 from search.study.spec import is_name
 from trainers.errors import InputError, nearest
@@ -71,7 +71,7 @@ def find_earlier(study: Study, folder: Path) -> list[Earlier]:
                 found.update({e.name: e for e in _studies_of(storage, file)})
         except UNREADABLE as error:
             found[file.parent.name] = Earlier(file.parent.name, {}, file, trouble=driver_words(error))
-    found.update({e.name: e for e in _studies_of(study._storage, None)})
+    found.update({e.name: e for e in _studies_of(optuna_private.storage_of(study), None)})
     found.pop(study.study_name, None)
     return [found[name] for name in sorted(found)]
 
@@ -121,7 +121,7 @@ def trials_of(earlier: Earlier, study: Study) -> list[FrozenTrial] | None:
     """
     try:
         if earlier.file is None:
-            return _trials_of(study._storage, earlier.name)
+            return _trials_of(optuna_private.storage_of(study), earlier.name)
         with _read_only(earlier.file) as storage:
             return _trials_of(storage, earlier.name)
     except UNREADABLE:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
+from search.storage import optuna_private
+
 KILLED = "killed"
 
 
@@ -61,7 +63,8 @@ def retry(study: optuna.Study, trial: FrozenTrial | optuna.Trial, *, reason: str
 
 def fail(study: optuna.Study, trial: FrozenTrial | optuna.Trial, *, reason: str) -> None:
     """End a running trial as failed, for a reason in words."""
-    study._storage.set_trial_user_attr(trial._trial_id, "reason", reason)
+    storage = optuna_private.storage_of(study)
+    storage.set_trial_user_attr(optuna_private.trial_id(trial), "reason", reason)
     study.tell(trial.number, state=TrialState.FAIL)
 
 

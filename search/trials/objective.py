@@ -8,6 +8,7 @@ from typing import Any
 import optuna
 
 from search.interrupts import held_back
+from search.storage import optuna_private
 from search.study import Score, StudySpec, best_feasible, suggest
 from search.trials.progress import Live
 from search.trials.pruning import FeasiblePruner, step_of
@@ -113,7 +114,7 @@ class Attempt:
         excess = self._excess(training)
         trial.set_constraint(CONSTRAINT, excess)
         # optuna-dashboard 0.21 reads this attribute and is blind to Optuna 5 constraints.
-        trial.storage.set_trial_system_attr(trial._trial_id, "constraints", [excess])
+        trial.storage.set_trial_system_attr(optuna_private.trial_id(trial), "constraints", [excess])
 
     def _excess(self, training_accuracy: float | None) -> float:
         """Return training accuracy - ceiling; of a trial that is pruned at a peek, what is known of it.
@@ -152,4 +153,4 @@ def _reason_to_prune(trial: optuna.Trial) -> str | None:
     pruner = trial.study.pruner
     if "recipe" in trial.user_attrs or not isinstance(pruner, FeasiblePruner):
         return None
-    return pruner.reason(trial.study, trial.storage.get_trial(trial._trial_id))
+    return pruner.reason(trial.study, trial.storage.get_trial(optuna_private.trial_id(trial)))

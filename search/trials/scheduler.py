@@ -11,7 +11,7 @@ import optuna
 from optuna.trial import TrialState
 
 from search.interrupts import held_back
-from search.storage import DatabaseAwayError, LeaseLostError
+from search.storage import DatabaseAwayError, LeaseLostError, optuna_private
 from search.study import KILLED, StudySpec, fail, finished, place, recover, retry, trial_seed
 from search.trials.memory import available_bytes
 from search.trials.objective import Attempt, objective
@@ -231,7 +231,8 @@ class _Search:
 
     def _show_end(self, trial: optuna.Trial) -> None:
         self._note_wall_time()
-        self.live.trial_ended(trial.storage.get_trial(trial._trial_id), self.study.get_trials(deepcopy=False))
+        now = trial.storage.get_trial(optuna_private.trial_id(trial))
+        self.live.trial_ended(now, self.study.get_trials(deepcopy=False))
 
 
 def _run_here(search: _Search, features: Features) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter
 
 from search.storage import StorageOption, chosen_url
+from search.study import attributes as attr
 from trainers.cli import DEVICE, launch
 from trainers.config import METRIC_NAMES, Device, as_toml
 from trainers.errors import InputError
@@ -131,7 +132,7 @@ class Choice:
         if self.finalist is not None and self.tested is not None:
             settings = {**self.finalist["config"], "seed": self.tested["seed"]}
         else:
-            settings = self.trial.user_attrs["config"]
+            settings = self.trial.user_attrs[attr.CONFIG]
         return TrainConfig.model_validate({**settings, "data": data})
 
 
@@ -225,9 +226,9 @@ def _falls_short(study: optuna.Study, spec: StudySpec, choice: Choice) -> str | 
 def _same_or_not(choice: Choice, result: FitResult) -> str:
     known: Mapping[str, Any] = choice.tested or choice.trial.user_attrs
     where = "in the confirmation" if choice.tested else "in the search"
-    before = known["validation_accuracy"], known["training_accuracy"]
+    before = known[attr.VALIDATION_ACCURACY], known[attr.TRAINING_ACCURACY]
     after = result.validation_accuracy, result.training_accuracy
-    is_estimate = choice.trial.state.name == "COMPLETE" and not known.get("training_exact", True)
+    is_estimate = choice.trial.state.name == "COMPLETE" and not known.get(attr.TRAINING_EXACT, True)
     if is_estimate and before[0] == after[0]:
         return (
             f"the same validation figure as trial {choice.trial.number} had {where}, where its training figure was an "
@@ -291,7 +292,7 @@ def _origin(study: optuna.Study, spec: StudySpec, choice: Choice) -> Search:
         study=spec.name,
         trial=trial.number,
         num_trials=len(finished(study.get_trials(deepcopy=False))),
-        validation_accuracy=trial.user_attrs.get("validation_accuracy"),
+        validation_accuracy=trial.user_attrs.get(attr.VALIDATION_ACCURACY),
         confirmation=confirmation,
         goal=" ".join(
             filter(
@@ -306,7 +307,7 @@ def _origin(study: optuna.Study, spec: StudySpec, choice: Choice) -> Search:
 
 
 def _percent(chosen: FrozenTrial) -> str:
-    value = chosen.user_attrs.get("validation_accuracy")
+    value = chosen.user_attrs.get(attr.VALIDATION_ACCURACY)
     return "unknown" if value is None else f"{value:.2%}"
 
 

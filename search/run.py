@@ -13,6 +13,7 @@ from cyclopts import Parameter
 
 from search.interrupts import EXIT_INTERRUPTED, interrupted_at, interruptible
 from search.storage import StorageOption, chosen_url
+from search.study import attributes as attr
 from search.trials import HELP, TrialTimeout, check_timeout
 from trainers.cli import DEVICE, launch, refuse_windows
 from trainers.config import Device
@@ -272,15 +273,17 @@ def _prepare(study: optuna.Study, spec: StudySpec, live: Live, device: Device) -
     features, data, texts = prepare(study, spec, live, device, depths=depths)
     known = {
         # Again: a launcher that was refused the lease may have opened the study meanwhile, with other settings.
-        "spec": spec.model_dump(mode="json"),
+        attr.SPEC: spec.model_dump(mode="json"),
         **_peak(study, spec, features),
-        "num_layers": features.encoder.num_layers,
-        "precision": features.precision,
-        "encoder_revision": features.encoder.revision,
-        "encoder_sha256": features.encoder.fingerprint,
-        "cache_bytes": features.num_bytes(),
-        "preparation_seconds": study.user_attrs.get("preparation_seconds", 0.0) + time.monotonic() - began,
-        "data": data,
+        attr.NUM_LAYERS: features.encoder.num_layers,
+        attr.PRECISION: features.precision,
+        attr.ENCODER_REVISION: features.encoder.revision,
+        attr.ENCODER_SHA256: features.encoder.fingerprint,
+        attr.CACHE_BYTES: features.num_bytes(),
+        attr.PREPARATION_SECONDS: study.user_attrs.get(attr.PREPARATION_SECONDS, 0.0)
+        + time.monotonic()
+        - began,
+        attr.DATA: data,
     }
     with held_back():
         for key, value in known.items():
@@ -297,17 +300,19 @@ def _peak(study: optuna.Study, spec: StudySpec, features: Features) -> dict[str,
         return {}
     directory = spec.cache.directory or default_cache_directory()
     peak = known_peak_flops(directory, precision=features.precision)
-    return {"peak_flops": max(peak, study.user_attrs.get("peak_flops", 0.0))}
+    return {attr.PEAK_FLOPS: max(peak, study.user_attrs.get(attr.PEAK_FLOPS, 0.0))}
 
 
 def _enqueue(study: optuna.Study, spec: StudySpec, names: Sequence[str], *, num_layers: int) -> None:
     """Put recipes that the study has not seen yet before the search."""
     from search.study import recipe_params
 
-    seen = {t.user_attrs.get("recipe") for t in study.get_trials(deepcopy=False)}
+    seen = {t.user_attrs.get(attr.RECIPE) for t in study.get_trials(deepcopy=False)}
     for name in names:
         if name not in seen:
-            study.enqueue_trial(recipe_params(name, spec, num_layers=num_layers), user_attrs={"recipe": name})
+            study.enqueue_trial(
+                recipe_params(name, spec, num_layers=num_layers), user_attrs={attr.RECIPE: name}
+            )
 
 
 if __name__ == "__main__":

@@ -8,8 +8,9 @@ from optuna.study import Study
 
 from search.analysis.luck import flattery
 from search.storage import optuna_private
+from search.study import attributes as attr
 
-CONFIRMATION = "frostline:confirmation"
+CONFIRMATION = attr.CONFIRMATION
 """System attribute of a study: what became of its finalists. A user attribute would fill the dashboard's page."""
 
 
@@ -27,8 +28,8 @@ def _completed(found: dict[str, Any], attributes: dict[str, Any]) -> dict[str, A
     found.setdefault("words", None)
     if "versions" in found:
         return found
-    texts = (attributes.get("data") or {}).get("texts_per_class")
-    metric = attributes.get("spec", {}).get("score", {}).get("metric", "accuracy")
+    texts = (attributes.get(attr.DATA) or {}).get("texts_per_class")
+    metric = attributes.get(attr.SPEC, {}).get("score", {}).get("metric", "accuracy")
     finalists = []
     for row in found["finalists"]:
         test = row["test"] and row["test"] | {"spread": None, "num_fits": 1}

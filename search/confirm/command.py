@@ -111,8 +111,10 @@ class _Fit:
     @property
     def key(self) -> str:
         """The study's system attribute that keeps what came out; equal configurations give equal results."""
+        from search.study import attributes
+
         digest = hashlib.sha256(self.config.model_dump_json().encode()).hexdigest()
-        return f"frostline:fit:{digest[:32]}"
+        return f"{attributes.FIT_PREFIX}{digest[:32]}"
 
 
 def confirm_study(
@@ -136,10 +138,9 @@ def confirm_study(
     """
     from rich.console import Console
 
-    from search.analysis import CONFIRMATION
     from search.confirm.finalists import choose_finalists, outcome
     from search.storage import database_of, optuna_private
-    from search.study import finished
+    from search.study import attributes, finished
     from search.trials import Live, most_bytes, number_of_workers, prepare, warm_up, worker_bytes
 
     chosen = choose_finalists(study, spec, num_finalists=num_finalists)
@@ -198,7 +199,7 @@ def confirm_study(
             words_N=words,
         )
         with held_back():
-            optuna_private.set_system_attribute(study, CONFIRMATION, found)
+            optuna_private.set_system_attribute(study, attributes.CONFIRMATION, found)
 
 
 def _words_alone(study: optuna.Study, spec: StudySpec, texts: Texts) -> Classes:

@@ -22,7 +22,7 @@ from sqlalchemy import and_, delete
 from search.dashboard.dashboard_private import STUDY_FILES, trial_files
 from search.dashboard.learning_curves import curve_picture
 from search.storage import database_of, optuna_private
-from search.study import complete, looks
+from search.study import attributes as attr, complete, looks
 from trainers.errors import InputError
 from trainers.files import write_atomically
 
@@ -136,7 +136,7 @@ def _trial_files(trial: FrozenTrial, spec: StudySpec) -> Iterator[_File]:
     if not evaluations:
         return
     # A new version may draw otherwise.
-    told = trial.user_attrs | {"evaluations": evaluations}
+    told = trial.user_attrs | {attr.EVALUATIONS: evaluations}
     source = json.dumps([version("frostline"), told, spec.score.model_dump(mode="json")]).encode()
     yield _File(f"trial-{trial.number}-curve.png", source, lambda: curve_picture(trial, spec))
     yield _File(f"trial-{trial.number}-evaluations.csv", source, lambda: _table(evaluations))

@@ -14,9 +14,6 @@ if TYPE_CHECKING:
 
     Front = Callable[[Sequence[FrozenTrial], Sequence[StudyDirection]], list[FrozenTrial]]
 
-CONSTRAINTS = "constraints"
-"""System attribute of a trial in which optuna-dashboard 0.21 looks for constraints; it does not know those of Optuna 5."""
-
 STUDY_FILES = "artifacts:"
 """How the system attributes of a study begin that tell of its files."""
 

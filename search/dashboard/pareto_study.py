@@ -6,8 +6,9 @@ from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
-from search.dashboard.dashboard_private import CONSTRAINTS, front_of
+from search.dashboard.dashboard_private import front_of
 from search.storage import optuna_private
+from search.study import attributes as attr
 
 if TYPE_CHECKING:
     from optuna.study import Study, StudyDirection
@@ -66,13 +67,13 @@ def checkpoints(trial: FrozenTrial, *, ceiling: float) -> Iterator[FrozenTrial]:
     from search.study import SCORED
 
     attrs = trial.user_attrs
-    for evaluation in attrs.get("evaluations", []) if trial.state in SCORED else []:
-        is_restored = trial.state.name == "COMPLETE" and evaluation["epoch"] == attrs["best_epoch"]
+    for evaluation in attrs.get(attr.EVALUATIONS, []) if trial.state in SCORED else []:
+        is_restored = trial.state.name == "COMPLETE" and evaluation["epoch"] == attrs[attr.BEST_EPOCH]
         if evaluation["peek"] or (not is_restored and evaluation.get("num_validation_texts") is not None):
             continue
         figures: dict[str, Any] = attrs if is_restored else evaluation
-        training, validation = figures["training_accuracy"], figures["validation_accuracy"]
-        told: dict[str, Any] = {k: attrs[k] for k in ("recipe", "start", "reason") if k in attrs}
+        training, validation = figures[attr.TRAINING_ACCURACY], figures[attr.VALIDATION_ACCURACY]
+        told: dict[str, Any] = {k: attrs[k] for k in (attr.RECIPE, attr.ORIGIN, attr.REASON) if k in attrs}
         began = trial.datetime_start
         yield FrozenTrial(
             number=-1,
@@ -85,15 +86,17 @@ def checkpoints(trial: FrozenTrial, *, ceiling: float) -> Iterator[FrozenTrial]:
             params=trial.params,
             distributions=trial.distributions,
             user_attrs={
-                "trial": trial.number,
-                "epoch": evaluation["epoch"],
-                "restored": is_restored,
-                "training_exact": attrs.get("training_exact", True) if is_restored else evaluation["exact"],
-                "gap": training - validation,
+                attr.POINT_TRIAL: trial.number,
+                attr.POINT_EPOCH: evaluation["epoch"],
+                attr.POINT_RESTORED: is_restored,
+                attr.TRAINING_EXACT: attrs.get(attr.TRAINING_EXACT, True)
+                if is_restored
+                else evaluation["exact"],
+                attr.GAP: training - validation,
                 **told,
-                "state": trial.state.name.lower(),
+                attr.POINT_STATE: trial.state.name.lower(),
             },
-            system_attrs={CONSTRAINTS: [training - ceiling]},
+            system_attrs={attr.CONSTRAINTS: [training - ceiling]},
             intermediate_values={},
         )
 
@@ -101,9 +104,9 @@ def checkpoints(trial: FrozenTrial, *, ceiling: float) -> Iterator[FrozenTrial]:
 def feasible_front(trials: Sequence[FrozenTrial], directions: Sequence[StudyDirection]) -> list[FrozenTrial]:
     """List the best trials of several objectives as optuna-dashboard does, which forgets constraints there."""
     # A trial of no constraints breaks none.
-    feasible = [t for t in trials if all(c <= 0 for c in t.system_attrs.get(CONSTRAINTS, []))]
+    feasible = [t for t in trials if all(c <= 0 for c in t.system_attrs.get(attr.CONSTRAINTS, []))]
     return front_of(feasible, directions)
 
 
 def _key(point: FrozenTrial) -> tuple[Any, Any]:
-    return point.user_attrs.get("trial"), point.user_attrs.get("epoch")
+    return point.user_attrs.get(attr.POINT_TRIAL), point.user_attrs.get(attr.POINT_EPOCH)

@@ -1,4 +1,4 @@
-from . import results as results, start as start
+from . import attributes as attributes, results as results, start as start
 from .idle import idle_settings as idle_settings
 from .machine import processor_name as processor_name
 from .opening import (
@@ -16,7 +16,6 @@ from .recipes import (
 )
 from .results import (
     SCORED as SCORED,
-    WORDS as WORDS,
     best_feasible as best_feasible,
     complete as complete,
     count as count,

@@ -18,6 +18,7 @@ from sqlalchemy.engine import URL
 from sqlalchemy.exc import SQLAlchemyError
 
 from search.storage import driver_words, optuna_private
+from search.study import attributes as attr
 from search.study.results import complete, is_feasible
 from search.study.spec import is_name
 from trainers.errors import InputError, nearest
@@ -104,7 +105,7 @@ def check_encoder(names: Sequence[str], earlier: Sequence[Earlier], *, sha256: s
         InputError: One of them had another one.
     """
     for name in names:
-        before = next(e for e in earlier if e.name == name).attributes.get("encoder_sha256")
+        before = next(e for e in earlier if e.name == name).attributes.get(attr.ENCODER_SHA256)
         if before != sha256:
             raise InputError(
                 f"start.like: study {name!r} must have this study's encoder, of SHA-256 {sha256[:12]}..., got "
@@ -130,7 +131,7 @@ def trials_of(earlier: Earlier, study: Study) -> list[FrozenTrial] | None:
 
 def best_of(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
     """Return the trials of the highest values under the ceiling, recipes left out."""
-    good = [t for t in complete(trials) if is_feasible(t) and "recipe" not in t.user_attrs]
+    good = [t for t in complete(trials) if is_feasible(t) and attr.RECIPE not in t.user_attrs]
     return sorted(good, key=lambda t: (-(t.value or 0.0), t.number))[:SETUPS_EACH]
 
 
@@ -188,7 +189,7 @@ def _read_only(file: Path) -> Iterator[BaseStorage]:
 def _studies_of(storage: BaseStorage, file: Path | None) -> Iterator[Earlier]:
     """Yield the searches in a database; neither the fronts that the dashboard draws nor what others keep there."""
     for found in storage.get_all_studies():
-        if "spec" in found.user_attrs and is_name(found.study_name):
+        if attr.SPEC in found.user_attrs and is_name(found.study_name):
             yield Earlier(found.study_name, found.user_attrs, file)
 
 

@@ -6,6 +6,7 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from search.storage import optuna_private
+from search.study import attributes as attr
 
 KILLED = "killed"
 
@@ -23,7 +24,7 @@ MAX_RETRIES = 2
 """A setup whose trial was killed so often again is not tried any more."""
 
 
-ORIGINS = ("recipe", "start")
+ORIGINS = (attr.RECIPE, attr.ORIGIN)
 """User attributes that say where a trial's setup comes from; its repeats keep them."""
 
 
@@ -52,11 +53,11 @@ def retry(study: optuna.Study, trial: FrozenTrial | optuna.Trial, *, reason: str
     now = trials[trial.number]
     if now.state.is_finished():
         return
-    already = any(t.user_attrs.get("retry_of") == now.number for t in trials)
+    already = any(t.user_attrs.get(attr.RETRY_OF) == now.number for t in trials)
     times_killed = _times_killed(now, trials) + is_own_fault(reason)
     if not already and times_killed <= MAX_RETRIES:
-        attrs = {"retry_of": now.number, **{k: v for k, v in now.user_attrs.items() if k in ORIGINS}}
-        params = {**now.system_attrs.get("fixed_params", {}), **now.params}
+        attrs = {attr.RETRY_OF: now.number, **{k: v for k, v in now.user_attrs.items() if k in ORIGINS}}
+        params = {**now.system_attrs.get(optuna_private.FIXED_PARAMS, {}), **now.params}
         study.enqueue_trial(params, user_attrs=attrs)
     fail(study, trial, reason=reason)
 
@@ -64,14 +65,14 @@ def retry(study: optuna.Study, trial: FrozenTrial | optuna.Trial, *, reason: str
 def fail(study: optuna.Study, trial: FrozenTrial | optuna.Trial, *, reason: str) -> None:
     """End a running trial as failed, for a reason in words."""
     storage = optuna_private.storage_of(study)
-    storage.set_trial_user_attr(optuna_private.trial_id(trial), "reason", reason)
+    storage.set_trial_user_attr(optuna_private.trial_id(trial), attr.REASON, reason)
     study.tell(trial.number, state=TrialState.FAIL)
 
 
 def _times_killed(trial: FrozenTrial, trials: list[FrozenTrial]) -> int:
     """Count how often a trial's setup was killed before; interruptions by the user, and others' memory, are not its fault."""
     count = 0
-    while "retry_of" in trial.user_attrs:
-        trial = trials[trial.user_attrs["retry_of"]]
-        count += is_own_fault(trial.user_attrs.get("reason", ""))
+    while attr.RETRY_OF in trial.user_attrs:
+        trial = trials[trial.user_attrs[attr.RETRY_OF]]
+        count += is_own_fault(trial.user_attrs.get(attr.REASON, ""))
     return count

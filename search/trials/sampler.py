@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from optuna.samplers import TPESampler
 
 from search.storage import optuna_private
+from search.study import attributes as attr
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -46,4 +47,4 @@ class SearchSampler(TPESampler):
 
 def without_recipes(study: Study) -> Study:
     """Return a view of a study, in which recipes have never been."""
-    return optuna_private.filtered(study, lambda trial: "recipe" not in trial.user_attrs)
+    return optuna_private.filtered(study, lambda trial: attr.RECIPE not in trial.user_attrs)

@@ -12,7 +12,17 @@ from optuna.trial import TrialState
 
 from search.interrupts import held_back
 from search.storage import DatabaseAwayError, LeaseLostError, optuna_private
-from search.study import KILLED, StudySpec, fail, finished, place, recover, retry, trial_seed
+from search.study import (
+    KILLED,
+    StudySpec,
+    attributes as attr,
+    fail,
+    finished,
+    place,
+    recover,
+    retry,
+    trial_seed,
+)
 from search.trials.memory import available_bytes
 from search.trials.objective import Attempt, objective
 from search.trials.progress import Live
@@ -67,7 +77,7 @@ def run_trials(
         DatabaseAwayError: The database did not come back; the next start finds the trials under way.
         LeaseLostError: Another process searches the study now, and has those trials to repeat.
     """
-    study.set_user_attr("workers", num_workers)
+    study.set_user_attr(attr.WORKERS, num_workers)
     rule = spec.pruning
     study.pruner = FeasiblePruner(rule.rungs, keep=rule.keep, peers=rule.peers, margin=rule.margin)
     search = _Search(study, spec, live, num_trials=num_trials, started=started, deadline=deadline)
@@ -162,7 +172,7 @@ class _Search:
         self._num_trials = num_trials
         self._started = started
         self._deadline = deadline
-        self._earlier = study.user_attrs.get("wall_seconds", 0.0)
+        self._earlier = study.user_attrs.get(attr.WALL_SECONDS, 0.0)
 
     @held_back()
     def wants_another(self, num_under_way: int = 0) -> bool:
@@ -194,7 +204,7 @@ class _Search:
         except (
             ValueError
         ):  # Optuna finds that it has ended: who ended it is said by a write, which needs the lease
-            trial.set_user_attr("value", value)
+            trial.set_user_attr(attr.UNTAKEN_VALUE, value)
             raise
         self._show_end(trial)
 
@@ -211,7 +221,7 @@ class _Search:
         """Say how long each fit may be silent, from what the study has seen by now."""
         trials = self.study.get_trials(deepcopy=False)
         for number, (trial, attempt) in under_way.items():
-            is_recipe = "recipe" in trial.user_attrs
+            is_recipe = attr.RECIPE in trial.user_attrs
             seconds = patience_seconds(
                 "none" if is_recipe and timeout == "auto" else timeout,
                 trials,
@@ -227,7 +237,7 @@ class _Search:
         self._note_wall_time()
 
     def _note_wall_time(self) -> None:
-        self.study.set_user_attr("wall_seconds", self._earlier + time.monotonic() - self._started)
+        self.study.set_user_attr(attr.WALL_SECONDS, self._earlier + time.monotonic() - self._started)
 
     def _show_end(self, trial: optuna.Trial) -> None:
         self._note_wall_time()

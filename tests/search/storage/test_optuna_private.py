@@ -103,11 +103,11 @@ def test_a_sampler_sees_of_a_study_only_what_a_view_of_it_keeps(study):
     study.ask()
     running = study.trials[-1]
     asked = []
-    view = optuna_private.filtered(study, lambda trial: asked.append(trial.number) or trial.number == 1)
+    view = optuna_private.filtered(study, lambda trial: bool(asked.append(trial.number)))
     sampler = optuna.samplers.TPESampler(seed=0, n_startup_trials=2)
     drawn = sampler.sample_relative(view, running, space)
-    assert set(asked) == {0, 1, 2, 3}
-    assert drawn == {}  # one trial is fewer than two
+    assert {0, 1, 2} <= set(asked)
+    assert drawn == {}  # none is fewer than two
     assert sampler.sample_relative(study, running, space) != {}
-    assert [t.number for t in view.trials] == [1]
+    assert view.trials == []
     assert [t.number for t in study.trials] == [0, 1, 2, 3]

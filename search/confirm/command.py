@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from search.analysis import Classes
     from search.confirm.finalists import Finalist
-    from search.study import StudySpec
+    from search.study import Reason, StudySpec
     from trainers.config import TrainConfig
     from trainers.data import Texts
     from trainers.fit import Features
@@ -253,6 +253,7 @@ def _fitted(
     tell: Callable[[str], None],
 ) -> Iterator[tuple[_Fit, dict[str, Any]]]:
     """Fit, in processes if anybody has to watch; yields each fit with its record as soon as it has ended."""
+    from search.study import Reason
     from search.trials import figures_of
 
     if patience is not None:
@@ -262,7 +263,7 @@ def _fitted(
         try:
             record = _complete(fit, figures_of(fit.config, features, test=True))
         except FitError as error:
-            record = _failed(fit, str(error))
+            record = _failed(fit, Reason.of_text(str(error)))
         yield fit, record
 
 
@@ -273,7 +274,7 @@ def _fitted_in_processes(
     patience: Callable[[_Fit], float | None],
     tell: Callable[[str], None],
 ) -> Iterator[tuple[_Fit, dict[str, Any]]]:
-    from search.study import MAX_RETRIES, is_own_fault
+    from search.study import MAX_RETRIES, Ending
     from search.trials import Crew, Death, Failure, Silence
 
     waiting, under_way = list(range(len(fits))), 0
@@ -300,7 +301,7 @@ def _fitted_in_processes(
                         under_way -= 1
                         if news.news:
                             tell(news.news)
-                        deaths[job] += is_own_fault(news.reason)
+                        deaths[job] += news.reason.ending is Ending.KILLED
                         if deaths[job] > MAX_RETRIES:
                             yield fit, _failed(fit, news.reason)
                         else:
@@ -317,8 +318,8 @@ def _complete(fit: _Fit, figures: dict[str, Any]) -> dict[str, Any]:
     return {"seed": fit.config.seed, "state": "complete", "reason": None, **found, **_origin(fit)}
 
 
-def _failed(fit: _Fit, reason: str) -> dict[str, Any]:
-    return {"seed": fit.config.seed, "state": "failed", "reason": reason, **_origin(fit)}
+def _failed(fit: _Fit, reason: Reason) -> dict[str, Any]:
+    return {"seed": fit.config.seed, "state": "failed", "reason": reason.text, **_origin(fit)}
 
 
 def _versions() -> dict[str, str]:

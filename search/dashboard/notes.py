@@ -91,7 +91,7 @@ def front_note(spec: StudySpec) -> str:
 
 def trial_note(trial: FrozenTrial, spec: StudySpec) -> str:
     """Say in Markdown what a finished trial was, what it reached, and why it ended."""
-    from search.study import excess, notes, origin, percent, training_kind
+    from search.study import Ending, Reason, excess, notes, origin, percent, reason_of, training_kind
 
     attrs = notes(trial)
     metric, kind = METRIC_NAMES[spec.score.metric], training_kind(trial)
@@ -112,9 +112,9 @@ def trial_note(trial: FrozenTrial, spec: StudySpec) -> str:
             f"{side.format(abs(points))} the ceiling of "
             f"{100 * spec.score.ceiling:g} %."
         )
-    reason = str(attrs.get(attr.REASON, "no reason was recorded"))
+    reason = reason_of(trial) or Reason(Ending.OTHER, "no reason was recorded")
     ended = {"PRUNED": "was pruned: ", "FAIL": "failed: "}.get(trial.state.name, "ended because ")
-    paragraphs.append(f"It {ended}{_plain(ENDED_BECAUSE.get(reason, reason))}.")
+    paragraphs.append(f"It {ended}{_plain(ENDED_BECAUSE.get(reason.ending, reason.text))}.")
     return "\n\n".join(paragraphs)  # short lines: the page of a trial is wide and scrolls sideways
 
 

@@ -159,7 +159,7 @@ def _looks(crew: Crew, config: TrainConfig, *, workers: int) -> dict[int, list[_
     while under_way:
         for worker, news in crew.news():
             if isinstance(news, Failure | Death):
-                raise FitError(f"a first fit, to measure this machine, failed: {news}")
+                raise FitError(f"a first fit, to measure this machine, failed: {news.reason}")
             if isinstance(news, dict):
                 under_way.discard(worker)
             else:

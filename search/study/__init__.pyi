@@ -1,4 +1,12 @@
 from . import attributes as attributes, results as results, start as start
+from .endings import (
+    INTERRUPTED as INTERRUPTED,
+    KILLED as KILLED,
+    Ending as Ending,
+    Reason as Reason,
+    as_attributes as as_attributes,
+    reason_of as reason_of,
+)
 from .idle import idle_settings as idle_settings
 from .machine import processor_name as processor_name
 from .opening import (
@@ -30,11 +38,8 @@ from .results import (
     training_kind as training_kind,
 )
 from .retries import (
-    BESIDE as BESIDE,
-    KILLED as KILLED,
     MAX_RETRIES as MAX_RETRIES,
     fail as fail,
-    is_own_fault as is_own_fault,
     recover as recover,
     retry as retry,
 )

@@ -79,6 +79,9 @@ STAGES = "stages"
 REASON = "reason"
 """str: why the trial ended, in words; see ``search.study.endings``."""
 
+ENDING = "ending"
+"""str: the kind of that reason, a value of ``search.study.endings.Ending``; absent in databases of version 0.1.0."""
+
 VALIDATION_ACCURACY = "validation_accuracy"
 """float: of the checkpoint that was restored, or of the latest evaluation of a pruned trial; in the study's metric."""
 

@@ -10,6 +10,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from search.study import attributes as attr
+from search.study.endings import reason_of
 
 T = TypeVar("T")
 
@@ -149,5 +150,5 @@ def count(trials: Iterable[FrozenTrial]) -> dict[str, Any]:
 
 def _kind(trial: FrozenTrial) -> str:
     """Shorten why a trial ended to what it shares with others: "rung 0.5", "diverged"."""
-    reason = str(trial.user_attrs.get(attr.REASON, "reason unknown")).partition(":")[0]
-    return " ".join(reason.split()[:2]) if reason.startswith("rung ") else reason
+    reason = reason_of(trial)
+    return "reason unknown" if reason is None else reason.heading

@@ -9,7 +9,16 @@ import optuna
 
 from search.interrupts import held_back
 from search.storage import optuna_private
-from search.study import Score, StudySpec, attributes as attr, best_feasible, suggest
+from search.study import (
+    Ending,
+    Reason,
+    Score,
+    StudySpec,
+    as_attributes,
+    attributes as attr,
+    best_feasible,
+    suggest,
+)
 from search.trials.progress import Live
 from search.trials.pruning import FeasiblePruner, step_of
 from trainers.fit import Cost, Evaluation, Features, fit
@@ -86,7 +95,7 @@ class Attempt:
             age = {attr.BEST_EPOCH: evaluation.epoch, attr.EPOCHS: evaluation.epoch}
             self._record(
                 {**asdict(evaluation), attr.TRAINING_EXACT: evaluation.exact, **age},
-                reason=reason,
+                Reason(Ending.RUNG, reason),
             )
             raise optuna.TrialPruned(reason)
 
@@ -95,14 +104,15 @@ class Attempt:
         """Take note of the end of the fit, ``FitResult.figures``, and return the trial's score."""
         if figures["stages"]:
             self._trial.set_user_attr(attr.STAGES, figures[attr.STAGES])
-        self._record(figures, reason=figures["stopped"])
+        stopped = Ending(figures["stopped"])
+        self._record(figures, Reason(stopped, str(stopped)))
         return score(figures["validation_accuracy"], figures["training_accuracy"], self._spec.score)
 
-    def _record(self, figures: dict[str, Any], *, reason: str) -> None:
+    def _record(self, figures: dict[str, Any], reason: Reason) -> None:
         """Leave a trial's figures and its constraint, before it ends."""
         trial = self._trial
         training = figures["training_accuracy"]
-        notes = {k: figures[k] for k in RECORDED} | {attr.REASON: reason}
+        notes = {k: figures[k] for k in RECORDED} | as_attributes(reason)
         if training is not None:
             gap = training - figures["validation_accuracy"]
             exact = figures[attr.TRAINING_EXACT]

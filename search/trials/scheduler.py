@@ -13,7 +13,9 @@ from optuna.trial import TrialState
 from search.interrupts import held_back
 from search.storage import DatabaseAwayError, LeaseLostError, optuna_private
 from search.study import (
+    INTERRUPTED,
     KILLED,
+    Reason,
     StudySpec,
     attributes as attr,
     fail,
@@ -89,7 +91,7 @@ def run_trials(
     except (DatabaseAwayError, LeaseLostError):
         raise
     except BaseException:
-        search.close(reason="interrupted")
+        search.close(reason=INTERRUPTED)
         raise
     search.close(reason=KILLED)
 
@@ -192,7 +194,7 @@ class _Search:
         return self.study.ask()
 
     @held_back()
-    def end(self, trial: optuna.Trial, *, value: float | None = None, failure: str | None = None) -> None:
+    def end(self, trial: optuna.Trial, *, value: float | None = None, failure: Reason | None = None) -> None:
         """Tell the study a trial's value, or why it failed; neither of them means pruned."""
         try:
             if failure is not None:
@@ -231,7 +233,7 @@ class _Search:
             crew.end_if_silent(number, seconds=seconds)
 
     @held_back()
-    def close(self, *, reason: str) -> None:
+    def close(self, *, reason: Reason) -> None:
         """Leave no trial running: what still is will be repeated, for this reason."""
         recover(self.study, reason=reason)
         self._note_wall_time()
@@ -255,9 +257,9 @@ def _run_here(search: _Search, features: Features) -> None:
         except optuna.TrialPruned:
             search.end(trial)
         except FitError as error:
-            search.end(trial, failure=str(error))
+            search.end(trial, failure=Reason.of_text(str(error)))
         except Exception as error:
-            search.end(trial, failure=f"bug: {type(error).__name__}: {error}")
+            search.end(trial, failure=Reason.of_bug(error))
             raise
 
 

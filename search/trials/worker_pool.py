@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Self
 import psutil
 
 from search.interrupts import HELD_BACK
-from search.study import BESIDE, KILLED
+from search.study import Ending, Reason
 from search.trials.memory import KillWatch, be_killed_first, peak_bytes
 from trainers.config import TrainConfig
 from trainers.errors import FitError
@@ -35,11 +35,11 @@ class Failure:
     """A fit that ended without a result.
 
     Attributes:
-        reason: In words.
+        reason: Why.
         trace: Where a bug was met; empty if the failure is of a known kind.
     """
 
-    reason: str
+    reason: Reason
     trace: str = ""
 
 
@@ -58,9 +58,9 @@ class Death:
     num_left: int | None = None
 
     @property
-    def reason(self) -> str:
-        """Of a trial that failed so, in words."""
-        return f"{KILLED} {self.why}{BESIDE if self.num_left else ''}" if self.why else KILLED
+    def reason(self) -> Reason:
+        """Of a trial that failed so."""
+        return Reason.of_kill(self.why, beside_others=bool(self.num_left))
 
     @property
     def news(self) -> str | None:
@@ -80,9 +80,9 @@ class Silence:
     seconds: float
 
     @property
-    def reason(self) -> str:
-        """Of a trial that failed so, in words."""
-        return f"timed out: no news for {self.seconds:.0f} s"
+    def reason(self) -> Reason:
+        """Of a trial that failed so."""
+        return Reason(Ending.TIMED_OUT, f"{Ending.TIMED_OUT}: no news for {self.seconds:.0f} s")
 
 
 News = "Evaluation | dict[str, Any] | Failure | Death | Silence"
@@ -351,9 +351,9 @@ def _serve(link: Connection) -> None:
         except _UnwantedError:
             pass  # pruned: the parent knows, and has marked this process as free
         except FitError as error:
-            link.send(Failure(str(error)))
+            link.send(Failure(Reason.of_text(str(error))))
         except Exception as error:
-            link.send(Failure(f"bug: {type(error).__name__}: {error}", traceback.format_exc()))
+            link.send(Failure(Reason.of_bug(error), traceback.format_exc()))
 
 
 def _end_with_parent() -> None:

@@ -119,6 +119,7 @@ def test_names_in_databases_never_change():
         "evaluations",
         "stages",
         "reason",
+        "ending",
         "validation_accuracy",
         "validation_loss",
         "training_accuracy",

@@ -130,7 +130,7 @@ def test_unwanted_fit_ends_and_its_process_takes_the_next(crew, make_config):
 def test_known_failure_comes_with_its_reason_and_no_trace(crew, make_config):
     crew.begin(1, make_config(learning_rate=1.0, head_learning_rate_ratio=1e30, epochs=5))
     failure = follow(crew, 1)[-1]
-    assert failure.reason.startswith("diverged: ")
+    assert failure.reason.text.startswith("diverged: ")
     assert failure.trace == ""
 
 
@@ -138,7 +138,7 @@ def test_bug_comes_with_its_trace(crew, make_config):
     crew.begin(1, make_config(freeze_depth=9))
     failure = follow(crew, 1)[-1]
     assert isinstance(failure, Failure)
-    assert failure.reason.startswith("bug: InputError: freeze_depth must be at most 3")
+    assert failure.reason.text.startswith("bug: InputError: freeze_depth must be at most 3")
     assert "Traceback" in failure.trace
 
 
@@ -176,7 +176,7 @@ def test_a_fit_that_says_nothing_is_ended_and_its_process_replaced(features, mak
         ((job, silence),) = follow_until_silent
         assert job == 1
         assert 0.5 <= silence.seconds < 30
-        assert silence.reason.startswith("timed out: no news for ")
+        assert silence.reason.text.startswith("timed out: no news for ")
         assert [m.job for m in crew._members] in ([None, 2], [2, None])
         assert crew.has_room
         crew.begin(3, make_config(freeze_depth=3))

@@ -275,42 +275,38 @@ def _fitted_in_processes(
     tell: Callable[[str], None],
 ) -> Iterator[tuple[_Fit, dict[str, Any]]]:
     from search.study import MAX_RETRIES, Ending
-    from search.trials import Crew, Death, Failure, Silence
+    from search.trials import Crew, Death, Failure, Fitted, Silence, drive
 
-    waiting, under_way = list(range(len(fits))), 0
+    waiting = list(range(len(fits)))
     deaths: Counter[int] = Counter()
     with Crew(features, size=num_workers, peeks=()) as crew:
-        while waiting or under_way:
-            while crew.has_room and waiting:
-                job = waiting.pop(0)
-                crew.begin(job, fits[job].config, test=True)
-                crew.end_if_silent(job, seconds=patience(fits[job]))
-                under_way += 1
-            for job, news in crew.news():
-                fit = fits[job]
-                match news:
-                    case dict():
-                        under_way -= 1
-                        yield fit, _complete(fit, news)
-                    case Failure():
-                        if news.trace:
-                            raise RuntimeError(f"a worker met a bug:\n{news.trace}")
-                        under_way -= 1
+
+        def begin(_: int) -> int | None:
+            if not waiting:
+                return None
+            job = waiting.pop(0)
+            crew.begin(job, fits[job].config, test=True)
+            crew.end_if_silent(job, seconds=patience(fits[job]))
+            return job
+
+        for job, news in drive(crew, begin):
+            fit = fits[job]
+            match news:
+                case Fitted(figures):
+                    yield fit, _complete(fit, figures)
+                case Failure(reason):
+                    news.raise_bug()
+                    yield fit, _failed(fit, reason)
+                case Death():
+                    if news.news:
+                        tell(news.news)
+                    deaths[job] += news.reason.ending is Ending.KILLED
+                    if deaths[job] > MAX_RETRIES:
                         yield fit, _failed(fit, news.reason)
-                    case Death():
-                        under_way -= 1
-                        if news.news:
-                            tell(news.news)
-                        deaths[job] += news.reason.ending is Ending.KILLED
-                        if deaths[job] > MAX_RETRIES:
-                            yield fit, _failed(fit, news.reason)
-                        else:
-                            waiting.insert(0, job)
-                    case Silence():
-                        under_way -= 1
-                        yield fit, _failed(fit, news.reason)
-                    case _:
-                        crew.answer(job, go_on=True)
+                    else:
+                        waiting.insert(0, job)
+                case Silence():
+                    yield fit, _failed(fit, news.reason)
 
 
 def _complete(fit: _Fit, figures: dict[str, Any]) -> dict[str, Any]:

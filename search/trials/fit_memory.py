@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from search.interrupts import held_back
 from search.study import attributes as attr
-from search.trials.worker_pool import Crew, Death, Failure
+from search.trials.worker_pool import Crew, Fitted, drive
 from trainers.errors import FitError
 from trainers.fit import FORWARD_TOKENS, KEPT_CHECKPOINTS
 
@@ -120,11 +120,15 @@ def _rows(split: Split, rows: npt.NDArray[np.int64]) -> Split:
 
 
 def _figures(crew: Crew, config: TrainConfig) -> dict[str, Any]:
-    crew.begin(0, config)
-    while True:
-        for _, news in crew.news():
-            if isinstance(news, dict):
-                return news
-            if isinstance(news, Failure | Death):
-                raise FitError(f"a first fit, to measure its memory, failed: {news.reason}")
-            crew.answer(0, go_on=True)
+    waiting = [0]
+
+    def begin(_: int) -> int | None:
+        if not waiting:
+            return None
+        crew.begin(waiting[0], config)
+        return waiting.pop()
+
+    [(_, news)] = drive(crew, begin)
+    if isinstance(news, Fitted):
+        return news.figures
+    raise FitError(f"a first fit, to measure its memory, failed: {news.reason}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Literal
 
 import joblib
 import optuna
@@ -31,10 +31,10 @@ from search.trials.progress import Live
 from search.trials.pruning import FeasiblePruner
 from search.trials.sampler import SearchSampler
 from search.trials.silence import TrialTimeout, patience_seconds
-from search.trials.worker_pool import Crew, Death, Failure, Silence
+from search.trials.worker_pool import Crew, Death, Ended, Failure, Fitted, Silence, drive
 from trainers.config import Device
 from trainers.errors import FitError
-from trainers.fit import Features
+from trainers.fit import Evaluation, Features
 
 NUM_RANDOM = 10
 """Trials that TPE draws at random before it learns, Optuna's default: they may as well run all at once."""
@@ -269,45 +269,43 @@ def _run_in_processes(
     """Run trials in local processes, which fit, while this one alone uses the database."""
     under_way: _UnderWay = {}
     num_layers = features.encoder.num_layers
-    watched: set[int] = set()
     with Crew(features, size=num_workers, peeks=search.spec.pruning.rungs) as crew:
-        while True:
-            while crew.has_room and search.wants_another(len(under_way)):
-                trial = search.begin()
-                attempt = Attempt(trial, search.spec, search.live, features=features)
-                under_way[trial.number] = trial, attempt
-                crew.begin(trial.number, attempt.config, to_beat=attempt.to_beat)
-            if not under_way:
-                return
-            if set(under_way) != watched:  # one has begun, or has ended, and with it more is known
-                search.watch(crew, under_way, num_layers=num_layers, timeout=trial_timeout)
-                watched = set(under_way)
-            for number, news in crew.news():
-                go_on = _take(search, *under_way[number], news)
-                if not go_on:
-                    del under_way[number]
-                if not isinstance(news, dict | Failure | Death | Silence):
-                    crew.answer(number, go_on=go_on)
 
+        def begin(num_under_way: int) -> int | None:
+            if not search.wants_another(num_under_way):
+                return None
+            trial = search.begin()
+            attempt = Attempt(trial, search.spec, search.live, features=features)
+            under_way[trial.number] = trial, attempt
+            crew.begin(trial.number, attempt.config, to_beat=attempt.to_beat)
+            return trial.number
 
-def _take(search: _Search, trial: optuna.Trial, attempt: Attempt, news: Any) -> bool:
-    """Take the news of a trial's process; returns whether the trial goes on."""
-    match news:
-        case dict():
-            search.end(trial, value=attempt.fitted(news))
-        case Failure():
-            search.end(trial, failure=news.reason)
-            if news.trace:
-                raise RuntimeError(f"a worker met a bug:\n{news.trace}")
-        case Death():
-            search.killed(trial, news)
-        case Silence():
-            search.end(trial, failure=news.reason)
-        case evaluation:
+        def goes_on(number: int, evaluation: Evaluation) -> bool:
+            trial, attempt = under_way[number]
             try:
                 attempt.evaluated(evaluation)
             except optuna.TrialPruned:
                 search.end(trial)
-            else:
-                return True
-    return False
+                del under_way[number]
+                return False
+            return True
+
+        def watch() -> None:  # one has begun, or has ended, and with it more is known
+            search.watch(crew, under_way, num_layers=num_layers, timeout=trial_timeout)
+
+        for number, news in drive(crew, begin, goes_on=goes_on, watch=watch):
+            _end(search, *under_way.pop(number), news)
+
+
+def _end(search: _Search, trial: optuna.Trial, attempt: Attempt, news: Ended) -> None:
+    """Take the last news of a trial's process."""
+    match news:
+        case Fitted(figures):
+            search.end(trial, value=attempt.fitted(figures))
+        case Failure(reason):
+            search.end(trial, failure=reason)
+            news.raise_bug()
+        case Death():
+            search.killed(trial, news)
+        case Silence():
+            search.end(trial, failure=news.reason)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from search.storage import StorageOption, chosen_url
+from search.storage import StorageOption
 from search.study import attributes as attr
 from trainers.cli import DEVICE, launch
 from trainers.config import METRIC_NAMES, Device, as_toml
@@ -49,12 +49,8 @@ def export(
     """Write the winner's configuration, fit it again and save the model."""
     from search.study import (
         begun_data,
-        begun_with,
         check_same_encoder,
-        find_study,
-        load_spec,
-        open_study,
-        results_dir,
+        open_named,
     )
     from trainers.encoder import encoder_fingerprint
     from trainers.fit import fit
@@ -63,15 +59,12 @@ def export(
 
     if onnx:
         check_packages()
-    path = find_study(study)
-    spec = load_spec(path)
-    opened = open_study(spec, path, storage_url=chosen_url(storage))
-    spec = begun_with(opened, spec, tell=print)
+    opened, spec, _ = found = open_named(study, storage)
     choice = choose(opened, trial)
     config = choice.config(begun_data(opened, spec))  # where the texts are now, and which they must be
     check_same_encoder(opened, spec, encoder_fingerprint(config.encoder))
     config = on_this_machine(config, device)
-    folder = to or results_dir(path, spec)
+    folder = to or found.folder
     print(f"trial {choice.trial.number}: {choice.reason}; fitting it again", flush=True)  # noqa: T201
     features = prepare(config, cache_directory=spec.cache.directory)
     result = fit(

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter
 
 from search.interrupts import EXIT_INTERRUPTED, interrupted_at, interruptible
-from search.storage import StorageOption, chosen_url
+from search.storage import StorageOption
 from search.study import attributes as attr
+from search.terminal import say
 from search.trials import HELP, TrialTimeout, check_timeout
 from trainers.cli import DEVICE, launch, refuse_windows
 from trainers.config import Device
@@ -62,14 +63,11 @@ def run(
     refuse_windows()
     from search.report import command_options, make_report
     from search.storage import Lease
-    from search.study import begun_with, find_study, finished, load_spec, open_study, results_dir
+    from search.study import finished, open_named
 
     check_timeout(trial_timeout)
     _check(trials=trials, timeout=timeout, seed=seed, workers=workers, confirm=confirm)
-    path = find_study(study)
-    spec = load_spec(path)
-    opened = open_study(spec, path, storage_url=chosen_url(storage), create=True)
-    spec = begun_with(opened, spec, seed=seed)
+    opened, spec, path = found = open_named(study, storage, create=True, seed=seed, tell=lambda _: None)
     interrupted = False
     if len(finished(opened.get_trials(deepcopy=False))) < trials:  # else spare the heavy imports
         try:
@@ -98,7 +96,7 @@ def run(
             device=device,
             trial_timeout=trial_timeout,
         )
-    make_report(opened, spec, results_dir(path, spec), command_options(study, storage))
+    make_report(opened, spec, found.folder, command_options(study, storage))
     return EXIT_INTERRUPTED if interrupted else 0
 
 
@@ -224,7 +222,7 @@ def _confirm(
     try:
         choose_finalists(study, spec, num_finalists=num_finalists)
     except InputError as error:
-        print(f"nothing to confirm: {error}")  # noqa: T201
+        say(f"nothing to confirm: {error}")
         return False
     try:
         with Lease(study):

@@ -25,7 +25,7 @@ FLOORS = {
         "sklearn predict train",
     ),
     "search": (
-        "interrupts",
+        "interrupts terminal",
         "storage",
         "study",
         "analysis",

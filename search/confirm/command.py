@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter
 
 from search.interrupts import EXIT_INTERRUPTED, held_back, interrupted_at, interruptible
-from search.storage import StorageOption, chosen_url
+from search.storage import StorageOption
 from search.trials import HELP, TrialTimeout, check_timeout
 from trainers.cli import DEVICE, launch, refuse_windows
 from trainers.config import Device
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from search.analysis import Classes
     from search.confirm.finalists import Finalist
     from search.study import Reason, StudySpec
+    from search.trials import Live
     from trainers.config import TrainConfig
     from trainers.data import Texts
     from trainers.fit import Features
@@ -61,7 +62,7 @@ def confirm(
     refuse_windows()
     from search.report import command_options, make_report
     from search.storage import Lease
-    from search.study import begun_with, find_study, load_spec, open_study, results_dir
+    from search.study import open_named
 
     for name, value in (("finalists", finalists), ("seeds", seeds)):
         if value < 1:
@@ -69,10 +70,7 @@ def confirm(
     check_timeout(trial_timeout)
     if workers != "auto" and workers < 1:
         raise InputError(f"--workers must be auto or at least 1, got {workers}; raise it")
-    path = find_study(study)
-    spec = load_spec(path)
-    opened = open_study(spec, path, storage_url=chosen_url(storage), create=False)
-    spec = begun_with(opened, spec, tell=print)
+    opened, spec, _ = found = open_named(study, storage)
     interrupted = False
     try:
         with Lease(opened):
@@ -87,7 +85,7 @@ def confirm(
             )
     except KeyboardInterrupt:
         interrupted = True
-    make_report(opened, spec, results_dir(path, spec), command_options(study, storage))
+    make_report(opened, spec, found.folder, command_options(study, storage))
     return EXIT_INTERRUPTED if interrupted else 0
 
 
@@ -138,9 +136,9 @@ def confirm_study(
     """
     from rich.console import Console
 
-    from search.confirm.finalists import choose_finalists, outcome
+    from search.confirm.finalists import choose_finalists
     from search.storage import database_of, optuna_private
-    from search.study import attributes, finished
+    from search.study import finished
     from search.trials import Live, most_bytes, number_of_workers, prepare, warm_up, worker_bytes
 
     chosen = choose_finalists(study, spec, num_finalists=num_finalists)
@@ -170,36 +168,61 @@ def confirm_study(
         if others:
             live.message(_foreign(others))
 
-        def patience(fit: _Fit) -> float | None:
-            is_recipe = any(c.recipe for c in chosen if c.name == fit.name)
-            return _patience(
-                study, features, "none" if is_recipe and trial_timeout == "auto" else trial_timeout
-            )
-
-        watch = None if num_workers == 1 and isinstance(trial_timeout, str) else patience
-        for done, (fit, record) in enumerate(
-            _fitted(missing, features, num_workers, watch, live.message), start=1
-        ):
+        is_watched = num_workers > 1 or not isinstance(trial_timeout, str)
+        watch = _watch(study, features, chosen, trial_timeout) if is_watched else None
+        ended = _fitted(missing, features, num_workers, watch, live.message)
+        for done, (fit, record) in enumerate(ended, start=1):
             with held_back():
                 optuna_private.set_system_attribute(study, fit.key, record)
             live.message(f"[{done}/{len(missing)}] {_describe(fit, record)}")
-        live.stage("what the words alone tell of the test split")
-        words = _words_alone(study, spec, texts)
-        live.stage("resampling the test split")
-        kept = optuna_private.system_attributes(study)
-        found = outcome(
-            chosen,
-            {c.name: [kept[fit.key] for fit in rounds if fit.name == c.name] for c in chosen},
-            features.splits.test.labels_N,
-            validation_N=features.splits.validation.labels_N,
-            rule=spec.score,
-            num_classes=len(features.splits.class_names),
-            after=after,
-            versions=_versions(),
-            words_N=words,
-        )
-        with held_back():
-            optuna_private.set_system_attribute(study, attributes.CONFIRMATION, found)
+        _judge(study, spec, chosen, rounds, features, texts, live, after=after)
+
+
+def _judge(
+    study: optuna.Study,
+    spec: StudySpec,
+    chosen: Sequence[Finalist],
+    rounds: Sequence[_Fit],
+    features: Features,
+    texts: Texts,
+    live: Live,
+    *,
+    after: int,
+) -> None:
+    """Leave in the study what the fits say of the finalists, which were chosen after so many finished trials."""
+    from search.confirm.finalists import outcome
+    from search.storage import optuna_private
+    from search.study import attributes
+
+    live.stage("what the words alone tell of the test split")
+    words = _words_alone(study, spec, texts)
+    live.stage("resampling the test split")
+    kept = optuna_private.system_attributes(study)
+    found = outcome(
+        chosen,
+        {c.name: [kept[fit.key] for fit in rounds if fit.name == c.name] for c in chosen},
+        features.splits.test.labels_N,
+        validation_N=features.splits.validation.labels_N,
+        rule=spec.score,
+        num_classes=len(features.splits.class_names),
+        after=after,
+        versions=_versions(),
+        words_N=words,
+    )
+    with held_back():
+        optuna_private.set_system_attribute(study, attributes.CONFIRMATION, found)
+
+
+def _watch(
+    study: optuna.Study, features: Features, finalists: Sequence[Finalist], wanted: TrialTimeout
+) -> Callable[[_Fit], float | None]:
+    """Return what tells how long a fit may be silent; recipes may for ever, unless the user gave seconds."""
+    recipes = {finalist.name for finalist in finalists if finalist.recipe}
+
+    def patience(fit: _Fit) -> float | None:
+        return _patience(study, features, "none" if fit.name in recipes and wanted == "auto" else wanted)
+
+    return patience
 
 
 def _words_alone(study: optuna.Study, spec: StudySpec, texts: Texts) -> Classes:

@@ -16,7 +16,8 @@ from search.dashboard import dashboard_private
 from search.dashboard.learning_curves import curves_figure
 from search.dashboard.notes import OWN_NOTE, front_note, pareto_figure, study_note, trial_note
 from search.dashboard.security import LOOPBACK, WILDCARDS, authority, guard, host_of
-from search.storage import StorageOption, chosen_url
+from search.storage import StorageOption
+from search.terminal import say
 from trainers.cli import launch
 from trainers.config import METRIC_NAMES
 from trainers.errors import InputError
@@ -58,13 +59,10 @@ def dashboard(
     _check_names(allow_host)
     from search.dashboard.artifacts import Store
     from search.report import command_options
-    from search.study import begun_with, find_study, load_spec, open_study, results_dir
+    from search.study import open_named
 
-    path = find_study(study)
-    spec = load_spec(path)
-    opened = open_study(spec, path, storage_url=chosen_url(storage), create=False)
-    spec = begun_with(opened, spec, tell=_say)
-    store = Store(results_dir(path, spec) / "artifacts")
+    opened, spec, _ = found = open_named(study, storage)
+    store = Store(found.folder / "artifacts")
     stop = threading.Event()
     arguments = (opened, spec, store, stop, command_options(study, storage))
     follower = threading.Thread(target=follow, args=arguments, daemon=True)
@@ -75,12 +73,12 @@ def dashboard(
         try:
             follower.start()
             if host not in LOOPBACK:
-                _say(f"Warning: there is no password, and {host} may be within reach of other machines.")
+                say(f"Warning: there is no password, and {host} may be within reach of other machines.")
             shown = authority(LOOPBACK[0] if host in WILDCARDS else host, server.server_port)
-            _say(f"Study {spec.name}: http://{shown}/ (Ctrl-C ends it)")
+            say(f"Study {spec.name}: http://{shown}/ (Ctrl-C ends it)")
             server.serve_forever()
         except KeyboardInterrupt:
-            _say("Stopped.")
+            say("Stopped.")
         finally:
             stop.set()
             follower.join(timeout=REFRESH_SECONDS)
@@ -243,7 +241,3 @@ def _best_is_feasible(storage: BaseStorage) -> BaseStorage:
 
     storage.get_best_trial = get_best_trial  # type: ignore[method-assign]
     return storage
-
-
-def _say(text: str) -> None:
-    print(text, flush=True)  # noqa: T201

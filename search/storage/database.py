@@ -10,7 +10,6 @@ from __future__ import annotations
 import functools
 import logging
 import sqlite3
-import sys
 import time
 import weakref
 from collections.abc import Callable, Sequence
@@ -37,6 +36,7 @@ from sqlalchemy.orm import Session
 from search.interrupts import interrupted_at
 from search.storage.credentials import GIVEN_BY, check_at_signs
 from search.storage.optuna_private import REPEATABLE, STORAGE_LOGGER, HookedStorage, TrialRow
+from search.terminal import warn
 from trainers.errors import InputError
 
 T = TypeVar("T")
@@ -88,7 +88,7 @@ class Database(HookedStorage):
 
     def __init__(self, url: str, *, engine_kwargs: dict[str, Any] | None = None) -> None:
         self.is_patient = False
-        self.tell: Callable[[str], None] = _say
+        self.tell: Callable[[str], None] = warn
         self.fence: Callable[[Session], None] = _no_fence
         self._away_since: float | None = None
         self._has_told = False
@@ -339,10 +339,6 @@ def _same(stored: FrozenTrial, wanted: FrozenTrial) -> bool:
 
 def _ago(moment: float) -> float:
     return time.monotonic() - moment
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr)  # noqa: T201
 
 
 def _no_fence(_: Session) -> None:

@@ -13,6 +13,7 @@ from .opening import (
     begun_data as begun_data,
     begun_with as begun_with,
     check_same_encoder as check_same_encoder,
+    open_named as open_named,
     open_study as open_study,
     results_dir as results_dir,
 )

@@ -6,7 +6,7 @@ import copy
 import shlex
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import optuna
 from optuna.exceptions import StorageInternalError
@@ -14,9 +14,10 @@ from optuna.trial import TrialState
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import SQLAlchemyError
 
-from search.storage import connect, driver_words, redacted
+from search.storage import chosen_url, connect, driver_words, redacted
 from search.study import attributes as attr
-from search.study.spec import Recipes, StudySpec
+from search.study.spec import Recipes, StudySpec, find_study, load_spec
+from search.terminal import say
 from trainers.config import DataConfig
 from trainers.errors import InputError
 
@@ -31,6 +32,51 @@ PLACES = (("data", "source"), ("data", "validation_source"), ("data", "test_sour
 def results_dir(path: Path, spec: StudySpec) -> Path:
     """Return the folder of a study's results: beside its TOML file, under the study's name."""
     return path.parent / spec.name
+
+
+class Opened(NamedTuple):
+    """A study that a command works on.
+
+    Attributes:
+        study: In its database.
+        spec: What is in force: of the TOML file, and of what the study was begun with.
+        path: Of the TOML file.
+    """
+
+    study: optuna.Study
+    spec: StudySpec
+    path: Path
+
+    @property
+    def folder(self) -> Path:
+        """Where its results are."""
+        return results_dir(self.path, self.spec)
+
+
+def open_named(
+    name: str,
+    storage: str | None,
+    *,
+    create: bool = False,
+    seed: int | None = None,
+    tell: Callable[[str], object] = say,
+) -> Opened:
+    """Open the study that a command names.
+
+    Args:
+        name: What ``--study`` says: a name in studies/, or the path of a TOML file.
+        storage: What ``--storage`` says.
+        create: As for ``open_study``.
+        seed: As for ``begun_with``.
+        tell: As for ``begun_with``.
+
+    Raises:
+        InputError: As ``find_study``, ``load_spec``, ``open_study`` and ``begun_with`` do.
+    """
+    path = find_study(name)
+    spec = load_spec(path)
+    study = open_study(spec, path, storage_url=chosen_url(storage), create=create)
+    return Opened(study, begun_with(study, spec, seed=seed, tell=tell), path)
 
 
 def open_study(

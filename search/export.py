@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from search.storage import StorageOption, chosen_url
+from search.storage import StorageOption
+from search.study import attributes as attr
 from trainers.cli import DEVICE, launch
 from trainers.config import METRIC_NAMES, Device, as_toml
 from trainers.errors import InputError
@@ -48,12 +49,8 @@ def export(
     """Write the winner's configuration, fit it again and save the model."""
     from search.study import (
         begun_data,
-        begun_with,
         check_same_encoder,
-        find_study,
-        load_spec,
-        open_study,
-        results_dir,
+        open_named,
     )
     from trainers.encoder import encoder_fingerprint
     from trainers.fit import fit
@@ -62,15 +59,12 @@ def export(
 
     if onnx:
         check_packages()
-    path = find_study(study)
-    spec = load_spec(path)
-    opened = open_study(spec, path, storage_url=chosen_url(storage))
-    spec = begun_with(opened, spec, tell=print)
+    opened, spec, _ = found = open_named(study, storage)
     choice = choose(opened, trial)
     config = choice.config(begun_data(opened, spec))  # where the texts are now, and which they must be
     check_same_encoder(opened, spec, encoder_fingerprint(config.encoder))
     config = on_this_machine(config, device)
-    folder = to or results_dir(path, spec)
+    folder = to or found.folder
     print(f"trial {choice.trial.number}: {choice.reason}; fitting it again", flush=True)  # noqa: T201
     features = prepare(config, cache_directory=spec.cache.directory)
     result = fit(
@@ -131,7 +125,7 @@ class Choice:
         if self.finalist is not None and self.tested is not None:
             settings = {**self.finalist["config"], "seed": self.tested["seed"]}
         else:
-            settings = self.trial.user_attrs["config"]
+            settings = self.trial.user_attrs[attr.CONFIG]
         return TrainConfig.model_validate({**settings, "data": data})
 
 
@@ -225,9 +219,9 @@ def _falls_short(study: optuna.Study, spec: StudySpec, choice: Choice) -> str | 
 def _same_or_not(choice: Choice, result: FitResult) -> str:
     known: Mapping[str, Any] = choice.tested or choice.trial.user_attrs
     where = "in the confirmation" if choice.tested else "in the search"
-    before = known["validation_accuracy"], known["training_accuracy"]
+    before = known[attr.VALIDATION_ACCURACY], known[attr.TRAINING_ACCURACY]
     after = result.validation_accuracy, result.training_accuracy
-    is_estimate = choice.trial.state.name == "COMPLETE" and not known.get("training_exact", True)
+    is_estimate = choice.trial.state.name == "COMPLETE" and not known.get(attr.TRAINING_EXACT, True)
     if is_estimate and before[0] == after[0]:
         return (
             f"the same validation figure as trial {choice.trial.number} had {where}, where its training figure was an "
@@ -291,7 +285,7 @@ def _origin(study: optuna.Study, spec: StudySpec, choice: Choice) -> Search:
         study=spec.name,
         trial=trial.number,
         num_trials=len(finished(study.get_trials(deepcopy=False))),
-        validation_accuracy=trial.user_attrs.get("validation_accuracy"),
+        validation_accuracy=trial.user_attrs.get(attr.VALIDATION_ACCURACY),
         confirmation=confirmation,
         goal=" ".join(
             filter(
@@ -306,7 +300,7 @@ def _origin(study: optuna.Study, spec: StudySpec, choice: Choice) -> Search:
 
 
 def _percent(chosen: FrozenTrial) -> str:
-    value = chosen.user_attrs.get("validation_accuracy")
+    value = chosen.user_attrs.get(attr.VALIDATION_ACCURACY)
     return "unknown" if value is None else f"{value:.2%}"
 
 

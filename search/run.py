@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter
 
 from search.interrupts import EXIT_INTERRUPTED, interrupted_at, interruptible
-from search.storage import StorageOption, chosen_url
+from search.storage import StorageOption
+from search.study import attributes as attr
+from search.terminal import say
 from search.trials import HELP, TrialTimeout, check_timeout
 from trainers.cli import DEVICE, launch, refuse_windows
 from trainers.config import Device
@@ -71,14 +73,11 @@ def run(
     refuse_windows()
     from search.report import command_options, make_report
     from search.storage import Lease
-    from search.study import begun_with, find_study, finished, load_spec, open_study, results_dir
+    from search.study import finished, open_named
 
     check_timeout(trial_timeout)
     _check(trials=trials, timeout=timeout, until_flat=until_flat, seed=seed, workers=workers, confirm=confirm)
-    path = find_study(study)
-    spec = load_spec(path)
-    opened = open_study(spec, path, storage_url=chosen_url(storage), create=True)
-    spec = begun_with(opened, spec, seed=seed)
+    opened, spec, path = found = open_named(study, storage, create=True, seed=seed, tell=lambda _: None)
     interrupted = False
     if len(finished(opened.get_trials(deepcopy=False))) < trials:  # else spare the heavy imports
         try:
@@ -108,7 +107,7 @@ def run(
             device=device,
             trial_timeout=trial_timeout,
         )
-    make_report(opened, spec, results_dir(path, spec), command_options(study, storage))
+    make_report(opened, spec, found.folder, command_options(study, storage))
     return EXIT_INTERRUPTED if interrupted else 0
 
 
@@ -257,7 +256,7 @@ def _confirm(
     try:
         choose_finalists(study, spec, num_finalists=num_finalists)
     except InputError as error:
-        print(f"nothing to confirm: {error}")  # noqa: T201
+        say(f"nothing to confirm: {error}")
         return False
     try:
         with Lease(study):
@@ -306,15 +305,17 @@ def _prepare(study: optuna.Study, spec: StudySpec, live: Live, device: Device) -
     features, data, texts = prepare(study, spec, live, device, depths=depths)
     known = {
         # Again: a launcher that was refused the lease may have opened the study meanwhile, with other settings.
-        "spec": spec.model_dump(mode="json"),
+        attr.SPEC: spec.model_dump(mode="json"),
         **_peak(study, spec, features),
-        "num_layers": features.encoder.num_layers,
-        "precision": features.precision,
-        "encoder_revision": features.encoder.revision,
-        "encoder_sha256": features.encoder.fingerprint,
-        "cache_bytes": features.num_bytes(),
-        "preparation_seconds": study.user_attrs.get("preparation_seconds", 0.0) + time.monotonic() - began,
-        "data": data,
+        attr.NUM_LAYERS: features.encoder.num_layers,
+        attr.PRECISION: features.precision,
+        attr.ENCODER_REVISION: features.encoder.revision,
+        attr.ENCODER_SHA256: features.encoder.fingerprint,
+        attr.CACHE_BYTES: features.num_bytes(),
+        attr.PREPARATION_SECONDS: study.user_attrs.get(attr.PREPARATION_SECONDS, 0.0)
+        + time.monotonic()
+        - began,
+        attr.DATA: data,
     }
     with held_back():
         for key, value in known.items():
@@ -331,17 +332,19 @@ def _peak(study: optuna.Study, spec: StudySpec, features: Features) -> dict[str,
         return {}
     directory = spec.cache.directory or default_cache_directory()
     peak = known_peak_flops(directory, precision=features.precision)
-    return {"peak_flops": max(peak, study.user_attrs.get("peak_flops", 0.0))}
+    return {attr.PEAK_FLOPS: max(peak, study.user_attrs.get(attr.PEAK_FLOPS, 0.0))}
 
 
 def _enqueue(study: optuna.Study, spec: StudySpec, names: Sequence[str], *, num_layers: int) -> None:
     """Put recipes that the study has not seen yet before the search."""
     from search.study import recipe_params
 
-    seen = {t.user_attrs.get("recipe") for t in study.get_trials(deepcopy=False)}
+    seen = {t.user_attrs.get(attr.RECIPE) for t in study.get_trials(deepcopy=False)}
     for name in names:
         if name not in seen:
-            study.enqueue_trial(recipe_params(name, spec, num_layers=num_layers), user_attrs={"recipe": name})
+            study.enqueue_trial(
+                recipe_params(name, spec, num_layers=num_layers), user_attrs={attr.RECIPE: name}
+            )
 
 
 if __name__ == "__main__":

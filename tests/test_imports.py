@@ -25,7 +25,7 @@ FLOORS = {
         "sklearn predict train",
     ),
     "search": (
-        "interrupts",
+        "interrupts terminal",
         "storage",
         "study",
         "analysis",
@@ -168,6 +168,75 @@ def test_no_module_imports_a_name_that_is_private_elsewhere(path):
         for alias in node.names
     ]
     assert [n for n in names if n.startswith("_")] == []
+
+
+# Modules that stand for all others between this project and the private parts of a library.
+PRIVATE = {"search.storage.optuna_private", "search.dashboard.dashboard_private"}
+
+
+def foreign_privates(tree):
+    """Yield what a module touches of others' private parts: ``x._y`` that it does not define itself, and ``a._b`` imported."""
+    nodes = list(ast.walk(tree))
+    own = {node.name for node in nodes if isinstance(node, ast.FunctionDef | ast.ClassDef)}
+    own |= {node.attr for node in nodes if isinstance(node, ast.Attribute) and is_set_on_self(node)}
+    own |= {
+        node.target.id
+        for node in nodes
+        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)
+    }
+    for node in nodes:
+        match node:
+            case ast.Attribute(value=ast.Name("os"), attr="_exit"):
+                pass  # public, in spite of its name
+            case ast.Attribute(value=ast.Name("self" | "cls"), attr=name) if name in own:
+                pass
+            case ast.Attribute(attr="_replace"):
+                pass  # of a named tuple, which is public
+            case ast.Attribute(value=value, attr=name) if is_private(name):
+                yield f"{ast.unparse(value)}.{name}"
+            case ast.ImportFrom(module=module) if any(map(is_private, (module or "").split("."))):
+                yield module
+            case ast.Import(names=names):
+                yield from (n.name for n in names if any(map(is_private, n.name.split("."))))
+            case ast.Call(func=ast.Name("getattr" | "setattr" | "hasattr"), args=[_, ast.Constant(name), *_]):
+                if is_private(name):
+                    yield f"{ast.unparse(node.args[0])}.{name}"
+
+
+def is_set_on_self(node):
+    return isinstance(node.ctx, ast.Store) and isinstance(node.value, ast.Name) and node.value.id == "self"
+
+
+def is_private(name):
+    return name.startswith("_") and not name.startswith("__")
+
+
+@pytest.mark.parametrize("path", [p for p in FILES if name_of(p).startswith("search.")], ids=name_of)
+def test_a_search_touches_private_parts_of_libraries_in_two_modules_only(path):
+    found = list(foreign_privates(ast.parse(path.read_text(encoding="utf-8"))))
+    assert bool(found) == (name_of(path) in PRIVATE), found
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "study._storage",
+        "super()._get()",
+        "self._backend",
+        "from a._b import c",
+        "import a._b",
+        "getattr(x, '_y')",
+    ],
+)
+def test_touching_a_private_part_is_seen(code):
+    assert list(foreign_privates(ast.parse(code)))
+
+
+@pytest.mark.parametrize(
+    "code", ["self._x = 1; self._x", "os._exit(1)", "row._replace(a=1)", "x.__class__", "_y()"]
+)
+def test_what_is_ones_own_is_no_foreign_private_part(code):
+    assert not list(foreign_privates(ast.parse(code)))
 
 
 @pytest.mark.parametrize("module", COMMANDS)

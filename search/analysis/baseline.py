@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from search.interrupts import held_back
-from search.study import WORDS, Goal, Score
+from search.study import Goal, Score, attributes as attr
 
 if TYPE_CHECKING:
     import optuna
@@ -136,10 +136,10 @@ def measure_words(texts: Texts, *, metric: Metric) -> dict[str, Any]:
 
 def note_words(study: optuna.Study, texts: Texts, *, metric: Metric) -> None:
     """Leave in a study what the words alone reach on validation, unless it is there."""
-    if WORDS not in study.user_attrs:
+    if attr.WORDS not in study.user_attrs:
         found = measure_words(texts, metric=metric)
         with held_back():
-            study.set_user_attr(WORDS, found)
+            study.set_user_attr(attr.WORDS, found)
 
 
 def fit_words(texts: Texts, *, metric: Metric) -> Words:

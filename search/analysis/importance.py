@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from optuna.trial import FrozenTrial
 
-from search.study import results
+from search.study import attributes as attr, results
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -37,7 +37,7 @@ def importances(trials: Iterable[FrozenTrial]) -> dict[str, Any]:
         each, from a bootstrap over trials, or null; ``confidence`` of these; ``trials``, how many it rests on;
         and ``missing``, why there are no shares, or null.
     """
-    scored = [t for t in results.complete(trials) if "recipe" not in t.user_attrs and t.params]
+    scored = [t for t in results.complete(trials) if attr.RECIPE not in t.user_attrs and t.params]
     answer = {
         "shares": None,
         "intervals": None,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from search.analysis.ceiling_cost import error_of_difference
 from search.analysis.outcome import confirmation_of
-from search.study import OPPONENTS, results
+from search.study import OPPONENTS, attributes as attr, results
 
 if TYPE_CHECKING:
     from optuna.study import Study
@@ -52,15 +52,15 @@ def compare_with_opponents(study: Study, winner: FrozenTrial | None, *, metric: 
     """
     ended = results.finished(study.get_trials(deepcopy=False))
     notes: dict[str, Any] = winner.user_attrs if winner else {}
-    name: str | None = (notes.get("recipe") or f"trial {winner.number}") if winner else None
-    own: float | None = notes.get("validation_accuracy")
+    name: str | None = (notes.get(attr.RECIPE) or f"trial {winner.number}") if winner else None
+    own: float | None = notes.get(attr.VALIDATION_ACCURACY)
     confirmation = confirmation_of(study)
     opponents = []
     for opponent, reached, seconds in _opponents(study):
         difference = None if own is None or reached is None else own - reached
         error = None
         if own is not None and reached is not None:
-            error = error_of_difference(own, reached, metric=metric, data=study.user_attrs.get("data"))
+            error = error_of_difference(own, reached, metric=metric, data=study.user_attrs.get(attr.DATA))
         opponents.append(
             {
                 "name": opponent,
@@ -76,8 +76,8 @@ def compare_with_opponents(study: Study, winner: FrozenTrial | None, *, metric: 
         "name": name,
         "trial": winner.number if winner else None,
         "validation_accuracy": own,
-        "tries": sum("recipe" not in t.user_attrs for t in ended),
-        "seconds": study.user_attrs.get("wall_seconds"),
+        "tries": sum(attr.RECIPE not in t.user_attrs for t in ended),
+        "seconds": study.user_attrs.get(attr.WALL_SECONDS),
         "opponents": opponents,
     }
 
@@ -89,8 +89,8 @@ def _opponents(study: Study) -> Sequence[tuple[str, float | None, float | None]]
     for name in OPPONENTS:
         trial = next(iter(results.complete([ran[name]])), None) if name in ran else None
         notes = trial.user_attrs if trial else {}
-        found.append((name, notes.get("validation_accuracy"), notes.get("seconds")))
-    words = study.user_attrs.get(results.WORDS) or {}
+        found.append((name, notes.get(attr.VALIDATION_ACCURACY), notes.get(attr.SECONDS)))
+    words = study.user_attrs.get(attr.WORDS) or {}
     return [*found, (WORDS_ALONE, words.get("validation_accuracy"), words.get("seconds"))]
 
 

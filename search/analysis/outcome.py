@@ -7,14 +7,16 @@ from typing import Any
 from optuna.study import Study
 
 from search.analysis.luck import flattery
+from search.storage import optuna_private
+from search.study import attributes as attr
 
-CONFIRMATION = "frostline:confirmation"
+CONFIRMATION = attr.CONFIRMATION
 """System attribute of a study: what became of its finalists. A user attribute would fill the dashboard's page."""
 
 
 def confirmation_of(study: Study) -> dict[str, Any] | None:
     """Return what ``search.confirm.finalists.outcome`` said of a study when it was last confirmed; None if never."""
-    found: dict[str, Any] | None = study._storage.get_study_system_attrs(study._study_id).get(CONFIRMATION)
+    found: dict[str, Any] | None = optuna_private.system_attributes(study).get(CONFIRMATION)
     return found and _completed(found, study.user_attrs)
 
 
@@ -26,8 +28,8 @@ def _completed(found: dict[str, Any], attributes: dict[str, Any]) -> dict[str, A
     found.setdefault("words", None)
     if "versions" in found:
         return found
-    texts = (attributes.get("data") or {}).get("texts_per_class")
-    metric = attributes.get("spec", {}).get("score", {}).get("metric", "accuracy")
+    texts = (attributes.get(attr.DATA) or {}).get("texts_per_class")
+    metric = attributes.get(attr.SPEC, {}).get("score", {}).get("metric", "accuracy")
     finalists = []
     for row in found["finalists"]:
         test = row["test"] and row["test"] | {"spread": None, "num_fits": 1}

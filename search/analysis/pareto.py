@@ -8,7 +8,7 @@ from typing import Any
 
 from optuna.trial import FrozenTrial
 
-from search.study import results
+from search.study import attributes as attr, results
 
 LEAST_WINDOW = 10
 """Finished trials over which growth is looked at: a quarter of them, and at least so many."""
@@ -34,7 +34,7 @@ def checkpoints(trials: Iterable[FrozenTrial], *, ceiling: float) -> list[dict[s
         err) and ``restored``.
     """
     trials = list(trials)
-    repeated = {t.user_attrs["retry_of"] for t in trials if "retry_of" in t.user_attrs}
+    repeated = {t.user_attrs[attr.RETRY_OF] for t in trials if attr.RETRY_OF in t.user_attrs}
     rows = []
     for trial in trials:
         if trial.number not in repeated:
@@ -153,15 +153,15 @@ def _evaluations(trial: FrozenTrial) -> Iterable[dict[str, Any]]:
         "num_validation_texts",
         "training_interval",
     )  # unknown to earlier versions, which looked at all texts
-    full = {e["epoch"]: e for e in trial.user_attrs.get("evaluations", ()) if not e["peek"]}
+    full = {e["epoch"]: e for e in trial.user_attrs.get(attr.EVALUATIONS, ()) if not e["peek"]}
     for evaluation in full.values():
         yield (
             {key: evaluation[key] for key in keys}
             | {key: evaluation.get(key) for key in sampled}
             | {"restored": False}
         )
-    if results.complete([trial]) and "best_epoch" in trial.user_attrs:
-        notes, epoch = trial.user_attrs, trial.user_attrs["best_epoch"]
+    if results.complete([trial]) and attr.BEST_EPOCH in trial.user_attrs:
+        notes, epoch = trial.user_attrs, trial.user_attrs[attr.BEST_EPOCH]
         known = full.get(epoch, {"validation_loss": None, "seconds": notes.get("seconds")})
         accuracies = {key: notes[key] for key in keys[1:3]}
         yield (

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from search.study import attributes as attr
+
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
@@ -22,29 +24,31 @@ def account(attributes: Mapping[str, Any], trials: Sequence[FrozenTrial]) -> dic
         the operations of all fits as a share of what it allows in the whole wall time; ``seconds``, where the
         time of all workers went, by name. Null where the study was not measured.
     """
-    wall, peak = attributes.get("wall_seconds"), attributes.get("peak_flops")
+    wall, peak = attributes.get(attr.WALL_SECONDS), attributes.get(attr.PEAK_FLOPS)
     if wall is None or peak is None:
         return None
-    workers = attributes["workers"]
-    fits = [t.user_attrs for t in trials if "flops" in t.user_attrs]
-    trained = [f for f in fits if f["config"]["freeze_depth"] < attributes["num_layers"]]
+    workers = attributes[attr.WORKERS]
+    fits = [t.user_attrs for t in trials if attr.FLOPS in t.user_attrs]
+    trained = [f for f in fits if f[attr.CONFIG]["freeze_depth"] < attributes[attr.NUM_LAYERS]]
 
     def total(name: str, of: Sequence[Mapping[str, Any]] = fits) -> float:
         return float(sum(f[name] for f in of))
 
     seconds = {
-        "training": total("training_seconds"),
-        "evaluation": total("evaluation_seconds"),
-        "batching and loading": total("batching_seconds"),
-        "preparation": attributes["preparation_seconds"] * workers,
+        "training": total(attr.TRAINING_SECONDS),
+        "evaluation": total(attr.EVALUATION_SECONDS),
+        "batching and loading": total(attr.BATCHING_SECONDS),
+        "preparation": attributes[attr.PREPARATION_SECONDS] * workers,
     }
-    seconds["Python and storage"] = total("seconds") - sum(list(seconds.values())[:3])
+    seconds["Python and storage"] = total(attr.SECONDS) - sum(list(seconds.values())[:3])
     seconds["waiting, and trials that failed"] = max(0.0, wall * workers - sum(seconds.values()))
     share = peak / workers
     return {
         "workers": workers,
         "peak_flops": peak,
-        "useful_mfu": total("flops", trained) / (total("seconds", trained) * share) if trained else None,
-        "utilisation": total("flops") / (wall * peak),
+        "useful_mfu": total(attr.FLOPS, trained) / (total(attr.SECONDS, trained) * share)
+        if trained
+        else None,
+        "utilisation": total(attr.FLOPS) / (wall * peak),
         "seconds": seconds,
     }

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter
 
 from search.interrupts import EXIT_INTERRUPTED, held_back, interrupted_at, interruptible
-from search.storage import StorageOption, chosen_url
+from search.storage import StorageOption
 from search.trials import HELP, TrialTimeout, check_timeout
 from trainers.cli import DEVICE, launch, refuse_windows
 from trainers.config import Device
@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
     from search.analysis import Classes
     from search.confirm.finalists import Finalist
-    from search.study import StudySpec
+    from search.study import Reason, StudySpec
+    from search.trials import Live
     from trainers.config import TrainConfig
     from trainers.data import Texts
     from trainers.fit import Features
@@ -61,7 +62,7 @@ def confirm(
     refuse_windows()
     from search.report import command_options, make_report
     from search.storage import Lease
-    from search.study import begun_with, find_study, load_spec, open_study, results_dir
+    from search.study import open_named
 
     for name, value in (("finalists", finalists), ("seeds", seeds)):
         if value < 1:
@@ -69,10 +70,7 @@ def confirm(
     check_timeout(trial_timeout)
     if workers != "auto" and workers < 1:
         raise InputError(f"--workers must be auto or at least 1, got {workers}; raise it")
-    path = find_study(study)
-    spec = load_spec(path)
-    opened = open_study(spec, path, storage_url=chosen_url(storage), create=False)
-    spec = begun_with(opened, spec, tell=print)
+    opened, spec, _ = found = open_named(study, storage)
     interrupted = False
     try:
         with Lease(opened):
@@ -87,7 +85,7 @@ def confirm(
             )
     except KeyboardInterrupt:
         interrupted = True
-    make_report(opened, spec, results_dir(path, spec), command_options(study, storage))
+    make_report(opened, spec, found.folder, command_options(study, storage))
     return EXIT_INTERRUPTED if interrupted else 0
 
 
@@ -111,8 +109,10 @@ class _Fit:
     @property
     def key(self) -> str:
         """The study's system attribute that keeps what came out; equal configurations give equal results."""
+        from search.study import attributes
+
         digest = hashlib.sha256(self.config.model_dump_json().encode()).hexdigest()
-        return f"frostline:fit:{digest[:32]}"
+        return f"{attributes.FIT_PREFIX}{digest[:32]}"
 
 
 def confirm_study(
@@ -136,9 +136,8 @@ def confirm_study(
     """
     from rich.console import Console
 
-    from search.analysis import CONFIRMATION
-    from search.confirm.finalists import choose_finalists, outcome
-    from search.storage import database_of
+    from search.confirm.finalists import choose_finalists
+    from search.storage import database_of, optuna_private
     from search.study import finished
     from search.trials import Live, most_bytes, number_of_workers, prepare, warm_up, worker_bytes
 
@@ -153,7 +152,7 @@ def confirm_study(
         depths = {depth for finalist in chosen for depth in finalist.config.depths}
         features, _, texts = prepare(study, spec, live, choose_device(device), depths=lambda _: depths)
         rounds = _rounds(chosen, spec, features, num_seeds=num_seeds)
-        kept = study._storage.get_study_system_attrs(study._study_id)
+        kept = optuna_private.system_attributes(study)
         missing = [fit for fit in rounds if not _is_ours(kept.get(fit.key))]
         num_workers = number_of_workers(
             workers,
@@ -169,36 +168,61 @@ def confirm_study(
         if others:
             live.message(_foreign(others))
 
-        def patience(fit: _Fit) -> float | None:
-            is_recipe = any(c.recipe for c in chosen if c.name == fit.name)
-            return _patience(
-                study, features, "none" if is_recipe and trial_timeout == "auto" else trial_timeout
-            )
-
-        watch = None if num_workers == 1 and isinstance(trial_timeout, str) else patience
-        for done, (fit, record) in enumerate(
-            _fitted(missing, features, num_workers, watch, live.message), start=1
-        ):
+        is_watched = num_workers > 1 or not isinstance(trial_timeout, str)
+        watch = _watch(study, features, chosen, trial_timeout) if is_watched else None
+        ended = _fitted(missing, features, num_workers, watch, live.message)
+        for done, (fit, record) in enumerate(ended, start=1):
             with held_back():
-                study._storage.set_study_system_attr(study._study_id, fit.key, record)
+                optuna_private.set_system_attribute(study, fit.key, record)
             live.message(f"[{done}/{len(missing)}] {_describe(fit, record)}")
-        live.stage("what the words alone tell of the test split")
-        words = _words_alone(study, spec, texts)
-        live.stage("resampling the test split")
-        kept = study._storage.get_study_system_attrs(study._study_id)
-        found = outcome(
-            chosen,
-            {c.name: [kept[fit.key] for fit in rounds if fit.name == c.name] for c in chosen},
-            features.splits.test.labels_N,
-            validation_N=features.splits.validation.labels_N,
-            rule=spec.score,
-            num_classes=len(features.splits.class_names),
-            after=after,
-            versions=_versions(),
-            words_N=words,
-        )
-        with held_back():
-            study._storage.set_study_system_attr(study._study_id, CONFIRMATION, found)
+        _judge(study, spec, chosen, rounds, features, texts, live, after=after)
+
+
+def _judge(
+    study: optuna.Study,
+    spec: StudySpec,
+    chosen: Sequence[Finalist],
+    rounds: Sequence[_Fit],
+    features: Features,
+    texts: Texts,
+    live: Live,
+    *,
+    after: int,
+) -> None:
+    """Leave in the study what the fits say of the finalists, which were chosen after so many finished trials."""
+    from search.confirm.finalists import outcome
+    from search.storage import optuna_private
+    from search.study import attributes
+
+    live.stage("what the words alone tell of the test split")
+    words = _words_alone(study, spec, texts)
+    live.stage("resampling the test split")
+    kept = optuna_private.system_attributes(study)
+    found = outcome(
+        chosen,
+        {c.name: [kept[fit.key] for fit in rounds if fit.name == c.name] for c in chosen},
+        features.splits.test.labels_N,
+        validation_N=features.splits.validation.labels_N,
+        rule=spec.score,
+        num_classes=len(features.splits.class_names),
+        after=after,
+        versions=_versions(),
+        words_N=words,
+    )
+    with held_back():
+        optuna_private.set_system_attribute(study, attributes.CONFIRMATION, found)
+
+
+def _watch(
+    study: optuna.Study, features: Features, finalists: Sequence[Finalist], wanted: TrialTimeout
+) -> Callable[[_Fit], float | None]:
+    """Return what tells how long a fit may be silent; recipes may for ever, unless the user gave seconds."""
+    recipes = {finalist.name for finalist in finalists if finalist.recipe}
+
+    def patience(fit: _Fit) -> float | None:
+        return _patience(study, features, "none" if fit.name in recipes and wanted == "auto" else wanted)
+
+    return patience
 
 
 def _words_alone(study: optuna.Study, spec: StudySpec, texts: Texts) -> Classes:
@@ -252,6 +276,7 @@ def _fitted(
     tell: Callable[[str], None],
 ) -> Iterator[tuple[_Fit, dict[str, Any]]]:
     """Fit, in processes if anybody has to watch; yields each fit with its record as soon as it has ended."""
+    from search.study import Reason
     from search.trials import figures_of
 
     if patience is not None:
@@ -261,7 +286,7 @@ def _fitted(
         try:
             record = _complete(fit, figures_of(fit.config, features, test=True))
         except FitError as error:
-            record = _failed(fit, str(error))
+            record = _failed(fit, Reason.of_text(str(error)))
         yield fit, record
 
 
@@ -272,43 +297,39 @@ def _fitted_in_processes(
     patience: Callable[[_Fit], float | None],
     tell: Callable[[str], None],
 ) -> Iterator[tuple[_Fit, dict[str, Any]]]:
-    from search.study import MAX_RETRIES, is_own_fault
-    from search.trials import Crew, Death, Failure, Silence
+    from search.study import MAX_RETRIES, Ending
+    from search.trials import Crew, Death, Failure, Fitted, Silence, drive
 
-    waiting, under_way = list(range(len(fits))), 0
+    waiting = list(range(len(fits)))
     deaths: Counter[int] = Counter()
     with Crew(features, size=num_workers, peeks=()) as crew:
-        while waiting or under_way:
-            while crew.has_room and waiting:
-                job = waiting.pop(0)
-                crew.begin(job, fits[job].config, test=True)
-                crew.end_if_silent(job, seconds=patience(fits[job]))
-                under_way += 1
-            for job, news in crew.news():
-                fit = fits[job]
-                match news:
-                    case dict():
-                        under_way -= 1
-                        yield fit, _complete(fit, news)
-                    case Failure():
-                        if news.trace:
-                            raise RuntimeError(f"a worker met a bug:\n{news.trace}")
-                        under_way -= 1
+
+        def begin(_: int) -> int | None:
+            if not waiting:
+                return None
+            job = waiting.pop(0)
+            crew.begin(job, fits[job].config, test=True)
+            crew.end_if_silent(job, seconds=patience(fits[job]))
+            return job
+
+        for job, news in drive(crew, begin):
+            fit = fits[job]
+            match news:
+                case Fitted(figures):
+                    yield fit, _complete(fit, figures)
+                case Failure(reason):
+                    news.raise_bug()
+                    yield fit, _failed(fit, reason)
+                case Death():
+                    if news.news:
+                        tell(news.news)
+                    deaths[job] += news.reason.ending is Ending.KILLED
+                    if deaths[job] > MAX_RETRIES:
                         yield fit, _failed(fit, news.reason)
-                    case Death():
-                        under_way -= 1
-                        if news.news:
-                            tell(news.news)
-                        deaths[job] += is_own_fault(news.reason)
-                        if deaths[job] > MAX_RETRIES:
-                            yield fit, _failed(fit, news.reason)
-                        else:
-                            waiting.insert(0, job)
-                    case Silence():
-                        under_way -= 1
-                        yield fit, _failed(fit, news.reason)
-                    case _:
-                        crew.answer(job, go_on=True)
+                    else:
+                        waiting.insert(0, job)
+                case Silence():
+                    yield fit, _failed(fit, news.reason)
 
 
 def _complete(fit: _Fit, figures: dict[str, Any]) -> dict[str, Any]:
@@ -316,8 +337,8 @@ def _complete(fit: _Fit, figures: dict[str, Any]) -> dict[str, Any]:
     return {"seed": fit.config.seed, "state": "complete", "reason": None, **found, **_origin(fit)}
 
 
-def _failed(fit: _Fit, reason: str) -> dict[str, Any]:
-    return {"seed": fit.config.seed, "state": "failed", "reason": reason, **_origin(fit)}
+def _failed(fit: _Fit, reason: Reason) -> dict[str, Any]:
+    return {"seed": fit.config.seed, "state": "failed", "reason": reason.text, **_origin(fit)}
 
 
 def _versions() -> dict[str, str]:

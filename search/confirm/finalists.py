@@ -25,6 +25,7 @@ from search.study import (
     OPPONENTS,
     Score,
     StudySpec,
+    attributes as attr,
     begun_data,
     complete,
     finished,
@@ -91,7 +92,7 @@ def choose_finalists(study: optuna.Study, spec: StudySpec, *, num_finalists: int
         InputError: No complete trial of the search is feasible, so there is nothing to confirm.
     """
     trials = finished(study.get_trials(deepcopy=False))
-    searched = [t for t in trials if "recipe" not in t.user_attrs and is_feasible(t)]
+    searched = [t for t in trials if attr.RECIPE not in t.user_attrs and is_feasible(t)]
     best = pareto_front(searched)[:num_finalists]
     if not best:
         raise InputError(
@@ -103,14 +104,14 @@ def choose_finalists(study: optuna.Study, spec: StudySpec, *, num_finalists: int
 
     def of(trial: optuna.trial.FrozenTrial) -> Finalist:
         notes = trial.user_attrs
-        recipe = notes.get("recipe")
+        recipe = notes.get(attr.RECIPE)
         return Finalist(
             name=recipe or f"trial {trial.number}",
             trial=trial.number,
             recipe=recipe,
-            config=TrainConfig.model_validate({**notes["config"], "data": data}),
-            search={k: notes[k] for k in ("validation_accuracy", "training_accuracy")},
-            seconds=notes["seconds"],
+            config=TrainConfig.model_validate({**notes[attr.CONFIG], "data": data}),
+            search={k: notes[k] for k in (attr.VALIDATION_ACCURACY, attr.TRAINING_ACCURACY)},
+            seconds=notes[attr.SECONDS],
         )
 
     finalists = [of(t) for t in best]
@@ -118,7 +119,7 @@ def choose_finalists(study: optuna.Study, spec: StudySpec, *, num_finalists: int
         if name in ran:
             finalists.append(of(ran[name]))
         else:
-            settings = recipe_settings(name, spec, num_layers=study.user_attrs["num_layers"])
+            settings = recipe_settings(name, spec, num_layers=study.user_attrs[attr.NUM_LAYERS])
             config = spec.train_config(settings, seed=spec.seed).model_copy(update={"data": data})
             finalists.append(Finalist(name, None, name, config, None, 0.0))
     return finalists

@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 from optuna.artifacts import FileSystemArtifactStore
 from optuna.artifacts.exceptions import ArtifactNotFound
-from optuna.storages._rdb.models import StudySystemAttributeModel
 from sqlalchemy import and_, delete
 
+from search.dashboard.dashboard_private import STUDY_FILES, trial_files
 from search.dashboard.learning_curves import curve_picture
-from search.storage import database_of
-from search.study import complete, looks
+from search.storage import database_of, optuna_private
+from search.study import attributes as attr, complete, looks
 from trainers.errors import InputError
 from trainers.files import write_atomically
 
@@ -78,13 +78,13 @@ def keep_artifacts(study: Study, spec: StudySpec, store: Store, stop: Event | No
     A file's id is made from what the file is made from: what is there already is not drawn again, and what
     a user uploaded, whose ids are random, stays.
     """
-    attrs = study._storage.get_study_system_attrs(study._study_id)
-    _keep(study, store, attrs, "artifacts:", _report_files(store.folder.parent))
+    attrs = optuna_private.system_attributes(study)
+    _keep(study, store, attrs, STUDY_FILES, _report_files(store.folder.parent))
     for trial in complete(study.get_trials(deepcopy=False)):
         if stop is not None and stop.is_set():
             return
         # Where the page looks, too, since a trial that has ended takes no attributes.
-        _keep(study, store, attrs, f"dashboard:artifacts:{trial._trial_id}:", _trial_files(trial, spec))
+        _keep(study, store, attrs, trial_files(trial), _trial_files(trial, spec))
 
 
 def report_state(folder: Path) -> list[tuple[str, int]]:
@@ -103,7 +103,7 @@ def _keep(study: Study, store: Store, attrs: dict[str, Any], prefix: str, files:
         kind = mimetypes.guess_type(file.name)[0] or "application/octet-stream"
         meta = {"artifact_id": own, "filename": file.name, "mimetype": kind, "encoding": None}
         if told.get(prefix + own) != meta:
-            study._storage.set_study_system_attr(study._study_id, prefix + own, json.dumps(meta))
+            optuna_private.set_system_attribute(study, prefix + own, json.dumps(meta))
         for key, old in told.items():
             if old and old["filename"] == file.name and key != prefix + own and _is_ours(old["artifact_id"]):
                 _forget(study, key)
@@ -112,9 +112,9 @@ def _keep(study: Study, store: Store, attrs: dict[str, Any], prefix: str, files:
 
 def _forget(study: Study, key: str) -> None:
     """Delete an attribute, for which Optuna has no call."""
-    row = StudySystemAttributeModel
+    row, own = optuna_private.SystemAttributeRow, optuna_private.study_id(study)
     with database_of(study).engine.begin() as connection:
-        connection.execute(delete(row).where(and_(row.study_id == study._study_id, row.key == key)))
+        connection.execute(delete(row).where(and_(row.study_id == own, row.key == key)))
 
 
 def _is_ours(artifact_id: str) -> bool:
@@ -136,7 +136,7 @@ def _trial_files(trial: FrozenTrial, spec: StudySpec) -> Iterator[_File]:
     if not evaluations:
         return
     # A new version may draw otherwise.
-    told = trial.user_attrs | {"evaluations": evaluations}
+    told = trial.user_attrs | {attr.EVALUATIONS: evaluations}
     source = json.dumps([version("frostline"), told, spec.score.model_dump(mode="json")]).encode()
     yield _File(f"trial-{trial.number}-curve.png", source, lambda: curve_picture(trial, spec))
     yield _File(f"trial-{trial.number}-evaluations.csv", source, lambda: _table(evaluations))

@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
+from search.dashboard import dashboard_private
 from search.dashboard.learning_curves import curves_figure
 from search.dashboard.notes import OWN_NOTE, front_note, pareto_figure, study_note, trial_note
 from search.dashboard.security import LOOPBACK, WILDCARDS, authority, guard, host_of
-from search.storage import StorageOption, chosen_url
+from search.storage import StorageOption
+from search.terminal import say
 from trainers.cli import launch
 from trainers.config import METRIC_NAMES
 from trainers.errors import InputError
@@ -57,13 +59,10 @@ def dashboard(
     _check_names(allow_host)
     from search.dashboard.artifacts import Store
     from search.report import command_options
-    from search.study import begun_with, find_study, load_spec, open_study, results_dir
+    from search.study import open_named
 
-    path = find_study(study)
-    spec = load_spec(path)
-    opened = open_study(spec, path, storage_url=chosen_url(storage), create=False)
-    spec = begun_with(opened, spec, tell=_say)
-    store = Store(results_dir(path, spec) / "artifacts")
+    opened, spec, _ = found = open_named(study, storage)
+    store = Store(found.folder / "artifacts")
     stop = threading.Event()
     arguments = (opened, spec, store, stop, command_options(study, storage))
     follower = threading.Thread(target=follow, args=arguments, daemon=True)
@@ -74,12 +73,12 @@ def dashboard(
         try:
             follower.start()
             if host not in LOOPBACK:
-                _say(f"Warning: there is no password, and {host} may be within reach of other machines.")
+                say(f"Warning: there is no password, and {host} may be within reach of other machines.")
             shown = authority(LOOPBACK[0] if host in WILDCARDS else host, server.server_port)
-            _say(f"Study {spec.name}: http://{shown}/ (Ctrl-C ends it)")
+            say(f"Study {spec.name}: http://{shown}/ (Ctrl-C ends it)")
             server.serve_forever()
         except KeyboardInterrupt:
-            _say("Stopped.")
+            say("Stopped.")
         finally:
             stop.set()
             follower.join(timeout=REFRESH_SECONDS)
@@ -106,6 +105,7 @@ def make_server(
     import optuna_dashboard
 
     from search.dashboard.pareto_study import feasible_front
+    from search.storage import optuna_private
 
     class Server(socketserver.ThreadingMixIn, simple_server.WSGIServer):
         daemon_threads = True
@@ -129,8 +129,8 @@ def make_server(
             f"--host and --port must be an address of this machine and a free port, got {host} and {port} "
             f"({getattr(error, 'strerror', None) or error}); give another, such as --port 0 for any free one"
         ) from error
-    optuna_dashboard._app.get_pareto_front_trials = feasible_front
-    app = optuna_dashboard.wsgi(_best_is_feasible(study._storage), artifact_store=store)
+    dashboard_private.show_front_by(feasible_front)
+    app = optuna_dashboard.wsgi(_best_is_feasible(optuna_private.storage_of(study)), artifact_store=store)
     server.set_app(guard(app, host=host, port=server.server_port, writable=writable, allow_hosts=allow_hosts))
     return server
 
@@ -182,10 +182,11 @@ def bring_in_step(
     """Write what the dashboard shows beside Optuna's own data: notes, figures, front and files."""
     from search.dashboard.artifacts import keep_artifacts
     from search.dashboard.pareto_study import keep_front
+    from search.storage import optuna_private
 
     _name_objectives(study, ["score"])
     ended = [t for t in study.get_trials(deepcopy=False) if t.state.is_finished()]
-    notes: dict[int | None, str] = {t._trial_id: trial_note(t, spec) for t in ended}
+    notes: dict[int | None, str] = {optuna_private.trial_id(t): trial_note(t, spec) for t in ended}
     _keep_notes(study, {None: study_note(study, spec, options=options), **notes})
     _keep_figures(study, spec)
     front = keep_front(study, spec)
@@ -197,32 +198,32 @@ def bring_in_step(
 
 
 def _name_objectives(study: Study, names: list[str]) -> None:
-    from optuna_dashboard._named_objectives import SYSTEM_ATTR_METRIC_NAMES
+    from search.storage import optuna_private
 
-    storage, study_id = study._storage, study._study_id
+    key = dashboard_private.objective_names_key()
     # study.set_metric_names warns that it is experimental.
-    if SYSTEM_ATTR_METRIC_NAMES not in storage.get_study_system_attrs(study_id):
-        storage.set_study_system_attr(study_id, SYSTEM_ATTR_METRIC_NAMES, names)
+    if key not in optuna_private.system_attributes(study):
+        optuna_private.set_system_attribute(study, key, names)
 
 
 def _keep_notes(study: Study, notes: dict[int | None, str]) -> None:
     """Renew notes on trials, by id, and on the study itself; a note that a user wrote stays."""
-    # The public save_note takes no finished trial, and reads all attributes of the study for each note.
-    from optuna_dashboard._note import get_note_from_system_attrs, save_note_with_version
+    from search.storage import optuna_private
 
-    attrs = study._storage.get_study_system_attrs(study._study_id)
-    for trial_id, body in notes.items():
-        note = get_note_from_system_attrs(attrs, trial_id)
-        if not note["body"] or (OWN_NOTE in note["body"] and note["body"] != body):
-            save_note_with_version(study._storage, study._study_id, trial_id, note["version"] + 1, body)
+    attrs = optuna_private.system_attributes(study)
+    for trial_id, text in notes.items():
+        before, version = dashboard_private.note_in(attrs, trial_id)
+        if not before or (OWN_NOTE in before and before != text):
+            dashboard_private.save_note(study, trial_id, text, version=version + 1)
 
 
 def _keep_figures(study: Study, spec: StudySpec) -> None:
     """Renew the figures that have changed: they are long, and stored in many pieces."""
     from optuna_dashboard import save_plotly_graph_object
-    from optuna_dashboard._custom_plot_data import get_plotly_graph_objects
 
-    shown = get_plotly_graph_objects(study._storage.get_study_system_attrs(study._study_id))
+    from search.storage import optuna_private
+
+    shown = dashboard_private.figures_in(optuna_private.system_attributes(study))
     for name, draw in (("pareto-front", pareto_figure), ("learning-curves", curves_figure)):
         figure = draw(study, spec)
         if shown.get(name) != figure.to_json():
@@ -240,7 +241,3 @@ def _best_is_feasible(storage: BaseStorage) -> BaseStorage:
 
     storage.get_best_trial = get_best_trial  # type: ignore[method-assign]
     return storage
-
-
-def _say(text: str) -> None:
-    print(text, flush=True)  # noqa: T201

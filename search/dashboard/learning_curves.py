@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from typing import TYPE_CHECKING, Any
 
-from search.study import bound, percent, training_figure
+from search.study import attributes as attr, bound, percent, training_figure
 from trainers.config import METRIC_NAMES
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def curve_picture(trial: FrozenTrial, spec: StudySpec) -> bytes:
     for axes in (upper, lower):
         axes.grid(color="0.93")
         axes.spines[["top", "right"]].set_visible(False)
-        axes.axvline(trial.user_attrs["best_epoch"], color="0.5", linestyle=":", linewidth=1.2)
+        axes.axvline(trial.user_attrs[attr.BEST_EPOCH], color="0.5", linestyle=":", linewidth=1.2)
         axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
         axes.legend(frameon=False, fontsize="small", loc="center left", bbox_to_anchor=(1, 0.5))
     picture = io.BytesIO()
@@ -110,12 +110,12 @@ def _draw_accuracies(axes: Axes, trial: FrozenTrial, spec: StudySpec) -> None:
     axes.plot(epochs, training, "s--", color=RED, markersize=4, label="training")
     axes.plot(epochs, validation, "o-", color=BLUE, markersize=4, label="validation")
     axes.axhline(100 * spec.score.ceiling, color=RED, linestyle="-.", linewidth=1, label="ceiling (training)")
-    gap = 100 * (attrs["training_accuracy"] - attrs["validation_accuracy"])
-    recipe = f" ({attrs['recipe']})" if "recipe" in attrs else ""
+    gap = 100 * (attrs[attr.TRAINING_ACCURACY] - attrs[attr.VALIDATION_ACCURACY])
+    recipe = f" ({attrs[attr.RECIPE]})" if attr.RECIPE in attrs else ""
     axes.set_title(
-        f"Trial {trial.number}{recipe}: epoch {attrs['best_epoch']:.4g} restored, validation "
-        f"{percent(attrs['validation_accuracy'])}, training "
-        f"{training_figure(attrs['training_accuracy'], exact=attrs.get('training_exact'))}, gap {gap:.2f} points",
+        f"Trial {trial.number}{recipe}: epoch {attrs[attr.BEST_EPOCH]:.4g} restored, validation "
+        f"{percent(attrs[attr.VALIDATION_ACCURACY])}, training "
+        f"{training_figure(attrs[attr.TRAINING_ACCURACY], exact=attrs.get(attr.TRAINING_EXACT))}, gap {gap:.2f} points",
         loc="left",
         fontsize="medium",
         parse_math=False,  # a recipe's name may hold $
@@ -142,10 +142,12 @@ def _looks(trial: FrozenTrial, *, peeks: bool = False) -> list[dict[str, Any]]:
     from search.study import looks
 
     attrs = trial.user_attrs
-    exact: dict[str, Any] = {k: attrs[k] for k in ("training_accuracy", "validation_accuracy") if k in attrs}
+    exact: dict[str, Any] = {
+        k: attrs[k] for k in (attr.TRAINING_ACCURACY, attr.VALIDATION_ACCURACY) if k in attrs
+    }
     return [
-        {**e, **exact, "exact": attrs.get("training_exact", True), "num_validation_texts": None}
-        if trial.state.name == "COMPLETE" and e["epoch"] == attrs["best_epoch"] and not e["peek"]
+        {**e, **exact, "exact": attrs.get(attr.TRAINING_EXACT, True), "num_validation_texts": None}
+        if trial.state.name == "COMPLETE" and e["epoch"] == attrs[attr.BEST_EPOCH] and not e["peek"]
         else e
         for e in looks(trial)
         if peeks or not e["peek"]

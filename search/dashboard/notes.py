@@ -6,6 +6,7 @@ import html
 import re
 from typing import TYPE_CHECKING, Any
 
+from search.study import attributes as attr
 from trainers.config import METRIC_NAMES
 from trainers.errors import printable
 
@@ -91,30 +92,30 @@ def front_note(spec: StudySpec) -> str:
 
 def trial_note(trial: FrozenTrial, spec: StudySpec) -> str:
     """Say in Markdown what a finished trial was, what it reached, and why it ended."""
-    from search.study import excess, notes, origin, percent, training_kind
+    from search.study import Ending, Reason, excess, notes, origin, percent, reason_of, training_kind
 
     attrs = notes(trial)
     metric, kind = METRIC_NAMES[spec.score.metric], training_kind(trial)
     name = f" ({_plain(origin(attrs))})" if origin(attrs) else ""
-    again = f" repeats trial {_plain(attrs['retry_of'])}" if "retry_of" in attrs else ""
+    again = f" repeats trial {_plain(attrs[attr.RETRY_OF])}" if attr.RETRY_OF in attrs else ""
     paragraphs = [f"Trial {trial.number}{name}{again}: {_plain(_settings(trial))}."]
     if kind == "not measured":
         paragraphs.append(
-            f"It reached {percent(attrs['validation_accuracy'])} validation {metric} at its latest peek, which looks "
+            f"It reached {percent(attrs[attr.VALIDATION_ACCURACY])} validation {metric} at its latest peek, which looks "
             f"at a sample of the validation texts and at no training text: training {metric} was not measured."
         )
     elif trial.constraints:
         points, about = 100 * excess(trial), "about " if kind == "estimate" else ""
         side = "**infeasible**, {:.2f} points over" if points > 0 else "**feasible**, {:.2f} points under"
         paragraphs.append(
-            f"It reached {percent(attrs.get('validation_accuracy'))} validation at {about}"
-            f"{percent(attrs.get('training_accuracy'))} training {metric}: "
+            f"It reached {percent(attrs.get(attr.VALIDATION_ACCURACY))} validation at {about}"
+            f"{percent(attrs.get(attr.TRAINING_ACCURACY))} training {metric}: "
             f"{side.format(abs(points))} the ceiling of "
             f"{100 * spec.score.ceiling:g} %."
         )
-    reason = str(attrs.get("reason", "no reason was recorded"))
+    reason = reason_of(trial) or Reason(Ending.OTHER, "no reason was recorded")
     ended = {"PRUNED": "was pruned: ", "FAIL": "failed: "}.get(trial.state.name, "ended because ")
-    paragraphs.append(f"It {ended}{_plain(ENDED_BECAUSE.get(reason, reason))}.")
+    paragraphs.append(f"It {ended}{_plain(ENDED_BECAUSE.get(reason.ending, reason.text))}.")
     return "\n\n".join(paragraphs)  # short lines: the page of a trial is wide and scrolls sideways
 
 
@@ -134,20 +135,20 @@ def pareto_figure(study: Study, spec: StudySpec) -> go.Figure:
         ("feasible", feasible, "markers+text", "circle", "#1f6fb2"),
     ):
         figure.add_scatter(
-            x=[t.user_attrs["training_accuracy"] for t in group],
-            y=[t.user_attrs["validation_accuracy"] for t in group],
+            x=[t.user_attrs[attr.TRAINING_ACCURACY] for t in group],
+            y=[t.user_attrs[attr.VALIDATION_ACCURACY] for t in group],
             mode=mode,
             name=f"{name} ({len(group)})",
             marker={"symbol": symbol, "color": color, "size": 9},
             line={"color": color, "shape": "vh"},
-            text=[html.escape(str(t.user_attrs.get("recipe", ""))) for t in group],
+            text=[html.escape(str(t.user_attrs.get(attr.RECIPE, ""))) for t in group],
             textposition="top left",  # where nothing lies beside a trial on the front
             hovertext=[html.escape(f"trial {t.number}, {_settings(t)}").replace(", ", "<br>") for t in group],
             hovertemplate="%{hovertext}<br>validation %{y:.2%}<br>training %{x:.2%}<extra></extra>",
         )
     ceiling, name = spec.score.ceiling, METRIC_NAMES[spec.score.metric]
-    widths = [t.user_attrs["training_accuracy"] for t in trials] + [ceiling]
-    heights = [t.user_attrs["validation_accuracy"] for t in trials] + [spec.goal.validation_accuracy]
+    widths = [t.user_attrs[attr.TRAINING_ACCURACY] for t in trials] + [ceiling]
+    heights = [t.user_attrs[attr.VALIDATION_ACCURACY] for t in trials] + [spec.goal.validation_accuracy]
     room = 0.01 + 0.35 * (max(widths) - min(widths))  # for the names of recipes
     figure.add_scatter(
         x=[ceiling, ceiling],
@@ -173,7 +174,7 @@ def _settings(trial: FrozenTrial) -> str:
     """Name what a trial searched, or what its recipe fixed of it."""
     from search.study import SEARCHED
 
-    chosen = {**trial.user_attrs.get("config", {}), **trial.params}
+    chosen = {**trial.user_attrs.get(attr.CONFIG, {}), **trial.params}
     return ", ".join(
         f"{_words(k)} {_short(chosen.get(k, 'none'))}" for k in dict.fromkeys((*SEARCHED, *trial.params))
     )

@@ -6,6 +6,10 @@ from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
+from search.dashboard.dashboard_private import front_of
+from search.storage import optuna_private
+from search.study import attributes as attr
+
 if TYPE_CHECKING:
     from optuna.study import Study, StudyDirection
     from optuna.trial import FrozenTrial
@@ -39,7 +43,7 @@ def keep_front(study: Study, spec: StudySpec) -> Study | None:
     }
     if not wanted:
         return None
-    storage, name = study._storage, shadow_name(study.study_name)
+    storage, name = optuna_private.storage_of(study), shadow_name(study.study_name)
     shadow = optuna.create_study(storage=storage, study_name=name, directions=DIRECTIONS, load_if_exists=True)
     present = {_key(t): t.values for t in shadow.get_trials(deepcopy=False)}
     if any(key not in wanted or wanted[key].values != values for key, values in present.items()):
@@ -49,7 +53,7 @@ def keep_front(study: Study, spec: StudySpec) -> Study | None:
     for key, point in wanted.items():
         if key not in present:
             # Not by add_trial, which takes no setting from outside the space, as a recipe's may be.
-            storage.create_new_trial(shadow._study_id, template_trial=point)
+            storage.create_new_trial(optuna_private.study_id(shadow), template_trial=point)
     return shadow
 
 
@@ -63,13 +67,13 @@ def checkpoints(trial: FrozenTrial, *, ceiling: float) -> Iterator[FrozenTrial]:
     from search.study import SCORED
 
     attrs = trial.user_attrs
-    for evaluation in attrs.get("evaluations", []) if trial.state in SCORED else []:
-        is_restored = trial.state.name == "COMPLETE" and evaluation["epoch"] == attrs["best_epoch"]
+    for evaluation in attrs.get(attr.EVALUATIONS, []) if trial.state in SCORED else []:
+        is_restored = trial.state.name == "COMPLETE" and evaluation["epoch"] == attrs[attr.BEST_EPOCH]
         if evaluation["peek"] or (not is_restored and evaluation.get("num_validation_texts") is not None):
             continue
         figures: dict[str, Any] = attrs if is_restored else evaluation
-        training, validation = figures["training_accuracy"], figures["validation_accuracy"]
-        told: dict[str, Any] = {k: attrs[k] for k in ("recipe", "start", "reason") if k in attrs}
+        training, validation = figures[attr.TRAINING_ACCURACY], figures[attr.VALIDATION_ACCURACY]
+        told: dict[str, Any] = {k: attrs[k] for k in (attr.RECIPE, attr.ORIGIN, attr.REASON) if k in attrs}
         began = trial.datetime_start
         yield FrozenTrial(
             number=-1,
@@ -82,29 +86,27 @@ def checkpoints(trial: FrozenTrial, *, ceiling: float) -> Iterator[FrozenTrial]:
             params=trial.params,
             distributions=trial.distributions,
             user_attrs={
-                "trial": trial.number,
-                "epoch": evaluation["epoch"],
-                "restored": is_restored,
-                "training_exact": attrs.get("training_exact", True) if is_restored else evaluation["exact"],
-                "gap": training - validation,
+                attr.POINT_TRIAL: trial.number,
+                attr.POINT_EPOCH: evaluation["epoch"],
+                attr.POINT_RESTORED: is_restored,
+                attr.TRAINING_EXACT: attrs.get(attr.TRAINING_EXACT, True)
+                if is_restored
+                else evaluation["exact"],
+                attr.GAP: training - validation,
                 **told,
-                "state": trial.state.name.lower(),
+                attr.POINT_STATE: trial.state.name.lower(),
             },
-            # The name under which optuna-dashboard 0.21 looks for constraints.
-            system_attrs={"constraints": [training - ceiling]},
+            system_attrs={attr.CONSTRAINTS: [training - ceiling]},
             intermediate_values={},
         )
 
 
 def feasible_front(trials: Sequence[FrozenTrial], directions: Sequence[StudyDirection]) -> list[FrozenTrial]:
     """List the best trials of several objectives as optuna-dashboard does, which forgets constraints there."""
-    from optuna_dashboard._pareto_front import get_pareto_front_trials
-
     # A trial of no constraints breaks none.
-    feasible = [t for t in trials if all(c <= 0 for c in t.system_attrs.get("constraints", []))]
-    front: list[FrozenTrial] = get_pareto_front_trials(feasible, directions)
-    return front
+    feasible = [t for t in trials if all(c <= 0 for c in t.system_attrs.get(attr.CONSTRAINTS, []))]
+    return front_of(feasible, directions)
 
 
 def _key(point: FrozenTrial) -> tuple[Any, Any]:
-    return point.user_attrs.get("trial"), point.user_attrs.get("epoch")
+    return point.user_attrs.get(attr.POINT_TRIAL), point.user_attrs.get(attr.POINT_EPOCH)

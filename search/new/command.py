@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
+from search.terminal import say
 from trainers.cli import DEVICE, launch, refuse_windows
 from trainers.config import METRIC_NAMES, PACKAGED_ENCODER, Device, Metric
 from trainers.errors import InputError, describe
@@ -86,7 +87,7 @@ def new(
     )  # a search starts in the same way; what other programs take does not count
     _say_what_was_found(splits, metric)
     aim = choose_aim(texts, metric=metric)
-    _say(f"\nThe words alone reach {aim.baseline:.1%} validation {METRIC_NAMES[metric]}.")
+    say(f"\nThe words alone reach {aim.baseline:.1%} validation {METRIC_NAMES[metric]}.")
     config = _any_config(loaded, data, metric)
     aim = replace(aim, ceiling=max(aim.ceiling, _choose_ceiling(loaded, splits, config)))
     speed = _measure(loaded, splits, config, trials=trials)
@@ -107,7 +108,7 @@ def new(
     write_atomically(path, study.encode())
     _say_what_to_expect(path, plan, costs, asked=60 * minutes, start=start_seconds)
     more = "".join(f" --device {d}" for d in where.values())
-    _say(f"\nNext:\n  search          python -m search.run {_options(path)} --trials {trials}{more}")
+    say(f"\nNext:\n  search          python -m search.run {_options(path)} --trials {trials}{more}")
     return 0
 
 
@@ -201,7 +202,7 @@ def _choose_ceiling(encoder: Encoder, splits: Splits, config: TrainConfig) -> fl
     from search.new.ceiling import choose_ceiling, measure_head
 
     reached = measure_head(encoder, splits, config)
-    _say(f"A head on the untouched encoder reaches {reached:.1%} in training.")
+    say(f"A head on the untouched encoder reaches {reached:.1%} in training.")
     return choose_ceiling(reached)
 
 
@@ -209,7 +210,7 @@ def _measure(encoder: Encoder, splits: Splits, config: TrainConfig, *, trials: i
     from search.new.speed import measure_speed
     from search.trials import measure_memory, most_bytes, number_of_workers
 
-    _say("Measuring what this machine can do.")
+    say("Measuring what this machine can do.")
     little = config.model_copy(update={"freeze_depth": max(0, encoder.num_layers - 2), "batch_size": 8})
     workers = number_of_workers(
         "auto",
@@ -219,10 +220,10 @@ def _measure(encoder: Encoder, splits: Splits, config: TrainConfig, *, trials: i
         device=encoder.device,
         worker_bytes=lambda: measure_memory(encoder, splits, little),
         most_bytes=lambda: most_bytes(encoder, splits, little),
-        tell=_say,
+        tell=say,
     )
     speed = measure_speed(encoder, splits, config, workers=workers)
-    _say(
+    say(
         f"Training reaches {speed.training / 1e9:.0f} GFLOP/s in each of {_workers(speed)} on {encoder.device}, evaluation "
         f"{speed.evaluation / 1e9:.0f}."
     )
@@ -242,27 +243,27 @@ def _say_what_to_expect(path: Path, plan: Plan, costs: Costs, *, asked: float, s
     from search.study import duration
 
     sizes, speed, trials = plan.sizes, costs.speed, costs.num_trials
-    _say(
+    say(
         f"Wrote {path}: {sizes.train:,} training texts of up to {sizes.max_length} tokens, {sizes.freeze_depth} or more "
         f"of {costs.num_layers} layers frozen, {sizes.epochs} epoch{'s' * (sizes.epochs > 1)} a fit.",
         f"{trials} trials are expected to take {duration(start + plan.seconds)} on {_workers(speed)} of this "
         f"machine; asked for were {duration(asked)}.",
     )
     if speed.is_shared:
-        _say(
+        say(
             f"warning: other programs take part of this machine: a worker got {speed.share:.0%} of a core. The estimate is for "
             f"the machine without them; beside them expect some {duration(start + plan.seconds / speed.share)}."
         )
     if start + plan.seconds < LITTLE * asked:
         if plan.next_seconds is None:
             more = trials_that_fill(costs, plan, seconds=asked - start)
-            _say(
+            say(
                 f"These texts allow no more in {trials} trials: all of them, all layers, {sizes.epochs} epochs. Give fewer "
                 f"--minutes, or more --trials: {more} would fill the time."
             )
         else:
             enough = math.ceil((start + plan.next_seconds / MARGIN) / 6) / 10
-            _say(
+            say(
                 f"The next larger study takes more than the time that is left: --minutes {enough:g} would allow it."
             )
 
@@ -284,18 +285,12 @@ def _say_what_was_found(splits: Splits, metric: Metric) -> None:
     findings = [finding for finding in page["findings"] if finding["kind"] != "long texts"]
     print_page({**page, "findings": findings}, Console())
     lengths = sorted(splits.train.lengths_N.tolist())
-    _say(f"  half of the texts have up to {lengths[len(lengths) // 2]} tokens, the longest {lengths[-1]}")
+    say(f"  half of the texts have up to {lengths[len(lengths) // 2]} tokens, the longest {lengths[-1]}")
     if are_uneven(splits) and metric == "accuracy":
-        _say(
-            "  warning: classes are uneven, and accuracy says little of the rare ones; see --metric macro_f1"
-        )
+        say("  warning: classes are uneven, and accuracy says little of the rare ones; see --metric macro_f1")
 
 
 def _options(path: Path) -> str:
     """Write the option with which other commands find the study."""
     plain = path.parent == Path("studies")
     return shlex.join(["--study", path.stem if plain else str(path)])
-
-
-def _say(*lines: str) -> None:
-    print(*lines, sep="\n", flush=True)  # noqa: T201

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from search.trials import Crew, Death, Failure
+from search.trials import Crew, Fitted, drive
 from trainers.errors import FitError
 
 if TYPE_CHECKING:
@@ -154,19 +154,23 @@ def _rates(
 
 def _looks(crew: Crew, config: TrainConfig, *, workers: int) -> dict[int, list[_TimedEvaluation]]:
     """Let every worker fit, and return the evaluations of each."""
-    looks: dict[int, list[_TimedEvaluation]] = {worker: [] for worker in range(workers)}
-    for worker in looks:
+    looks: dict[int, list[_TimedEvaluation]] = {}
+
+    def begin(_: int) -> int | None:
+        worker = len(looks)
+        if worker == workers:
+            return None
+        looks[worker] = []
         crew.begin(worker, config)
-    under_way = set(looks)
-    while under_way:
-        for worker, news in crew.news():
-            if isinstance(news, Failure | Death):
-                raise FitError(f"a first fit, to measure this machine, failed: {news}")
-            if isinstance(news, dict):
-                under_way.discard(worker)
-            else:
-                looks[worker].append(_TimedEvaluation(news, time.monotonic(), crew.processor_seconds(worker)))
-                crew.answer(worker, go_on=True)
+        return worker
+
+    def look(worker: int, evaluation: Evaluation) -> bool:
+        looks[worker].append(_TimedEvaluation(evaluation, time.monotonic(), crew.processor_seconds(worker)))
+        return True
+
+    for _, news in drive(crew, begin, goes_on=look):
+        if not isinstance(news, Fitted):
+            raise FitError(f"a first fit, to measure this machine, failed: {news.reason}")
     return looks
 
 

@@ -22,8 +22,9 @@ from search.analysis import print_page
 from search.report.conclusions import advice, falls_short, next_commands, verdict, worth
 from search.report.confirmation import print_confirmation
 from search.report.summary import summarise
-from search.storage import StorageOption, chosen_url
+from search.storage import StorageOption
 from search.study import bound, describe_counts, duration, percent, rate, stages_in_words, training_figure
+from search.terminal import say
 from trainers.cli import launch
 from trainers.config import METRIC_NAMES
 from trainers.errors import InputError, printable
@@ -123,18 +124,12 @@ def report(
     ] = None,
 ) -> int:
     """Print the report of a study, finished or still running, and renew its report.html, .json and pareto.png."""
-    from search.study import begun_with, find_study, load_spec, open_study, results_dir
+    from search.study import open_named
 
     if follow is not None and follow < 1:
         raise InputError(f"--follow must be at least 1 second, got {follow}; raise it or leave it out")
-    path = find_study(study)
-    spec = load_spec(path)
-    opened = open_study(spec, path, storage_url=chosen_url(storage), create=False)
-    spec, folder, options = (
-        begun_with(opened, spec, tell=print),
-        results_dir(path, spec),
-        command_options(study, storage),
-    )
+    opened, spec, _ = found = open_named(study, storage)
+    folder, options = found.folder, command_options(study, storage)
     if follow is not None:
         renew_while_searched(opened, spec, folder, options, seconds=follow)
     make_report(opened, spec, folder, options)
@@ -154,10 +149,10 @@ def renew_while_searched(study: Study, spec: StudySpec, folder: Path, options: s
     try:
         while is_searched(study):
             write_files(study, spec, folder, options, refresh_seconds=seconds)
-            _say(f"{folder / 'report.html'} renewed; again in {seconds} s (Ctrl-C ends it)")
+            say(f"{folder / 'report.html'} renewed; again in {seconds} s (Ctrl-C ends it)")
             time.sleep(seconds)
     except KeyboardInterrupt:
-        _say("Stopped.")
+        say("Stopped.")
     finally:
         signal.signal(signal.SIGTERM, previous)
 
@@ -170,7 +165,7 @@ def make_report(study: Study, spec: StudySpec, folder: Path, options: str) -> No
     """
     print_report(study, spec, Console(), options=options)
     write_files(study, spec, folder, options)
-    _say(f"\nThe whole report: {printable(folder / 'report.html')}")
+    say(f"\nThe whole report: {printable(folder / 'report.html')}")
 
 
 def write_files(
@@ -281,7 +276,3 @@ def _remark(row: dict[str, Any], *, capped_at: int | None) -> str:
         return f"trial {row['number']} {row['state']}{reason}"
     over = "" if row["feasible"] else ", over the ceiling"
     return f"trial {row['number']}{over}" + (f", cut at {capped_at} epochs" if capped_at else "")
-
-
-def _say(text: str) -> None:
-    print(text, flush=True)  # noqa: T201

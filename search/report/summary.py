@@ -10,7 +10,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from search.analysis import account, judge, shortfall
-from search.study import RECIPES, Recipe, processor_name, rate
+from search.study import RECIPES, Recipe, attributes as attr, processor_name, rate
 
 if TYPE_CHECKING:
     from optuna.study import Study
@@ -56,23 +56,23 @@ def summarise(study: Study, spec: StudySpec) -> dict[str, Any]:
     rows = [_row(t) for t in trials]
     attributes = study.user_attrs
     evaluated = checkpoints(trials, ceiling=spec.score.ceiling)
-    floor = floor_of(attributes.get("data"), spec.score.metric)
+    floor = floor_of(attributes.get(attr.DATA), spec.score.metric)
     return {
         "study": spec.name,
         "seed": spec.seed,
         "metric": spec.score.metric,
         "goal": judge(complete, confirmation, goal),
-        "best": best and _row(best) | {"config": best.user_attrs.get("config")},
-        "nearest": nearest and nearest | {"config": trials[nearest["number"]].user_attrs.get("config")},
+        "best": best and _row(best) | {"config": best.user_attrs.get(attr.CONFIG)},
+        "nearest": nearest and nearest | {"config": trials[nearest["number"]].user_attrs.get(attr.CONFIG)},
         "pareto": [_row(t) for t in results.pareto_front(trials)],
         "checkpoints": evaluated,
         "checkpoint_front": pareto_front(evaluated),
         "hypervolume": growth(trials, evaluated, floor=floor),
         "ceiling": price_of_ceiling(
-            evaluated, ceiling=spec.score.ceiling, metric=spec.score.metric, data=attributes.get("data")
+            evaluated, ceiling=spec.score.ceiling, metric=spec.score.metric, data=attributes.get(attr.DATA)
         ),
         "importances": importances(trials),
-        "idle_settings": idle_settings(spec, num_layers=attributes.get("num_layers")),
+        "idle_settings": idle_settings(spec, num_layers=attributes.get(attr.NUM_LAYERS)),
         "start": sentences(study),
         "flat": why_flat(study),
         "opponents": compare_with_opponents(study, winner_of(study), metric=spec.score.metric),
@@ -80,18 +80,18 @@ def summarise(study: Study, spec: StudySpec) -> dict[str, Any]:
         "confirmation": confirmation,
         "counts": count(trials),
         "cost": {
-            "wall_seconds": attributes.get("wall_seconds"),
-            "cache_bytes": attributes.get("cache_bytes"),
+            "wall_seconds": attributes.get(attr.WALL_SECONDS),
+            "cache_bytes": attributes.get(attr.CACHE_BYTES),
             "trial_seconds": sum(r["seconds"] or 0.0 for r in rows),
             "tokens": sum(r["tokens"] or 0 for r in rows),
             "account": account(attributes, trials),
         },
         "encoder": {
             "name": spec.encoder.name,
-            "revision": attributes.get("encoder_revision"),
-            "sha256": attributes.get("encoder_sha256"),
+            "revision": attributes.get(attr.ENCODER_REVISION),
+            "sha256": attributes.get(attr.ENCODER_SHA256),
         },
-        "data": attributes.get("data"),
+        "data": attributes.get(attr.DATA),
         "spec": spec.model_dump(mode="json", exclude={"cache"}),
         "machine": {"system": platform.platform(), "processor": processor_name(), "cores": os.cpu_count()},
         "versions": {"python": platform.python_version()} | {name: version(name) for name in VERSIONS},
@@ -103,7 +103,7 @@ def _row(trial: FrozenTrial) -> dict[str, Any]:
     from search.study import SEARCHED, results
 
     # A recipe's own settings win over what was suggested: the configuration says what ran.
-    chosen = trial.user_attrs.get("config", trial.params)
+    chosen = trial.user_attrs.get(attr.CONFIG, trial.params)
     known, kind = results.notes(trial), results.training_kind(trial)
     knows = trial.constraints and kind != "not measured"
     return {
@@ -120,7 +120,7 @@ def _row(trial: FrozenTrial) -> dict[str, Any]:
 def _recipes(study: Study, trials: list[FrozenTrial], *, floor: float) -> list[dict[str, Any]]:
     from search.study import results
 
-    present = {t.user_attrs["recipe"]: t for t in trials if "recipe" in t.user_attrs}
+    present = {t.user_attrs[attr.RECIPE]: t for t in trials if attr.RECIPE in t.user_attrs}
     present |= results.recipe_trials(study)
     entries = []
     for name, recipe in RECIPES.items():
@@ -133,8 +133,8 @@ def _recipes(study: Study, trials: list[FrozenTrial], *, floor: float) -> list[d
                 "story": recipe.story,
                 "reported": reported,
                 "capped_at": _cap(trial, recipe) if trial else None,
-                "stages": trial.user_attrs.get("stages", []) if trial else [],
-                "at_chance": _at_chance(trial, study.user_attrs.get("data"), floor) if trial else None,
+                "stages": trial.user_attrs.get(attr.STAGES, []) if trial else [],
+                "at_chance": _at_chance(trial, study.user_attrs.get(attr.DATA), floor) if trial else None,
                 "trial": _row(trial) if trial else None,
             }
         )
@@ -161,7 +161,7 @@ def _at_chance(trial: FrozenTrial, data: Mapping[str, Any] | None, floor: float)
 
 def _cap(trial: FrozenTrial, recipe: Recipe) -> int | None:
     """Return the epochs that a recipe's trial was allowed, its last stage's of two, if fewer than its own."""
-    ran: dict[str, Any] = trial.user_attrs.get("config", {})
+    ran: dict[str, Any] = trial.user_attrs.get(attr.CONFIG, {})
     own = recipe.settings.get("thaw", recipe.settings) if "thaw" in ran else recipe.settings
     epochs: int | None = ran.get("thaw", ran).get("epochs")
     return epochs if epochs and epochs < own["epochs"] else None

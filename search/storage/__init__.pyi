@@ -1,3 +1,4 @@
+from . import optuna_private as optuna_private
 from .credentials import StorageOption as StorageOption, chosen_url as chosen_url, redacted as redacted
 from .database import DatabaseAwayError as DatabaseAwayError, connect as connect, driver_words as driver_words
 from .lease import (

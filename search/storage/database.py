@@ -10,7 +10,6 @@ from __future__ import annotations
 import functools
 import logging
 import sqlite3
-import sys
 import time
 import weakref
 from collections.abc import Callable, Sequence
@@ -19,7 +18,6 @@ from typing import Any, TypeVar
 
 from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
 from optuna.storages import RDBStorage
-from optuna.storages._rdb.models import TrialModel
 from optuna.trial import FrozenTrial, TrialState, create_trial
 from sqlalchemy import func, select
 from sqlalchemy.engine import URL, make_url
@@ -37,6 +35,8 @@ from sqlalchemy.orm import Session
 
 from search.interrupts import interrupted_at
 from search.storage.credentials import GIVEN_BY, check_at_signs
+from search.storage.optuna_private import REPEATABLE, STORAGE_LOGGER, HookedStorage, TrialRow
+from search.terminal import warn
 from trainers.errors import InputError
 
 T = TypeVar("T")
@@ -74,7 +74,7 @@ class DatabaseAwayError(InputError):
     """The database did not come back in time."""
 
 
-class Database(RDBStorage):
+class Database(HookedStorage):
     """Optuna's storage, whose calls survive a database that goes away and comes back.
 
     The answer to a write may be lost although the write was committed. Hence all that is written twice is the
@@ -88,7 +88,7 @@ class Database(RDBStorage):
 
     def __init__(self, url: str, *, engine_kwargs: dict[str, Any] | None = None) -> None:
         self.is_patient = False
-        self.tell: Callable[[str], None] = _say
+        self.tell: Callable[[str], None] = warn
         self.fence: Callable[[Session], None] = _no_fence
         self._away_since: float | None = None
         self._has_told = False
@@ -157,34 +157,32 @@ class Database(RDBStorage):
         # Otherwise a connection that its pool keeps would be closed by nobody.
         weakref.finalize(self, self.engine.dispose)
 
-    def _create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> FrozenTrial:
-        create = super()._create_new_trial
+    def create_trial(self, study_id: int, template: FrozenTrial | None) -> FrozenTrial:
+        """Create a trial, once, whatever becomes of the answer."""
+        create = super().create_trial
         # With a time of its own, by which it is known again.
-        template = template_trial or create_trial(state=TrialState.RUNNING)
+        timed = template or create_trial(state=TrialState.RUNNING)
         token = _newest_trial.set(self.persist(lambda: self._newest_trial_id(study_id)))
         try:
-            return self.persist(lambda: create(study_id, template))
+            return self.persist(lambda: create(study_id, timed))
         finally:
             _newest_trial.reset(token)
 
-    def _get_prepared_new_trial(
-        self, study_id: int, template_trial: FrozenTrial | None, session: Session
-    ) -> TrialModel:
+    def insert_trial(self, study_id: int, template: FrozenTrial | None, session: Session) -> TrialRow:
+        """Insert a trial, or find that an attempt whose answer was lost has done so."""
         # Here, since Optuna itself makes up to five attempts around this method.
         self.fence(session)
         newest = _newest_trial.get()
-        if newest is not None and template_trial is not None:
-            found = session.query(TrialModel).filter(
-                TrialModel.study_id == study_id, TrialModel.trial_id > newest
-            )
-            for trial in found:
-                if _same(self._build_frozen_trial_from_trial_model(trial), template_trial):
-                    return trial
-        return super()._get_prepared_new_trial(study_id, template_trial, session)
+        if newest is not None and template is not None:
+            found = session.query(TrialRow).filter(TrialRow.study_id == study_id, TrialRow.trial_id > newest)
+            for row in found:
+                if _same(self.trial_in(row), template):
+                    return row
+        return super().insert_trial(study_id, template, session)
 
     def _newest_trial_id(self, study_id: int) -> int:
         with self.engine.connect() as connection:
-            newest = select(func.max(TrialModel.trial_id)).where(TrialModel.study_id == study_id)
+            newest = select(func.max(TrialRow.trial_id)).where(TrialRow.study_id == study_id)
             return connection.scalar(newest) or 0
 
     def _has_ended_so(self, trial_id: int, state: TrialState, values: Sequence[float] | None) -> bool:
@@ -235,17 +233,15 @@ for _name in (
     "get_study_user_attrs",
     "get_study_system_attrs",
     "get_all_studies",
-    "_set_trial_param",
     "get_trial_id_from_study_id_trial_number",
     "get_trial_param",
     "get_trial_user_attrs",
     "get_trial_system_attrs",
-    "_get_best_trial_id",
     "set_trial_intermediate_value",
     "set_trial_user_attr",
     "set_trial_system_attr",
     "get_trial",
-    "_get_trials",
+    *REPEATABLE,
 ):
     setattr(Database, _name, _persistent(getattr(RDBStorage, _name)))
 
@@ -276,7 +272,7 @@ def connect(storage_url: str | URL) -> Database:
             url = url.set(drivername="postgresql+psycopg")
         options = {k: v for k, v in POSTGRES_OPTIONS.items() if k not in url.query}
     # It warns of every failed query, with the statement, before the error reaches us.
-    logging.getLogger("optuna.storages._rdb.storage").setLevel(logging.ERROR)
+    logging.getLogger(STORAGE_LOGGER).setLevel(logging.ERROR)
     try:
         return Database(
             url.render_as_string(hide_password=False),
@@ -343,10 +339,6 @@ def _same(stored: FrozenTrial, wanted: FrozenTrial) -> bool:
 
 def _ago(moment: float) -> float:
     return time.monotonic() - moment
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr)  # noqa: T201
 
 
 def _no_fence(_: Session) -> None:

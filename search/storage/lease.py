@@ -18,14 +18,15 @@ from typing import Self
 
 import optuna
 import psutil
-from optuna.storages._rdb.models import StudySystemAttributeModel
 from sqlalchemy import ColumnElement, and_, delete, func, insert, select, update
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from search.interrupts import held_back
+from search.storage import optuna_private
 from search.storage.database import Database
+from search.storage.optuna_private import SystemAttributeRow
 from trainers.errors import InputError
 
 HEARTBEAT_SECONDS = 10.0
@@ -43,7 +44,7 @@ LOOK_SECONDS = 1.0
 
 KEY = "frostline:lease"
 
-_ROW = StudySystemAttributeModel
+_ROW = SystemAttributeRow
 
 
 class LeaseHeldError(InputError):
@@ -116,7 +117,7 @@ class Lease:
     def __init__(self, study: optuna.Study) -> None:
         self._name = study.study_name
         self._row = _row_of(study)
-        self._study_id = study._study_id
+        self._study_id = optuna_private.study_id(study)
         self._database = database_of(study)
         self._own = Holder.this_process()
         self._ended = threading.Event()
@@ -236,7 +237,7 @@ def is_searched(study: optuna.Study) -> bool:
 
 def database_of(study: optuna.Study) -> Database:
     """Return the database of a study that ``search.storage`` opened, below Optuna's cache."""
-    database = getattr(study._storage, "_backend", None)
+    database = optuna_private.uncached(optuna_private.storage_of(study))
     assert isinstance(database, Database)  # noqa: S101
     return database
 
@@ -282,7 +283,7 @@ def _has_clock(database: Database, holder: Holder) -> bool:
 
 
 def _row_of(study: optuna.Study) -> ColumnElement[bool]:
-    return and_(_ROW.study_id == study._study_id, _ROW.key == KEY)
+    return and_(_ROW.study_id == optuna_private.study_id(study), _ROW.key == KEY)
 
 
 def _read(connection: Connection, where: ColumnElement[bool]) -> str | None:

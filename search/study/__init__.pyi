@@ -1,10 +1,19 @@
-from . import results as results, start as start
+from . import attributes as attributes, results as results, start as start
+from .endings import (
+    INTERRUPTED as INTERRUPTED,
+    KILLED as KILLED,
+    Ending as Ending,
+    Reason as Reason,
+    as_attributes as as_attributes,
+    reason_of as reason_of,
+)
 from .idle import idle_settings as idle_settings
 from .machine import processor_name as processor_name
 from .opening import (
     begun_data as begun_data,
     begun_with as begun_with,
     check_same_encoder as check_same_encoder,
+    open_named as open_named,
     open_study as open_study,
     results_dir as results_dir,
 )
@@ -16,7 +25,6 @@ from .recipes import (
 )
 from .results import (
     SCORED as SCORED,
-    WORDS as WORDS,
     best_feasible as best_feasible,
     complete as complete,
     count as count,
@@ -31,11 +39,8 @@ from .results import (
     training_kind as training_kind,
 )
 from .retries import (
-    BESIDE as BESIDE,
-    KILLED as KILLED,
     MAX_RETRIES as MAX_RETRIES,
     fail as fail,
-    is_own_fault as is_own_fault,
     recover as recover,
     retry as retry,
 )

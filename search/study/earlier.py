@@ -17,7 +17,8 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import SQLAlchemyError
 
-from search.storage import driver_words
+from search.storage import driver_words, optuna_private
+from search.study import attributes as attr
 from search.study.results import complete, is_feasible
 from search.study.spec import is_name
 from trainers.errors import InputError, nearest
@@ -71,7 +72,7 @@ def find_earlier(study: Study, folder: Path) -> list[Earlier]:
                 found.update({e.name: e for e in _studies_of(storage, file)})
         except UNREADABLE as error:
             found[file.parent.name] = Earlier(file.parent.name, {}, file, trouble=driver_words(error))
-    found.update({e.name: e for e in _studies_of(study._storage, None)})
+    found.update({e.name: e for e in _studies_of(optuna_private.storage_of(study), None)})
     found.pop(study.study_name, None)
     return [found[name] for name in sorted(found)]
 
@@ -104,7 +105,7 @@ def check_encoder(names: Sequence[str], earlier: Sequence[Earlier], *, sha256: s
         InputError: One of them had another one.
     """
     for name in names:
-        before = next(e for e in earlier if e.name == name).attributes.get("encoder_sha256")
+        before = next(e for e in earlier if e.name == name).attributes.get(attr.ENCODER_SHA256)
         if before != sha256:
             raise InputError(
                 f"start.like: study {name!r} must have this study's encoder, of SHA-256 {sha256[:12]}..., got "
@@ -121,7 +122,7 @@ def trials_of(earlier: Earlier, study: Study) -> list[FrozenTrial] | None:
     """
     try:
         if earlier.file is None:
-            return _trials_of(study._storage, earlier.name)
+            return _trials_of(optuna_private.storage_of(study), earlier.name)
         with _read_only(earlier.file) as storage:
             return _trials_of(storage, earlier.name)
     except UNREADABLE:
@@ -130,7 +131,7 @@ def trials_of(earlier: Earlier, study: Study) -> list[FrozenTrial] | None:
 
 def best_of(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
     """Return the trials of the highest values under the ceiling, recipes left out."""
-    good = [t for t in complete(trials) if is_feasible(t) and "recipe" not in t.user_attrs]
+    good = [t for t in complete(trials) if is_feasible(t) and attr.RECIPE not in t.user_attrs]
     return sorted(good, key=lambda t: (-(t.value or 0.0), t.number))[:SETUPS_EACH]
 
 
@@ -188,7 +189,7 @@ def _read_only(file: Path) -> Iterator[BaseStorage]:
 def _studies_of(storage: BaseStorage, file: Path | None) -> Iterator[Earlier]:
     """Yield the searches in a database; neither the fronts that the dashboard draws nor what others keep there."""
     for found in storage.get_all_studies():
-        if "spec" in found.user_attrs and is_name(found.study_name):
+        if attr.SPEC in found.user_attrs and is_name(found.study_name):
             yield Earlier(found.study_name, found.user_attrs, file)
 
 

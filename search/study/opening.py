@@ -6,7 +6,7 @@ import copy
 import shlex
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import optuna
 from optuna.exceptions import StorageInternalError
@@ -14,8 +14,10 @@ from optuna.trial import TrialState
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import SQLAlchemyError
 
-from search.storage import connect, driver_words, redacted
-from search.study.spec import Recipes, StudySpec
+from search.storage import chosen_url, connect, driver_words, redacted
+from search.study import attributes as attr
+from search.study.spec import Recipes, StudySpec, find_study, load_spec
+from search.terminal import say
 from trainers.config import DataConfig
 from trainers.errors import InputError
 
@@ -30,6 +32,51 @@ PLACES = (("data", "source"), ("data", "validation_source"), ("data", "test_sour
 def results_dir(path: Path, spec: StudySpec) -> Path:
     """Return the folder of a study's results: beside its TOML file, under the study's name."""
     return path.parent / spec.name
+
+
+class Opened(NamedTuple):
+    """A study that a command works on.
+
+    Attributes:
+        study: In its database.
+        spec: What is in force: of the TOML file, and of what the study was begun with.
+        path: Of the TOML file.
+    """
+
+    study: optuna.Study
+    spec: StudySpec
+    path: Path
+
+    @property
+    def folder(self) -> Path:
+        """Where its results are."""
+        return results_dir(self.path, self.spec)
+
+
+def open_named(
+    name: str,
+    storage: str | None,
+    *,
+    create: bool = False,
+    seed: int | None = None,
+    tell: Callable[[str], object] = say,
+) -> Opened:
+    """Open the study that a command names.
+
+    Args:
+        name: What ``--study`` says: a name in studies/, or the path of a TOML file.
+        storage: What ``--storage`` says.
+        create: As for ``open_study``.
+        seed: As for ``begun_with``.
+        tell: As for ``begun_with``.
+
+    Raises:
+        InputError: As ``find_study``, ``load_spec``, ``open_study`` and ``begun_with`` do.
+    """
+    path = find_study(name)
+    spec = load_spec(path)
+    study = open_study(spec, path, storage_url=chosen_url(storage), create=create)
+    return Opened(study, begun_with(study, spec, seed=seed, tell=tell), path)
 
 
 def open_study(
@@ -87,7 +134,7 @@ def check_same_encoder(study: optuna.Study, spec: StudySpec, sha256: str) -> Non
     Raises:
         InputError: It differs: the files have been changed, exchanged or damaged since.
     """
-    before = study.user_attrs.get("encoder_sha256", sha256)
+    before = study.user_attrs.get(attr.ENCODER_SHA256, sha256)
     if before != sha256 and study.get_trials(deepcopy=False):
         raise InputError(
             f"study {spec.name!r} was begun with an encoder {spec.encoder.name!r} of SHA-256 {before}, now it is "
@@ -117,7 +164,7 @@ def begun_with(
     Raises:
         InputError: The user asked for another seed than the study's.
     """
-    begun: int = study.user_attrs["spec"]["seed"]
+    begun: int = study.user_attrs[attr.SPEC]["seed"]
     if seed is not None and seed != begun:
         if study.get_trials(deepcopy=False):
             raise InputError(
@@ -125,7 +172,7 @@ def begun_with(
                 "another name in the TOML file to begin a new study"
             )
         begun = seed
-        study.set_user_attr("spec", {**study.user_attrs["spec"], "seed": seed})
+        study.set_user_attr(attr.SPEC, {**study.user_attrs[attr.SPEC], "seed": seed})
     before, now, different = _compared(study, spec)
     if different:
         tell(f"note: {_difference(study, spec)}; shown is what it was begun with")
@@ -133,7 +180,9 @@ def begun_with(
         moved = {place[1]: _at(now, place) for place in PLACES if place not in different}
         data = {**before["data"], **moved}
         spec = type(spec).model_validate({**before, **kept, "data": data})
-    return spec.model_copy(update={"seed": begun, "recipes": _begun_recipes(spec, study.user_attrs["spec"])})
+    return spec.model_copy(
+        update={"seed": begun, "recipes": _begun_recipes(spec, study.user_attrs[attr.SPEC])}
+    )
 
 
 def _begun_recipes(spec: StudySpec, begun: dict[str, Any]) -> Recipes:
@@ -148,10 +197,10 @@ def begun_data(study: optuna.Study, spec: StudySpec) -> DataConfig:
 
     That is the texts, and what was cut out of them unless the TOML file says it.
     """
-    fingerprint = study.user_attrs.get("data", {}).get("fingerprint")
+    fingerprint = study.user_attrs.get(attr.DATA, {}).get("fingerprint")
     if all(t.state == TrialState.WAITING for t in study.get_trials(deepcopy=False)):
         fingerprint = None
-    clean = study.user_attrs.get("spec", {}).get("data", {}).get("clean", spec.data.clean)
+    clean = study.user_attrs.get(attr.SPEC, {}).get("data", {}).get("clean", spec.data.clean)
     return spec.data.model_copy(update={"fingerprint": fingerprint or spec.data.fingerprint, "clean": clean})
 
 
@@ -180,19 +229,19 @@ def _make_folder(folder: Path) -> None:
 
 def _check_same_spec(study: optuna.Study, spec: StudySpec, path: Path, *, to_search: bool) -> None:
     """Compare with the spec that the study was begun with; a new study takes this one."""
-    begun = study.user_attrs.get("spec")
+    begun = study.user_attrs.get(attr.SPEC)
     trials = study.get_trials(deepcopy=False)
     if begun is None or not trials:
         if trials:
             raise InputError(
                 f"study {spec.name!r} in this database was not made by this project; give {path} another name"
             )
-        study.set_user_attr("spec", spec.model_dump(mode="json"))
+        study.set_user_attr(attr.SPEC, spec.model_dump(mode="json"))
         return
     before, now, different = _compared(study, spec)
     if not different:
         now["recipes"] = _begun_recipes(spec, begun).model_dump(mode="json")
-        study.set_user_attr("spec", {**now, "seed": before["seed"]})
+        study.set_user_attr(attr.SPEC, {**now, "seed": before["seed"]})
     elif to_search:
         raise InputError(
             f"{_difference(study, spec)}; restore it, or set another name in {path} to begin a new study"
@@ -203,7 +252,7 @@ def _compared(
     study: optuna.Study, spec: StudySpec
 ) -> tuple[dict[str, Any], dict[str, Any], list[tuple[str, ...]]]:
     """Return what the study was begun with, what the TOML file says now, and the settings that must not differ and do."""
-    begun, now = copy.deepcopy(study.user_attrs["spec"]), spec.model_dump(mode="json")
+    begun, now = copy.deepcopy(study.user_attrs[attr.SPEC]), spec.model_dump(mode="json")
     begun["data"].setdefault("clean", "0.1")  # a study that was begun before there was this key
     if "clean" not in spec.data.model_fields_set:
         now["data"]["clean"] = begun["data"]["clean"]

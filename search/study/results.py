@@ -9,21 +9,21 @@ from typing import Any, Literal, TypeVar
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
+from search.study import attributes as attr
+from search.study.endings import reason_of
+
 T = TypeVar("T")
 
-OF_TRAINING = ("training_accuracy", "training_exact", "training_interval", "gap")
+OF_TRAINING = (attr.TRAINING_ACCURACY, attr.TRAINING_EXACT, attr.TRAINING_INTERVAL, attr.GAP)
 """Figures of a trial that are unknown where it was pruned at a peek."""
 
 SCORED = (TrialState.COMPLETE, TrialState.PRUNED)
-
-WORDS = "words"
-"""User attribute of a study: what the words alone reach on validation, see ``search.analysis.baseline.measure_words``."""
 
 
 def finished(trials: Iterable[FrozenTrial]) -> list[FrozenTrial]:
     """Return the trials that count against the budget: ended, and not repeated by a later trial."""
     trials = list(trials)
-    retried = {t.user_attrs["retry_of"] for t in trials if "retry_of" in t.user_attrs}
+    retried = {t.user_attrs[attr.RETRY_OF] for t in trials if attr.RETRY_OF in t.user_attrs}
     return [t for t in trials if t.state.is_finished() and t.number not in retried]
 
 
@@ -44,7 +44,7 @@ def looks(trial: FrozenTrial) -> list[dict[str, Any]]:
     """
     return [
         look | {"training_accuracy": None, "score": look["validation_accuracy"]} if look["peek"] else look
-        for look in trial.user_attrs.get("evaluations", ())
+        for look in trial.user_attrs.get(attr.EVALUATIONS, ())
     ]
 
 
@@ -57,12 +57,12 @@ def notes(trial: FrozenTrial) -> dict[str, Any]:
 
 def training_kind(trial: FrozenTrial) -> Literal["exact", "estimate", "not measured"] | None:
     """Tell what a trial's training figure is; None before it has ended with figures."""
-    if "validation_accuracy" not in trial.user_attrs:
+    if attr.VALIDATION_ACCURACY not in trial.user_attrs:
         return None
     known = notes(trial)
-    if "training_accuracy" not in known:
+    if attr.TRAINING_ACCURACY not in known:
         return "not measured"
-    return "exact" if known.get("training_exact", True) else "estimate"
+    return "exact" if known.get(attr.TRAINING_EXACT, True) else "estimate"
 
 
 def excess(trial: FrozenTrial) -> float:
@@ -116,16 +116,16 @@ def front(candidates: Iterable[T], point: Callable[[T], tuple[float, float]]) ->
 
 def recipe_trials(study: Study) -> dict[str, FrozenTrial]:
     """Return the latest finished trial of each recipe, by name."""
-    return {t.user_attrs["recipe"]: t for t in finished(study.trials) if "recipe" in t.user_attrs}
+    return {t.user_attrs[attr.RECIPE]: t for t in finished(study.trials) if attr.RECIPE in t.user_attrs}
 
 
 def _measured_at_the_end(trial: FrozenTrial) -> bool:
-    evaluations = trial.user_attrs.get("evaluations", ())
+    evaluations = trial.user_attrs.get(attr.EVALUATIONS, ())
     return bool(evaluations) and not evaluations[-1]["peek"]
 
 
 def _point(trial: FrozenTrial) -> tuple[float, float]:
-    return trial.user_attrs["validation_accuracy"], trial.user_attrs["training_accuracy"]
+    return trial.user_attrs[attr.VALIDATION_ACCURACY], trial.user_attrs[attr.TRAINING_ACCURACY]
 
 
 def count(trials: Iterable[FrozenTrial]) -> dict[str, Any]:
@@ -150,5 +150,5 @@ def count(trials: Iterable[FrozenTrial]) -> dict[str, Any]:
 
 def _kind(trial: FrozenTrial) -> str:
     """Shorten why a trial ended to what it shares with others: "rung 0.5", "diverged"."""
-    reason = str(trial.user_attrs.get("reason", "reason unknown")).partition(":")[0]
-    return " ".join(reason.split()[:2]) if reason.startswith("rung ") else reason
+    reason = reason_of(trial)
+    return "reason unknown" if reason is None else reason.heading

@@ -5,27 +5,19 @@ from __future__ import annotations
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-KILLED = "killed"
-
-
-BESIDE = ", beside other fits"
-"""After what was killed for lack of memory while others took some, too."""
-
-
-def is_own_fault(reason: str) -> bool:
-    """Tell whether a fit that failed for ``reason`` was killed, and not for the memory that others took."""
-    return reason.startswith(KILLED) and not reason.endswith(BESIDE)
-
+from search.storage import optuna_private
+from search.study import attributes as attr
+from search.study.endings import KILLED, Ending, Reason, as_attributes, reason_of
 
 MAX_RETRIES = 2
 """A setup whose trial was killed so often again is not tried any more."""
 
 
-ORIGINS = ("recipe", "start")
+ORIGINS = (attr.RECIPE, attr.ORIGIN)
 """User attributes that say where a trial's setup comes from; its repeats keep them."""
 
 
-def recover(study: optuna.Study, *, reason: str = KILLED) -> int:
+def recover(study: optuna.Study, *, reason: Reason = KILLED) -> int:
     """Fail every running trial, and enqueue it again.
 
     Only to be called by who holds the study's lease and has no trial under way: nobody else runs any, so
@@ -40,7 +32,7 @@ def recover(study: optuna.Study, *, reason: str = KILLED) -> int:
     return len(orphans)
 
 
-def retry(study: optuna.Study, trial: FrozenTrial | optuna.Trial, *, reason: str) -> None:
+def retry(study: optuna.Study, trial: FrozenTrial | optuna.Trial, *, reason: Reason) -> None:
     """Fail a running trial for ``reason`` and enqueue its parameters again, if killed a bounded number of times.
 
     The new trial is enqueued first: a crash in between leaves a trial that is found and failed later, and
@@ -50,25 +42,28 @@ def retry(study: optuna.Study, trial: FrozenTrial | optuna.Trial, *, reason: str
     now = trials[trial.number]
     if now.state.is_finished():
         return
-    already = any(t.user_attrs.get("retry_of") == now.number for t in trials)
-    times_killed = _times_killed(now, trials) + is_own_fault(reason)
+    already = any(t.user_attrs.get(attr.RETRY_OF) == now.number for t in trials)
+    times_killed = _times_killed(now, trials) + (reason.ending is Ending.KILLED)
     if not already and times_killed <= MAX_RETRIES:
-        attrs = {"retry_of": now.number, **{k: v for k, v in now.user_attrs.items() if k in ORIGINS}}
-        params = {**now.system_attrs.get("fixed_params", {}), **now.params}
+        attrs = {attr.RETRY_OF: now.number, **{k: v for k, v in now.user_attrs.items() if k in ORIGINS}}
+        params = {**now.system_attrs.get(optuna_private.FIXED_PARAMS, {}), **now.params}
         study.enqueue_trial(params, user_attrs=attrs)
     fail(study, trial, reason=reason)
 
 
-def fail(study: optuna.Study, trial: FrozenTrial | optuna.Trial, *, reason: str) -> None:
-    """End a running trial as failed, for a reason in words."""
-    study._storage.set_trial_user_attr(trial._trial_id, "reason", reason)
+def fail(study: optuna.Study, trial: FrozenTrial | optuna.Trial, *, reason: Reason) -> None:
+    """End a running trial as failed, for a reason."""
+    storage, trial_id = optuna_private.storage_of(study), optuna_private.trial_id(trial)
+    for key, value in as_attributes(reason).items():
+        storage.set_trial_user_attr(trial_id, key, value)
     study.tell(trial.number, state=TrialState.FAIL)
 
 
 def _times_killed(trial: FrozenTrial, trials: list[FrozenTrial]) -> int:
     """Count how often a trial's setup was killed before; interruptions by the user, and others' memory, are not its fault."""
     count = 0
-    while "retry_of" in trial.user_attrs:
-        trial = trials[trial.user_attrs["retry_of"]]
-        count += is_own_fault(trial.user_attrs.get("reason", ""))
+    while attr.RETRY_OF in trial.user_attrs:
+        trial = trials[trial.user_attrs[attr.RETRY_OF]]
+        reason = reason_of(trial)
+        count += reason is not None and reason.ending is Ending.KILLED
     return count

@@ -16,6 +16,7 @@ from optuna.distributions import (
 )
 from optuna.trial import FrozenTrial
 
+from search.study import attributes as attr
 from search.study.recipes import OPPONENTS, RECIPES
 from search.study.spec import Range, StudySpec
 from trainers.config import TrainConfig
@@ -41,7 +42,7 @@ def suggest(trial: optuna.Trial, spec: StudySpec, *, num_layers: int) -> TrainCo
         num_layers: Of the encoder; recipes count layers from the top.
     """
     settings: dict[str, Any] = {k: v for k, v in spec.fit.items() if not isinstance(v, Range | list)}
-    recipe = trial.user_attrs.get("recipe")
+    recipe = trial.user_attrs.get(attr.RECIPE)
     with warnings.catch_warnings():
         if recipe:
             warnings.filterwarnings("ignore", message="Fixed parameter .* is out of range")
@@ -106,9 +107,9 @@ def place(trials: Sequence[FrozenTrial], number: int) -> int:
         trials: All of the study's, in order.
         number: Of the trial; one more than the last is the next one.
     """
-    while number < len(trials) and "retry_of" in trials[number].user_attrs:
-        number = trials[number].user_attrs["retry_of"]
-    return sum("retry_of" not in t.user_attrs for t in trials[:number])
+    while number < len(trials) and attr.RETRY_OF in trials[number].user_attrs:
+        number = trials[number].user_attrs[attr.RETRY_OF]
+    return sum(attr.RETRY_OF not in t.user_attrs for t in trials[:number])
 
 
 def _suggest(trial: optuna.Trial, name: str, distribution: BaseDistribution) -> Any:

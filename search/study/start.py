@@ -16,6 +16,8 @@ from optuna.distributions import (
 )
 from optuna.trial import FrozenTrial
 
+from search.storage import optuna_private
+from search.study import attributes as attr
 from search.study.earlier import (
     NEAREST,
     Earlier,
@@ -30,12 +32,6 @@ from search.study.earlier import (
 from search.study.portfolio import portfolio_setups
 from search.study.space import distributions
 from search.study.spec import StudySpec
-
-ORIGIN = "start"
-"""User attribute of a trial: where its setup comes from, ``own``, ``portfolio`` or ``trial 24 of imdb``."""
-
-PLAN = "start"
-"""User attribute of a study: what was chosen when it began. It stays, whatever becomes of earlier studies."""
 
 
 def look_round(study: optuna.Study, spec: StudySpec, folder: Path) -> list[Earlier]:
@@ -79,19 +75,23 @@ def choose(
     if asked is not None and plan.get("like", {}).get("asked") != asked:
         plan["like"] = {"asked": asked, **_choose(study, spec, earlier)}
         tell(_likeness(plan["like"]))
-    if plan != study.user_attrs.get(PLAN, {}):
-        study.set_user_attr(PLAN, plan)
+    if plan != study.user_attrs.get(attr.PLAN, {}):
+        study.set_user_attr(attr.PLAN, plan)
     return plan
 
 
 def enqueue(study: optuna.Study, spec: StudySpec, plan: Mapping[str, Any]) -> None:
     """Put the setups of a plan, and the user's own, before the search: each once, and none that was tried already."""
     trials = study.get_trials(deepcopy=False)
-    known = [t.system_attrs.get("fixed_params", t.params) for t in trials if "recipe" not in t.user_attrs]
+    known = [
+        t.system_attrs.get(optuna_private.FIXED_PARAMS, t.params)
+        for t in trials
+        if attr.RECIPE not in t.user_attrs
+    ]
     for origin, settings in _setups(spec, plan):
         setup = fitted(settings, spec)
         if setup and setup not in known:
-            study.enqueue_trial(setup, user_attrs={ORIGIN: origin})
+            study.enqueue_trial(setup, user_attrs={attr.ORIGIN: origin})
             known.append(setup)
 
 
@@ -111,11 +111,11 @@ def fitted(settings: Mapping[str, Any], spec: StudySpec) -> dict[str, Any]:
 def sentences(study: optuna.Study) -> list[str]:
     """Say which trials did not come from the sampler, and what earlier studies were looked at."""
     trials = study.get_trials(deepcopy=False)
-    repeated = {t.user_attrs.get("retry_of") for t in trials}
+    repeated = {t.user_attrs.get(attr.RETRY_OF) for t in trials}
     places: dict[str, list[int]] = {}
     for trial in trials:
-        if ORIGIN in trial.user_attrs and trial.number not in repeated:
-            places.setdefault(trial.user_attrs[ORIGIN], []).append(trial.number)
+        if attr.ORIGIN in trial.user_attrs and trial.number not in repeated:
+            places.setdefault(trial.user_attrs[attr.ORIGIN], []).append(trial.number)
     said = []
     if places:
         parts = [
@@ -135,7 +135,7 @@ def _plan(study: optuna.Study) -> dict[str, Any]:
     """Return what was chosen before; of a study without trials nothing, since its file may have changed."""
     if not study.get_trials(deepcopy=False):
         return {}
-    return dict(study.user_attrs.get(PLAN, {}))
+    return dict(study.user_attrs.get(attr.PLAN, {}))
 
 
 def _plain(like: Any) -> Any:
@@ -158,12 +158,12 @@ def _setups(spec: StudySpec, plan: Mapping[str, Any]) -> Iterator[tuple[str, Map
 
 def _choose(study: optuna.Study, spec: StudySpec, earlier: Sequence[Earlier]) -> dict[str, Any]:
     """Choose earlier studies and their best setups: those that are named, or the nearest that have ended."""
-    like, sha256 = spec.start.like, study.user_attrs["encoder_sha256"]
-    apart = {e.name: distance(study.user_attrs["data"], e.attributes.get("data")) for e in earlier}
+    like, sha256 = spec.start.like, study.user_attrs[attr.ENCODER_SHA256]
+    apart = {e.name: distance(study.user_attrs[attr.DATA], e.attributes.get(attr.DATA)) for e in earlier}
     passed_over = []
     if like is None or like == "auto":
         passed_over = [f"{e.name} ({e.trouble})" for e in earlier if e.trouble is not None]
-        same = [e for e in earlier if e.attributes.get("encoder_sha256") == sha256]
+        same = [e for e in earlier if e.attributes.get(attr.ENCODER_SHA256) == sha256]
         candidates, most = sorted(same, key=lambda e: (apart[e.name], e.name)), NEAREST
     else:
         check_encoder(like, earlier, sha256=sha256)
@@ -190,7 +190,7 @@ def _choose(study: optuna.Study, spec: StudySpec, earlier: Sequence[Earlier]) ->
 
 def _settings(trial: FrozenTrial, spec: StudySpec) -> dict[str, Any]:
     """Return what ran in a trial of an earlier study, as far as the space of this one has a place for it."""
-    ran = {**trial.user_attrs.get("config", {}), **trial.params}
+    ran = {**trial.user_attrs.get(attr.CONFIG, {}), **trial.params}
     return fitted(ran, spec)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from search.study import attributes as attr
 from trainers.errors import printable
 
 
@@ -42,9 +43,9 @@ def duration(seconds: float | None) -> str:
 
 def origin(attributes: Mapping[str, Any]) -> str:
     """Say where a trial's setup comes from, "recipe thaw-top" or "start: own"; nothing if from the sampler."""
-    if attributes.get("recipe"):
-        return f"recipe {attributes['recipe']}"
-    return f"start: {attributes['start']}" if attributes.get("start") else ""
+    if attributes.get(attr.RECIPE):
+        return f"recipe {attributes[attr.RECIPE]}"
+    return f"start: {attributes[attr.ORIGIN]}" if attributes.get(attr.ORIGIN) else ""
 
 
 def figures(row: dict[str, Any]) -> str:

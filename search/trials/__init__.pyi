@@ -17,7 +17,9 @@ from .worker_pool import (
     Crew as Crew,
     Death as Death,
     Failure as Failure,
+    Fitted as Fitted,
     Silence as Silence,
+    drive as drive,
     figures_of as figures_of,
     warm_up as warm_up,
 )

@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from search.interrupts import held_back
-from search.trials.worker_pool import Crew, Death, Failure
+from search.study import attributes as attr
+from search.trials.worker_pool import Crew, Fitted, drive
 from trainers.errors import FitError
 from trainers.fit import FORWARD_TOKENS, KEPT_CHECKPOINTS
 
@@ -64,12 +65,12 @@ def most_bytes(encoder: Encoder, splits: Splits, config: TrainConfig) -> int:
 
 def worker_bytes(study: optuna.Study, spec: StudySpec, features: Features, live: Live) -> int:
     """Return the memory that a fit takes at most; measured once a study."""
-    known: int | None = study.user_attrs.get("worker_bytes")
+    known: int | None = study.user_attrs.get(attr.WORKER_BYTES)
     if known is None:
         live.stage("measuring how much memory a fit takes")
         known = measure_memory(features.encoder, features.splits, spec.heaviest_config())
         with held_back():
-            study.set_user_attr("worker_bytes", known)
+            study.set_user_attr(attr.WORKER_BYTES, known)
     return known
 
 
@@ -119,11 +120,15 @@ def _rows(split: Split, rows: npt.NDArray[np.int64]) -> Split:
 
 
 def _figures(crew: Crew, config: TrainConfig) -> dict[str, Any]:
-    crew.begin(0, config)
-    while True:
-        for _, news in crew.news():
-            if isinstance(news, dict):
-                return news
-            if isinstance(news, Failure | Death):
-                raise FitError(f"a first fit, to measure its memory, failed: {news.reason}")
-            crew.answer(0, go_on=True)
+    waiting = [0]
+
+    def begin(_: int) -> int | None:
+        if not waiting:
+            return None
+        crew.begin(waiting[0], config)
+        return waiting.pop()
+
+    [(_, news)] = drive(crew, begin)
+    if isinstance(news, Fitted):
+        return news.figures
+    raise FitError(f"a first fit, to measure its memory, failed: {news.reason}")

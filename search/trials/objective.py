@@ -8,7 +8,17 @@ from typing import Any
 import optuna
 
 from search.interrupts import held_back
-from search.study import Score, StudySpec, best_feasible, suggest
+from search.storage import optuna_private
+from search.study import (
+    Ending,
+    Reason,
+    Score,
+    StudySpec,
+    as_attributes,
+    attributes as attr,
+    best_feasible,
+    suggest,
+)
 from search.trials.progress import Live
 from search.trials.pruning import FeasiblePruner, step_of
 from trainers.fit import Cost, Evaluation, Features, fit
@@ -16,10 +26,10 @@ from trainers.fit import Cost, Evaluation, Features, fit
 CONSTRAINT = "training_accuracy_over_ceiling"
 
 RECORDED = (
-    "validation_accuracy",
-    "validation_loss",
-    "best_epoch",
-    "epochs",
+    attr.VALIDATION_ACCURACY,
+    attr.VALIDATION_LOSS,
+    attr.BEST_EPOCH,
+    attr.EPOCHS,
     *(f.name for f in fields(Cost)),
 )
 """Figures of a fit that become user attributes of its trial, beside those of training."""
@@ -60,8 +70,8 @@ class Attempt:
         self._live = live
         self._history: list[dict[str, Any]] = []
         best = best_feasible(trial.study.get_trials(deepcopy=False))
-        self.to_beat = None if best is None or "recipe" in trial.user_attrs else best.value
-        trial.set_user_attr("config", self.config.model_dump(mode="json", exclude_none=True))
+        self.to_beat = None if best is None or attr.RECIPE in trial.user_attrs else best.value
+        trial.set_user_attr(attr.CONFIG, self.config.model_dump(mode="json", exclude_none=True))
         live.trial_started(trial.number, self.config)
 
     @held_back()
@@ -76,16 +86,16 @@ class Attempt:
         if evaluation.training_accuracy is not None:
             value = score(value, evaluation.training_accuracy, self._spec.score)
         self._history.append({**asdict(evaluation), "score": value})
-        trial.set_user_attr("evaluations", self._history)
+        trial.set_user_attr(attr.EVALUATIONS, self._history)
         trial.report(value, step_of(evaluation.epoch))
         self._live.evaluated(trial.number, self._history[-1])
         # Nothing is saved by pruning what is finished.
         reason = None if evaluation.last else _reason_to_prune(trial)
         if reason is not None:
-            age = {"best_epoch": evaluation.epoch, "epochs": evaluation.epoch}
+            age = {attr.BEST_EPOCH: evaluation.epoch, attr.EPOCHS: evaluation.epoch}
             self._record(
-                {**asdict(evaluation), "training_exact": evaluation.exact, **age},
-                reason=reason,
+                {**asdict(evaluation), attr.TRAINING_EXACT: evaluation.exact, **age},
+                Reason(Ending.RUNG, reason),
             )
             raise optuna.TrialPruned(reason)
 
@@ -93,19 +103,21 @@ class Attempt:
     def fitted(self, figures: dict[str, Any]) -> float:
         """Take note of the end of the fit, ``FitResult.figures``, and return the trial's score."""
         if figures["stages"]:
-            self._trial.set_user_attr("stages", figures["stages"])
-        self._record(figures, reason=figures["stopped"])
+            self._trial.set_user_attr(attr.STAGES, figures[attr.STAGES])
+        stopped = Ending(figures["stopped"])
+        self._record(figures, Reason(stopped, str(stopped)))
         return score(figures["validation_accuracy"], figures["training_accuracy"], self._spec.score)
 
-    def _record(self, figures: dict[str, Any], *, reason: str) -> None:
+    def _record(self, figures: dict[str, Any], reason: Reason) -> None:
         """Leave a trial's figures and its constraint, before it ends."""
         trial = self._trial
         training = figures["training_accuracy"]
-        notes = {k: figures[k] for k in RECORDED} | {"reason": reason}
+        notes = {k: figures[k] for k in RECORDED} | as_attributes(reason)
         if training is not None:
             gap = training - figures["validation_accuracy"]
-            notes |= {"training_accuracy": training, "training_exact": figures["training_exact"], "gap": gap}
-        for key in ("num_validation_texts", "training_interval"):
+            exact = figures[attr.TRAINING_EXACT]
+            notes |= {attr.TRAINING_ACCURACY: training, attr.TRAINING_EXACT: exact, attr.GAP: gap}
+        for key in (attr.NUM_VALIDATION_TEXTS, attr.TRAINING_INTERVAL):
             if figures.get(key) is not None:
                 notes[key] = figures[key]
         for key, value in notes.items():
@@ -113,7 +125,7 @@ class Attempt:
         excess = self._excess(training)
         trial.set_constraint(CONSTRAINT, excess)
         # optuna-dashboard 0.21 reads this attribute and is blind to Optuna 5 constraints.
-        trial.storage.set_trial_system_attr(trial._trial_id, "constraints", [excess])
+        trial.storage.set_trial_system_attr(optuna_private.trial_id(trial), attr.CONSTRAINTS, [excess])
 
     def _excess(self, training_accuracy: float | None) -> float:
         """Return training accuracy - ceiling; of a trial that is pruned at a peek, what is known of it.
@@ -150,6 +162,6 @@ def objective(trial: optuna.Trial, spec: StudySpec, features: Features, live: Li
 def _reason_to_prune(trial: optuna.Trial) -> str | None:
     """Ask the study's pruner; a recipe is there to be seen, and runs to its end."""
     pruner = trial.study.pruner
-    if "recipe" in trial.user_attrs or not isinstance(pruner, FeasiblePruner):
+    if attr.RECIPE in trial.user_attrs or not isinstance(pruner, FeasiblePruner):
         return None
-    return pruner.reason(trial.study, trial.storage.get_trial(trial._trial_id))
+    return pruner.reason(trial.study, trial.storage.get_trial(optuna_private.trial_id(trial)))

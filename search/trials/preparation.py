@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from search.analysis import warnings_of
-from search.study import begun_data, check_same_encoder
+from search.study import attributes as attr, begun_data, check_same_encoder
 from trainers.errors import FitError, InputError
 
 if TYPE_CHECKING:
@@ -48,7 +48,9 @@ def prepare(
     bound = begun_data(study, spec)
     texts = read_texts(bound)  # first, since it is quick to say what is wrong with them
     live.stage(f"loading encoder {spec.encoder.name}")
-    revision = study.user_attrs.get("encoder_revision") or spec.encoder.revision  # a branch may have moved on
+    revision = (
+        study.user_attrs.get(attr.ENCODER_REVISION) or spec.encoder.revision
+    )  # a branch may have moved on
     encoder = load_encoder(spec.encoder.model_copy(update={"revision": revision}), device=device)
     check_same_encoder(study, spec, encoder.fingerprint)
     deepest = max(spec.depths())
@@ -88,7 +90,7 @@ def _precision(study: optuna.Study, spec: StudySpec, live: Live, device: Device)
     """Choose the number format of a study's fits: what its trials were fitted in so far, if this machine has it."""
     from trainers.fit import choose_precision
 
-    before = study.user_attrs.get("precision")
+    before = study.user_attrs.get(attr.PRECISION)
     wanted = spec.any_config().precision
     chosen = choose_precision(before or wanted if wanted == "auto" else wanted, device)
     if before not in (None, chosen):

@@ -14,7 +14,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from search.study import describe_counts, duration, origin, percent, rate, training_figure
+from search.study import attributes as attr, describe_counts, duration, origin, percent, rate, training_figure
 from trainers.config import TrainConfig
 from trainers.errors import printable
 
@@ -136,7 +136,7 @@ class Live:
 
         ended = results.finished(trials)
         self._num_finished = len(ended)
-        self._seconds = [t.user_attrs["seconds"] for t in ended if "seconds" in t.user_attrs]
+        self._seconds = [t.user_attrs[attr.SECONDS] for t in ended if attr.SECONDS in t.user_attrs]
         self._best = results.best_feasible(trials)
         self._counts = describe_counts(results.count(ended)) if ended else ""
 
@@ -192,7 +192,9 @@ def _quarter(progress: tuple[str, int, int]) -> int:
 
 
 def _figures(trial: FrozenTrial) -> str:
-    validation, training = (trial.user_attrs[f"{split}_accuracy"] for split in ("validation", "training"))
+    validation, training = (
+        trial.user_attrs[key] for key in (attr.VALIDATION_ACCURACY, attr.TRAINING_ACCURACY)
+    )
     return f"trial {trial.number}: validation {percent(validation)}, training {percent(training)}"
 
 
@@ -204,10 +206,12 @@ def _ending(trial: FrozenTrial) -> str:
     text = f"trial {trial.number} {state}"
     if origin(notes):
         text += f" ({origin(notes)})"
-    if "validation_accuracy" in notes:
-        about = "" if notes.get("num_validation_texts") is None else "~"
-        text += f": validation {about}{percent(notes['validation_accuracy'])}, training "
-        training = training_figure(notes.get("training_accuracy"), exact=notes.get("training_exact", True))
+    if attr.VALIDATION_ACCURACY in notes:
+        about = "" if notes.get(attr.NUM_VALIDATION_TEXTS) is None else "~"
+        text += f": validation {about}{percent(notes[attr.VALIDATION_ACCURACY])}, training "
+        training = training_figure(
+            notes.get(attr.TRAINING_ACCURACY), exact=notes.get(attr.TRAINING_EXACT, True)
+        )
         text += f"{training}, "
-        text += f"{notes['epochs']:.4g} epochs, {duration(notes['seconds'])}"
-    return f"{text}; {notes['reason']}" if "reason" in notes else text
+        text += f"{notes[attr.EPOCHS]:.4g} epochs, {duration(notes[attr.SECONDS])}"
+    return f"{text}; {notes[attr.REASON]}" if attr.REASON in notes else text

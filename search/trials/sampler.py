@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Container
 from typing import TYPE_CHECKING, Any
 
 from optuna.samplers import TPESampler
 
+from search.storage import optuna_private
+from search.study import attributes as attr
+
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
     from optuna.study import Study
-    from optuna.trial import FrozenTrial, TrialState
+    from optuna.trial import FrozenTrial
 
 
 class SearchSampler(TPESampler):
@@ -46,16 +47,4 @@ class SearchSampler(TPESampler):
 
 def without_recipes(study: Study) -> Study:
     """Return a view of a study, in which recipes have never been."""
-    view = copy.copy(study)
-
-    def searched(
-        deepcopy: bool = True,
-        states: Container[TrialState] | None = None,
-        use_cache: bool = False,
-    ) -> list[FrozenTrial]:
-        trials = study._get_trials(deepcopy=deepcopy, states=states, use_cache=use_cache)
-        return [trial for trial in trials if "recipe" not in trial.user_attrs]
-
-    view._get_trials = searched  # type: ignore[method-assign]
-    view.get_trials = lambda deepcopy=True, states=None: searched(deepcopy, states)  # type: ignore[method-assign]
-    return view
+    return optuna_private.filtered(study, lambda trial: attr.RECIPE not in trial.user_attrs)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Literal
 
 import joblib
 import optuna
@@ -12,18 +12,30 @@ from optuna.trial import TrialState
 
 from search.analysis import is_flat
 from search.interrupts import held_back
-from search.storage import DatabaseAwayError, LeaseLostError
-from search.study import KILLED, StudySpec, fail, finished, place, recover, retry, trial_seed
+from search.storage import DatabaseAwayError, LeaseLostError, optuna_private
+from search.study import (
+    INTERRUPTED,
+    KILLED,
+    Reason,
+    StudySpec,
+    attributes as attr,
+    fail,
+    finished,
+    place,
+    recover,
+    retry,
+    trial_seed,
+)
 from search.trials.memory import available_bytes
 from search.trials.objective import Attempt, objective
 from search.trials.progress import Live
 from search.trials.pruning import FeasiblePruner
 from search.trials.sampler import SearchSampler
 from search.trials.silence import TrialTimeout, patience_seconds
-from search.trials.worker_pool import Crew, Death, Failure, Silence
+from search.trials.worker_pool import Crew, Death, Ended, Failure, Fitted, Silence, drive
 from trainers.config import Device
 from trainers.errors import FitError
-from trainers.fit import Features
+from trainers.fit import Evaluation, Features
 
 NUM_RANDOM = 10
 """Trials that TPE draws at random before it learns, Optuna's default: they may as well run all at once."""
@@ -71,7 +83,7 @@ def run_trials(
         DatabaseAwayError: The database did not come back; the next start finds the trials under way.
         LeaseLostError: Another process searches the study now, and has those trials to repeat.
     """
-    study.set_user_attr("workers", num_workers)
+    study.set_user_attr(attr.WORKERS, num_workers)
     rule = spec.pruning
     study.pruner = FeasiblePruner(rule.rungs, keep=rule.keep, peers=rule.peers, margin=rule.margin)
     search = _Search(
@@ -85,7 +97,7 @@ def run_trials(
     except (DatabaseAwayError, LeaseLostError):
         raise
     except BaseException:
-        search.close(reason="interrupted")
+        search.close(reason=INTERRUPTED)
         raise
     search.close(reason=KILLED)
 
@@ -170,7 +182,7 @@ class _Search:
         self._started = started
         self._deadline = deadline
         self._noticeable = noticeable
-        self._earlier = study.user_attrs.get("wall_seconds", 0.0)
+        self._earlier = study.user_attrs.get(attr.WALL_SECONDS, 0.0)
 
     @held_back()
     def wants_another(self, num_under_way: int = 0) -> bool:
@@ -195,7 +207,7 @@ class _Search:
         return self.study.ask()
 
     @held_back()
-    def end(self, trial: optuna.Trial, *, value: float | None = None, failure: str | None = None) -> None:
+    def end(self, trial: optuna.Trial, *, value: float | None = None, failure: Reason | None = None) -> None:
         """Tell the study a trial's value, or why it failed; neither of them means pruned."""
         try:
             if failure is not None:
@@ -207,7 +219,7 @@ class _Search:
         except (
             ValueError
         ):  # Optuna finds that it has ended: who ended it is said by a write, which needs the lease
-            trial.set_user_attr("value", value)
+            trial.set_user_attr(attr.UNTAKEN_VALUE, value)
             raise
         self._show_end(trial)
 
@@ -224,7 +236,7 @@ class _Search:
         """Say how long each fit may be silent, from what the study has seen by now."""
         trials = self.study.get_trials(deepcopy=False)
         for number, (trial, attempt) in under_way.items():
-            is_recipe = "recipe" in trial.user_attrs
+            is_recipe = attr.RECIPE in trial.user_attrs
             seconds = patience_seconds(
                 "none" if is_recipe and timeout == "auto" else timeout,
                 trials,
@@ -234,17 +246,18 @@ class _Search:
             crew.end_if_silent(number, seconds=seconds)
 
     @held_back()
-    def close(self, *, reason: str) -> None:
+    def close(self, *, reason: Reason) -> None:
         """Leave no trial running: what still is will be repeated, for this reason."""
         recover(self.study, reason=reason)
         self._note_wall_time()
 
     def _note_wall_time(self) -> None:
-        self.study.set_user_attr("wall_seconds", self._earlier + time.monotonic() - self._started)
+        self.study.set_user_attr(attr.WALL_SECONDS, self._earlier + time.monotonic() - self._started)
 
     def _show_end(self, trial: optuna.Trial) -> None:
         self._note_wall_time()
-        self.live.trial_ended(trial.storage.get_trial(trial._trial_id), self.study.get_trials(deepcopy=False))
+        now = trial.storage.get_trial(optuna_private.trial_id(trial))
+        self.live.trial_ended(now, self.study.get_trials(deepcopy=False))
 
 
 def _run_here(search: _Search, features: Features) -> None:
@@ -257,9 +270,9 @@ def _run_here(search: _Search, features: Features) -> None:
         except optuna.TrialPruned:
             search.end(trial)
         except FitError as error:
-            search.end(trial, failure=str(error))
+            search.end(trial, failure=Reason.of_text(str(error)))
         except Exception as error:
-            search.end(trial, failure=f"bug: {type(error).__name__}: {error}")
+            search.end(trial, failure=Reason.of_bug(error))
             raise
 
 
@@ -269,45 +282,43 @@ def _run_in_processes(
     """Run trials in local processes, which fit, while this one alone uses the database."""
     under_way: _UnderWay = {}
     num_layers = features.encoder.num_layers
-    watched: set[int] = set()
     with Crew(features, size=num_workers, peeks=search.spec.pruning.rungs) as crew:
-        while True:
-            while crew.has_room and search.wants_another(len(under_way)):
-                trial = search.begin()
-                attempt = Attempt(trial, search.spec, search.live, features=features)
-                under_way[trial.number] = trial, attempt
-                crew.begin(trial.number, attempt.config, to_beat=attempt.to_beat)
-            if not under_way:
-                return
-            if set(under_way) != watched:  # one has begun, or has ended, and with it more is known
-                search.watch(crew, under_way, num_layers=num_layers, timeout=trial_timeout)
-                watched = set(under_way)
-            for number, news in crew.news():
-                go_on = _take(search, *under_way[number], news)
-                if not go_on:
-                    del under_way[number]
-                if not isinstance(news, dict | Failure | Death | Silence):
-                    crew.answer(number, go_on=go_on)
 
+        def begin(num_under_way: int) -> int | None:
+            if not search.wants_another(num_under_way):
+                return None
+            trial = search.begin()
+            attempt = Attempt(trial, search.spec, search.live, features=features)
+            under_way[trial.number] = trial, attempt
+            crew.begin(trial.number, attempt.config, to_beat=attempt.to_beat)
+            return trial.number
 
-def _take(search: _Search, trial: optuna.Trial, attempt: Attempt, news: Any) -> bool:
-    """Take the news of a trial's process; returns whether the trial goes on."""
-    match news:
-        case dict():
-            search.end(trial, value=attempt.fitted(news))
-        case Failure():
-            search.end(trial, failure=news.reason)
-            if news.trace:
-                raise RuntimeError(f"a worker met a bug:\n{news.trace}")
-        case Death():
-            search.killed(trial, news)
-        case Silence():
-            search.end(trial, failure=news.reason)
-        case evaluation:
+        def goes_on(number: int, evaluation: Evaluation) -> bool:
+            trial, attempt = under_way[number]
             try:
                 attempt.evaluated(evaluation)
             except optuna.TrialPruned:
                 search.end(trial)
-            else:
-                return True
-    return False
+                del under_way[number]
+                return False
+            return True
+
+        def watch() -> None:  # one has begun, or has ended, and with it more is known
+            search.watch(crew, under_way, num_layers=num_layers, timeout=trial_timeout)
+
+        for number, news in drive(crew, begin, goes_on=goes_on, watch=watch):
+            _end(search, *under_way.pop(number), news)
+
+
+def _end(search: _Search, trial: optuna.Trial, attempt: Attempt, news: Ended) -> None:
+    """Take the last news of a trial's process."""
+    match news:
+        case Fitted(figures):
+            search.end(trial, value=attempt.fitted(figures))
+        case Failure(reason):
+            search.end(trial, failure=reason)
+            news.raise_bug()
+        case Death():
+            search.killed(trial, news)
+        case Silence():
+            search.end(trial, failure=news.reason)

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Literal
 
+from search.study import attributes as attr
 from trainers.errors import InputError
 
 if TYPE_CHECKING:
@@ -63,9 +64,9 @@ def patience_seconds(
 def _longest_silences(trials: Sequence[FrozenTrial], *, num_layers: int) -> Iterator[tuple[float, int]]:
     """Yield the longest time between two news of each trial's fit, in seconds, and how many layers it trained."""
     for trial in trials:
-        evaluations = trial.user_attrs.get("evaluations", ())
+        evaluations = trial.user_attrs.get(attr.EVALUATIONS, ())
         moments = [0.0, *(e["seconds"] for e in evaluations)]
-        moments.append(trial.user_attrs.get("seconds", moments[-1]))
+        moments.append(trial.user_attrs.get(attr.SECONDS, moments[-1]))
         if evaluations:
-            trained = num_layers - trial.user_attrs["config"]["freeze_depth"]
+            trained = num_layers - trial.user_attrs[attr.CONFIG]["freeze_depth"]
             yield max(later - earlier for earlier, later in pairwise(moments)), trained

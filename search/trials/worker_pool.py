@@ -10,7 +10,7 @@ import signal
 import threading
 import time
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Self
 import psutil
 
 from search.interrupts import HELD_BACK
-from search.study import BESIDE, KILLED
+from search.study import Ending, Reason
 from search.trials.memory import KillWatch, be_killed_first, peak_bytes
 from trainers.config import TrainConfig
 from trainers.errors import FitError
@@ -31,16 +31,36 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
+class Fitted:
+    """A fit that came to its end.
+
+    Attributes:
+        figures: ``FitResult.figures``, ``memory_bytes``, and ``test_predictions`` if they were asked for.
+    """
+
+    figures: dict[str, Any]
+
+
+@dataclass(frozen=True)
 class Failure:
     """A fit that ended without a result.
 
     Attributes:
-        reason: In words.
+        reason: Why.
         trace: Where a bug was met; empty if the failure is of a known kind.
     """
 
-    reason: str
+    reason: Reason
     trace: str = ""
+
+    def raise_bug(self) -> None:
+        """Go on after a failure of a known kind, and end the search at a bug.
+
+        Raises:
+            RuntimeError: It is a bug.
+        """
+        if self.trace:
+            raise RuntimeError(f"a worker met a bug:\n{self.trace}")
 
 
 @dataclass(frozen=True)
@@ -58,9 +78,9 @@ class Death:
     num_left: int | None = None
 
     @property
-    def reason(self) -> str:
-        """Of a trial that failed so, in words."""
-        return f"{KILLED} {self.why}{BESIDE if self.num_left else ''}" if self.why else KILLED
+    def reason(self) -> Reason:
+        """Of a trial that failed so."""
+        return Reason.of_kill(self.why, beside_others=bool(self.num_left))
 
     @property
     def news(self) -> str | None:
@@ -80,13 +100,16 @@ class Silence:
     seconds: float
 
     @property
-    def reason(self) -> str:
-        """Of a trial that failed so, in words."""
-        return f"timed out: no news for {self.seconds:.0f} s"
+    def reason(self) -> Reason:
+        """Of a trial that failed so."""
+        return Reason(Ending.TIMED_OUT, f"{Ending.TIMED_OUT}: no news for {self.seconds:.0f} s")
 
 
-News = "Evaluation | dict[str, Any] | Failure | Death | Silence"
-"""What a process says: an evaluation, ``FitResult.figures`` with ``memory_bytes``, or why there are none."""
+Ended = Fitted | Failure | Death | Silence
+"""The last news of a fit."""
+
+if TYPE_CHECKING:
+    News = Evaluation | Ended
 
 LISTEN_SECONDS = 5.0
 """Between two looks at who has been silent for too long, and at what the system has killed."""
@@ -194,18 +217,19 @@ class Crew:
         times = psutil.Process(process.pid).cpu_times()
         return float(times.user + times.system)
 
-    def news(self) -> Iterator[tuple[int, Any]]:
-        """Wait for news; yields job and ``News``. An evaluation must be answered."""
+    def news(self) -> Iterator[tuple[int, News]]:
+        """Wait for news of fits, by job. An evaluation must be answered."""
         for member in self._heard():
             job = member.job
             assert job is not None  # noqa: S101
+            said: News
             if member.link.poll():
                 said = self._receive(member)
             else:
                 said = Silence(member.silence)
                 self._end(member)
                 self._members[self._members.index(member)] = self._start()
-            if isinstance(said, dict | Failure | Death | Silence):
+            if isinstance(said, Ended):
                 member.job = None
             yield job, said
 
@@ -228,9 +252,9 @@ class Crew:
             if found:
                 return found
 
-    def _receive(self, member: _Member) -> Any:
+    def _receive(self, member: _Member) -> News:
         try:
-            said = member.link.recv()
+            said: News = member.link.recv()
         except (EOFError, OSError):  # between messages, or inside one
             return self._bury(member)
         member.has_spoken = True
@@ -277,6 +301,43 @@ class Crew:
         member.process.kill()
         member.process.join(END_SECONDS)
         member.link.close()
+
+
+def drive(
+    crew: Crew,
+    begin: Callable[[int], int | None],
+    *,
+    goes_on: Callable[[int, Evaluation], bool] = lambda *_: True,
+    watch: Callable[[], None] = lambda: None,
+) -> Iterator[tuple[int, Ended]]:
+    """Keep processes busy, and yield how each fit ended, by job; a fit that is not to go on has no end.
+
+    Args:
+        crew: Whose processes fit.
+        begin: Gives a free process its next fit and returns the job; None if there is none to begin now. Gets the
+            number of those under way.
+        goes_on: Takes an evaluation, and tells whether its fit goes on.
+        watch: Called before news are awaited, whenever others are under way than before.
+    """
+    under_way: set[int] = set()
+    watched: set[int] = set()
+    while True:
+        while crew.has_room and (begun := begin(len(under_way))) is not None:
+            under_way.add(begun)
+        if not under_way:
+            return
+        if under_way != watched:
+            watch()
+            watched = set(under_way)
+        for job, news in crew.news():
+            if isinstance(news, Ended):
+                under_way.remove(job)
+                yield job, news
+            else:
+                go_on = goes_on(job, news)
+                if not go_on:
+                    under_way.remove(job)
+                crew.answer(job, go_on=go_on)
 
 
 def figures_of(
@@ -347,13 +408,13 @@ def _serve(link: Connection) -> None:
             figures = figures_of(
                 config, features, peeks=peeks, on_evaluation=on_evaluation, test=test, to_beat=to_beat
             )
-            link.send(figures | {"memory_bytes": peak_bytes()})
+            link.send(Fitted(figures | {"memory_bytes": peak_bytes()}))
         except _UnwantedError:
             pass  # pruned: the parent knows, and has marked this process as free
         except FitError as error:
-            link.send(Failure(str(error)))
+            link.send(Failure(Reason.of_text(str(error))))
         except Exception as error:
-            link.send(Failure(f"bug: {type(error).__name__}: {error}", traceback.format_exc()))
+            link.send(Failure(Reason.of_bug(error), traceback.format_exc()))
 
 
 def _end_with_parent() -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import optuna
 from landscape import LAYERS, SETTINGS, TRAINING_SAMPLE
 
+from search.study.endings import Ending, Reason
 from search.study.space import trial_seed
 from search.trials.objective import Attempt
 from search.trials.pruning import FeasiblePruner
@@ -257,7 +258,9 @@ class Replay:
             attempt.evaluated(news)
             if not isinstance(self.study.pruner, FeasiblePruner) and not news.last and trial.should_prune():
                 age = {"best_epoch": news.epoch, "epochs": news.epoch}
-                attempt._record({**vars(news), "training_exact": news.exact, **age}, reason="pruned")
+                attempt._record(
+                    {**vars(news), "training_exact": news.exact, **age}, Reason(Ending.RUNG, "pruned")
+                )
                 raise optuna.TrialPruned
         except optuna.TrialPruned:
             self.study.tell(trial, state=optuna.trial.TrialState.PRUNED)

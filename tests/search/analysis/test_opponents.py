@@ -8,7 +8,7 @@ from search.analysis.opponents import compare_with_opponents, winner_of
 from search.analysis.outcome import CONFIRMATION as KEY
 from search.report.conclusions import falls_short, worth
 from search.report.summary import summarise
-from search.study.results import WORDS
+from search.study.attributes import WORDS
 
 
 def study_with(*, probe=None, usual=None, words=None, confirmation=None):

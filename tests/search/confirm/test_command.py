@@ -25,7 +25,7 @@ from search.storage.lease import Lease
 from search.study.machine import processor_name
 from search.study.opening import open_study
 from search.study.spec import load_spec
-from search.trials.worker_pool import Death, Silence
+from search.trials.worker_pool import Death, Fitted, Silence
 from trainers.config import load_config
 from trainers.data.splits import load_splits
 from trainers.errors import FitError
@@ -326,7 +326,7 @@ def test_fits_that_hang_or_were_killed_for_memory_are_told(make_config, monkeypa
     beside, alone = Death(-9, "for lack of memory", num_left=1), Death(-9, "for lack of memory")
     figures = {"validation_accuracy": 0.8, "training_accuracy": 0.9, "seconds": 1.0, "best_epoch": 1.0}
     figures |= {"test_predictions": [0, 1]}
-    crew = FakeCrew([Silence(7.0), beside, figures, *[alone] * 3])
+    crew = FakeCrew([Silence(7.0), beside, Fitted(figures), *[alone] * 3])
     monkeypatch.setattr(search.trials, "Crew", crew)
     fits = [_Fit(f"trial {seed}", make_config(seed=seed)) for seed in (1, 2, 3)]
     said = []

@@ -61,7 +61,7 @@ def file_of(study):
 def told(monkeypatch):
     """What users are told while a database is away."""
     lines = []
-    monkeypatch.setattr(search.storage.database, "_say", lines.append)
+    monkeypatch.setattr(search.storage.database, "warn", lines.append)
     return lines
 
 

@@ -7,7 +7,14 @@ from pathlib import Path
 import optuna
 import pytest
 
-from search.study.opening import begun_data, begun_with, check_same_encoder, open_study, results_dir
+from search.study.opening import (
+    begun_data,
+    begun_with,
+    check_same_encoder,
+    open_named,
+    open_study,
+    results_dir,
+)
 from search.study.results import finished
 from search.study.retries import MAX_RETRIES, recover
 from search.study.spec import StudySpec
@@ -476,3 +483,38 @@ def test_a_study_that_names_no_recipes_keeps_those_that_it_was_begun_with(tmp_pa
     assert again.user_attrs["spec"]["recipes"]["enqueue"] == ["overfit"]
     named = make_spec(recipes={"enqueue": ["probe"]})
     assert begun_with(open_study(named, path), named).recipes.enqueue == ("probe",)
+
+
+TOML = """
+name = "toy"
+[data]
+source = "imdb"
+train = 40
+validation = 20
+test = 20
+[fit]
+freeze_depth = { low = 0, high = 2 }
+dropout = 0.1
+head_width = 8
+learning_rate = 1e-3
+patience = 2
+[score]
+ceiling = CEILING
+"""
+
+
+def test_a_command_opens_what_it_names_with_the_seed_that_the_study_was_begun_with(path):
+    path.write_text(TOML.replace("CEILING", "0.92"))
+    first = open_named(str(path), None, create=True, seed=7)
+    first.study.ask()
+    again = open_named(str(path), None)
+    assert (again.spec.seed, again.path, again.folder) == (7, path, path.parent / "toy")
+    assert again.study.study_name == first.study.study_name
+
+
+def test_a_command_that_does_not_search_says_what_is_in_force(path, capsys):
+    path.write_text(TOML.replace("CEILING", "0.92"))
+    open_named(str(path), None, create=True).study.ask()
+    path.write_text(TOML.replace("CEILING", "0.5"))
+    assert open_named(str(path), None).spec.score.ceiling == 0.92
+    assert "was begun with score.ceiling = 0.92, now it is 0.5" in capsys.readouterr().out

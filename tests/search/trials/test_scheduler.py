@@ -10,7 +10,7 @@ from search.study.retries import recover
 from search.study.space import recipe_params, suggest
 from search.study.spec import StudySpec
 from search.trials.scheduler import number_of_workers, run_trials
-from search.trials.worker_pool import Death, Silence
+from search.trials.worker_pool import Death, Fitted, Silence
 from trainers.errors import FitError
 
 SPEC = StudySpec.model_validate(
@@ -219,7 +219,7 @@ class FakeCrew:
 
     def news(self):
         job = self.under_way.pop(0)
-        news = self.plan.pop(0) if self.plan else FIGURES
+        news = self.plan.pop(0) if self.plan else Fitted(FIGURES)
         if isinstance(news, Death) and news.num_left is not None:
             self.size = news.num_left
         yield job, news

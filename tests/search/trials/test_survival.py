@@ -22,6 +22,7 @@ from sqlalchemy import event
 import search.storage.lease
 from search.storage.database import Database, connect
 from search.storage.lease import Lease, LeaseLostError, database_of
+from search.study.endings import INTERRUPTED, KILLED
 from search.study.results import finished
 from search.study.retries import MAX_RETRIES, recover
 from search.study.space import suggest
@@ -186,7 +187,7 @@ class Survival(RuleBasedStateMachine):
         launcher = self.current
 
         def close():
-            launcher.search.close(reason="interrupted")
+            launcher.search.close(reason=INTERRUPTED)
             launcher.lease.__exit__()
 
         self.act(close)
@@ -250,7 +251,7 @@ class Survival(RuleBasedStateMachine):
             if not self.current.under_way:
                 self.current.ask()
             self.current.search.end(self.current.under_way.pop(), value=0.5)
-        self.current.search.close(reason="killed")
+        self.current.search.close(reason=KILLED)
         trials = self.trials()
         assert num_counted(trials) == NUM_TRIALS == len(finished(trials))
         assert TrialState.RUNNING not in {t.state for t in trials}

@@ -14,10 +14,11 @@ import pytest
 import search.trials.memory
 import search.trials.worker_pool
 from search.run import main
+from search.study.endings import Reason
 from search.study.opening import open_study
 from search.study.spec import load_spec
 from search.trials.memory import KILLED_FIRST
-from search.trials.worker_pool import MAX_STILLBORN, PRELOADED, Crew, Death, Failure, Silence
+from search.trials.worker_pool import MAX_STILLBORN, PRELOADED, Crew, Death, Failure, Fitted, Silence, drive
 from trainers.encoder.loading import load_encoder
 from trainers.fit.features import build_features
 from trainers.fit.loop import fit
@@ -98,7 +99,7 @@ def test_fit_in_another_process_gives_the_same_bits(crew, features, make_config,
     crew.begin(7, config)
     *evaluations, figures = follow(crew, 7)
     exact = ("validation_loss", "validation_accuracy", "training_accuracy", "best_epoch", "stopped", "tokens")
-    assert {k: figures[k] for k in exact} == {k: expected[k] for k in exact}
+    assert {k: figures.figures[k] for k in exact} == {k: expected[k] for k in exact}
     assert [e.validation_loss for e in evaluations] == [e.validation_loss for e in here]
     assert [e.peek for e in evaluations] == [e.peek for e in here]
 
@@ -110,7 +111,7 @@ def test_two_fits_run_at_once_and_a_third_has_no_room(crew, make_config):
     done = set()
     while len(done) < 2:
         for number, news in crew.news():
-            if isinstance(news, dict):
+            if isinstance(news, Fitted):
                 done.add(number)
             else:
                 crew.answer(number, go_on=True)
@@ -124,13 +125,13 @@ def test_unwanted_fit_ends_and_its_process_takes_the_next(crew, make_config):
             assert isinstance(news, Evaluation)
             crew.answer(number, go_on=False)
     crew.begin(4, make_config())
-    assert isinstance(follow(crew, 4)[-1], dict)
+    assert isinstance(follow(crew, 4)[-1], Fitted)
 
 
 def test_known_failure_comes_with_its_reason_and_no_trace(crew, make_config):
     crew.begin(1, make_config(learning_rate=1.0, head_learning_rate_ratio=1e30, epochs=5))
     failure = follow(crew, 1)[-1]
-    assert failure.reason.startswith("diverged: ")
+    assert failure.reason.text.startswith("diverged: ")
     assert failure.trace == ""
 
 
@@ -138,7 +139,7 @@ def test_bug_comes_with_its_trace(crew, make_config):
     crew.begin(1, make_config(freeze_depth=9))
     failure = follow(crew, 1)[-1]
     assert isinstance(failure, Failure)
-    assert failure.reason.startswith("bug: InputError: freeze_depth must be at most 3")
+    assert failure.reason.text.startswith("bug: InputError: freeze_depth must be at most 3")
     assert "Traceback" in failure.trace
 
 
@@ -150,7 +151,7 @@ def test_killed_process_is_noticed_and_replaced(features, make_config):
             crew.answer(job, go_on=True)
         assert follow(crew, 1) == [Death(-signal.SIGKILL)]
         crew.begin(2, make_config())
-        assert isinstance(follow(crew, 2)[-1], dict)
+        assert isinstance(follow(crew, 2)[-1], Fitted)
 
 
 def stop(crew, job):
@@ -176,7 +177,7 @@ def test_a_fit_that_says_nothing_is_ended_and_its_process_replaced(features, mak
         ((job, silence),) = follow_until_silent
         assert job == 1
         assert 0.5 <= silence.seconds < 30
-        assert silence.reason.startswith("timed out: no news for ")
+        assert silence.reason.text.startswith("timed out: no news for ")
         assert [m.job for m in crew._members] in ([None, 2], [2, None])
         assert crew.has_room
         crew.begin(3, make_config(freeze_depth=3))
@@ -188,7 +189,7 @@ def test_a_fit_that_says_nothing_is_ended_and_its_process_replaced(features, mak
                 crew.answer(3, go_on=True)
             elif 3 in news:
                 break
-        assert isinstance(news[3], dict)
+        assert isinstance(news[3], Fitted)
 
 
 def test_a_fit_without_a_limit_may_be_silent(features, make_config, monkeypatch):
@@ -198,7 +199,7 @@ def test_a_fit_without_a_limit_may_be_silent(features, make_config, monkeypatch)
         process = crew._members[0].process
         stop(crew, 1)
         threading.Timer(2, os.kill, (process.pid, signal.SIGCONT)).start()
-        assert isinstance(follow(crew, 1)[-1], dict)
+        assert isinstance(follow(crew, 1)[-1], Fitted)
         assert crew._members[0].process is process
 
 
@@ -210,7 +211,7 @@ def test_time_that_the_machine_stood_still_is_no_silence(features, make_config, 
     with Crew(features, size=1, peeks=()) as crew:
         crew.begin(1, make_config(freeze_depth=3))
         crew.end_if_silent(1, seconds=60)
-        assert isinstance(follow(crew, 1)[-1], dict)
+        assert isinstance(follow(crew, 1)[-1], Fitted)
 
 
 @pytest.fixture
@@ -248,7 +249,7 @@ def test_a_process_that_the_system_killed_for_memory_is_not_replaced(features, m
             assert len(crew._members) == 1
             assert death.num_left == (1 if job == 1 else None)
         crew.begin(3, make_config(freeze_depth=3))
-        assert isinstance(follow(crew, 3)[-1], dict)
+        assert isinstance(follow(crew, 3)[-1], Fitted)
 
 
 def kill_before_news(crew, job, config):
@@ -268,14 +269,14 @@ def test_a_process_that_dies_inside_a_message_is_replaced(features, make_config)
         theirs.close()
         assert list(crew.news()) == [(0, Death(-signal.SIGKILL))]
         crew.begin(1, make_config(freeze_depth=3))
-        assert isinstance(follow(crew, 1)[-1], dict)
+        assert isinstance(follow(crew, 1)[-1], Fitted)
 
 
 def test_process_that_is_killed_before_its_first_news_is_replaced(features, make_config):
     with Crew(features, size=1, peeks=PEEKS) as crew:
         assert kill_before_news(crew, 1, make_config()) == [(1, Death(-signal.SIGKILL))]
         crew.begin(2, make_config())
-        assert isinstance(follow(crew, 2)[-1], dict)
+        assert isinstance(follow(crew, 2)[-1], Fitted)
 
 
 def test_processes_that_die_one_after_the_other_before_any_news_stop_the_search(features, make_config):
@@ -336,3 +337,73 @@ def test_workers_end_with_the_search(write_tiny_study, command, tmp_path, number
     assert [w for w in workers if is_alive(w)] == []
     states = [t.state.name for t in open_study(load_spec(path), path).trials]
     assert ("RUNNING" in states) == (number == signal.SIGKILL)
+
+
+class PlannedCrew:
+    """Processes whose fits say what was planned, in turn."""
+
+    def __init__(self, plans, *, size):
+        self.plans = plans
+        self.size = size
+        self.under_way = []
+        self.answers = []
+
+    @property
+    def has_room(self):
+        return len(self.under_way) < self.size
+
+    def news(self):
+        job = self.under_way[0]
+        said = self.plans[job].pop(0)
+        if not isinstance(said, str):
+            self.under_way.remove(job)
+        yield job, said
+
+    def answer(self, job, *, go_on):
+        self.answers.append((job, go_on))
+        if not go_on:
+            self.under_way.remove(job)
+
+
+@pytest.fixture
+def driven():
+    """A function: drive a crew of two through planned news; returns the ends, the crew, and who was under way when watched."""
+
+    def run(*plans, goes_on=lambda *_: True):
+        crew, seen, waiting = PlannedCrew([list(p) for p in plans], size=2), [], list(range(len(plans)))
+
+        def begin(num_under_way):
+            assert num_under_way == len(crew.under_way)
+            if not waiting:
+                return None
+            crew.under_way.append(waiting.pop(0))
+            return crew.under_way[-1]
+
+        ends = list(drive(crew, begin, goes_on=goes_on, watch=lambda: seen.append(tuple(crew.under_way))))
+        return ends, crew, seen
+
+    return run
+
+
+def test_every_fit_is_driven_to_its_end(driven):
+    ends, crew, seen = driven([Fitted({})], ["look", Silence(1.0)], [Death(-9)])
+    assert ends == [(0, Fitted({})), (1, Silence(1.0)), (2, Death(-9))]
+    assert crew.answers == [(1, True)]
+    assert seen == [(0, 1), (1, 2), (2,)]
+
+
+def test_a_fit_that_shall_not_go_on_has_no_end(driven):
+    ends, crew, _ = driven(["look"], [Fitted({})], goes_on=lambda job, said: (job, said) != (0, "look"))
+    assert ends == [(1, Fitted({}))]
+    assert crew.answers == [(0, False)]
+
+
+def test_without_a_fit_nothing_is_awaited(driven):
+    assert driven()[0] == []
+
+
+def test_a_bug_is_raised_with_its_trace_and_a_known_failure_is_not():
+    reason = Reason.of_bug(ValueError("x"))
+    Failure(reason).raise_bug()
+    with pytest.raises(RuntimeError, match="a worker met a bug:\nTraceback"):
+        Failure(reason, "Traceback").raise_bug()

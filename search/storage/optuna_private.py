@@ -1,0 +1,101 @@
+"""Everything of Optuna that is private and used here: each part has one name, and a test that says what it is for.
+
+Optuna may change these parts in any version. Hence ``pyproject.toml`` allows only versions that were tried.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Container
+from typing import Any
+
+from optuna.storages import BaseStorage, RDBStorage
+from optuna.storages._rdb.models import StudySystemAttributeModel, TrialModel
+from optuna.study import Study
+from optuna.trial import FrozenTrial, Trial, TrialState
+from sqlalchemy.orm import Session
+
+SystemAttributeRow = StudySystemAttributeModel
+"""Table of the system attributes of studies."""
+
+TrialRow = TrialModel
+"""Table of the trials."""
+
+STORAGE_LOGGER = "optuna.storages._rdb.storage"
+"""Logger that warns of every query that failed."""
+
+REPEATABLE = ("_set_trial_param", "_get_best_trial_id", "_get_trials")
+"""Methods of ``RDBStorage`` that may be called twice: they read, or write the same again."""
+
+FIXED_PARAMS = "fixed_params"
+"""System attribute of a trial that was enqueued: the settings that it shall have."""
+
+
+class HookedStorage(RDBStorage):
+    """Optuna's storage, with names of our own for what it does inside."""
+
+    def create_trial(self, study_id: int, template: FrozenTrial | None) -> FrozenTrial:
+        """Create a trial; several attempts are made around ``insert_trial``."""
+        return super()._create_new_trial(study_id, template)
+
+    def insert_trial(self, study_id: int, template: FrozenTrial | None, session: Session) -> TrialRow:
+        """Insert a trial, in the transaction of a session."""
+        return super()._get_prepared_new_trial(study_id, template, session)
+
+    def trial_in(self, row: TrialRow) -> FrozenTrial:
+        """Read a trial from its row."""
+        return self._build_frozen_trial_from_trial_model(row)
+
+    def _create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> FrozenTrial:
+        return self.create_trial(study_id, template_trial)
+
+    def _get_prepared_new_trial(
+        self, study_id: int, template_trial: FrozenTrial | None, session: Session
+    ) -> TrialRow:
+        return self.insert_trial(study_id, template_trial, session)
+
+
+def storage_of(study: Study) -> BaseStorage:
+    """Return the storage of a study, through Optuna's cache."""
+    return study._storage
+
+
+def uncached(storage: BaseStorage) -> BaseStorage | None:
+    """Return the storage below Optuna's cache; None if there is no cache."""
+    below: BaseStorage | None = getattr(storage, "_backend", None)
+    return below
+
+
+def study_id(study: Study) -> int:
+    """Return the id of a study in its storage."""
+    return study._study_id
+
+
+def trial_id(trial: Trial | FrozenTrial) -> int:
+    """Return the id of a trial in its storage, which is not its number."""
+    return trial._trial_id
+
+
+def system_attributes(study: Study) -> dict[str, Any]:
+    """Return the system attributes of a study."""
+    return storage_of(study).get_study_system_attrs(study_id(study))
+
+
+def set_system_attribute(study: Study, key: str, value: Any) -> None:
+    """Write a system attribute of a study."""
+    storage_of(study).set_study_system_attr(study_id(study), key, value)
+
+
+def filtered(study: Study, keep: Callable[[FrozenTrial], bool]) -> Study:
+    """Return a view of a study that has only some of its trials, for a sampler to read."""
+    view = copy.copy(study)
+
+    def kept(
+        deepcopy: bool = True, states: Container[TrialState] | None = None, use_cache: bool = False
+    ) -> list[FrozenTrial]:
+        trials = study._get_trials(deepcopy=deepcopy, states=states, use_cache=use_cache)
+        return [trial for trial in trials if keep(trial)]
+
+    view._get_trials = kept  # type: ignore[method-assign]
+    view.get_trials = lambda deepcopy=True, states=None: kept(deepcopy, states)  # type: ignore[method-assign]
+    return view

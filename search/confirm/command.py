@@ -198,7 +198,7 @@ def confirm_study(
             words_N=words,
         )
         with held_back():
-            study._storage.set_study_system_attr(study._study_id, CONFIRMATION, found)
+            study._storage.set_study_system_attr(study._study_id, CONFIRMATION, found.plain())
 
 
 def _words_alone(study: optuna.Study, spec: StudySpec, texts: Texts) -> Classes:

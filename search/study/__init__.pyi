@@ -1,4 +1,5 @@
 from . import results as results, start as start
+from .frozen import Count as Count, Frozen as Frozen, Share as Share
 from .idle import idle_settings as idle_settings
 from .machine import processor_name as processor_name
 from .opening import (
@@ -17,6 +18,7 @@ from .recipes import (
 from .results import (
     SCORED as SCORED,
     WORDS as WORDS,
+    Counts as Counts,
     best_feasible as best_feasible,
     complete as complete,
     count as count,

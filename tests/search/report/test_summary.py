@@ -2,13 +2,16 @@
 
 import json
 import shutil
+from importlib.resources import files
 from pathlib import Path
 
 import pytest
+from jsonschema import Draft202012Validator
 from optuna.trial import TrialState
 from toys import CONFIRMATION, add, as_written_by_0_1_0, evaluation, fill, make_spec, make_study
 
 from search.report.command import write_report
+from search.report.models import schema_text
 from search.report.summary import summarise
 from search.study.opening import open_study
 from search.study.spec import load_spec
@@ -81,9 +84,9 @@ SUMMARIES = {
 
 
 def rounded(text):
-    """A report as data, keys in their order; the last digits of a figure are the machine's."""
-    pairs = json.loads(text, parse_float=lambda figure: round(float(figure), 9), object_pairs_hook=list)
-    return [(key, value) for key, value in pairs if key not in OF_THE_PLACE]
+    """A report as data; the last digits of a figure are the machine's."""
+    report = json.loads(text, parse_float=lambda figure: round(float(figure), 9))
+    return {key: value for key, value in report.items() if key not in OF_THE_PLACE}
 
 
 @pytest.mark.parametrize("kind", SUMMARIES)
@@ -92,3 +95,18 @@ def test_report_says_what_it_said_before_it_had_models(kind, tmp_path):
     assert rounded((tmp_path / "report.json").read_text()) == rounded(
         (DATA / "reports" / f"{kind}.json").read_text()
     )
+
+
+def test_the_schema_that_is_shipped_is_the_models_own():
+    shipped = files("search.report").joinpath("report.schema.json").read_text(encoding="utf-8")
+    assert shipped == schema_text(), (
+        "write it anew: python -c 'from search.report.models import write_schema; write_schema()'"
+    )
+
+
+@pytest.mark.parametrize("kind", SUMMARIES)
+def test_a_report_of_before_is_as_its_schema_says(kind, tmp_path):
+    today = SUMMARIES[kind](tmp_path).plain()
+    report = json.loads((DATA / "reports" / f"{kind}.json").read_text())
+    report |= {key: today[key] for key in OF_THE_PLACE}
+    Draft202012Validator(json.loads(schema_text())).validate(report)

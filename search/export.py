@@ -267,9 +267,10 @@ def _origin(study: optuna.Study, spec: StudySpec, choice: Choice) -> Search:
     known = confirmation_of(study)
     confirmation, finalist = None, choice.finalist
     if finalist is not None:
-        test = finalist.test
+        test, mean = finalist.test, finalist.validation.mean
+        assert mean is not None  # noqa: S101  # choose takes none without a complete fit
         confirmation = Confirmation(
-            validation=finalist.validation.mean,
+            validation=mean,
             spread=finalist.validation.spread,
             num_seeds=len(finalist.complete_fits),
             share_under_ceiling=finalist.share_under_ceiling,

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import optuna
     from optuna.trial import FrozenTrial
 
+    from search.analysis import ConfirmedFinalist, FreshFit
     from search.study import StudySpec
     from trainers.config import DataConfig, TrainConfig
     from trainers.fit import FitResult
@@ -108,22 +109,22 @@ class Choice:
 
     trial: FrozenTrial
     reason: str
-    finalist: dict[str, Any] | None
+    finalist: ConfirmedFinalist | None
 
     @property
-    def tested(self) -> dict[str, Any] | None:
+    def tested(self) -> FreshFit | None:
         """The confirmation's first fit that was measured on the test split: that very one is exported."""
-        if not self.finalist or not self.finalist["test"]:
+        if self.finalist is None or self.finalist.test is None:
             return None
-        seed = self.finalist["test"]["seed"]
-        return next((f for f in self.finalist["fits"] if f["seed"] == seed), None)
+        seed = self.finalist.test.seed
+        return next((f for f in self.finalist.fits if f.seed == seed), None)
 
     def config(self, data: DataConfig) -> TrainConfig:
         """Return what is to be fitted again."""
         from trainers.config import TrainConfig
 
         if self.finalist is not None and self.tested is not None:
-            settings = {**self.finalist["config"], "seed": self.tested["seed"]}
+            settings = {**self.finalist.config, "seed": self.tested.seed}
         else:
             settings = self.trial.user_attrs[attr.CONFIG]
         return TrainConfig.model_validate({**settings, "data": data})
@@ -139,9 +140,9 @@ def choose(study: optuna.Study, number: int | None) -> Choice:
     from search.study import SCORED, best_feasible, excess, finished, nearest_to_feasible
 
     trials = study.get_trials(deepcopy=False)
-    confirmation = confirmation_of(study) or {}
-    measured = [f for f in confirmation.get("finalists", []) if _num_fits(f)]
-    finalists = {f["trial"]: f for f in measured if f["trial"] is not None}
+    confirmation = confirmation_of(study)
+    measured = [f for f in confirmation.finalists if f.complete_fits] if confirmation else []
+    finalists = {f.trial: f for f in measured if f.trial is not None}
     if number is not None:
         chosen = next((t for t in trials if t.number == number and t.state in SCORED), None)
         if chosen is None:
@@ -150,13 +151,13 @@ def choose(study: optuna.Study, number: int | None) -> Choice:
                 "see python -m search.report"
             )
         return Choice(chosen, f"the one asked for, validation {_percent(chosen)}", finalists.get(number))
-    winner = next((f for f in measured if f["name"] == confirmation.get("winner")), None)
-    if winner is not None and winner["trial"] is not None:
-        [chosen] = [t for t in trials if t.number == winner["trial"]]
+    winner = next((f for f in measured if confirmation and f.name == confirmation.winner), None)
+    if confirmation and winner is not None and winner.trial is not None:
+        [chosen] = [t for t in trials if t.number == winner.trial]
         num_finished = len(finished(trials))
         late = (
-            f" after {confirmation['after']} of now {num_finished} trials"
-            if num_finished > confirmation["after"]
+            f" after {confirmation.after} of now {num_finished} trials"
+            if num_finished > confirmation.after
             else ""
         )
         return Choice(chosen, f"winner of the confirmation{late}, {_describe(winner)}", winner)
@@ -164,7 +165,7 @@ def choose(study: optuna.Study, number: int | None) -> Choice:
     if best is not None:
         why = "the confirmation has no winner" if confirmation else "never confirmed"
         if winner is not None:
-            why = f"the confirmation's winner, {winner['name']}, is no trial of it"
+            why = f"the confirmation's winner, {winner.name}, is no trial of it"
         reason = f"best feasible one of the search ({why}), validation {_percent(best)}"
         return Choice(best, reason, finalists.get(best.number))
     nearest = nearest_to_feasible(trials)
@@ -217,7 +218,7 @@ def _falls_short(study: optuna.Study, spec: StudySpec, choice: Choice) -> str | 
 
 
 def _same_or_not(choice: Choice, result: FitResult) -> str:
-    known: Mapping[str, Any] = choice.tested or choice.trial.user_attrs
+    known: Mapping[str, Any] = choice.tested.plain() if choice.tested else choice.trial.user_attrs
     where = "in the confirmation" if choice.tested else "in the search"
     before = known[attr.VALIDATION_ACCURACY], known[attr.TRAINING_ACCURACY]
     after = result.validation_accuracy, result.training_accuracy
@@ -235,52 +236,49 @@ def _same_or_not(choice: Choice, result: FitResult) -> str:
     )
 
 
-def _describe(finalist: dict[str, Any]) -> str:
+def _describe(finalist: ConfirmedFinalist) -> str:
     """Say in words what the confirmation measured of a finalist."""
-    figures, test = finalist["validation"], finalist["test"]
-    spread = "" if figures["spread"] is None else f" +- {figures['spread']:.2%}"
-    number = _num_fits(finalist)
-    said = f"validation {figures['mean']:.2%}{spread} over {number} fresh seed{'s' * (number != 1)}"
+    figures, test = finalist.validation, finalist.test
+    spread = "" if figures.spread is None else f" +- {figures.spread:.2%}"
+    number = len(finalist.complete_fits)
+    said = f"validation {figures.mean:.2%}{spread} over {number} fresh seed{'s' * (number != 1)}"
     if test:
-        spread = "" if test["spread"] is None else f" +- {test['spread']:.2%}"
-        interval = "" if test["low"] is None else f" [{test['low']:.2%}, {test['high']:.2%}]"
-        over = f"with seed {test['seed']}" if test["num_fits"] == 1 else f"over {test['num_fits']}"
-        said += f", test {test['accuracy']:.2%}{spread}{interval} {over}"
+        spread = "" if test.spread is None else f" +- {test.spread:.2%}"
+        interval = "" if test.low is None else f" [{test.low:.2%}, {test.high:.2%}]"
+        over = f"with seed {test.seed}" if test.num_fits == 1 else f"over {test.num_fits}"
+        said += f", test {test.accuracy:.2%}{spread}{interval} {over}"
     return said
-
-
-def _num_fits(finalist: dict[str, Any]) -> int:
-    return sum(f["state"] == "complete" for f in finalist["fits"])
 
 
 def _origin(study: optuna.Study, spec: StudySpec, choice: Choice) -> Search:
     """Collect what the card says of the search."""
-    from search.analysis import confirmation_of
-    from search.report import verdict_on_trial
+    from search.analysis import Limits, confirmation_of
+    from search.report import trial_row, verdict_on_trial
     from search.study import finished
     from trainers.model import Confirmation, Search
 
-    aim = {"validation_accuracy": spec.goal.validation_accuracy, "training_accuracy": spec.score.ceiling}
+    limits = Limits(validation_accuracy=spec.goal.validation_accuracy, training_accuracy=spec.score.ceiling)
+    known = confirmation_of(study)
     confirmation, finalist = None, choice.finalist
     if finalist is not None:
-        test = finalist["test"] or {}
+        test, mean = finalist.test, finalist.validation.mean
+        assert mean is not None  # noqa: S101  # choose takes none without a complete fit
         confirmation = Confirmation(
-            validation=finalist["validation"]["mean"],
-            spread=finalist["validation"]["spread"],
-            num_seeds=_num_fits(finalist),
-            share_under_ceiling=finalist["share_under_ceiling"],
-            test=test.get("accuracy"),
-            test_spread=test.get("spread"),
-            num_tested=test.get("num_fits", 0),
-            low=test.get("low"),
-            high=test.get("high"),
-            confidence=test.get("confidence"),
-            num_test=(confirmation_of(study) or {}).get("num_test", 0),
-            test_seed=test.get("seed"),
-            test_of_seed=choice.tested["test_accuracy"] if choice.tested else None,
+            validation=mean,
+            spread=finalist.validation.spread,
+            num_seeds=len(finalist.complete_fits),
+            share_under_ceiling=finalist.share_under_ceiling,
+            test=test.accuracy if test else None,
+            test_spread=test.spread if test else None,
+            num_tested=test.num_fits if test else 0,
+            low=test.low if test else None,
+            high=test.high if test else None,
+            confidence=test.confidence if test else None,
+            num_test=known.num_test if known else 0,
+            test_seed=test.seed if test else None,
+            test_of_seed=choice.tested.test_accuracy if choice.tested else None,
         )
     trial = choice.trial
-    shown = {"number": trial.number, "state": trial.state.name.lower(), **trial.user_attrs}
     return Search(
         study=spec.name,
         trial=trial.number,
@@ -292,7 +290,7 @@ def _origin(study: optuna.Study, spec: StudySpec, choice: Choice) -> Search:
                 None,
                 (
                     _falls_short(study, spec, choice),
-                    verdict_on_trial(shown, finalist, aim=aim, metric=spec.score.metric),
+                    verdict_on_trial(trial_row(trial), finalist, limits=limits, metric=spec.score.metric),
                 ),
             )
         ),

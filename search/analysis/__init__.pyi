@@ -1,8 +1,23 @@
 from .baseline import Aim as Aim, choose_aim as choose_aim, fit_words as fit_words, note_words as note_words
-from .ceiling_cost import price_of_ceiling as price_of_ceiling
+from .ceiling_cost import CeilingPrice as CeilingPrice, price_of_ceiling as price_of_ceiling
+from .confirmed import (
+    Comparison as Comparison,
+    ConfirmedFinalist as ConfirmedFinalist,
+    Difference as Difference,
+    Flattery as Flattery,
+    FreeTable as FreeTable,
+    FreshFit as FreshFit,
+    Outcome as Outcome,
+    OverSeeds as OverSeeds,
+    SearchFigures as SearchFigures,
+    TestSplitFigures as TestSplitFigures,
+    WordsTested as WordsTested,
+)
 from .data_page import (
     MOST_CLASSES_SHOWN as MOST_CLASSES_SHOWN,
     SPLITS as SPLITS,
+    DataPage as DataPage,
+    FindingNoted as FindingNoted,
     describe as describe,
     print_page as print_page,
     warnings_of as warnings_of,
@@ -14,6 +29,11 @@ from .flatness import (
     why_flat as why_flat,
 )
 from .goal import (
+    Figures as Figures,
+    FreshSeedsJudged as FreshSeedsJudged,
+    GoalJudged as GoalJudged,
+    Limits as Limits,
+    SetupJudged as SetupJudged,
     judge as judge,
     judge_setup as judge_setup,
     meets as meets,
@@ -21,16 +41,21 @@ from .goal import (
     shortfall as shortfall,
     state as state,
 )
-from .importance import importances as importances
+from .importance import Importances as Importances, importances as importances
 from .luck import flattery as flattery
 from .opponents import (
     WORDS_ALONE as WORDS_ALONE,
+    Opponent as Opponent,
+    Opponents as Opponents,
+    OpponentTested as OpponentTested,
     compare_with_opponents as compare_with_opponents,
     winner_of as winner_of,
 )
 from .outcome import CONFIRMATION as CONFIRMATION, confirmation_of as confirmation_of
 from .pareto import (
     LITTLE_GROWTH as LITTLE_GROWTH,
+    Checkpoint as Checkpoint,
+    Growth as Growth,
     checkpoints as checkpoints,
     floor_of as floor_of,
     growth as growth,
@@ -45,4 +70,4 @@ from .statistics import (
     estimate as estimate,
     holm as holm,
 )
-from .time_use import account as account
+from .time_use import Account as Account, account as account

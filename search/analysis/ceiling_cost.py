@@ -7,14 +7,46 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from pydantic import Field
 
+from search.analysis.pareto import Checkpoint
+from search.study import Count, Frozen, Share
 from trainers.config import METRIC_NAMES, Metric
 
 
+class CheckpointNamed(Frozen):
+    """A checkpoint that is named."""
+
+    trial: Count = Field(description="Number of the trial.")
+    epoch: float = Field(description="Age.")
+    validation_accuracy: Share = Field(description="By the metric.")
+    training_accuracy: Share = Field(description="By the metric.")
+    exact: bool = Field(description="Whether that is over the whole split.")
+
+
+class CeilingPrice(Frozen):
+    """What the ceiling cost in validation and bought in gap."""
+
+    best: CheckpointNamed = Field(description="The best checkpoint of all.")
+    best_under: CheckpointNamed | None = Field(
+        description="The best one under the ceiling; null if there is none."
+    )
+    points: float | None = Field(
+        description="Validation of the first minus that of the second; null without the second."
+    )
+    gap: float | None = Field(
+        description="Training minus validation, of the first minus that of the second; null without the second."
+    )
+    standard_error: float | None = Field(
+        description="Of the points, as if the two had seen different texts: on the same ones it is less; null where unknown."
+    )
+    sentence: str = Field(description="The same in words.")
+
+
 def price_of_ceiling(
-    rows: Sequence[Mapping[str, Any]], *, ceiling: float, metric: Metric, data: Mapping[str, Any] | None
-) -> dict[str, Any] | None:
-    """Compare the best checkpoint of all with the best one under the ceiling.
+    rows: Sequence[Checkpoint], *, ceiling: float, metric: Metric, data: Mapping[str, Any] | None
+) -> CeilingPrice | None:
+    """Compare the best checkpoint of all with the best one under the ceiling; None before anything was evaluated.
 
     Fits end where they are seen above the ceiling, so that what lies far above it was hardly looked at.
 
@@ -23,45 +55,40 @@ def price_of_ceiling(
         ceiling: Of the study.
         metric: Likewise.
         data: The data page; None before the texts were read.
-
-    Returns:
-        ``best`` of all and ``best_under``, null if none lies under it: each ``trial``, ``epoch`` and accuracies; ``points`` that
-        validation lost and that the ``gap`` lost, as shares of one; ``standard_error`` of the points at most, null where
-        the validation texts are not known; and the ``sentence``. None before anything was evaluated.
     """
     # Of many estimates, the luckiest would win.
-    rows = [row for row in rows if row["num_validation_texts"] is None]
+    rows = [row for row in rows if row.num_validation_texts is None]
     best = max(rows, key=_rank, default=None)
     if best is None:
         return None
-    under = max((row for row in rows if row["feasible"]), key=_rank, default=None)
+    under = max((row for row in rows if row.feasible), key=_rank, default=None)
     points = gap = error = None
     if under is not None:
-        points = best["validation_accuracy"] - under["validation_accuracy"]
+        points = best.validation_accuracy - under.validation_accuracy
         gap = _gap(best) - _gap(under)
-        figures = best["validation_accuracy"], under["validation_accuracy"]
+        figures = best.validation_accuracy, under.validation_accuracy
         error = error_of_difference(*figures, metric=metric, data=data)
-    return {
-        "best": _named(best),
-        "best_under": under and _named(under),
-        "points": points,
-        "gap": gap,
-        "standard_error": error,
-        "sentence": _sentence(best, under, points, gap, error, ceiling=ceiling, metric=metric),
-    }
+    return CeilingPrice(
+        best=_named(best),
+        best_under=_named(under) if under else None,
+        points=points,
+        gap=gap,
+        standard_error=error,
+        sentence=_sentence(best, under, points, gap, error, ceiling=ceiling, metric=metric),
+    )
 
 
-def _rank(row: Mapping[str, Any]) -> tuple[float, float]:
+def _rank(row: Checkpoint) -> tuple[float, float]:
     """Order checkpoints by validation, and equals by the lower training figure."""
-    return row["validation_accuracy"], -row["training_accuracy"]
+    return row.validation_accuracy, -row.training_accuracy
 
 
-def _gap(row: Mapping[str, Any]) -> float:
-    return float(row["training_accuracy"] - row["validation_accuracy"])
+def _gap(row: Checkpoint) -> float:
+    return row.training_accuracy - row.validation_accuracy
 
 
-def _named(row: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: row[key] for key in ("trial", "epoch", "validation_accuracy", "training_accuracy", "exact")}
+def _named(row: Checkpoint) -> CheckpointNamed:
+    return CheckpointNamed.model_validate(row.plain())
 
 
 def error_of_difference(
@@ -83,8 +110,8 @@ def error_of_difference(
 
 
 def _sentence(
-    best: Mapping[str, Any],
-    under: Mapping[str, Any] | None,
+    best: Checkpoint,
+    under: Checkpoint | None,
     points: float | None,
     gap: float | None,
     error: float | None,
@@ -95,7 +122,7 @@ def _sentence(
     limit = f"The ceiling of {100 * ceiling:g} %"
     if under is None or points is None or gap is None:
         return f"{limit}: no checkpoint was seen under it; the best of all has {_figures(best, metric)}."
-    if best["feasible"]:
+    if best.feasible:
         return f"{limit} cost nothing that was seen: the best checkpoint of all, {_figures(best, metric)}, lies under it."
     chance = "" if error is None else f" (standard error at most {100 * error:.2f})"
     return (
@@ -104,9 +131,9 @@ def _sentence(
     )
 
 
-def _figures(row: Mapping[str, Any], metric: Metric) -> str:
-    about = "" if row["exact"] else "~"
+def _figures(row: Checkpoint, metric: Metric) -> str:
+    about = "" if row.exact else "~"
     return (
-        f"{100 * row['validation_accuracy']:.2f} % validation {METRIC_NAMES[metric]} at "
-        f"{about}{100 * row['training_accuracy']:.2f} % training (trial {row['trial']}, epoch {row['epoch']:.4g})"
+        f"{100 * row.validation_accuracy:.2f} % validation {METRIC_NAMES[metric]} at "
+        f"{about}{100 * row.training_accuracy:.2f} % training (trial {row.trial}, epoch {row.epoch:.4g})"
     )

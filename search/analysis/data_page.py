@@ -4,66 +4,109 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import partial
-from typing import Any
+from typing import Literal
 
+from pydantic import Field
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-SPLITS = ("train", "validation", "test")
+from search.study import Frozen
+
 MOST_CLASSES_SHOWN = 12
 
+Split = Literal["train", "validation", "test"]
 
-def print_page(data: dict[str, Any] | None, console: Console) -> None:
+SPLITS: tuple[Split, ...] = ("train", "validation", "test")
+
+
+class FindingNoted(Frozen):
+    """Something that was noticed about the texts."""
+
+    kind: str = Field(description="What kind of thing.")
+    severity: Literal["note", "mended", "warning", "error"] = Field(description="How much it matters.")
+    message: str = Field(description="In words.")
+    file: str | None = Field(description="Where.")
+    lines: list[int] = Field(description="The first few lines or rows.")
+    unit: str = Field(description="What the lines count.")
+    count: int = Field(description="How many in all.")
+
+
+class DataPage(Frozen):
+    """What there is to know about the texts; studies of version 0.1.0 know the first three figures alone."""
+
+    train: int = Field(description="Texts in the training split.")
+    validation: int = Field(description="Texts in the validation split.")
+    test: int = Field(description="Texts in the test split.")
+    class_names: list[str] = Field(default=[], description="In the order of the class indices.")
+    texts_per_class: dict[Split, list[int]] | None = Field(
+        default=None, description="By split, one number a class."
+    )
+    texts_cut: dict[Split, int] | None = Field(
+        default=None, description="By split, texts longer than what is read."
+    )
+    tokens: dict[Split, int] | None = Field(default=None, description="By split, all tokens.")
+    tokens_kept: dict[Split, int] | None = Field(default=None, description="By split, tokens that are read.")
+    duplicates: int | None = Field(default=None, description="Texts that stood twice, and were removed.")
+    contradictions: int | None = Field(
+        default=None, description="Texts that stood twice with different labels, and were removed."
+    )
+    mended: int | None = Field(default=None, description="Texts whose markup or white space was cleaned.")
+    findings: list[FindingNoted] = Field(default=[], description="What was noticed about the texts.")
+    fingerprint: str | None = Field(default=None, description="SHA-256 of all rows of the source.")
+
+
+def print_page(data: DataPage | None, console: Console) -> None:
     """Print the data page: texts by split and class, then notes, what was mended, and warnings.
 
     Args:
-        data: As ``trainers.data.splits.describe_data`` gives it, and ``summarise`` hands on; nothing is printed of
-            None, nor of what a study that was searched before there was a data page says.
+        data: Nothing is printed of None, nor of what a study that was searched before there was a data page says.
         console: Where to.
     """
-    if not data or "texts_per_class" not in data:
+    if data is None or data.texts_per_class is None:
         return
     say = partial(console.print, highlight=False, markup=False, soft_wrap=True)
     say("\nData", style="bold")
-    console.print(_table(data))
+    console.print(_table(data, data.texts_per_class))
     for severity, style in (("note", ""), ("mended", ""), ("warning", "bold yellow")):
-        for finding in data["findings"]:
-            if finding["severity"] == severity:
+        for finding in data.findings:
+            if finding.severity == severity:
                 say(f"  {_LEAD[severity]}{describe(finding)}", style=style)
 
 
-def warnings_of(data: dict[str, Any]) -> Iterable[str]:
+def warnings_of(data: DataPage) -> Iterable[str]:
     """Yield what is to be said before any training: each warning, and what was mended."""
-    for finding in data["findings"]:
-        if finding["severity"] == "warning":
+    for finding in data.findings:
+        if finding.severity == "warning":
             yield f"warning: {describe(finding)}"
-    mended = [finding for finding in data["findings"] if finding["severity"] == "mended"]
+    mended = [finding for finding in data.findings if finding.severity == "mended"]
     if mended:
         yield "mended: " + "; ".join(describe(finding) for finding in mended)
 
 
-def describe(finding: dict[str, Any]) -> str:
+def describe(finding: FindingNoted) -> str:
     """Say in a line what was noticed, and where."""
     from trainers.data import Finding
 
-    return str(Finding(**{**finding, "lines": tuple(finding["lines"])}))
+    return str(Finding(**finding.plain() | {"lines": tuple(finding.lines)}))
 
 
 _LEAD = {"note": "", "mended": "mended: ", "warning": "warning: "}
 
 
-def _table(data: dict[str, Any]) -> Table:
+def _table(data: DataPage, texts_per_class: dict[Split, list[int]]) -> Table:
     table = Table(box=SIMPLE_HEAD, show_edge=False)
     table.add_column("class")
-    for name in SPLITS:
-        table.add_column(name, justify="right")
-    counts = [data["texts_per_class"][name] for name in SPLITS]
-    for i, name in enumerate(data["class_names"][:MOST_CLASSES_SHOWN]):
-        table.add_row(Text(name), *(f"{split[i]:,}" for split in counts))
-    more = len(data["class_names"]) - MOST_CLASSES_SHOWN
+    for split in SPLITS:
+        table.add_column(split, justify="right")
+    counts = [texts_per_class[split] for split in SPLITS]
+    for i, name in enumerate(data.class_names[:MOST_CLASSES_SHOWN]):
+        table.add_row(Text(name), *(f"{numbers[i]:,}" for numbers in counts))
+    more = len(data.class_names) - MOST_CLASSES_SHOWN
     if more > 0:
-        table.add_row(f"{more} more", *(f"{sum(split[MOST_CLASSES_SHOWN:]):,}" for split in counts))
-    table.add_row("all", *(f"{data[name]:,}" for name in SPLITS), style="bold")
+        table.add_row(f"{more} more", *(f"{sum(numbers[MOST_CLASSES_SHOWN:]):,}" for numbers in counts))
+    table.add_row(
+        "all", *(f"{number:,}" for number in (data.train, data.validation, data.test)), style="bold"
+    )
     return table

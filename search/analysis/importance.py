@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from optuna.trial import FrozenTrial
+from pydantic import Field
 
-from search.study import attributes as attr, results
+from search.study import Frozen, attributes as attr, results
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -23,35 +24,47 @@ LEAST_TOP = 5
 DRAWS = 60
 CONFIDENCE = 0.9
 
+
+class Ends(Frozen):
+    """Both ends of an interval."""
+
+    low: float = Field(description="Lower end.")
+    high: float = Field(description="Upper end.")
+
+
+class Importances(Frozen):
+    """How much each searched setting decided about the score (Optuna's PED-ANOVA), from 20 complete trials on."""
+
+    shares: dict[str, float] | None = Field(
+        description="By setting, largest first, 1 in all; null where it cannot be told."
+    )
+    intervals: dict[str, Ends] | None = Field(
+        description="Of each share, from a bootstrap over trials; null where there are no shares."
+    )
+    confidence: float = Field(description="Of the intervals.")
+    trials: int = Field(description="Complete trials that it rests on, recipes left out.")
+    missing: str | None = Field(description="Why it cannot be told.")
+
+
 _Row = tuple[float, tuple[tuple[str, Any, "BaseDistribution"], ...]]
 
 
-def importances(trials: Iterable[FrozenTrial]) -> dict[str, Any]:
+def importances(trials: Iterable[FrozenTrial]) -> Importances:
     """Tell how much each searched setting decided about the score (PED-ANOVA, arXiv:2304.10255).
 
     Recipes are left out: what ran is not what was suggested. So are pruned trials, which have no final score:
     what is told holds among those that ran to their end.
-
-    Returns:
-        ``shares``, by setting and the largest first, 1 in all, or null; ``intervals``, ``low`` and ``high`` of
-        each, from a bootstrap over trials, or null; ``confidence`` of these; ``trials``, how many it rests on;
-        and ``missing``, why there are no shares, or null.
     """
-    scored = [t for t in results.complete(trials) if attr.RECIPE not in t.user_attrs and t.params]
-    answer = {
-        "shares": None,
-        "intervals": None,
-        "confidence": CONFIDENCE,
-        "trials": len(scored),
-        "missing": None,
-    }
+    scored = [t for t in results.complete(trials) if "recipe" not in t.user_attrs and t.params]
+    missing = None
     if len(scored) < LEAST_TRIALS:
-        return answer | {
-            "missing": f"it takes {LEAST_TRIALS} complete trials besides the recipes, there are {len(scored)}"
-        }
-    if len({t.value for t in scored}) == 1:
-        return answer | {"missing": f"all {len(scored)} complete trials have the same score"}
-    return answer | _told(tuple(map(_row, scored)))
+        missing = f"it takes {LEAST_TRIALS} complete trials besides the recipes, there are {len(scored)}"
+    elif len({t.value for t in scored}) == 1:
+        missing = f"all {len(scored)} complete trials have the same score"
+    shares, intervals = (None, None) if missing else _told(tuple(map(_row, scored)))
+    return Importances(
+        shares=shares, intervals=intervals, confidence=CONFIDENCE, trials=len(scored), missing=missing
+    )
 
 
 def _row(trial: FrozenTrial) -> _Row:
@@ -60,7 +73,7 @@ def _row(trial: FrozenTrial) -> _Row:
 
 
 @lru_cache(maxsize=4)
-def _told(rows: tuple[_Row, ...]) -> dict[str, Any]:
+def _told(rows: tuple[_Row, ...]) -> tuple[dict[str, float], dict[str, Ends]]:
     """Return shares and intervals; the terminal, the page and the dashboard ask for the same ones."""
     import optuna
 
@@ -80,10 +93,7 @@ def _told(rows: tuple[_Row, ...]) -> dict[str, Any]:
             draws.append(found.get(name, 0.0))
     tail = (1 - CONFIDENCE) / 2
     ends = {name: np.quantile(draws, [tail, 1 - tail]) for name, draws in drawn.items()}
-    return {
-        "shares": shares,
-        "intervals": {name: {"low": float(low), "high": float(high)} for name, (low, high) in ends.items()},
-    }
+    return shares, {name: Ends(low=float(low), high=float(high)) for name, (low, high) in ends.items()}
 
 
 def _shares(study: Any, trials: Sequence[FrozenTrial]) -> dict[str, float]:

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from statistics import fmean, variance
-from typing import Any
+from typing import Protocol
 
 import numpy as np
 
+from search.analysis.confirmed import Difference, Flattery
 from search.analysis.statistics import student_half_width
 from trainers.config import Metric
 
@@ -18,9 +19,16 @@ Texts = Mapping[str, Sequence[int]]
 """By split, texts of each class."""
 
 
-def flattery(
-    searched: float | None, fits: Sequence[dict[str, Any]], *, metric: Metric, texts: Texts | None
-) -> dict[str, dict[str, float | None] | None]:
+class Fit(Protocol):
+    """A fit on a fresh seed; a figure that is not known is None."""
+
+    @property
+    def validation_accuracy(self) -> float | None: ...  # noqa: D102
+    @property
+    def test_accuracy(self) -> float | None: ...  # noqa: D102
+
+
+def flattery(searched: float | None, fits: Sequence[Fit], *, metric: Metric, texts: Texts | None) -> Flattery:
     """Return by how much each figure of a setup lies above the one that luck has less part in.
 
     The search's figure is of one seed and the best of many tries. Fresh seeds on the same validation split lose that
@@ -28,41 +36,41 @@ def flattery(
 
     Args:
         searched: Validation accuracy in the search; None if the setup did not run there.
-        fits: On fresh seeds, ``validation_accuracy`` and ``test_accuracy``, each None if it is not known.
+        fits: On fresh seeds.
         metric: Of them all.
         texts: By split, texts of each class in ``validation`` and ``test``; None if they are not known.
 
     Returns:
-        search_above_fresh: The search's figure minus the mean on fresh seeds: ``value``, and ``low`` and ``high``, the
-            ends of its interval over seeds; both null for a single seed. Null where there is nothing to compare.
-        fresh_above_test: Validation minus test of the fits that were tested, the interval over seeds and texts; over
-            texts alone for a single one.
-        search_above_test: Both together, with all errors.
+        Each difference, None where there is nothing to compare. Its interval, if it has one, is over seeds; where the test
+        split has a part, over seeds and texts, over texts alone for a single fit.
     """
-    ended = [fit for fit in fits if fit["validation_accuracy"] is not None]
-    tested = [fit for fit in ended if fit["test_accuracy"] is not None]
-    validation, test = _column(ended, "validation_accuracy"), _column(tested, "test_accuracy")
-    kept = _column(tested, "validation_accuracy")
+    validation = [fit.validation_accuracy for fit in fits if fit.validation_accuracy is not None]
+    tested = [
+        (fit.validation_accuracy, fit.test_accuracy)
+        for fit in fits
+        if fit.validation_accuracy is not None and fit.test_accuracy is not None
+    ]
+    kept, test = [figure for figure, _ in tested], [figure for _, figure in tested]
     by_texts = _text_variance(kept, test, metric=metric, texts=texts)
     # One more fit of the setup lies as far from the mean of the others as this; a fit that was chosen, farther.
     one_fit = [(variance(validation), len(validation) - 1)] if len(validation) > 1 else None
     from_mean = one_fit and [((1 + 1 / len(validation)) * spread, degrees) for spread, degrees in one_fit]
-    return {
-        "search_above_fresh": _above(searched, validation, from_mean),
-        "fresh_above_test": _above(
+    return Flattery(
+        search_above_fresh=_above(searched, validation, from_mean),
+        fresh_above_test=_above(
             fmean(kept) if kept else None,
             test,
             by_texts and [*by_texts, *_of_mean([v - t for v, t in zip(kept, test, strict=True)])],
         ),
-        "search_above_test": _above(
+        search_above_test=_above(
             searched, test, by_texts and one_fit and [*by_texts, *one_fit, *(_of_mean(test) or one_fit)]
         ),
-    }
+    )
 
 
 def _above(
     figure: float | None, others: Sequence[float], parts: list[tuple[float, int]] | None
-) -> dict[str, float | None] | None:
+) -> Difference | None:
     """Subtract a mean; ``parts`` are the variances of the difference, None where they are not known.
 
     Seeds that all came to the same figure, as on few texts they may, do not say that there is no chance.
@@ -71,9 +79,9 @@ def _above(
         return None
     value = figure - fmean(others)
     if parts is None or not any(part for part, _ in parts):
-        return {"value": value, "low": None, "high": None}
+        return Difference(value=value, low=None, high=None)
     half = student_half_width(sum(part for part, _ in parts), parts)
-    return {"value": value, "low": value - half, "high": value + half}
+    return Difference(value=value, low=value - half, high=value + half)
 
 
 def _of_mean(figures: Sequence[float]) -> list[tuple[float, int]]:
@@ -96,7 +104,3 @@ def _text_variance(
             return None
         parts.append((standard_error(fmean(figures), count) ** 2, max(1, round(count) - 1)))
     return parts
-
-
-def _column(fits: Sequence[dict[str, Any]], key: str) -> list[float]:
-    return [fit[key] for fit in fits]

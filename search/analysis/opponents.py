@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import Field, WithJsonSchema
 
 from search.analysis.ceiling_cost import error_of_difference
+from search.analysis.confirmed import NullableEnd, Outcome
 from search.analysis.outcome import confirmation_of
-from search.study import OPPONENTS, attributes as attr, results
+from search.study import OPPONENTS, Count, Frozen, Share, attributes as attr, percent, results
 
 if TYPE_CHECKING:
     from optuna.study import Study
@@ -22,33 +25,90 @@ BEYOND = 2.0
 
 SIGNIFICANT = 0.05
 
+WORDS_ALONE = "the words alone"
+
+NonNegative = Annotated[float, WithJsonSchema({"type": "number", "minimum": 0})]
+
+
+class OpponentTested(Frozen):
+    """The winner against an opponent on the test split."""
+
+    difference: float = Field(description="Winner minus opponent.")
+    low: float | None = Field(description="Lower end of its interval; null where resampling shows no spread.")
+    high: NullableEnd
+    verdict: Verdict = Field(
+        description="What the winner is there: better or worse where p is below 0.05 and the interval over seeds is without "
+        "0, else not told apart."
+    )
+
+    @property
+    def error_in_words(self) -> str:
+        """The interval, if there is one."""
+        if self.low is None or self.high is None:
+            return ""
+        return f" ({100 * self.low:+.2f} to {100 * self.high:+.2f})"
+
+
+class Opponent(Frozen):
+    """The winner against an opponent."""
+
+    name: Annotated[str, WithJsonSchema({"enum": [*OPPONENTS, WORDS_ALONE]})] = Field(
+        description="A recipe, or the words alone."
+    )
+    validation_accuracy: Share | None = Field(description="Null where it has not been measured.")
+    seconds: NonNegative | None = Field(description="That it took.")
+    difference: float | None = Field(description="Winner minus opponent, on validation, in the search.")
+    standard_error: NonNegative | None = Field(
+        description="Of the difference, binomial, as if of two samples of as many texts."
+    )
+    verdict: Verdict = Field(
+        description="What the winner is, on validation: better or worse by more than two standard errors, not told apart, "
+        "the opponent itself, or unknown."
+    )
+    test: OpponentTested | None = Field(
+        description="Likewise on the test split, over fresh seeds; null where both were not confirmed."
+    )
+
+    @property
+    def error_in_words(self) -> str:
+        """The standard error."""
+        return f", standard error {percent(self.standard_error, unit='')}"
+
+
+class Opponents(Frozen):
+    """The winner against what people would do without a search, and what each costs."""
+
+    name: str | None = Field(
+        description="Of the winner, which would be exported: a trial or a recipe; null before there is one."
+    )
+    trial: int | None = Field(description="Its number.")
+    validation_accuracy: Share | None = Field(description="Its figure in the search.")
+    tries: Count = Field(
+        description="Finished trials of the search, recipes not counted; its winner is the best of them, and flatters."
+    )
+    seconds: NonNegative | None = Field(description="Wall time of the search.")
+    opponents: list[Opponent] = Field(description="The two recipes and the words alone.")
+
 
 def winner_of(study: Study) -> FrozenTrial | None:
     """Return the trial that would be exported: the confirmed winner, else the best one under the ceiling."""
     trials = study.get_trials(deepcopy=False)
     confirmation = confirmation_of(study)
-    if confirmation and confirmation["winner"] is not None:
-        row = next(f for f in confirmation["finalists"] if f["name"] == confirmation["winner"])
-        confirmed = [trial for trial in trials if trial.number == row["trial"]]
+    if confirmation and confirmation.winner is not None:
+        row = next(f for f in confirmation.finalists if f.name == confirmation.winner)
+        confirmed = [trial for trial in trials if trial.number == row.trial]
         if confirmed:
             return confirmed[0]
     return results.best_feasible(trials)
 
 
-def compare_with_opponents(study: Study, winner: FrozenTrial | None, *, metric: Metric) -> dict[str, Any]:
+def compare_with_opponents(study: Study, winner: FrozenTrial | None, *, metric: Metric) -> Opponents:
     """Compare a trial with the recipes of what people would do without a search, and with the words alone.
 
     Args:
         study: Finished or running.
         winner: The trial; None if there is none yet.
         metric: The study's.
-
-    Returns:
-        ``name``, ``trial`` and ``validation_accuracy`` of the winner, or null; ``tries`` that it is the best of;
-        ``seconds`` of the search; and ``opponents``, each with ``name``, ``validation_accuracy`` and ``seconds`` (null
-        where it has not ended), ``difference``, by how much the winner lies above it on validation, its
-        ``standard_error``, and ``verdict``; and ``test``, likewise on the test split, where both were confirmed:
-        ``difference``, ``low``, ``high``, ``verdict``.
     """
     ended = results.finished(study.get_trials(deepcopy=False))
     notes: dict[str, Any] = winner.user_attrs if winner else {}
@@ -62,24 +122,24 @@ def compare_with_opponents(study: Study, winner: FrozenTrial | None, *, metric: 
         if own is not None and reached is not None:
             error = error_of_difference(own, reached, metric=metric, data=study.user_attrs.get(attr.DATA))
         opponents.append(
-            {
-                "name": opponent,
-                "validation_accuracy": reached,
-                "seconds": seconds,
-                "difference": difference,
-                "standard_error": error,
-                "verdict": "itself" if opponent == name else _judge(difference, error),
-                "test": _tested(confirmation, name, opponent),
-            }
+            Opponent(
+                name=opponent,
+                validation_accuracy=reached,
+                seconds=seconds,
+                difference=difference,
+                standard_error=error,
+                verdict="itself" if opponent == name else _judge(difference, error),
+                test=_tested(confirmation, name, opponent),
+            )
         )
-    return {
-        "name": name,
-        "trial": winner.number if winner else None,
-        "validation_accuracy": own,
-        "tries": sum(attr.RECIPE not in t.user_attrs for t in ended),
-        "seconds": study.user_attrs.get(attr.WALL_SECONDS),
-        "opponents": opponents,
-    }
+    return Opponents(
+        name=name,
+        trial=winner.number if winner else None,
+        validation_accuracy=own,
+        tries=sum("recipe" not in t.user_attrs for t in ended),
+        seconds=study.user_attrs.get("wall_seconds"),
+        opponents=opponents,
+    )
 
 
 def _opponents(study: Study) -> Sequence[tuple[str, float | None, float | None]]:
@@ -102,18 +162,15 @@ def _judge(difference: float | None, error: float | None) -> Verdict:
     return "better" if difference > 0 else "worse"
 
 
-def _tested(confirmation: dict[str, Any] | None, name: str | None, opponent: str) -> dict[str, Any] | None:
-    for pair in (confirmation or {}).get("comparisons", ()):
-        if {pair["first"], pair["second"]} == {name, opponent}:
-            sign = 1 if pair["first"] == name else -1
+def _tested(confirmation: Outcome | None, name: str | None, opponent: str) -> OpponentTested | None:
+    for pair in confirmation.comparisons if confirmation else ():
+        if {pair.first, pair.second} == {name, opponent}:
+            sign = 1 if pair.first == name else -1
             verdict: Verdict = "not told apart"
             low = high = None
-            if pair["low"] is not None:
-                low, high = sorted((sign * pair["low"], sign * pair["high"]))
-                if pair["p_holm"] < SIGNIFICANT and pair["num_seeds"] > 1:
+            if pair.low is not None and pair.high is not None:
+                low, high = sorted((sign * pair.low, sign * pair.high))
+                if pair.p_holm < SIGNIFICANT and pair.num_seeds > 1:
                     verdict = "better" if low > 0 else "worse" if high < 0 else verdict
-            return {"difference": sign * pair["difference"], "low": low, "high": high, "verdict": verdict}
+            return OpponentTested(difference=sign * pair.difference, low=low, high=high, verdict=verdict)
     return None
-
-
-WORDS_ALONE = "the words alone"

@@ -6,6 +6,7 @@ from typing import Any
 
 from optuna.study import Study
 
+from search.analysis.confirmed import FreshFit, Outcome
 from search.analysis.luck import flattery
 from search.storage import optuna_private
 from search.study import attributes as attr
@@ -14,10 +15,10 @@ CONFIRMATION = attr.CONFIRMATION
 """System attribute of a study: what became of its finalists. A user attribute would fill the dashboard's page."""
 
 
-def confirmation_of(study: Study) -> dict[str, Any] | None:
+def confirmation_of(study: Study) -> Outcome | None:
     """Return what ``search.confirm.finalists.outcome`` said of a study when it was last confirmed; None if never."""
     found: dict[str, Any] | None = optuna_private.system_attributes(study).get(CONFIRMATION)
-    return found and _completed(found, study.user_attrs)
+    return Outcome.model_validate(_completed(found, study.user_attrs)) if found else None
 
 
 def _completed(found: dict[str, Any], attributes: dict[str, Any]) -> dict[str, Any]:
@@ -25,7 +26,7 @@ def _completed(found: dict[str, Any], attributes: dict[str, Any]) -> dict[str, A
 
     Its comparisons are of single fits, by McNemar's test, and could hold a pair twice, the second time turned round.
     """
-    found.setdefault("words", None)
+    found = {"words": None, **found}
     if "versions" in found:
         return found
     texts = (attributes.get(attr.DATA) or {}).get("texts_per_class")
@@ -34,7 +35,9 @@ def _completed(found: dict[str, Any], attributes: dict[str, Any]) -> dict[str, A
     for row in found["finalists"]:
         test = row["test"] and row["test"] | {"spread": None, "num_fits": 1}
         fits = [
-            fit | {"test_accuracy": test["accuracy"] if test and test["seed"] == fit["seed"] else None}
+            FreshFit.model_validate(
+                {**fit, "test_accuracy": test["accuracy"] if test and test["seed"] == fit["seed"] else None}
+            )
             for fit in row["fits"]
         ]
         searched = row["search"] and row["search"]["validation_accuracy"]

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any, NamedTuple
 
 from optuna.trial import FrozenTrial
+from pydantic import Field, WithJsonSchema
 
-from search.study import attributes as attr, results
+from search.study import Count, Frozen, Share, attributes as attr, results
 
 LEAST_WINDOW = 10
 """Finished trials over which growth is looked at: a quarter of them, and at least so many."""
@@ -17,7 +18,83 @@ LITTLE_GROWTH = 0.01
 """Share by which the hypervolume must have grown over them for more trials to be worth their time."""
 
 
-def checkpoints(trials: Iterable[FrozenTrial], *, ceiling: float) -> list[dict[str, Any]]:
+class Checkpoint(Frozen):
+    """A look at a fit under way."""
+
+    trial: Count = Field(description="Number of the trial.")
+    epoch: float = Field(description="Age in epochs.")
+    validation_accuracy: Share = Field(description="On the validation split.")
+    training_accuracy: Share = Field(description="In eval mode.")
+    exact: bool = Field(
+        description="Whether training accuracy is over the whole training split; else it is an estimate on a sample."
+    )
+    validation_loss: float | None = Field(
+        description="Mean cross-entropy in nats; null where it was not recorded."
+    )
+    seconds: float | None = Field(description="Wall time of the fit so far.")
+    num_validation_texts: int | None = Field(
+        description="Texts that validation accuracy and loss are over, where a sample was enough; else null: all."
+    )
+    training_interval: tuple[float, float] | None = Field(
+        description="Of an estimate: where the training accuracy of the whole split lies with 95 % confidence (Wilson); else "
+        "null."
+    )
+    restored: bool = Field(
+        description="Whether these are the weights that the trial restored, and an export gives."
+    )
+    feasible: bool = Field(
+        description="Whether training accuracy is not above the ceiling; an estimate may err."
+    )
+
+
+class Reference(Frozen):
+    """Where the area under a front ends."""
+
+    validation_accuracy: Share = Field(
+        description="What answering always the same gives; 0 where that is unknown."
+    )
+    training_accuracy: Share = Field(description="1.")
+
+
+class Moment(Frozen):
+    """The area after a finished trial."""
+
+    finished: Annotated[int, WithJsonSchema({"type": "integer", "minimum": 1})] = Field(
+        description="Finished trials by then."
+    )
+    trial: Count = Field(description="The one that had just ended.")
+    hypervolume: Annotated[float, WithJsonSchema({"type": "number", "minimum": 0})] = Field(
+        description="The area."
+    )
+
+
+class Growth(Frozen):
+    """How the area that the front over checkpoints dominates grew, and what that says about more trials."""
+
+    reference: Reference = Field(description="Where the area ends.")
+    history: list[Moment] = Field(description="After each finished trial, in the order in which they ended.")
+    window: int = Field(
+        description="Finished trials that the outlook goes by: the latest quarter, at least ten."
+    )
+    growth: float | None = Field(
+        description="Share by which the area grew over them; null where it is unknown, or began at nothing."
+    )
+    pays: bool | None = Field(
+        description="Whether that is 1 % or more, so that more trials may still pay; null where it cannot be told yet."
+    )
+    sentence: str = Field(description="The same in words.")
+
+
+class Outlook(NamedTuple):
+    """Whether more trials would still pay; the same fields of ``Growth``."""
+
+    window: int
+    growth: float | None
+    pays: bool | None
+    sentence: str
+
+
+def checkpoints(trials: Iterable[FrozenTrial], *, ceiling: float) -> list[Checkpoint]:
     """List the checkpoints of a study that were evaluated in full, by trial and epoch.
 
     Peeks are left out: they look at a sample, and nothing is ever restored from one. So are trials that were
@@ -26,12 +103,6 @@ def checkpoints(trials: Iterable[FrozenTrial], *, ceiling: float) -> list[dict[s
     Args:
         trials: All of a study.
         ceiling: What a feasible one's training accuracy does not exceed.
-
-    Returns:
-        Rows of ``trial``, ``epoch``, ``validation_accuracy``, the ``num_validation_texts`` that it is over (null: all),
-        ``training_accuracy``, whether that is ``exact``, of an estimate its ``training_interval``, ``validation_loss``
-        (null where unknown), ``seconds`` of the fit so far, ``feasible`` (an estimate may
-        err) and ``restored``.
     """
     trials = list(trials)
     repeated = {t.user_attrs[attr.RETRY_OF] for t in trials if attr.RETRY_OF in t.user_attrs}
@@ -39,13 +110,14 @@ def checkpoints(trials: Iterable[FrozenTrial], *, ceiling: float) -> list[dict[s
     for trial in trials:
         if trial.number not in repeated:
             by_epoch = {e["epoch"]: e for e in _evaluations(trial)}
-            rows += [{"trial": trial.number, **by_epoch[epoch]} for epoch in sorted(by_epoch)]
-    for row in rows:
-        row["feasible"] = row["training_accuracy"] <= ceiling
+            for epoch in sorted(by_epoch):
+                known = by_epoch[epoch]
+                feasible = known["training_accuracy"] <= ceiling
+                rows.append(Checkpoint.model_validate({"trial": trial.number, "feasible": feasible, **known}))
     return rows
 
 
-def pareto_front(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+def pareto_front(rows: Iterable[Checkpoint]) -> list[Checkpoint]:
     """Return the checkpoints that no other beats, best validation first; equals all stay.
 
     Those that were looked at with a sample of the validation texts are left out: of many estimates, the luckiest would win.
@@ -84,9 +156,7 @@ def floor_of(data: Mapping[str, Any] | None, metric: str) -> float:
     return float(max(counts) / sum(counts) if metric == "accuracy" else 1 / len(counts))
 
 
-def growth(
-    trials: Iterable[FrozenTrial], rows: Iterable[Mapping[str, Any]], *, floor: float
-) -> dict[str, Any]:
+def growth(trials: Iterable[FrozenTrial], rows: Iterable[Checkpoint], *, floor: float) -> Growth:
     """Tell how the hypervolume of the front over checkpoints grew, and whether more trials would still pay.
 
     Args:
@@ -94,35 +164,34 @@ def growth(
         rows: What ``checkpoints`` says of them; those of trials that have not finished do not count, nor do estimates on a
             sample of the validation texts.
         floor: Validation accuracy of the reference point; its training accuracy is 1.
-
-    Returns:
-        ``reference``; ``history``, one entry a finished trial in the order in which they ended: ``finished`` so
-        far, ``trial``, ``hypervolume``; and what ``outlook`` says of it.
     """
     by_trial: dict[int, list[tuple[float, float]]] = {}
     for row in _looked_at_in_full(rows):
-        by_trial.setdefault(row["trial"], []).append(_point(row))
+        by_trial.setdefault(row.trial, []).append(_point(row))
     ended = sorted(results.finished(trials), key=lambda t: (t.datetime_complete or datetime.min, t.number))
     best: list[tuple[float, float]] = []
     history = []
     for place, trial in enumerate(ended, start=1):
         best = results.front({*best, *by_trial.get(trial.number, ())}, lambda point: point)
         area = hypervolume(best, floor=floor)
-        history.append({"finished": place, "trial": trial.number, "hypervolume": area})
-    reference = {"validation_accuracy": floor, "training_accuracy": 1.0}
-    areas = [entry["hypervolume"] for entry in history]
-    return {"reference": reference, "history": history, **outlook(areas)}
+        history.append(Moment(finished=place, trial=trial.number, hypervolume=area))
+    reference = Reference(validation_accuracy=floor, training_accuracy=1.0)
+    told = outlook([moment.hypervolume for moment in history])
+    return Growth(
+        reference=reference,
+        history=history,
+        window=told.window,
+        growth=told.growth,
+        pays=told.pays,
+        sentence=told.sentence,
+    )
 
 
-def outlook(areas: Sequence[float]) -> dict[str, Any]:
+def outlook(areas: Sequence[float]) -> Outlook:
     """Say whether more trials would still pay, going by the hypervolume after each finished trial.
 
     The rule: they do if it grew by 1 % or more over the latest quarter of the trials, at least ten; with fewer
     than twenty there is no telling.
-
-    Returns:
-        ``window``, that many trials; ``growth``, a share, null where it is unknown or began at nothing;
-        ``pays``, null where there is no telling; ``sentence``.
     """
     window = max(LEAST_WINDOW, len(areas) // 4)
     if len(areas) < 2 * LEAST_WINDOW:
@@ -130,7 +199,7 @@ def outlook(areas: Sequence[float]) -> dict[str, Any]:
             f"Whether more trials would still pay cannot be told before {2 * LEAST_WINDOW} have finished; "
             f"{len(areas)} {'has' if len(areas) == 1 else 'have'}."
         )
-        return {"window": window, "growth": None, "pays": None, "sentence": sentence}
+        return Outlook(window, None, None, sentence)
     before, now = areas[-1 - window], areas[-1]
     share = (now - before) / before if before else None
     pays = now > 0 if share is None else share >= LITTLE_GROWTH
@@ -143,7 +212,7 @@ def outlook(areas: Sequence[float]) -> dict[str, Any]:
         f"finished ones the hypervolume of the Pareto front {grew}"
     )
     sentence += "." if share is None and pays else f", {limit}."
-    return {"window": window, "growth": share, "pays": pays, "sentence": sentence}
+    return Outlook(window, share, pays, sentence)
 
 
 def _evaluations(trial: FrozenTrial) -> Iterable[dict[str, Any]]:
@@ -178,9 +247,9 @@ def _evaluations(trial: FrozenTrial) -> Iterable[dict[str, Any]]:
         )
 
 
-def _looked_at_in_full(rows: Iterable[Mapping[str, Any]]) -> list[Any]:
-    return [row for row in rows if row["num_validation_texts"] is None]
+def _looked_at_in_full(rows: Iterable[Checkpoint]) -> list[Checkpoint]:
+    return [row for row in rows if row.num_validation_texts is None]
 
 
-def _point(row: Mapping[str, Any]) -> tuple[float, float]:
-    return row["validation_accuracy"], row["training_accuracy"]
+def _point(row: Checkpoint) -> tuple[float, float]:
+    return row.validation_accuracy, row.training_accuracy

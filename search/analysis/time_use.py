@@ -5,24 +5,34 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from search.study import attributes as attr
+from pydantic import Field
+
+from search.study import Frozen, attributes as attr
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
 
-def account(attributes: Mapping[str, Any], trials: Sequence[FrozenTrial]) -> dict[str, Any] | None:
-    """Account for the time of a search.
+class Account(Frozen):
+    """Where the time went."""
+
+    workers: int = Field(description="Of the latest start.")
+    peak_flops: float = Field(description="FLOP/s of a large product of matrices on this machine.")
+    useful_mfu: float | None = Field(
+        description="Operations that fits with trainable layers needed, as a share of what the peak allows in their time."
+    )
+    utilisation: float = Field(
+        description="Operations of all fits, as a share of what the peak allows in the whole wall time."
+    )
+    seconds: dict[str, float] = Field(description="Of all workers, by what they were spent on.")
+
+
+def account(attributes: Mapping[str, Any], trials: Sequence[FrozenTrial]) -> Account | None:
+    """Account for the time of a search; None where it was not measured.
 
     Args:
         attributes: User attributes of the study.
         trials: All of it.
-
-    Returns:
-        ``workers`` of the latest start; ``peak_flops``, FLOP/s of the machine; ``useful_mfu``, operations that
-        fits with trainable layers needed, as a share of what the peak allows in their time; ``utilisation``,
-        the operations of all fits as a share of what it allows in the whole wall time; ``seconds``, where the
-        time of all workers went, by name. Null where the study was not measured.
     """
     wall, peak = attributes.get(attr.WALL_SECONDS), attributes.get(attr.PEAK_FLOPS)
     if wall is None or peak is None:
@@ -43,12 +53,10 @@ def account(attributes: Mapping[str, Any], trials: Sequence[FrozenTrial]) -> dic
     seconds["Python and storage"] = total(attr.SECONDS) - sum(list(seconds.values())[:3])
     seconds["waiting, and trials that failed"] = max(0.0, wall * workers - sum(seconds.values()))
     share = peak / workers
-    return {
-        "workers": workers,
-        "peak_flops": peak,
-        "useful_mfu": total(attr.FLOPS, trained) / (total(attr.SECONDS, trained) * share)
-        if trained
-        else None,
-        "utilisation": total(attr.FLOPS) / (wall * peak),
-        "seconds": seconds,
-    }
+    return Account(
+        workers=workers,
+        peak_flops=peak,
+        useful_mfu=total("flops", trained) / (total("seconds", trained) * share) if trained else None,
+        utilisation=total("flops") / (wall * peak),
+        seconds=seconds,
+    )

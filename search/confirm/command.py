@@ -210,7 +210,7 @@ def _judge(
         words_N=words,
     )
     with held_back():
-        optuna_private.set_system_attribute(study, attributes.CONFIRMATION, found)
+        optuna_private.set_system_attribute(study, attributes.CONFIRMATION, found.plain())
 
 
 def _watch(

@@ -14,7 +14,15 @@ from search.analysis import (
     CONFIDENCE,
     WORDS_ALONE,
     Classes,
+    Comparison,
+    ConfirmedFinalist,
+    FreshFit,
+    Outcome,
+    OverSeeds,
     Paired,
+    SearchFigures,
+    TestSplitFigures,
+    WordsTested,
     accuracy_of,
     compare,
     estimate,
@@ -37,11 +45,11 @@ from search.study import (
 from trainers.config import Metric, TrainConfig
 from trainers.errors import InputError
 
-SHOWN = (
-    *("seed", "state", "reason", "validation_accuracy", "training_accuracy", "test_accuracy"),
-    *("seconds", "best_epoch"),
-)
-"""What the outcome says of each fit; null is what a failed one does not have."""
+Record = Mapping[str, Any]
+"""What is kept of a fit; one that failed has no figures."""
+
+Predictions = Mapping[int, Classes]
+"""Of the test split, by the seed of the fit."""
 
 BASELINE = "frozen-head"
 """The recipe that every finalist is compared with."""
@@ -66,7 +74,7 @@ class Finalist:
         trial: Its number in the search; None for a recipe that did not run there.
         recipe: Its name, if it is one.
         config: Its configuration; the seed is the search's.
-        search: ``validation_accuracy`` and ``training_accuracy`` in the search; None if it did not run there.
+        search: What it reached in the search; None if it did not run there.
         seconds: That its fit took there.
     """
 
@@ -74,7 +82,7 @@ class Finalist:
     trial: int | None
     recipe: str | None
     config: TrainConfig
-    search: dict[str, float] | None
+    search: SearchFigures | None
     seconds: float
 
     @property
@@ -109,9 +117,11 @@ def choose_finalists(study: optuna.Study, spec: StudySpec, *, num_finalists: int
             name=recipe or f"trial {trial.number}",
             trial=trial.number,
             recipe=recipe,
-            config=TrainConfig.model_validate({**notes[attr.CONFIG], "data": data}),
-            search={k: notes[k] for k in (attr.VALIDATION_ACCURACY, attr.TRAINING_ACCURACY)},
-            seconds=notes[attr.SECONDS],
+            config=TrainConfig.model_validate({**notes["config"], "data": data}),
+            search=SearchFigures(
+                validation_accuracy=notes["validation_accuracy"], training_accuracy=notes["training_accuracy"]
+            ),
+            seconds=notes["seconds"],
         )
 
     finalists = [of(t) for t in best]
@@ -135,7 +145,7 @@ def fresh_seeds(study_seed: int, count: int) -> list[int]:
 
 def outcome(
     finalists: Sequence[Finalist],
-    fits: Mapping[str, Sequence[dict[str, Any]]],
+    fits: Mapping[str, Sequence[Record]],
     labels_N: Classes,
     *,
     validation_N: Classes,
@@ -144,8 +154,8 @@ def outcome(
     after: int,
     versions: dict[str, str],
     words_N: Classes | None = None,
-) -> dict[str, Any]:
-    """Judge the finalists.
+) -> Outcome:
+    """Judge the finalists; the best is first.
 
     Args:
         finalists: All of them.
@@ -159,88 +169,158 @@ def outcome(
         after: Finished trials that the finalists were chosen from.
         versions: Of the software that made the fits.
         words_N: What the words alone take the test texts for; None if nobody asked them.
-
-    Returns:
-        rule, seeds, after, num_test: How the winner is chosen, and from what.
-        versions, processors: What made the fits.
-        winner: Its name; null if no setup stays under the ceiling with most seeds.
-        finalists: The best first: ``name``, ``trial``, ``recipe``, ``config``; ``search``, its two accuracies
-            there, or null; ``fits``, as listed in ``SHOWN``; ``validation`` and ``training``, ``mean`` and ``spread``
-            (sample standard deviation) over the complete fits, null where there are too few;
-            ``share_under_ceiling`` of all fits; ``score``, the mean; ``optimism``, the search's validation accuracy
-            minus the mean; ``flattery``, see ``search.analysis.luck``; ``test``: ``accuracy``, the mean over the complete
-            fits, ``spread``, ``num_fits``, ``low``, ``high``, ``confidence``, and the ``seed`` of the first of them.
-            Null if every fit failed.
-        words: What the words alone reach on the test split: ``accuracy``, ``low``, ``high``; null if nobody asked them.
-        comparisons: Unordered pairs on the test split, by the seeds that both completed: ``first``, ``second``,
-            ``difference`` (first - second), ``low``, ``high``, ``only_first_right``, ``only_second_right``,
-            ``num_seeds``, ``test`` (permutation), ``p``, ``p_holm``.
     """
     how = _How(metric=rule.metric, num_classes=num_classes)
     texts = {
         name: np.bincount(labels, minlength=num_classes).tolist()
         for name, labels in (("validation", validation_N), ("test", labels_N))
     }
-    rows: list[dict[str, Any]] = []
-    tested: dict[str, dict[int, Classes]] = {}
-    for finalist in finalists:
-        records = fits[finalist.name]
-        own = {
-            record["seed"]: np.array(record["test_predictions"], dtype=np.int64)
-            for record in records
-            if record["state"] == "complete"
-        }
-        tests = {seed: accuracy_of(labels_N, predicted_N, **how) for seed, predicted_N in own.items()}
-        row = _row(finalist, [r | {"test_accuracy": tests.get(r["seed"])} for r in records], rule, texts)
-        if own:
-            test = estimate(labels_N, np.stack(list(own.values())), **how)
-            row["test"] = {
-                "accuracy": test.value,
-                "spread": _spread(list(tests.values()))["spread"],
-                "num_fits": len(own),
-                "low": test.low,
-                "high": test.high,
-                "confidence": CONFIDENCE,
-                "seed": next(iter(own)),
-            }
-        rows.append(row)
-        tested[finalist.name] = own
+    predicted = {finalist.name: _predictions(fits[finalist.name]) for finalist in finalists}
+    rows = [
+        _row(finalist, fits[finalist.name], _tests(labels_N, predicted[finalist.name], how), rule, texts)
+        for finalist in finalists
+    ]
     depth = {finalist.name: finalist.trains_less for finalist in finalists}
-    rows.sort(key=lambda row: (_is_eligible(row), row["score"] or 0.0, depth[row["name"]]), reverse=True)
-    names = [row["name"] for row in rows]
-    compared: dict[tuple[str, str], tuple[Paired, int]] = {}
-    for pair in pairs_of(names):
-        seeds = [seed for seed in tested[pair[0]] if seed in tested[pair[1]]]
-        if seeds:
-            first_SN, second_SN = (np.stack([tested[name][seed] for seed in seeds]) for name in pair)
-            compared[pair] = compare(labels_N, first_SN, second_SN, **how), len(seeds)
-    if words_N is not None and tested[names[0]]:
-        first_SN = np.stack(list(tested[names[0]].values()))
-        same_SN = np.broadcast_to(words_N, first_SN.shape)
-        compared[names[0], WORDS_ALONE] = compare(labels_N, first_SN, same_SN, **how), len(first_SN)
-    corrected = holm([result.p for result, _ in compared.values()])
+    rows.sort(key=lambda row: (_is_eligible(row), row.score or 0.0, depth[row.name]), reverse=True)
+    return Outcome(
+        rule=RULE,
+        seeds=[record["seed"] for record in fits[rows[0].name]],
+        after=after,
+        num_test=len(labels_N),
+        versions=versions,
+        processors=sorted({r["processor"] for records in fits.values() for r in records if "processor" in r}),
+        winner=rows[0].name if _is_eligible(rows[0]) else None,
+        finalists=rows,
+        words=None if words_N is None else _words(labels_N, words_N, how),
+        comparisons=_comparisons([row.name for row in rows], predicted, labels_N, words_N, how),
+    )
+
+
+def _predictions(records: Sequence[Record]) -> Predictions:
     return {
-        "rule": RULE,
-        "seeds": [record["seed"] for record in fits[names[0]]],
-        "after": after,
-        "num_test": len(labels_N),
-        "versions": versions,
-        "processors": sorted(
-            {r["processor"] for records in fits.values() for r in records if "processor" in r}
-        ),
-        "winner": names[0] if _is_eligible(rows[0]) else None,
-        "finalists": rows,
-        "words": None if words_N is None else _words(labels_N, words_N, how),
-        "comparisons": [
-            _comparison(pair, result, num_seeds, p_holm)
-            for (pair, (result, num_seeds)), p_holm in zip(compared.items(), corrected, strict=True)
-        ],
+        record["seed"]: np.array(record["test_predictions"], dtype=np.int64)
+        for record in records
+        if record["state"] == "complete"
     }
 
 
-def _words(labels_N: Classes, words_N: Classes, how: _How) -> dict[str, Any]:
+@dataclass(frozen=True)
+class _Tests:
+    """The test split's say on a setup: the accuracy of each fit by its seed, and all together."""
+
+    by_seed: Mapping[int, float]
+    together: TestSplitFigures | None
+
+
+def _tests(labels_N: Classes, predicted: Predictions, how: _How) -> _Tests:
+    if not predicted:
+        return _Tests({}, None)
+    by_seed = {seed: accuracy_of(labels_N, predicted_N, **how) for seed, predicted_N in predicted.items()}
+    test = estimate(labels_N, np.stack(list(predicted.values())), **how)
+    together = TestSplitFigures(
+        accuracy=test.value,
+        spread=_over_seeds(list(by_seed.values())).spread,
+        num_fits=len(predicted),
+        low=test.low,
+        high=test.high,
+        confidence=CONFIDENCE,
+        seed=next(iter(predicted)),
+    )
+    return _Tests(by_seed, together)
+
+
+def _row(
+    finalist: Finalist, records: Sequence[Record], tests: _Tests, rule: Score, texts: dict[str, list[int]]
+) -> ConfirmedFinalist:
+    fits = [
+        FreshFit.model_validate(
+            {
+                **dict.fromkeys(FreshFit.model_fields),
+                **record,
+                "test_accuracy": tests.by_seed.get(record["seed"]),
+            }
+        )
+        for record in records
+    ]
+    ended = [
+        (f.validation_accuracy or 0.0, f.training_accuracy or 0.0) for f in fits if f.state == "complete"
+    ]
+    scores = [validation - rule.penalty * max(0.0, training - rule.ceiling) for validation, training in ended]
+    promised = None if finalist.search is None else finalist.search.validation_accuracy
+    luck = flattery(promised, fits, metric=rule.metric, texts=texts)
+    return ConfirmedFinalist(
+        name=finalist.name,
+        trial=finalist.trial,
+        recipe=finalist.recipe,
+        config=finalist.config.model_dump(mode="json", exclude_none=True),
+        search=finalist.search,
+        fits=fits,
+        validation=_over_seeds([validation for validation, _ in ended]),
+        training=_over_seeds([training for _, training in ended]),
+        share_under_ceiling=sum(training <= rule.ceiling for _, training in ended) / len(fits),
+        score=fmean(scores) if scores else None,
+        optimism=luck.search_above_fresh.value if luck.search_above_fresh else None,
+        flattery=luck,
+        test=tests.together,
+    )
+
+
+def _is_eligible(row: ConfirmedFinalist) -> bool:
+    return row.share_under_ceiling > 0.5
+
+
+def _over_seeds(figures: Sequence[float]) -> OverSeeds:
+    return OverSeeds(
+        mean=fmean(figures) if figures else None, spread=stdev(figures) if len(figures) > 1 else None
+    )
+
+
+def _words(labels_N: Classes, words_N: Classes, how: _How) -> WordsTested:
     test = estimate(labels_N, words_N[None], **how)
-    return {"accuracy": test.value, "low": test.low, "high": test.high}
+    return WordsTested(accuracy=test.value, low=test.low, high=test.high)
+
+
+def _comparisons(
+    names: Sequence[str],
+    predicted: Mapping[str, Predictions],
+    labels_N: Classes,
+    words_N: Classes | None,
+    how: _How,
+) -> list[Comparison]:
+    """Compare pairs by the seeds that both completed, and the best setup with the words alone; p is corrected over all."""
+    compared: dict[tuple[str, str], tuple[Paired, int]] = {}
+    for first, second in pairs_of(names):
+        seeds = [seed for seed in predicted[first] if seed in predicted[second]]
+        if seeds:
+            first_SN, second_SN = (
+                np.stack([predicted[name][seed] for seed in seeds]) for name in (first, second)
+            )
+            compared[first, second] = compare(labels_N, first_SN, second_SN, **how), len(seeds)
+    if words_N is not None and predicted[names[0]]:
+        first_SN = np.stack(list(predicted[names[0]].values()))
+        same_SN = np.broadcast_to(words_N, first_SN.shape)
+        compared[names[0], WORDS_ALONE] = compare(labels_N, first_SN, same_SN, **how), len(first_SN)
+    corrected = holm([result.p for result, _ in compared.values()])
+    return [
+        _comparison(pair, result, num_seeds, p_holm)
+        for (pair, (result, num_seeds)), p_holm in zip(compared.items(), corrected, strict=True)
+    ]
+
+
+def _comparison(pair: tuple[str, str], result: Paired, num_seeds: int, p_holm: float) -> Comparison:
+    return Comparison(
+        first=pair[0],
+        second=pair[1],
+        difference=result.difference.value,
+        low=result.difference.low,
+        high=result.difference.high,
+        only_first_right=result.only_first_right,
+        only_second_right=result.only_second_right,
+        num_seeds=num_seeds,
+        test="permutation",
+        p=result.p,
+        p_holm=p_holm,
+    )
 
 
 def pairs_of(names: Sequence[str]) -> list[tuple[str, str]]:
@@ -255,60 +335,3 @@ def pairs_of(names: Sequence[str]) -> list[tuple[str, str]]:
     rivals = [*names[1:2], *(name for name in OPPONENTS if name in names[1:])]
     pairs += [(names[0], name) for name in rivals if BASELINE not in (name, names[0])]
     return list(dict.fromkeys(pairs))
-
-
-def _row(
-    finalist: Finalist, fits: Sequence[dict[str, Any]], rule: Score, texts: dict[str, list[int]]
-) -> dict[str, Any]:
-    ended = [fit for fit in fits if fit["state"] == "complete"]
-    validation = _spread([fit["validation_accuracy"] for fit in ended])
-    training = [fit["training_accuracy"] for fit in ended]
-    scores = [
-        fit["validation_accuracy"] - rule.penalty * max(0.0, fit["training_accuracy"] - rule.ceiling)
-        for fit in ended
-    ]
-    promised = None if finalist.search is None else finalist.search["validation_accuracy"]
-    shown = [{k: fit.get(k) for k in SHOWN} for fit in fits]
-    luck = flattery(promised, shown, metric=rule.metric, texts=texts)
-    return {
-        "name": finalist.name,
-        "trial": finalist.trial,
-        "recipe": finalist.recipe,
-        "config": finalist.config.model_dump(mode="json", exclude_none=True),
-        "search": finalist.search,
-        "fits": shown,
-        "validation": validation,
-        "training": _spread(training),
-        "share_under_ceiling": sum(accuracy <= rule.ceiling for accuracy in training) / len(fits),
-        "score": fmean(scores) if scores else None,
-        "optimism": luck["search_above_fresh"] and luck["search_above_fresh"]["value"],
-        "flattery": luck,
-        "test": None,
-    }
-
-
-def _is_eligible(row: dict[str, Any]) -> bool:
-    return bool(row["share_under_ceiling"] > 0.5)
-
-
-def _spread(figures: Sequence[float]) -> dict[str, float | None]:
-    return {
-        "mean": fmean(figures) if figures else None,
-        "spread": stdev(figures) if len(figures) > 1 else None,
-    }
-
-
-def _comparison(pair: tuple[str, str], result: Paired, num_seeds: int, p_holm: float) -> dict[str, Any]:
-    return {
-        "first": pair[0],
-        "second": pair[1],
-        "difference": result.difference.value,
-        "low": result.difference.low,
-        "high": result.difference.high,
-        "only_first_right": result.only_first_right,
-        "only_second_right": result.only_second_right,
-        "num_seeds": num_seeds,
-        "test": "permutation",
-        "p": result.p,
-        "p_holm": p_holm,
-    }

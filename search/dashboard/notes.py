@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from optuna.study import Study
     from optuna.trial import FrozenTrial
 
+    from search.analysis import Importances
     from search.study import StudySpec
 
 OWN_NOTE = "*Renewed as trials end; delete this line to keep words of your own.*"
@@ -39,7 +40,7 @@ def study_note(study: Study, spec: StudySpec, *, options: str | None = None) -> 
 
     trials = study.get_trials(deepcopy=False)
     summary = summarise(study, spec)
-    counts, best = summary["counts"], results.best_feasible(trials)
+    counts, best = summary.counts, results.best_feasible(trials)
     shown = best or results.nearest_to_feasible(trials)
     missing = "No trial is feasible yet; nearest to it" if shown else "No trial has run to its end yet"
     headline = "Best feasible trial" if best else missing
@@ -53,20 +54,20 @@ def study_note(study: Study, spec: StudySpec, *, options: str | None = None) -> 
         command for _, command in next_commands(summary, options) if "dashboard" not in command.split()[2]
     ]
     paragraphs = [
-        f"**Goal** ({state(summary['goal'])}): validation {name} of {100 * goal:g} % or more, "
+        f"**Goal** ({state(summary.goal)}): validation {name} of {100 * goal:g} % or more, "
         f"training {name} under the ceiling of {100 * ceiling:g} %.",
-        *([f"**Confirmed**: {_plain(judgement(summary))}."] if summary["confirmation"] else []),
-        *([f"**{_plain(short)}**"] if (short := falls_short(summary["opponents"])) else []),
+        *([f"**Confirmed**: {_plain(judgement(summary))}."] if summary.confirmation else []),
+        *([f"**{_plain(short)}**"] if (short := falls_short(summary.opponents)) else []),
         "**Worth it?** "
-        + "; ".join(f"{name}: {_plain(said)}" for name, said in worth(summary["opponents"]))
+        + "; ".join(f"{name}: {_plain(said)}" for name, said in worth(summary.opponents))
         + ".",
         f"**Searched**: {_plain('; '.join(searched))}.",
         f"**{headline}**",
         *([trial_note(shown, spec)] if shown else []),
-        f"**Trials**: {counts['finished']} finished: {_plain(describe_counts(counts))}.",
-        *([_plain(summary["flat"]["sentence"])] if summary["flat"] else []),
-        *([_plain(" ".join(summary["start"]))] if summary["start"] else []),
-        f"**Which setting mattered** {_importances(summary['importances'])}",
+        f"**Trials**: {counts.finished} finished: {_plain(describe_counts(counts))}.",
+        *([_plain(summary.flat.sentence)] if summary.flat else []),
+        *([_plain(" ".join(summary.start))] if summary.start else []),
+        f"**Which setting mattered** {_importances(summary.importances)}",
         "**Next**:",
         "\n".join(f"    {command}" for command in commands),
         OWN_NOTE,
@@ -180,19 +181,19 @@ def _settings(trial: FrozenTrial) -> str:
     )
 
 
-def _importances(found: dict[str, Any]) -> str:
+def _importances(found: Importances) -> str:
     """Say which settings mattered, or that this page's plot of it is to be left alone."""
-    if found["shares"] is None:
+    if found.shares is None:
         return (
-            f"cannot be told: {_plain(found['missing'])}. This page draws importances from two trials on: do not go "
+            f"cannot be told: {_plain(found.missing)}. This page draws importances from two trials on: do not go "
             "by them."
         )
     shares = [
-        f"{_words(name)} {100 * share:.0f} % ({100 * end['low']:.0f} to {100 * end['high']:.0f})"
-        for (name, share), end in zip(found["shares"].items(), found["intervals"].values(), strict=True)
+        f"{_words(name)} {100 * share:.0f} % ({100 * end.low:.0f} to {100 * end.high:.0f})"
+        for (name, share), end in zip(found.shares.items(), (found.intervals or {}).values(), strict=True)
     ]
     return (
-        f"(share of the score's variation over {found['trials']} complete trials, with {100 * found['confidence']:g} % "
+        f"(share of the score's variation over {found.trials} complete trials, with {100 * found.confidence:g} % "
         f"intervals, which this page's plot lacks): {_plain(', '.join(shares))}."
     )
 

@@ -276,14 +276,14 @@ def _say_what_was_found(splits: Splits, metric: Metric) -> None:
     """Print the data page, the lengths of the texts, and a warning where accuracy hides a class."""
     from rich.console import Console
 
-    from search.analysis import print_page
+    from search.analysis import DataPage, print_page
     from search.new.template import are_uneven
     from trainers.data import describe_data
 
     page = describe_data(splits)
     # How many tokens are kept is chosen below.
     findings = [finding for finding in page["findings"] if finding["kind"] != "long texts"]
-    print_page({**page, "findings": findings}, Console())
+    print_page(DataPage.model_validate({**page, "findings": findings}), Console())
     lengths = sorted(splits.train.lengths_N.tolist())
     say(f"  half of the texts have up to {lengths[len(lengths) // 2]} tokens, the longest {lengths[-1]}")
     if are_uneven(splits) and metric == "accuracy":

@@ -6,4 +6,4 @@ from .conclusions import (
     verdict_on_trial as verdict_on_trial,
     worth as worth,
 )
-from .summary import summarise as summarise
+from .summary import summarise as summarise, trial_row as trial_row

@@ -4,27 +4,30 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from search.report.plotting import BEST, GRID, MUTED, TRAINING, VALIDATION, Row, add_ceiling, blank, safe
+from search.report.plotting import BEST, GRID, MUTED, TRAINING, VALIDATION, add_ceiling, blank, safe
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
+    from search.analysis import Figures
+    from search.report.models import Summary
 
-def recipes_figure(summary: Row) -> go.Figure:
+
+def recipes_figure(summary: Summary) -> go.Figure:
     """Draw training beside validation accuracy of each recipe, reported and measured, and of the best trial."""
-    rows = [
-        (f"{safe(entry['recipe'])}, {origin}", source)
-        for entry in summary["recipes"]
-        for origin, source in (("reported", entry["reported"]), ("measured", entry["trial"] or {}))
-        if source.get("validation_accuracy") is not None
+    rows: list[tuple[str, Figures]] = [
+        (f"{safe(entry.recipe)}, {origin}", source)
+        for entry in summary.recipes
+        for origin, source in (("reported", entry.reported), ("measured", entry.trial))
+        if source is not None and source.validation_accuracy is not None
     ]
-    if summary["best"]:
-        rows.append((f"<b>trial {summary['best']['number']}, best here</b>", summary["best"]))
+    if summary.best:
+        rows.append((f"<b>trial {summary.best.number}, best here</b>", summary.best))
     rows.reverse()
     figure = blank("", "", shares="x", height=130 + 42 * len(rows))
     names = [name for name, _ in rows]
     figure.add_scatter(
-        x=[x for _, r in rows for x in (r["validation_accuracy"], r["training_accuracy"], None)],
+        x=[x for _, r in rows for x in (r.validation_accuracy, r.training_accuracy, None)],
         y=[name for name in names for _ in range(3)],
         mode="lines",
         line={"color": GRID, "width": 6},
@@ -33,37 +36,43 @@ def recipes_figure(summary: Row) -> go.Figure:
     )
     for split, color, symbol in (("validation", VALIDATION, "circle"), ("training", TRAINING, "diamond")):
         figure.add_scatter(
-            x=[r[f"{split}_accuracy"] for _, r in rows],
+            x=[getattr(r, f"{split}_accuracy") for _, r in rows],
             y=names,
             mode="markers",
             name=split,
             marker={"color": color, "symbol": symbol, "size": 12},
             hovertemplate=f"%{{y}}<br>{split} %{{x:.2%}}<extra></extra>",
         )
-    add_ceiling(figure, summary["goal"]["training_accuracy"], axis="x")
+    add_ceiling(figure, summary.goal.training_accuracy, axis="x")
     figure.update_layout(legend_y=-0.12 if len(rows) > 4 else -0.25)
     return figure
 
 
-def confirmation_figure(summary: Row) -> go.Figure:
+def confirmation_figure(summary: Summary) -> go.Figure:
     """Draw of each finalist what the search promised, what fresh seeds gave, and what the test split says."""
-    finalists = (summary["confirmation"] or {"finalists": []})["finalists"][::-1]
-    names = [safe(f["name"]) for f in finalists]
+    finalists = summary.confirmation.finalists[::-1] if summary.confirmation else []
+    names = [safe(f.name) for f in finalists]
     figure = blank("", "", shares="x", height=150 + 60 * len(finalists))
-    promised = [(f["search"] or {}).get("validation_accuracy") for f in finalists]
-    means = [f["validation"]["mean"] for f in finalists]
-    spread = {"type": "data", "array": [f["validation"]["spread"] or 0.0 for f in finalists]}
-    tests = [f["test"] or {"accuracy": None, "low": None, "high": None} for f in finalists]
+    promised = [f.search.validation_accuracy if f.search else None for f in finalists]
+    means = [f.validation.mean for f in finalists]
+    spread = {"type": "data", "array": [f.validation.spread or 0.0 for f in finalists]}
+    tests = [f.test for f in finalists]
     interval = {
         "type": "data",
         "symmetric": False,
-        "array": [None if t["high"] is None else t["high"] - t["accuracy"] for t in tests],
-        "arrayminus": [None if t["low"] is None else t["accuracy"] - t["low"] for t in tests],
+        "array": [t.high - t.accuracy if t and t.high is not None else None for t in tests],
+        "arrayminus": [t.accuracy - t.low if t and t.low is not None else None for t in tests],
     }
     for name, x, color, symbol, error in (
         ("validation in the search", promised, MUTED, "circle-open", None),
         ("validation on fresh seeds, mean ± spread", means, VALIDATION, "circle", spread),
-        ("test, mean with its interval", [t["accuracy"] for t in tests], BEST, "diamond", interval),
+        (
+            "test, mean with its interval",
+            [t.accuracy if t else None for t in tests],
+            BEST,
+            "diamond",
+            interval,
+        ),
     ):
         figure.add_scatter(
             x=x,

@@ -3,66 +3,79 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING
 
 from search.analysis import judge_setup, meets, seeds_of, shortfall
 from search.study import bound, duration, figures, percent, rate
 from trainers.config import METRIC_NAMES, Metric
 
+if TYPE_CHECKING:
+    from search.analysis import (
+        ConfirmedFinalist,
+        FreshSeedsJudged,
+        Limits,
+        Opponent,
+        Opponents,
+        OpponentTested,
+        OverSeeds,
+        SetupJudged,
+    )
+    from search.report.models import Summary, TrialRow
 
-def verdict(summary: dict[str, Any]) -> str:
+
+def verdict(summary: Summary) -> str:
     """Say whether the goal is met, by which trial or setup, and else what is missing."""
-    return f"{_aim(summary['goal'], summary['metric'])}: {judgement(summary)}."
+    return f"{_aim(summary.goal, summary.metric)}: {judgement(summary)}."
 
 
-def falls_short(found: dict[str, Any]) -> str | None:
+def falls_short(found: Opponents) -> str | None:
     """Say that a winner lies below a logistic regression on the frozen vectors; None if it does not, or none is known.
 
     Args:
         found: What ``search.analysis.opponents.compare_with_opponents`` says of the winner.
     """
-    probe = next(o for o in found["opponents"] if o["name"] == "probe")
-    known = [k for k in (probe["test"], probe) if k and k["difference"] is not None]
-    if probe["verdict"] == "itself" or not known or known[0]["difference"] >= 0:
+    probe = next(o for o in found.opponents if o.name == "probe")
+    judge = probe.test or probe
+    if probe.verdict == "itself" or found.name is None or judge.difference is None or judge.difference >= 0:
         return None
-    where = "on the test split" if known[0] is probe["test"] else "on validation"
+    where = "on the test split" if probe.test else "on validation"
     return (
-        f"{found['name'].capitalize()} falls short of probe, a logistic regression on the frozen encoder's vectors: "
-        f"{percent(-known[0]['difference'], unit='')} points {where}{_error(known[0])}."
+        f"{found.name.capitalize()} falls short of probe, a logistic regression on the frozen encoder's vectors: "
+        f"{percent(-judge.difference, unit='')} points {where}{_error(judge)}."
     )
 
 
-def worth(found: dict[str, Any]) -> Iterable[tuple[str, str]]:
+def worth(found: Opponents) -> Iterable[tuple[str, str]]:
     """Yield whether the search was worth it: first of the winner, then of each opponent, its name and what is said of it.
 
     Args:
         found: As for ``falls_short``.
     """
-    if found["name"] is None:
+    if found.name is None:
         yield "search", "no trial under the ceiling yet"
     else:
-        of = f", the best of {found['tries']} tries, which flatters" if found["tries"] > 1 else ""
+        of = f", the best of {found.tries} tries, which flatters" if found.tries > 1 else ""
         yield (
             "search",
-            f"{found['name']}, {percent(found['validation_accuracy'])} validation{of}; the search took "
-            f"{duration(found['seconds'])}",
+            f"{found.name}, {percent(found.validation_accuracy)} validation{of}; the search took "
+            f"{duration(found.seconds)}",
         )
-    for opponent in found["opponents"]:
-        yield opponent["name"], _against(opponent, found["name"])
+    for opponent in found.opponents:
+        yield opponent.name, _against(opponent, found.name)
 
 
-def _against(opponent: dict[str, Any], winner: str | None) -> str:
-    reached, test = opponent["validation_accuracy"], opponent["test"]
+def _against(opponent: Opponent, winner: str | None) -> str:
+    reached, test = opponent.validation_accuracy, opponent.test
     if reached is None:
         return "not measured"
-    said = f"{percent(reached)} validation in {duration(opponent['seconds'])}"
-    if opponent["verdict"] == "itself":
+    said = f"{percent(reached)} validation in {duration(opponent.seconds)}"
+    if opponent.verdict == "itself":
         return f"{said}: the winner itself"
-    if opponent["difference"] is None:
+    if opponent.difference is None:
         return said
-    said += f"; {winner} lies {_points(opponent['difference'])}{_error(opponent)}"
+    said += f"; {winner} lies {_points(opponent.difference)}{_error(opponent)}"
     if test:
-        said += f"; on the test split {_points(test['difference'])}{_error(test)}"
+        said += f"; on the test split {_points(test.difference)}{_error(test)}"
     return said
 
 
@@ -70,124 +83,120 @@ def _points(difference: float) -> str:
     return f"{percent(abs(difference), unit='')} points {'above' if difference >= 0 else 'below'}"
 
 
-def _error(figure: dict[str, Any]) -> str:
+def _error(figure: Opponent | OpponentTested) -> str:
     """Say how sure a difference is, and whether that is enough to call the winner better."""
     words = {"better": "better", "worse": "worse", "not told apart": "not to be told apart"}
-    judged = words.get(figure["verdict"])
+    judged = words.get(figure.verdict)
     if judged is None:
         return ", whose error is not known"
-    if "standard_error" in figure:
-        return f", standard error {percent(figure['standard_error'], unit='')}: {judged}"
-    if figure["low"] is None:
-        return f": {judged}"
-    return f" ({100 * figure['low']:+.2f} to {100 * figure['high']:+.2f}): {judged}"
+    return f"{figure.error_in_words}: {judged}"
 
 
 def verdict_on_trial(
-    trial: dict[str, Any], finalist: dict[str, Any] | None, *, aim: dict[str, float], metric: Metric
+    trial: TrialRow, finalist: ConfirmedFinalist | None, *, limits: Limits, metric: Metric
 ) -> str:
     """Say whether one trial meets the goal: on fresh seeds if it was a finalist, else in the search.
 
     Args:
-        trial: ``number``, ``state`` and accuracies in the search; those of a trial that was pruned count for nothing.
+        trial: Of the search; the accuracies of one that was pruned count for nothing.
         finalist: What the confirmation says of it; None if it says nothing.
-        aim: As for ``search.analysis.goal.judge``.
+        limits: As for ``search.analysis.goal.judge``.
         metric: The study's.
     """
     if finalist is not None:
-        setup = judge_setup(finalist, aim)
-        judged = f"{'met' if setup['met'] else 'not met'} on fresh seeds by {on_fresh_seeds(setup)}"
-    elif trial["state"] != "complete":
-        judged = f"not met by trial {trial['number']}, which was {trial['state']}"
+        setup = judge_setup(finalist, limits)
+        judged = f"{'met' if setup.met else 'not met'} on fresh seeds by {on_fresh_seeds(setup)}"
+    elif trial.state != "complete":
+        judged = f"not met by trial {trial.number}, which was {trial.state}"
     else:
-        met = "met in the search by" if meets(trial, aim) else "not met by"
-        judged = f"{met} trial {trial['number']}; fresh seeds have not been asked"
-    return f"{_aim(aim, metric)}: {judged}."
+        met = "met in the search by" if meets(trial, limits) else "not met by"
+        judged = f"{met} trial {trial.number}; fresh seeds have not been asked"
+    return f"{_aim(limits, metric)}: {judged}."
 
 
-def _aim(goal: dict[str, Any], metric: Metric) -> str:
-    wanted, ceiling = bound(goal["validation_accuracy"]), bound(goal["training_accuracy"])
+def _aim(limits: Limits, metric: Metric) -> str:
+    wanted, ceiling = bound(limits.validation_accuracy), bound(limits.training_accuracy)
     return f"Goal: validation {METRIC_NAMES[metric]} >= {wanted}, training < {ceiling}"
 
 
-def on_fresh_seeds(setup: dict[str, Any]) -> str:
+def on_fresh_seeds(setup: SetupJudged) -> str:
     """Name a setup, as ``search.analysis.goal`` judges it, and what its fits on fresh seeds came to."""
-    fits = setup["num_fits"]
+    fits = setup.num_fits
     return (
-        f"{setup['name']}: validation {mean_and_spread(setup)} over {fresh_seeds(setup)}, "
-        f"{setup['num_under_ceiling']} of {fits} under the ceiling, {setup['num_meeting_both']} of {fits} meeting both"
+        f"{setup.name}: validation {mean_and_spread(setup)} over {fresh_seeds(setup)}, "
+        f"{setup.num_under_ceiling} of {fits} under the ceiling, {setup.num_meeting_both} of {fits} meeting both"
     )
 
 
-def fresh_seeds(setup: dict[str, Any]) -> str:
+def fresh_seeds(setup: SetupJudged) -> str:
     """Say over how many fresh seeds a setup's mean is, and how many there were."""
-    fits, ended = setup["num_fits"], setup["num_complete"]
+    fits, ended = setup.num_fits, setup.num_complete
     return f"{ended if ended == fits else f'{ended} of {fits}'} fresh seed{'s' * (fits != 1)}"
 
 
-def mean_and_spread(figures: dict[str, float | None], *, unit: str = " %") -> str:
+def mean_and_spread(figures: OverSeeds | SetupJudged, *, unit: str = " %") -> str:
     """Write a mean with the standard deviation over seeds, if there is one."""
-    spread = figures["spread"]
-    return percent(figures["mean"], unit=unit) + ("" if spread is None else f" +- {percent(spread, unit='')}")
+    spread = figures.spread
+    return percent(figures.mean, unit=unit) + ("" if spread is None else f" +- {percent(spread, unit='')}")
 
 
-def advice(summary: dict[str, Any]) -> str:
+def advice(summary: Summary) -> str:
     """Say what to change where the goal is not met, going by what came nearest."""
-    goal = summary["goal"]
-    if goal["judged_by"] == "confirmation" and goal["on_fresh_seeds"]["others"]:
-        other = goal["on_fresh_seeds"]["others"][0]["name"]
+    goal = summary.goal
+    if goal.on_fresh_seeds and goal.on_fresh_seeds.others:
+        other = goal.on_fresh_seeds.others[0].name
         return f"What to do: {other} meets the goal on fresh seeds; take it, or search on."
-    if goal["judged_by"] == "confirmation" and goal["in_search"]["met"]:
+    if goal.on_fresh_seeds and goal.in_search.met:
         return "What to do: search on and confirm again, or lower the goal to what fresh seeds give."
-    nearest = summary["nearest"]
+    nearest = summary.nearest
     if not nearest:
         return "What to do: let the search go on; a report needs a trial that ran to its end."
     remedy = "freeze fewer layers, raise the learning rate or the patience, lower dropout"
     if shortfall(nearest, goal)[1] >= 0:
         remedy = "raise dropout, freeze more layers, lower the learning rate or the patience"
-    s = nearest["settings"]
+    s = nearest.settings
     return (
-        f"What to do: more trials, or other ranges in the study's TOML file: {remedy}. Trial {nearest['number']} "
+        f"What to do: more trials, or other ranges in the study's TOML file: {remedy}. Trial {nearest.number} "
         f"had dropout {s['dropout']:.3g}, freeze depth {s['freeze_depth']}, learning rate "
         f"{rate(s['learning_rate'])}."
     )
 
 
-def next_commands(summary: dict[str, Any], options: str) -> Iterable[tuple[str, str]]:
+def next_commands(summary: Summary, options: str) -> Iterable[tuple[str, str]]:
     """Yield what to do next, and the command that does it.
 
     Args:
         summary: Of the study.
         options: With which a command finds the study again.
     """
-    found, fresh = summary["confirmation"], summary["goal"]["on_fresh_seeds"]
+    found, fresh = summary.confirmation, summary.goal.on_fresh_seeds
     yield "look at it", f"python -m search.dashboard {options}"
-    if summary["best"] and not found:
+    if summary.best and not found:
         yield "confirm it", f"python -m search.confirm {options}"
-    elif found and summary["counts"]["finished"] > found["after"]:
+    elif found and summary.counts.finished > found.after:
         yield "confirm again", f"python -m search.confirm {options}"
-    if summary["best"]:
+    if summary.best:
         yield "keep the winner", f"python -m search.export {options}"
-    if fresh and not fresh["met"]:
-        for other in fresh["others"]:
-            if other["trial"] is not None:
-                yield f"keep {other['name']}", f"python -m search.export {options} --trial {other['trial']}"
-    more = (summary["counts"]["finished"] // 25 + 1) * 25
+    if fresh and not fresh.met:
+        for other in fresh.others:
+            if other.trial is not None:
+                yield f"keep {other.name}", f"python -m search.export {options} --trial {other.trial}"
+    more = (summary.counts.finished // 25 + 1) * 25
     yield "search on", f"python -m search.run {options} --trials {more}"
-    missing = [entry["recipe"] for entry in summary["recipes"] if entry["trial"] is None]
+    missing = [entry.recipe for entry in summary.recipes if entry.trial is None]
     if missing:
         yield f"add {missing[0]}", f"python -m search.run {options} --trials {more} --recipes all"
 
 
-def judgement(summary: dict[str, Any]) -> str:
+def judgement(summary: Summary) -> str:
     """Say whether the goal is met, by which trial or setup, and else what is missing; without naming the goal."""
-    goal = summary["goal"]
-    if goal["judged_by"] == "confirmation":
-        return _judgement_of_fresh_seeds(summary)
-    if goal["met"]:
-        trial = figures(summary["trials"][goal["trial"]])
+    goal = summary.goal
+    if goal.on_fresh_seeds:
+        return _judgement_of_fresh_seeds(summary, goal.on_fresh_seeds)
+    if goal.trial is not None:
+        trial = figures(summary.trials[goal.trial])
         return f"met in the search by {trial}; fresh seeds have not been asked"
-    best, nearest = summary["best"], summary["nearest"]
+    best, nearest = summary.best, summary.nearest
     if not nearest:
         return "not met. No trial has completed yet"
     short, above = shortfall(nearest, goal)
@@ -195,25 +204,25 @@ def judgement(summary: dict[str, Any]) -> str:
     missing += [f"{percent(above, unit='')} points over the ceiling"] if above >= 0 else []
     text = "not met; nearest is " if best else "not met. No trial stayed under the ceiling. Nearest is "
     text += f"{figures(nearest)} ({' and '.join(missing)})"
-    if best and best["number"] != nearest["number"]:
+    if best and best.number != nearest.number:
         text += f"; best under the ceiling is {figures(best)}"
     return text
 
 
-def _judgement_of_fresh_seeds(summary: dict[str, Any]) -> str:
-    goal, found = summary["goal"], summary["confirmation"]
-    fresh = goal["on_fresh_seeds"]
-    if fresh["met"]:
-        return f"met on {seeds_of(goal)} by {on_fresh_seeds(fresh['winner'])}"
-    text = f"not met on {seeds_of(goal)}; "
-    if fresh["winner"]:
-        text += f"the winner is {on_fresh_seeds(fresh['winner'])}"
+def _judgement_of_fresh_seeds(summary: Summary, fresh: FreshSeedsJudged) -> str:
+    if fresh.winner and fresh.met:
+        return f"met on {seeds_of(fresh)} by {on_fresh_seeds(fresh.winner)}"
+    text = f"not met on {seeds_of(fresh)}; "
+    if fresh.winner:
+        text += f"the winner is {on_fresh_seeds(fresh.winner)}"
     else:
         text += "no setup stays under the ceiling with most of its fits"
-    if goal["in_search"]["met"]:
-        trial = summary["trials"][goal["in_search"]["trial"]]
-        confirmed = any(row["trial"] == trial["number"] for row in found["finalists"])
+    once = summary.goal.in_search.trial
+    if once is not None:
+        trial = summary.trials[once]
+        finalists = summary.confirmation.finalists if summary.confirmation else []
+        confirmed = any(row.trial == trial.number for row in finalists)
         text += f". The search met it once, with {figures(trial)}{'' if confirmed else ', not confirmed'}"
-    for other in fresh["others"]:
+    for other in fresh.others:
         text += f". On fresh seeds it is met by {on_fresh_seeds(other)}"
     return text

@@ -29,6 +29,10 @@ from trainers.errors import printable
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
+    from search.analysis import Outcome
+    from search.report.models import Summary
+    from search.study import Counts
+
 
 def _unbroken(write: Callable[..., str]) -> Callable[..., str]:
     """Keep a number and its unit on one line."""
@@ -39,10 +43,10 @@ _FILTERS: dict[str, Callable[..., str]] = {
     "percent": _unbroken(percent),
     "training": _unbroken(training_figure),
     "stages": stages_in_words,
-    "origin": origin,
+    "origin": lambda row: origin({"recipe": row.recipe, "start": row.start}),
     "points": lambda share: "-" if share is None else f"{100 * share:+.2f}",
     "error": lambda difference: (
-        "" if difference["low"] is None else f" ± {50 * (difference['high'] - difference['low']):.2f}"
+        "" if difference.low is None else f" ± {50 * (difference.high - difference.low):.2f}"
     ),
     "mean": lambda figures, **unit: _unbroken(mean_and_spread)(figures, **unit).replace("+-", "±"),
     "bound": _unbroken(bound),
@@ -56,7 +60,7 @@ _FILTERS: dict[str, Callable[..., str]] = {
 }
 
 
-def render(summary: dict[str, Any], *, options: str, refresh_seconds: int | None = None) -> str:
+def render(summary: Summary, *, options: str, refresh_seconds: int | None = None) -> str:
     """Return the page; it carries plotly (4.8 MB), and asks nothing of any network.
 
     Whatever came from the user is text on it: jinja2 escapes, figures escape what they say, and the page's
@@ -83,17 +87,17 @@ def render(summary: dict[str, Any], *, options: str, refresh_seconds: int | None
     scripts = [get_plotlyjs(), _asset("report.js")]
     return environment.get_template("report.html").render(
         s=summary,
-        metric=METRIC_NAMES[summary["metric"]],
-        best=summary["best"] or summary["nearest"],
-        state=state(summary["goal"]),
+        metric=METRIC_NAMES[summary.metric],
+        best=summary.shown,
+        state=state(summary.goal),
         verdict=verdict(summary).replace("+-", "±"),
-        short=falls_short(summary["opponents"]),
-        worth=list(worth(summary["opponents"])),
-        advice=None if summary["goal"]["met"] else advice(summary),
-        luck=[sentence.replace("+-", "±") for sentence in _luck_of_winner(summary["confirmation"])],
-        coverage=summary["confirmation"] and coverage(summary["confirmation"]),
-        counts=describe_counts(summary["counts"]),
-        endings=list(_endings(summary["counts"])),
+        short=falls_short(summary.opponents),
+        worth=list(worth(summary.opponents)),
+        advice=None if summary.goal.met else advice(summary),
+        luck=[sentence.replace("+-", "±") for sentence in _luck_of_winner(summary.confirmation)],
+        coverage=coverage(summary.confirmation) if summary.confirmation else None,
+        counts=describe_counts(summary.counts),
+        endings=list(_endings(summary.counts)),
         commands=list(next_commands(summary, printable(options))),
         options=printable(options),
         splits=SPLITS,
@@ -101,8 +105,8 @@ def render(summary: dict[str, Any], *, options: str, refresh_seconds: int | None
         figures={"figures": {name: json.loads(f.to_json()) for name, f in _figures(summary)}, "dark": DARK},
         little_growth=LITTLE_GROWTH,
         slices=list(_open(summary)),
-        spec_text=_indented(summary["spec"]),
-        config_text=_indented((summary["best"] or {}).get("config")),
+        spec_text=_indented(summary.spec),
+        config_text=_indented(summary.best.config if summary.best else None),
         scripts=scripts,
         policy=" ".join(f"'sha256-{_sha256(script)}'" for script in scripts),
         style=_asset("report.css"),
@@ -111,46 +115,46 @@ def render(summary: dict[str, Any], *, options: str, refresh_seconds: int | None
     )
 
 
-def _figures(summary: dict[str, Any]) -> Iterator[tuple[str, go.Figure]]:
+def _figures(summary: Summary) -> Iterator[tuple[str, go.Figure]]:
     """Yield each figure that the page has a place for, with the id of that place."""
     from search.report import comparisons, figures
 
-    if summary["confirmation"]:
+    if summary.confirmation:
         yield "figure-confirmation", comparisons.confirmation_figure(summary)
     yield "figure-recipes", comparisons.recipes_figure(summary)
     yield "figure-pareto", figures.pareto_figure(summary)
-    if summary["checkpoints"]:
+    if summary.checkpoints:
         yield "figure-curves", figures.learning_curves_figure(summary)
         yield "figure-gap", figures.gap_figure(summary)
-    if summary["importances"]["shares"]:
+    if summary.importances.shares:
         yield "figure-importances", figures.importances_figure(summary)
     for name in _open(summary):
         yield f"figure-slice-{name}", figures.slice_figure(summary, name)
-    if summary["hypervolume"]["history"]:
+    if summary.hypervolume.history:
         yield "figure-hypervolume", figures.hypervolume_figure(summary)
 
 
-def _luck_of_winner(confirmation: dict[str, Any] | None) -> Iterator[str]:
+def _luck_of_winner(confirmation: Outcome | None) -> Iterator[str]:
     """Yield what is said of the luck of who won; nothing if nobody did."""
     if confirmation is not None:
-        for row in confirmation["finalists"]:
-            if row["name"] == confirmation["winner"]:
+        for row in confirmation.finalists:
+            if row.name == confirmation.winner:
                 yield from luck(row)
 
 
-def _open(summary: dict[str, Any]) -> Iterator[str]:
+def _open(summary: Summary) -> Iterator[str]:
     """Yield the settings that the study searches."""
-    for name, choice in summary["spec"]["fit"].items():
+    for name, choice in summary.spec["fit"].items():
         if isinstance(choice, dict | list):
             yield name
 
 
-def _endings(counts: dict[str, Any]) -> Iterator[tuple[str, int]]:
+def _endings(counts: Counts) -> Iterator[tuple[str, int]]:
     """Yield what became of the finished trials: one entry a reason, complete ones first."""
-    yield "complete, under the ceiling", counts["feasible"]
-    yield "complete, over the ceiling", counts["complete"] - counts["feasible"]
-    for ending in ("pruned", "failed"):
-        for reason, number in counts[f"{ending}_by_reason"].items():
+    yield "complete, under the ceiling", counts.feasible
+    yield "complete, over the ceiling", counts.complete - counts.feasible
+    for ending, reasons in (("pruned", counts.pruned_by_reason), ("failed", counts.failed_by_reason)):
+        for reason, number in reasons.items():
             yield f"{ending}: {printable(reason)}", number
 
 

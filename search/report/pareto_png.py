@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,8 +15,10 @@ from trainers.files import write_atomically
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+    from search.report.models import Summary, TrialRow
 
-def write_pareto_picture(summary: dict[str, Any], path: Path) -> None:
+
+def write_pareto_picture(summary: Summary, path: Path) -> None:
     """Write a PNG of validation over training accuracy: trials, recipes, ceiling, goal and Pareto front.
 
     Args:
@@ -35,15 +38,15 @@ def write_pareto_picture(summary: dict[str, Any], path: Path) -> None:
     write_atomically(path, picture.getvalue())
 
 
-def _draw(axes: Axes, summary: dict[str, Any]) -> None:
-    goal, ceiling = (summary["goal"][k] for k in ("validation_accuracy", "training_accuracy"))
-    complete = [r for r in summary["trials"] if r["state"] == "complete"]
-    x, y = [r["training_accuracy"] for r in complete], [r["validation_accuracy"] for r in complete]
+def _draw(axes: Axes, summary: Summary) -> None:
+    goal, ceiling = summary.goal.validation_accuracy, summary.goal.training_accuracy
+    complete = [r for r in summary.trials if r.state == "complete"]
+    x, y = [r.point[0] for r in complete], [r.point[1] for r in complete]
     left, right = min([*x, ceiling - 0.08]) - 0.01, min(1.005, max([*x, ceiling]) + 0.015)
     bottom, top = min([*y, goal - 0.05]) - 0.01, min(1.005, max([*y, goal]) + 0.025)
-    name = METRIC_NAMES[summary["metric"]]
+    name = METRIC_NAMES[summary.metric]
     axes.set(xlim=(left, right), ylim=(bottom, top), xlabel=f"training {name}", ylabel=f"validation {name}")
-    axes.set_title(f"Study {summary['study']}: {len(complete)} complete trials", loc="left")
+    axes.set_title(f"Study {summary.study}: {len(complete)} complete trials", loc="left")
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_formatter(lambda share, _: f"{100 * share:.4g} %")
     axes.grid(color="0.93")
@@ -52,14 +55,14 @@ def _draw(axes: Axes, summary: dict[str, Any]) -> None:
     wanted = f"goal: validation ≥ {bound(goal)}, training < {bound(ceiling)}"
     axes.fill_between([left, ceiling], goal, 1.01, color="#d5eed9", linewidth=0, zorder=0.5, label=wanted)
     axes.axvline(ceiling, color="#b03a2e", linestyle="--", linewidth=1.3, label=f"ceiling {bound(ceiling)}")
-    front = sorted((r["training_accuracy"], r["validation_accuracy"]) for r in summary["pareto"])
+    front = sorted(r.point for r in summary.pareto)
     if front:
         axes.plot(*zip(*front, strict=True), "0.35", lw=1.2, ds="steps-post", zorder=2, label="Pareto front")
-    under, over = ([r for r in complete if r["feasible"] is kind] for kind in (True, False))
-    recipes = [e["trial"] for e in summary["recipes"] if e["trial"] and e["trial"]["state"] == "complete"]
-    star, kind = (summary["best"], "best") if summary["best"] else (summary["nearest"], "nearest")
+    under, over = ([r for r in complete if r.feasible is kind] for kind in (True, False))
+    recipes = [e.trial for e in summary.recipes if e.trial and e.trial.state == "complete"]
+    star, kind = (summary.best, "best") if summary.best else (summary.nearest, "nearest")
     blue, red, orange, green = "#1f6fb2", "#b03a2e", "#d9820a", "#117a3d"
-    layers: tuple[tuple[list[dict[str, Any]], str, dict[str, Any]], ...] = (
+    layers: tuple[tuple[Sequence[TrialRow], str, dict[str, Any]], ...] = (
         (under, f"under the ceiling ({len(under)})", {"s": 34, "color": blue}),
         (over, f"over the ceiling ({len(over)})", {"s": 34, "facecolor": "white", "edgecolor": red}),
         (recipes, "known recipes", {"s": 52, "marker": "D", "color": orange}),
@@ -67,20 +70,20 @@ def _draw(axes: Axes, summary: dict[str, Any]) -> None:
     )
     for height, (rows, label, style) in enumerate(layers, start=3):
         if rows:
-            points = [(r["training_accuracy"], r["validation_accuracy"]) for r in rows]
+            points = [r.point for r in rows]
             axes.scatter(*zip(*points, strict=True), label=label, zorder=height, **style)
-    recipes.sort(key=lambda r: r["validation_accuracy"])
+    recipes.sort(key=lambda r: r.point[1])
     for place, row in enumerate(recipes):
-        if not star or row["number"] != star["number"]:
-            _label(axes, row, row["recipe"], "#a86200", lift=6 if place else -6)
+        if not star or row.number != star.number:
+            _label(axes, row, row.recipe or "", "#a86200", lift=6 if place else -6)
     if star:
-        name = f" ({printable(star['recipe'])})" if star["recipe"] else ""
+        name = f" ({printable(star.recipe)})" if star.recipe else ""
         _label(axes, star, f"{kind}{name} is {figures(star)}", "#0c5c2d", lift=9)
 
 
-def _label(axes: Axes, row: dict[str, Any], text: str, color: str, *, lift: int) -> None:
+def _label(axes: Axes, row: TrialRow, text: str, color: str, *, lift: int) -> None:
     """Write beside a point, towards the middle of the picture, under the points but over the lines."""
-    x, y = row["training_accuracy"], row["validation_accuracy"]
+    x, y = row.point
     at_right = x > sum(axes.get_xlim()) / 2
     place: dict[str, Any] = {"ha": "right" if at_right else "left", "va": "bottom" if lift > 0 else "top"}
     box = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1}

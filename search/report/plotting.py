@@ -6,8 +6,8 @@ Every text that comes from the user is escaped: plotly obeys a part of HTML.
 from __future__ import annotations
 
 import html
-from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, TypeVar
 
 from search.study import origin, percent, rate, training_figure
 from trainers.errors import printable
@@ -15,7 +15,10 @@ from trainers.errors import printable
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-Row = Mapping[str, Any]
+    from search.analysis import Checkpoint
+    from search.report.models import TrialRow
+
+Row = TypeVar("Row", bound="Checkpoint | TrialRow")
 
 INK, MUTED, FAINT, GRID = "#1c2733", "#5a6673", "#a9b4c0", "#dfe4e9"
 VALIDATION, TRAINING, OVER, BEST, RECIPE = "#1f6fb2", "#a94d08", "#b03a2e", "#117a3d", "#7a5195"
@@ -100,14 +103,16 @@ def add_points(
     middle = sum(figure.layout.xaxis.range or (0.0, 1.0)) / 2
     if rows:
         figure.add_scatter(
-            x=[r["training_accuracy"] for r in rows],
-            y=[r["validation_accuracy"] for r in rows],
+            x=[r.training_accuracy for r in rows],
+            y=[r.validation_accuracy for r in rows],
             mode="markers+text" if texts else "markers",
             name=f"{name} ({len(rows)})" if len(rows) > 1 else name,
             marker={"color": color, "symbol": symbol, "size": size, "line": {"width": 1.5, "color": color}},
             text=texts or None,
             # Where nothing lies beside a point of the front, but not off a narrow figure.
-            textposition=["top left" if r["training_accuracy"] > middle else "bottom right" for r in rows],
+            textposition=[
+                "top left" if (r.training_accuracy or 0.0) > middle else "bottom right" for r in rows
+            ],
             textfont={"color": color},
             hovertext=[say(r) for r in rows],
             hovertemplate="%{hovertext}<extra></extra>",
@@ -129,8 +134,8 @@ def add_ceiling(figure: go.Figure, ceiling: float, *, axis: str, label: str = ""
 def add_lines(
     figure: go.Figure,
     name: str,
-    curves: Iterable[list[Row]],
-    height: Callable[[Row], float],
+    curves: Iterable[list[Checkpoint]],
+    height: Callable[[Checkpoint], float],
     *,
     color: str,
     width: float = 1.2,
@@ -140,7 +145,7 @@ def add_lines(
     rows = [row for curve in curves for row in (*curve, None)]
     if rows:
         figure.add_scatter(
-            x=[row and row["epoch"] for row in rows],
+            x=[row and row.epoch for row in rows],
             y=[row and height(row) for row in rows],
             mode="lines+markers",
             name=f"{name} ({len(curves)})" if len(curves) > 1 else name,
@@ -152,33 +157,32 @@ def add_lines(
         )
 
 
-def describe_checkpoint(row: Row) -> str:
+def describe_checkpoint(row: Checkpoint) -> str:
     """Say which epoch of which trial a checkpoint is, and what it reaches."""
-    restored = ", restored" if row["restored"] else ""
+    restored = ", restored" if row.restored else ""
     return (
-        f"trial {row['trial']}, epoch {row['epoch']:.4g}{restored}<br>validation {_validation(row)}<br>training "
-        f"{training_figure(row['training_accuracy'], exact=row['exact'], interval=row['training_interval'])}"
+        f"trial {row.trial}, epoch {row.epoch:.4g}{restored}<br>validation {_validation(row)}<br>training "
+        f"{training_figure(row.training_accuracy, exact=row.exact, interval=row.training_interval)}"
     )
 
 
-def _validation(row: Row) -> str:
+def _validation(row: Checkpoint | TrialRow) -> str:
     """Write a validation accuracy; what was seen on a sample with ~ and its size."""
-    count = row["num_validation_texts"]
-    figure = percent(row["validation_accuracy"])
+    count = row.num_validation_texts
+    figure = percent(row.validation_accuracy)
     return figure if count is None else f"~{figure} ({count} texts)"
 
 
-def describe_trial(row: Row) -> str:
+def describe_trial(row: TrialRow) -> str:
     """Say what a trial reached, and with which settings."""
-    named = f" ({safe(row['recipe'] or origin(row))})" if origin(row) else ""
+    given = row.recipe or origin({"start": row.start})
+    named = f" ({safe(given)})" if given else ""
     lines = [
-        f"trial {row['number']}{named}",
+        f"trial {row.number}{named}",
         f"validation {_validation(row)}",
         "training "
-        + training_figure(
-            row["training_accuracy"], exact=row["training_exact"], interval=row["training_interval"]
-        ),
-        *(f"{words(key)} {safe(written(value))}" for key, value in row["settings"].items()),
+        + training_figure(row.training_accuracy, exact=row.training_exact, interval=row.training_interval),
+        *(f"{words(key)} {safe(written(value))}" for key, value in row.settings.items()),
     ]
     return "<br>".join(lines)
 

@@ -1,4 +1,4 @@
-"""All that a report says about a study, as plain data, and how figures are written."""
+"""All that a report says about a study, in one place."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from collections.abc import Mapping
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-from search.analysis import account, judge, shortfall
+from search.analysis import DataPage, Limits, account, judge, shortfall
 from search.study import RECIPES, Recipe, attributes as attr, processor_name, rate
 
 if TYPE_CHECKING:
     from optuna.study import Study
     from optuna.trial import FrozenTrial
 
+    from search.report.models import RecipeRow, Summary, TrialRow, TrialWithConfig
     from search.study import StudySpec
 
 NOTED = (
@@ -28,11 +29,8 @@ LITTLE_WAY = 0.02
 VERSIONS = ("frostline", "optuna", "torch", "transformers", "datasets", "scikit-learn")
 
 
-def summarise(study: Study, spec: StudySpec) -> dict[str, Any]:
-    """Collect all that a report says about a study; what ``report.json`` holds.
-
-    ``report.schema.json`` describes every key. Accuracies are shares of one, by the study's metric.
-    """
+def summarise(study: Study, spec: StudySpec) -> Summary:
+    """Collect all that a report says about a study; what ``report.json`` holds."""
     from search.analysis import (
         checkpoints,
         compare_with_opponents,
@@ -45,61 +43,74 @@ def summarise(study: Study, spec: StudySpec) -> dict[str, Any]:
         why_flat,
         winner_of,
     )
+    from search.report.models import Cost, Encoder, Machine, Summary
     from search.study import count, idle_settings, results, sentences
 
     trials = study.get_trials(deepcopy=False)
-    complete = [_row(t) for t in results.complete(trials)]
-    goal = {"validation_accuracy": spec.goal.validation_accuracy, "training_accuracy": spec.score.ceiling}
+    complete = [trial_row(t) for t in results.complete(trials)]
+    limits = Limits(validation_accuracy=spec.goal.validation_accuracy, training_accuracy=spec.score.ceiling)
     confirmation = confirmation_of(study)
     best = results.best_feasible(trials)
-    nearest = min(complete, key=lambda r: sum(max(0.0, m) for m in shortfall(r, goal)), default=None)
-    rows = [_row(t) for t in trials]
+    nearest = min(complete, key=lambda r: sum(max(0.0, m) for m in shortfall(r, limits)), default=None)
+    rows = [trial_row(t) for t in trials]
     attributes = study.user_attrs
+    data = attributes.get("data")
     evaluated = checkpoints(trials, ceiling=spec.score.ceiling)
-    floor = floor_of(attributes.get(attr.DATA), spec.score.metric)
-    return {
-        "study": spec.name,
-        "seed": spec.seed,
-        "metric": spec.score.metric,
-        "goal": judge(complete, confirmation, goal),
-        "best": best and _row(best) | {"config": best.user_attrs.get(attr.CONFIG)},
-        "nearest": nearest and nearest | {"config": trials[nearest["number"]].user_attrs.get(attr.CONFIG)},
-        "pareto": [_row(t) for t in results.pareto_front(trials)],
-        "checkpoints": evaluated,
-        "checkpoint_front": pareto_front(evaluated),
-        "hypervolume": growth(trials, evaluated, floor=floor),
-        "ceiling": price_of_ceiling(
-            evaluated, ceiling=spec.score.ceiling, metric=spec.score.metric, data=attributes.get(attr.DATA)
+    floor = floor_of(data, spec.score.metric)
+    return Summary(
+        study=spec.name,
+        seed=spec.seed,
+        metric=spec.score.metric,
+        goal=judge(complete, confirmation, limits),
+        best=_with_config(best) if best else None,
+        nearest=_with_config(trials[nearest.number]) if nearest else None,
+        pareto=[trial_row(t) for t in results.pareto_front(trials)],
+        checkpoints=evaluated,
+        checkpoint_front=pareto_front(evaluated),
+        hypervolume=growth(trials, evaluated, floor=floor),
+        ceiling=price_of_ceiling(evaluated, ceiling=spec.score.ceiling, metric=spec.score.metric, data=data),
+        importances=importances(trials),
+        idle_settings=list(idle_settings(spec, num_layers=attributes.get("num_layers"))),
+        start=list(sentences(study)),
+        flat=why_flat(study),
+        opponents=compare_with_opponents(study, winner_of(study), metric=spec.score.metric),
+        recipes=_recipes(study, trials, floor=floor),
+        confirmation=confirmation,
+        counts=count(trials),
+        cost=Cost(
+            wall_seconds=attributes.get("wall_seconds"),
+            cache_bytes=attributes.get("cache_bytes"),
+            trial_seconds=sum(r.seconds or 0.0 for r in rows),
+            tokens=sum(r.tokens or 0 for r in rows),
+            account=account(attributes, trials),
         ),
-        "importances": importances(trials),
-        "idle_settings": idle_settings(spec, num_layers=attributes.get(attr.NUM_LAYERS)),
-        "start": sentences(study),
-        "flat": why_flat(study),
-        "opponents": compare_with_opponents(study, winner_of(study), metric=spec.score.metric),
-        "recipes": _recipes(study, trials, floor=floor),
-        "confirmation": confirmation,
-        "counts": count(trials),
-        "cost": {
-            "wall_seconds": attributes.get(attr.WALL_SECONDS),
-            "cache_bytes": attributes.get(attr.CACHE_BYTES),
-            "trial_seconds": sum(r["seconds"] or 0.0 for r in rows),
-            "tokens": sum(r["tokens"] or 0 for r in rows),
-            "account": account(attributes, trials),
-        },
-        "encoder": {
-            "name": spec.encoder.name,
-            "revision": attributes.get(attr.ENCODER_REVISION),
-            "sha256": attributes.get(attr.ENCODER_SHA256),
-        },
-        "data": attributes.get(attr.DATA),
-        "spec": spec.model_dump(mode="json", exclude={"cache"}),
-        "machine": {"system": platform.platform(), "processor": processor_name(), "cores": os.cpu_count()},
-        "versions": {"python": platform.python_version()} | {name: version(name) for name in VERSIONS},
-        "trials": rows,
-    }
+        encoder=Encoder(
+            name=spec.encoder.name,
+            revision=attributes.get("encoder_revision"),
+            sha256=attributes.get("encoder_sha256"),
+        ),
+        data=None if data is None else DataPage.model_validate(data),
+        spec=spec.model_dump(mode="json", exclude={"cache"}),
+        machine=Machine(system=platform.platform(), processor=processor_name(), cores=os.cpu_count()),
+        versions={"python": platform.python_version()} | {name: version(name) for name in VERSIONS},
+        trials=rows,
+    )
 
 
-def _row(trial: FrozenTrial) -> dict[str, Any]:
+def trial_row(trial: FrozenTrial) -> TrialRow:
+    """Return what a report says of a trial."""
+    from search.report.models import TrialRow
+
+    return TrialRow.model_validate(_told(trial))
+
+
+def _with_config(trial: FrozenTrial) -> TrialWithConfig:
+    from search.report.models import TrialWithConfig
+
+    return TrialWithConfig.model_validate(_told(trial) | {"config": trial.user_attrs.get("config")})
+
+
+def _told(trial: FrozenTrial) -> dict[str, Any]:
     from search.study import SEARCHED, results
 
     # A recipe's own settings win over what was suggested: the configuration says what ran.
@@ -117,7 +128,8 @@ def _row(trial: FrozenTrial) -> dict[str, Any]:
     }
 
 
-def _recipes(study: Study, trials: list[FrozenTrial], *, floor: float) -> list[dict[str, Any]]:
+def _recipes(study: Study, trials: list[FrozenTrial], *, floor: float) -> list[RecipeRow]:
+    from search.report.models import RecipeRow, Reported
     from search.study import results
 
     present = {t.user_attrs[attr.RECIPE]: t for t in trials if attr.RECIPE in t.user_attrs}
@@ -125,18 +137,18 @@ def _recipes(study: Study, trials: list[FrozenTrial], *, floor: float) -> list[d
     entries = []
     for name, recipe in RECIPES.items():
         trial = present.get(name)
-        reported = {"training_accuracy": recipe.reported_training}
-        reported["validation_accuracy"] = recipe.reported_validation
         entries.append(
-            {
-                "recipe": name,
-                "story": recipe.story,
-                "reported": reported,
-                "capped_at": _cap(trial, recipe) if trial else None,
-                "stages": trial.user_attrs.get(attr.STAGES, []) if trial else [],
-                "at_chance": _at_chance(trial, study.user_attrs.get(attr.DATA), floor) if trial else None,
-                "trial": _row(trial) if trial else None,
-            }
+            RecipeRow(
+                recipe=name,
+                story=recipe.story,
+                reported=Reported(
+                    training_accuracy=recipe.reported_training, validation_accuracy=recipe.reported_validation
+                ),
+                capped_at=_cap(trial, recipe) if trial else None,
+                stages=trial.user_attrs.get("stages", []) if trial else [],
+                at_chance=_at_chance(trial, study.user_attrs.get("data"), floor) if trial else None,
+                trial=trial_row(trial) if trial else None,
+            )
         )
     return entries
 

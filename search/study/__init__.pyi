@@ -7,6 +7,7 @@ from .endings import (
     as_attributes as as_attributes,
     reason_of as reason_of,
 )
+from .frozen import Count as Count, Frozen as Frozen, Share as Share
 from .idle import idle_settings as idle_settings
 from .machine import processor_name as processor_name
 from .opening import (
@@ -25,6 +26,7 @@ from .recipes import (
 )
 from .results import (
     SCORED as SCORED,
+    Counts as Counts,
     best_feasible as best_feasible,
     complete as complete,
     count as count,

@@ -8,6 +8,9 @@ from typing import Any, Literal, TypeVar
 
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
+from pydantic import Field
+
+from search.study.frozen import Count, Frozen
 
 from search.study import attributes as attr
 from search.study.endings import reason_of
@@ -128,24 +131,43 @@ def _point(trial: FrozenTrial) -> tuple[float, float]:
     return trial.user_attrs[attr.VALIDATION_ACCURACY], trial.user_attrs[attr.TRAINING_ACCURACY]
 
 
-def count(trials: Iterable[FrozenTrial]) -> dict[str, Any]:
-    """Count trials by what became of them; see ``counts`` in ``summarise``."""
+class Counts(Frozen):
+    """What became of the trials."""
+
+    finished: Count = Field(description="complete + pruned + failed: what counts against --trials.")
+    complete: Count = Field(description="Ran to their own end.")
+    feasible: Count = Field(description="Of the complete ones, those not above the ceiling.")
+    pruned: Count = Field(description="Ended early.")
+    failed: Count = Field(description="Failed, and not repeated.")
+    repeated: Count = Field(description="Failed or cut off, and repeated by a later trial.")
+    running: Count = Field(description="Under way.")
+    waiting: Count = Field(description="Enqueued.")
+    pruned_by_reason: dict[str, int] = Field(
+        description="How many pruned for each reason, most frequent first."
+    )
+    failed_by_reason: dict[str, int] = Field(
+        description="How many failed for each reason, most frequent first."
+    )
+
+
+def count(trials: Iterable[FrozenTrial]) -> Counts:
+    """Count trials by what became of them."""
     trials = list(trials)
     ended = finished(trials)
     ended_complete = complete(ended)
     pruned, failed = ([t for t in ended if t.state.name == state] for state in ("PRUNED", "FAIL"))
-    return {
-        "finished": len(ended),
-        "complete": len(ended_complete),
-        "feasible": sum(map(is_feasible, ended_complete)),
-        "pruned": len(pruned),
-        "failed": len(failed),
-        "repeated": sum(t.state.is_finished() for t in trials) - len(ended),
-        "running": sum(t.state.name == "RUNNING" for t in trials),
-        "waiting": sum(t.state.name == "WAITING" for t in trials),
-        "pruned_by_reason": dict(Counter(map(_kind, pruned)).most_common()),
-        "failed_by_reason": dict(Counter(map(_kind, failed)).most_common()),
-    }
+    return Counts(
+        finished=len(ended),
+        complete=len(ended_complete),
+        feasible=sum(map(is_feasible, ended_complete)),
+        pruned=len(pruned),
+        failed=len(failed),
+        repeated=sum(t.state.is_finished() for t in trials) - len(ended),
+        running=sum(t.state.name == "RUNNING" for t in trials),
+        waiting=sum(t.state.name == "WAITING" for t in trials),
+        pruned_by_reason=dict(Counter(map(_kind, pruned)).most_common()),
+        failed_by_reason=dict(Counter(map(_kind, failed)).most_common()),
+    )
 
 
 def _kind(trial: FrozenTrial) -> str:

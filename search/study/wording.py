@@ -3,10 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from search.study import attributes as attr
 from trainers.errors import printable
+
+if TYPE_CHECKING:
+    from search.study.results import Counts
+
+
+class Trial(Protocol):
+    """A trial and its two accuracies."""
+
+    @property
+    def number(self) -> int: ...  # noqa: D102
+    @property
+    def validation_accuracy(self) -> float | None: ...  # noqa: D102
+    @property
+    def training_accuracy(self) -> float | None: ...  # noqa: D102
+    @property
+    def training_exact(self) -> bool | None: ...  # noqa: D102
+
+
+class Stage(Protocol):
+    """What a stage of a fit restored."""
+
+    @property
+    def validation_accuracy(self) -> float: ...  # noqa: D102
 
 
 def percent(share: float | None, *, unit: str = " %") -> str:
@@ -48,11 +71,11 @@ def origin(attributes: Mapping[str, Any]) -> str:
     return f"start: {attributes[attr.ORIGIN]}" if attributes.get(attr.ORIGIN) else ""
 
 
-def figures(row: dict[str, Any]) -> str:
+def figures(row: Trial) -> str:
     """Name a trial and its two accuracies."""
-    validation = percent(row["validation_accuracy"])
-    training = training_figure(row["training_accuracy"], exact=row.get("training_exact"))
-    return f"trial {row['number']}: validation {validation}, training {training}"
+    validation = percent(row.validation_accuracy)
+    training = training_figure(row.training_accuracy, exact=row.training_exact)
+    return f"trial {row.number}: validation {validation}, training {training}"
 
 
 def bound(share: float) -> str:
@@ -60,18 +83,25 @@ def bound(share: float) -> str:
     return f"{100 * share:g} %"
 
 
-def stages_in_words(stages: Sequence[Mapping[str, Any]]) -> str:
+def stages_in_words(stages: Sequence[Stage]) -> str:
     """Say what each stage of a fit restored: "validation by stage 64.70 % -> 74.90 %"."""
-    return "validation by stage " + " -> ".join(percent(stage["validation_accuracy"]) for stage in stages)
+    return "validation by stage " + " -> ".join(percent(stage.validation_accuracy) for stage in stages)
 
 
-def describe_counts(counts: dict[str, Any]) -> str:
+def describe_counts(counts: Counts) -> str:
     """Say in words what became of the trials, reasons included."""
-    parts = [f"{counts['complete']} complete ({counts['feasible']} under the ceiling)"]
-    for state in ("pruned", "failed"):
-        reasons = ", ".join(f"{number} {reason}" for reason, number in counts[f"{state}_by_reason"].items())
+    parts = [f"{counts.complete} complete ({counts.feasible} under the ceiling)"]
+    for state, number, by_reason in (
+        ("pruned", counts.pruned, counts.pruned_by_reason),
+        ("failed", counts.failed, counts.failed_by_reason),
+    ):
+        reasons = ", ".join(f"{times} {reason}" for reason, times in by_reason.items())
         reasons = reasons.replace(" rung ", " at rung ")
-        parts.append(f"{counts[state]} {state}" + (f" ({reasons})" if reasons else ""))
-    parts += [f"{counts[k]} {k}" for k in ("running", "waiting") if counts[k]]
-    parts += [f"{counts['repeated']} failed and repeated"] if counts["repeated"] else []
+        parts.append(f"{number} {state}" + (f" ({reasons})" if reasons else ""))
+    for number, state in (
+        (counts.running, "running"),
+        (counts.waiting, "waiting"),
+        (counts.repeated, "failed and repeated"),
+    ):
+        parts += [f"{number} {state}"] if number else []
     return printable(", ".join(parts))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
-from search.analysis import warnings_of
+from search.analysis import DataPage, warnings_of
 from search.study import attributes as attr, begun_data, check_same_encoder
 from trainers.errors import FitError, InputError
 
@@ -62,7 +62,7 @@ def prepare(
     live.stage(f"tokenising {spec.data.source}")
     splits = load_splits(bound, encoder.tokenizer, texts=texts)
     data = describe_data(splits)
-    for warning in warnings_of(data):
+    for warning in warnings_of(DataPage.model_validate(data)):
         live.message(warning)
     live.stage("computing what the frozen layers give (once, then kept)")
     config = spec.any_config().model_copy(update={"precision": _precision(study, spec, live, encoder.device)})

@@ -58,6 +58,7 @@ def finalist(name, trial, *, config=None, seed=None, validation=0.8):
         "validation": {"mean": 0.8, "spread": 0.01},
         "training": {"mean": 0.9, "spread": 0.0},
         "share_under_ceiling": 1.0,
+        "score": 0.8,
         "optimism": 0.02,
         "test": test if seed is not None else None,
     }
@@ -107,7 +108,7 @@ def test_a_confirmed_winner_is_chosen_before_the_best_of_the_search():
     study = make_study((0.9, 0.8, TrialState.COMPLETE), (0.9, 0.85, TrialState.COMPLETE))
     confirm(study, "trial 0", finalist("trial 0", 0, seed=7), finalist("trial 1", 1))
     choice = choose(study, None)
-    assert (choice.trial.number, choice.tested["seed"]) == (0, 7)
+    assert (choice.trial.number, choice.tested.seed) == (0, 7)
     assert choice.reason == (
         "winner of the confirmation after 1 of now 2 trials, validation 80.00% +- 1.00% over 2 fresh seeds, test 75.00% [70.00%, "
         "80.00%] with seed 7"
@@ -129,7 +130,7 @@ def test_a_confirmation_without_a_winner_leaves_the_best_of_the_search():
     confirm(study, None, finalist("trial 0", 0))
     choice = choose(study, None)
     assert choice.reason.startswith("best feasible one of the search (the confirmation has no winner)")
-    assert choice.finalist["name"] == "trial 0"
+    assert choice.finalist.name == "trial 0"
     assert choice.tested is None
 
 

@@ -20,6 +20,9 @@ from simulate import choices, flat, read_tables
 
 from search.analysis.flatness import FEWEST_TRIALS, gain_left
 
+FEWEST_ABOVE = 3
+"""Scores above the next by whose mean a spread is told."""
+
 SEARCHES = ("default study", "rungs 1/2 1 2, keep 0.34, margin 3")
 
 
@@ -57,6 +60,27 @@ def expected(noticeable, more=None):
     return rule
 
 
+def by_spread(noticeable, more=None):
+    """Draws of one kind with an exponential tail (Rényi 1953) are expected to raise the best score by less.
+
+    The i-th is the best so far with a chance of 1 / i, and a new best lies as far above the old one as the better half of the
+    scores lies above the next.
+    """
+
+    def rule(replay, budget):
+        for count in range(FEWEST_TRIALS, budget):
+            scores = sorted((t.value for t in replay.ended[:count] if t.state == "complete"), reverse=True)
+            half = len(scores) // 2
+            if half < FEWEST_ABOVE:
+                continue
+            records = sum(1 / i for i in range(count + 1, (count + more if more else budget) + 1))
+            if (np.mean(scores[:half]) - scores[half]) * records < noticeable:
+                return count
+        return budget
+
+    return rule
+
+
 def by_model(noticeable):
     """By a Gaussian process over the settings, another trial is expected to gain less."""
     return lambda replay, budget: (
@@ -69,7 +93,8 @@ RULES = {
     **{f"no improvement for {count}": patience(count) for count in (10, 15)},
     **{f"all left: below {points}": expected(points / 100) for points in (0.1, 0.2, 0.5, 1, 2)},
     "one more: below 0.2": expected(0.002, more=1),
-    "ten more: below 0.2": expected(0.002, more=10),
+    **{f"all left, by spread: below {points}": by_spread(points / 100) for points in (0.2, 0.5, 1, 2)},
+    "one more, by spread: below 0.2": by_spread(0.002, more=1),
 }
 
 

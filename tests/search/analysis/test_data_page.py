@@ -2,7 +2,7 @@ import io
 
 from rich.console import Console
 
-from search.analysis.data_page import print_page, warnings_of
+from search.analysis.data_page import DataPage, print_page, warnings_of
 
 FOUND = {"kind": "kind", "file": "r.csv", "unit": "line", "lines": [], "count": 1}
 DATA = {
@@ -22,7 +22,7 @@ DATA = {
 
 def page(data):
     output = io.StringIO()
-    print_page(data, Console(file=output, width=80))
+    print_page(None if data is None else DataPage.model_validate(data), Console(file=output, width=80))
     return output.getvalue()
 
 
@@ -54,16 +54,16 @@ def test_of_many_classes_the_last_are_counted_together():
 
 
 def test_before_training_warnings_and_what_was_mended_are_said():
-    assert list(warnings_of(DATA)) == [
+    assert list(warnings_of(DataPage.model_validate(DATA))) == [
         "warning: labels look shuffled",
         "mended: r.csv, lines 3, 9: rows were left out; r.csv, line 4: NUL characters were removed",
     ]
 
 
 def test_nothing_is_said_of_sound_texts():
-    assert list(warnings_of({**DATA, "findings": DATA["findings"][-1:]})) == []
+    assert list(warnings_of(DataPage.model_validate({**DATA, "findings": DATA["findings"][-1:]}))) == []
 
 
 def test_a_study_without_a_data_page_prints_none():
     assert page(None) == ""
-    assert page({"train": 60, "class_names": ["a", "b"]}) == ""
+    assert page({"train": 60, "validation": 20, "test": 21, "class_names": ["a", "b"]}) == ""

@@ -25,18 +25,18 @@ def study_with(*, probe=None, usual=None, words=None, confirmation=None):
 
 
 def found_in(study):
-    return summarise(study, make_spec())["opponents"]
+    return summarise(study, make_spec()).opponents
 
 
 def of(found, name):
-    return next(o for o in found["opponents"] if o["name"] == name)
+    return next(o for o in found.opponents if o.name == name)
 
 
 def test_a_difference_has_the_binomial_error_of_both_figures():
     probe = of(found_in(study_with(probe=0.80)), "probe")
-    assert probe["difference"] == pytest.approx(0.06)
-    assert probe["standard_error"] == pytest.approx(math.sqrt(0.86 * 0.14 / 100 + 0.8 * 0.2 / 100))
-    assert probe["verdict"] == "not told apart"
+    assert probe.difference == pytest.approx(0.06)
+    assert probe.standard_error == pytest.approx(math.sqrt(0.86 * 0.14 / 100 + 0.8 * 0.2 / 100))
+    assert probe.verdict == "not told apart"
 
 
 @pytest.mark.parametrize(
@@ -44,12 +44,12 @@ def test_a_difference_has_the_binomial_error_of_both_figures():
     [(0.70, "better"), (0.77, "not told apart"), (0.90, "not told apart"), (0.97, "worse")],
 )
 def test_only_what_lies_beyond_two_standard_errors_is_told_apart(reached, verdict):
-    assert of(found_in(study_with(words=reached)), "the words alone")["verdict"] == verdict
+    assert of(found_in(study_with(words=reached)), "the words alone").verdict == verdict
 
 
 def test_what_was_not_measured_is_unknown_and_said_to_be():
     found = found_in(study_with())
-    assert {o["verdict"] for o in found["opponents"]} == {"unknown"}
+    assert {o.verdict for o in found.opponents} == {"unknown"}
     assert dict(worth(found))["usual"] == "not measured"
     assert falls_short(found) is None
 
@@ -66,7 +66,7 @@ def test_a_probe_that_wins_is_the_winner_itself():
     study = study_with()
     add(study, 0.90, 0.91, recipe="probe")
     found = found_in(study)
-    assert found["name"] == "probe"
+    assert found.name == "probe"
     assert dict(worth(found))["probe"] == "91.00 % validation in 1 min 4 s: the winner itself"
     assert falls_short(found) is None
 
@@ -103,9 +103,7 @@ def confirmed(difference, low, high, *, p=0.001, num_seeds=3):
     ],
 )
 def test_on_the_test_split_fresh_seeds_and_texts_must_agree(confirmation, verdict):
-    assert (
-        of(found_in(study_with(probe=0.8, confirmation=confirmation)), "probe")["test"]["verdict"] == verdict
-    )
+    assert of(found_in(study_with(probe=0.8, confirmation=confirmation)), "probe").test.verdict == verdict
 
 
 def test_the_test_split_decides_who_falls_short():
@@ -119,8 +117,8 @@ def test_the_test_split_decides_who_falls_short():
 def test_a_pair_that_stands_the_other_way_round_is_turned():
     confirmation = confirmed(0.05, 0.02, 0.08)
     confirmation["comparisons"][0] |= {"first": "probe", "second": "trial 1"}
-    test = of(found_in(study_with(probe=0.8, confirmation=confirmation)), "probe")["test"]
-    assert (test["difference"], test["low"], test["high"]) == pytest.approx((-0.05, -0.08, -0.02))
+    test = of(found_in(study_with(probe=0.8, confirmation=confirmation)), "probe").test
+    assert (test.difference, test.low, test.high) == pytest.approx((-0.05, -0.08, -0.02))
 
 
 def test_without_a_trial_under_the_ceiling_there_is_no_winner():
@@ -128,14 +126,14 @@ def test_without_a_trial_under_the_ceiling_there_is_no_winner():
     add(study, 0.99, 0.9)
     found = found_in(study)
     assert winner_of(study) is None
-    assert found["name"] is None
+    assert found.name is None
     assert dict(worth(found))["search"] == "no trial under the ceiling yet"
 
 
 def test_by_other_metrics_rare_classes_make_the_error_larger():
     study = study_with(probe=0.8)
     errors = [
-        of(compare_with_opponents(study, winner_of(study), metric=metric), "probe")["standard_error"]
+        of(compare_with_opponents(study, winner_of(study), metric=metric), "probe").standard_error
         for metric in ("accuracy", "macro_f1")
     ]
     assert errors[1] == pytest.approx(errors[0] * math.sqrt(100 / (4 / (1 / 60 + 1 / 40))))

@@ -17,7 +17,7 @@ def rows_of(study):
 
 
 def points(rows):
-    return [(r["trial"], r["epoch"], r["validation_accuracy"], r["training_accuracy"]) for r in rows]
+    return [(r.trial, r.epoch, r.validation_accuracy, r.training_accuracy) for r in rows]
 
 
 def test_every_full_evaluation_is_a_checkpoint_and_a_peek_is_none():
@@ -32,7 +32,7 @@ def test_exact_figures_of_the_restored_epoch_replace_its_estimate():
     curve = [evaluation(1.0, 0.84, 0.85), evaluation(2.0, 0.86, 0.90), evaluation(3.0, 0.85, 0.93)]
     add(study, 0.91, 0.86, evaluations=curve)
     first, second, third = rows_of(study)
-    assert second == {
+    assert second.plain() == {
         "trial": 0,
         "epoch": 2.0,
         "validation_accuracy": 0.86,
@@ -45,15 +45,15 @@ def test_exact_figures_of_the_restored_epoch_replace_its_estimate():
         "restored": True,
         "feasible": True,
     }
-    assert (first["restored"], first["exact"], first["feasible"]) == (False, False, True)
-    assert (third["restored"], third["exact"], third["feasible"]) == (False, False, False)
+    assert (first.restored, first.exact, first.feasible) == (False, False, True)
+    assert (third.restored, third.exact, third.feasible) == (False, False, False)
 
 
 def test_a_complete_trial_without_evaluations_has_its_final_figures():
     study = make_study()
     add(study, 0.91, 0.86)
     (row,) = rows_of(study)
-    assert (row["epoch"], row["validation_loss"], row["seconds"], row["restored"]) == (2.0, None, 64.4, True)
+    assert (row.epoch, row.validation_loss, row.seconds, row.restored) == (2.0, None, 64.4, True)
 
 
 def test_a_pruned_trial_has_what_it_evaluated_and_no_final_figures():
@@ -69,14 +69,14 @@ def test_a_trial_that_was_cut_off_leaves_its_checkpoints_to_its_repeat():
     add(study, state=TrialState.FAIL, reason="killed", evaluations=curve)
     add(study, state=TrialState.FAIL, reason="diverged", evaluations=curve)
     add(study, state=TrialState.RUNNING, retry_of=0, evaluations=curve)
-    assert [r["trial"] for r in rows_of(study)] == [1, 2]
+    assert [r.trial for r in rows_of(study)] == [1, 2]
 
 
 def test_a_training_figure_on_the_ceiling_is_feasible():
     study = make_study()
     curve = [evaluation(1.0, 0.8, 0.92), evaluation(2.0, 0.8, 0.9200001)]
     add(study, state=TrialState.RUNNING, evaluations=curve)
-    assert [r["feasible"] for r in rows_of(study)] == [True, False]
+    assert [r.feasible for r in rows_of(study)] == [True, False]
 
 
 def test_the_front_tells_which_epoch_of_which_trial():
@@ -131,7 +131,7 @@ def ended(number, validation=None, *, minute, state=TrialState.COMPLETE, **attrs
 
 def history(trials, *, floor=0.5):
     grown = growth(trials, checkpoints(trials, ceiling=0.92), floor=floor)
-    return [(e["finished"], e["trial"], pytest.approx(e["hypervolume"])) for e in grown["history"]]
+    return [(e.finished, e.trial, pytest.approx(e.hypervolume)) for e in grown.history]
 
 
 def test_the_history_follows_the_order_in_which_trials_ended():
@@ -155,26 +155,22 @@ def test_the_history_ends_with_the_hypervolume_of_all_and_never_falls(candidates
         for i, (validation, training) in enumerate(candidates)
     ]
     rows = checkpoints(trials, ceiling=0.92)
-    areas = [e["hypervolume"] for e in growth(trials, rows, floor=0.25)["history"]]
+    areas = [e.hypervolume for e in growth(trials, rows, floor=0.25).history]
     assert all(before <= after + 1e-12 for before, after in pairwise(areas))
-    everything = [(r["validation_accuracy"], r["training_accuracy"]) for r in rows]
+    everything = [(r.validation_accuracy, r.training_accuracy) for r in rows]
     assert (areas or [0.0])[-1] == pytest.approx(hypervolume(everything, floor=0.25))
 
 
 def test_the_outlook_waits_for_twenty_trials():
-    assert outlook([0.1] * 19) == {
-        "window": 10,
-        "growth": None,
-        "pays": None,
-        "sentence": "Whether more trials would still pay cannot be told before 20 have finished; 19 have.",
-    }
-    assert outlook([0.1])["sentence"].endswith("; 1 has.")
+    said = "Whether more trials would still pay cannot be told before 20 have finished; 19 have."
+    assert outlook([0.1] * 19) == (10, None, None, said)
+    assert outlook([0.1]).sentence.endswith("; 1 has.")
 
 
 def test_more_trials_may_pay_where_the_front_grew_by_a_hundredth():
     answer = outlook([0.1] * 38 + [0.101] * 12)
-    assert (answer["window"], answer["pays"]) == (12, True)
-    assert answer["sentence"] == (
+    assert (answer.window, answer.pays) == (12, True)
+    assert answer.sentence == (
         "More trials may still pay: over the last 12 of 50 finished ones the hypervolume of the Pareto front grew "
         "by 1.00 %, at least the 1 % that would make them worth it."
     )
@@ -182,8 +178,8 @@ def test_more_trials_may_pay_where_the_front_grew_by_a_hundredth():
 
 def test_more_trials_would_hardly_pay_where_it_grew_by_less():
     answer = outlook([0.1] * 10 + [0.1009] * 10)
-    assert (answer["window"], answer["pays"], answer["growth"]) == (10, False, pytest.approx(0.009))
-    assert answer["sentence"] == (
+    assert (answer.window, answer.pays, answer.growth) == (10, False, pytest.approx(0.009))
+    assert answer.sentence == (
         "More trials would hardly pay: over the last 10 of 20 finished ones the hypervolume of the Pareto front "
         "grew by 0.90 %, less than the 1 % that would make them worth it."
     )
@@ -191,14 +187,14 @@ def test_more_trials_would_hardly_pay_where_it_grew_by_less():
 
 def test_a_front_that_rose_from_nothing_may_rise_on():
     answer = outlook([0.0] * 10 + [0.1] * 10)
-    assert (answer["growth"], answer["pays"]) == (None, True)
-    assert answer["sentence"].endswith("the hypervolume of the Pareto front rose from nothing.")
+    assert (answer.growth, answer.pays) == (None, True)
+    assert answer.sentence.endswith("the hypervolume of the Pareto front rose from nothing.")
 
 
 def test_a_front_that_is_worth_nothing_yet_promises_nothing():
     answer = outlook([0.0] * 20)
-    assert (answer["growth"], answer["pays"]) == (None, False)
-    assert "More trials would hardly pay: " in answer["sentence"]
+    assert (answer.growth, answer.pays) == (None, False)
+    assert "More trials would hardly pay: " in answer.sentence
 
 
 def sampled(epoch, validation, training):
@@ -213,20 +209,20 @@ def test_a_checkpoint_tells_how_many_texts_its_figures_are_over():
     study = make_study()
     add(study, 0.91, 0.86, evaluations=[sampled(1.0, 0.84, 0.85), sampled(2.0, 0.88, 0.90)])
     first, second = rows_of(study)
-    assert (first["num_validation_texts"], first["training_interval"]) == (
+    assert (first.num_validation_texts, first.training_interval) == (
         300,
-        pytest.approx([0.81, 0.89]),
+        pytest.approx((0.81, 0.89)),
     )
-    assert (second["num_validation_texts"], second["validation_accuracy"]) == (None, 0.86)
+    assert (second.num_validation_texts, second.validation_accuracy) == (None, 0.86)
 
 
 def test_an_estimate_on_a_sample_of_the_validation_texts_is_not_on_the_front():
     study = make_study()
     add(study, 0.91, 0.86, evaluations=[sampled(1.0, 0.90, 0.80), evaluation(2.0, 0.86, 0.90)])
     front = pareto_front(rows_of(study))
-    assert [row["epoch"] for row in front] == [2.0]
-    areas = growth(study.trials, rows_of(study), floor=0.5)["history"]
-    assert areas[-1]["hypervolume"] == pytest.approx((0.86 - 0.5) * (1 - 0.91))
+    assert [row.epoch for row in front] == [2.0]
+    areas = growth(study.trials, rows_of(study), floor=0.5).history
+    assert areas[-1].hypervolume == pytest.approx((0.86 - 0.5) * (1 - 0.91))
 
 
 def test_an_estimated_training_accuracy_of_a_complete_trial_is_told_as_one():
@@ -240,4 +236,4 @@ def test_an_estimated_training_accuracy_of_a_complete_trial_is_told_as_one():
         training_interval=[0.75, 0.84],
     )
     (row,) = rows_of(study)
-    assert (row["exact"], row["training_interval"]) == (False, [0.75, 0.84])
+    assert (row.exact, row.training_interval) == (False, (0.75, 0.84))

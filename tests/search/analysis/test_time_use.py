@@ -27,7 +27,7 @@ TRIALS = [
 
 
 def test_every_second_of_every_worker_is_accounted_for():
-    seconds = account(STUDY, TRIALS)["seconds"]
+    seconds = account(STUDY, TRIALS).seconds
     assert seconds == {
         "training": 60.0,
         "evaluation": 25.0,
@@ -40,15 +40,15 @@ def test_every_second_of_every_worker_is_accounted_for():
 
 
 def test_useful_mfu_is_of_the_worker_s_share_of_the_peak_and_leaves_frozen_fits_out():
-    assert account(STUDY, TRIALS)["useful_mfu"] == pytest.approx(3e10 / (80.0 * 0.5e9))
+    assert account(STUDY, TRIALS).useful_mfu == pytest.approx(3e10 / (80.0 * 0.5e9))
 
 
 def test_utilisation_is_of_the_whole_wall_time():
-    assert account(STUDY, TRIALS)["utilisation"] == pytest.approx(3.1e10 / (100.0 * 1e9))
+    assert account(STUDY, TRIALS).utilisation == pytest.approx(3.1e10 / (100.0 * 1e9))
 
 
 def test_no_trained_layer_no_mfu():
-    assert account(STUDY, TRIALS[1:])["useful_mfu"] is None
+    assert account(STUDY, TRIALS[1:]).useful_mfu is None
 
 
 @pytest.mark.parametrize("unknown", ["wall_seconds", "peak_flops"])

@@ -60,28 +60,28 @@ def kept_fits(path):
 
 
 def without_times(found):
-    return json.loads(re.sub(r'"seconds": [\d.]+', '"seconds": 0', json.dumps(found)))
+    return json.loads(re.sub(r'"seconds": [\d.]+', '"seconds": 0', json.dumps(found.plain())))
 
 
 def test_finalists_and_recipes_are_fitted_tested_and_told(study, capsys):
     assert confirm(study, "--finalists", 1, "--seeds", 2) == 0
     output = capsys.readouterr().out
     found = outcome(study)
-    names = {row["name"] for row in found["finalists"]}
+    names = {row.name for row in found.finalists}
     assert {"frozen-head", "thaw-top"} < names
     assert len(names) == 3
     assert len(kept_fits(study)) == 6
-    assert [len(row["fits"]) for row in found["finalists"]] == [2, 2, 2]
+    assert [len(row.fits) for row in found.finalists] == [2, 2, 2]
     assert all(len(fit["test_predictions"]) == 20 for fit in kept_fits(study).values())
-    assert [row["test"]["num_fits"] for row in found["finalists"]] == [2, 2, 2]
-    assert found["versions"]["torch"] == version("torch")
-    assert found["processors"] == [processor_name()]
+    assert [row.test.num_fits for row in found.finalists] == [2, 2, 2]
+    assert found.versions["torch"] == version("torch")
+    assert found.processors == [processor_name()]
     assert "each predicts the test split once" in output
     assert "[6/6]" in output
     assert "Confirmed on 2 fresh seeds and 20 test texts" in output
-    assert f"Winner: {found['winner']}, by the highest mean score on fresh seeds" in output
+    assert f"Winner: {found.winner}, by the highest mean score on fresh seeds" in output
     report = json.loads((study.parent / "tiny" / "report.json").read_text())
-    assert report["confirmation"] == found
+    assert report["confirmation"] == found.plain()
     Draft202012Validator(SCHEMA).validate(report)
 
 
@@ -91,9 +91,9 @@ def test_a_fit_of_the_searchs_own_seed_would_give_the_searchs_figures(study, mon
     best = next(t for t in trials if "recipe" not in t.user_attrs and t.state.name == "COMPLETE")
     own = best.user_attrs["config"]["seed"]
     assert confirm(study, "--finalists", 3, "--seeds", 1) == 0
-    row = next(r for r in outcome(study)["finalists"] if r["trial"] == best.number)
-    assert row["fits"][0]["validation_accuracy"] == best.user_attrs["validation_accuracy"]
-    assert row["fits"][0]["training_accuracy"] == best.user_attrs["training_accuracy"]
+    row = next(r for r in outcome(study).finalists if r.trial == best.number)
+    assert row.fits[0].validation_accuracy == best.user_attrs["validation_accuracy"]
+    assert row.fits[0].training_accuracy == best.user_attrs["training_accuracy"]
 
 
 def test_processes_find_what_this_process_finds(study, tmp_path):
@@ -167,18 +167,18 @@ def test_a_fit_of_another_processor_is_kept_and_told(study, capsys):
     assert confirm(study, "--finalists", 1, "--seeds", 1) == 0
     change_kept(study, lambda r: r | {"processor": "another"})
     assert confirm(study, "--finalists", 1, "--seeds", 2) == 0
-    assert outcome(study)["processors"] == sorted(["another", processor_name()])
+    assert outcome(study).processors == sorted(["another", processor_name()])
     output = capsys.readouterr().out
     assert "3 of them made before" in output
     assert (
-        f"Fits were made on processors that round differently: {'; '.join(outcome(study)['processors'])}."
+        f"Fits were made on processors that round differently: {'; '.join(outcome(study).processors)}."
         in output
     )
 
 
 def test_the_search_confirms_at_its_end_when_asked_to(study, capsys):
     assert run(["--study", str(study), "--trials", "4", "--workers", "1", "--confirm", "1"]) == 0
-    assert len(outcome(study)["seeds"]) == 3
+    assert len(outcome(study).seeds) == 3
     assert "Confirmed on 3 fresh seeds" in capsys.readouterr().out
 
 
@@ -201,7 +201,7 @@ def test_a_killed_worker_costs_nothing_but_time(study, command):
             process.kill()
     assert process.returncode == 0, errors
     assert killed
-    assert {fit["state"] for row in outcome(study)["finalists"] for fit in row["fits"]} == {"complete"}
+    assert {fit.state for row in outcome(study).finalists for fit in row.fits} == {"complete"}
 
 
 def test_a_study_that_is_searched_is_not_confirmed_beside(study, capsys):
@@ -244,18 +244,18 @@ def test_what_is_exported_then_is_the_first_fit_that_was_tested(study, capsys):
     assert export(["--study", str(study)]) == 0
     output = capsys.readouterr().out
     assert "Goal\\: validation accuracy" in (study.parent / "tiny" / "model" / "README.md").read_text()
-    winner = next(row for row in outcome(study)["finalists"] if row["name"] == outcome(study)["winner"])
-    assert f"trial {winner['trial']}: winner of the confirmation" in output
-    assert f"the same figures as trial {winner['trial']} had in the confirmation" in output
+    winner = next(row for row in outcome(study).finalists if row.name == outcome(study).winner)
+    assert f"trial {winner.trial}: winner of the confirmation" in output
+    assert f"the same figures as trial {winner.trial} had in the confirmation" in output
     folder = study.parent / "tiny" / "model"
-    assert f"seed = {winner['test']['seed']}\n" in (folder / "winner.toml").read_text()
+    assert f"seed = {winner.test.seed}\n" in (folder / "winner.toml").read_text()
     # The model whole, on texts, gives what the fit's network gave on the test split.
     config = load_config(folder / "winner.toml")
     classifier = load(folder)
     splits = load_splits(config.data, classifier.tokenizer)
     predicted = [int(classifier.model(ids[None]).logits.argmax()) for ids in texts_of(splits.test)]
-    tested = next(fit for fit in winner["fits"] if fit["seed"] == winner["test"]["seed"])
-    assert float(np.mean(predicted == splits.test.labels_N)) == tested["test_accuracy"]
+    tested = next(fit for fit in winner.fits if fit.seed == winner.test.seed)
+    assert float(np.mean(predicted == splits.test.labels_N)) == tested.test_accuracy
 
 
 def texts_of(split):

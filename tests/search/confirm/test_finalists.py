@@ -3,6 +3,7 @@ import optuna
 import pytest
 from optuna.trial import TrialState, create_trial
 
+from search.analysis import OverSeeds
 from search.confirm.finalists import choose_finalists, fresh_seeds, outcome, pairs_of
 from search.study.space import trial_seed
 from search.study.spec import Score, StudySpec
@@ -144,69 +145,67 @@ def judged(study, fits):
 
 def test_the_winner_has_the_highest_mean_score_whatever_the_test_split_says(study):
     found = judged(study, [[record(7, 0.80, 0.85)], [record(7, 0.86, 0.85)], [record(7, 0.84, 0.85)]])
-    assert found["winner"] == "trial 1"
-    assert [row["name"] for row in found["finalists"]] == ["trial 1", "trial 2", "trial 0"]
-    assert found["finalists"][2]["test"]["accuracy"] > found["finalists"][0]["test"]["accuracy"]
+    assert found.winner == "trial 1"
+    assert [row.name for row in found.finalists] == ["trial 1", "trial 2", "trial 0"]
+    assert found.finalists[2].test.accuracy > found.finalists[0].test.accuracy
 
 
 def test_a_setup_over_the_ceiling_with_half_of_the_seeds_cannot_win(study):
     found = judged(
         study, [[record(7, 0.95, 0.95), record(8, 0.95, 0.85)], [record(7, 0.70, 0.75), record(8, 0.7, 0.7)]]
     )
-    assert found["winner"] == "trial 1"
-    assert found["finalists"][1]["share_under_ceiling"] == 0.5
+    assert found.winner == "trial 1"
+    assert found.finalists[1].share_under_ceiling == 0.5
 
 
 def test_without_a_setup_that_mostly_stays_under_the_ceiling_nobody_wins(study):
-    assert judged(study, [[record(7, 0.95, 0.95)], [record(7, 0.9, 0.91)]])["winner"] is None
+    assert judged(study, [[record(7, 0.95, 0.95)], [record(7, 0.9, 0.91)]]).winner is None
 
 
 def test_equal_scores_are_won_by_who_freezes_more(study):
-    assert judged(study, [[record(7, 0.8, 0.8)], [record(7, 0.8, 0.8)]])["winner"] == "trial 1"
+    assert judged(study, [[record(7, 0.8, 0.8)], [record(7, 0.8, 0.8)]]).winner == "trial 1"
 
 
 def test_a_failed_fit_counts_against_its_setup(study):
     found = judged(study, [[record(7, 0.95, 0.85), FAILED], [record(7, 0.70, 0.75), record(8, 0.7, 0.7)]])
-    assert found["winner"] == "trial 1"
-    failed = found["finalists"][1]
-    assert (failed["share_under_ceiling"], failed["validation"]) == (0.5, {"mean": 0.95, "spread": None})
+    assert found.winner == "trial 1"
+    failed = found.finalists[1]
+    assert (failed.share_under_ceiling, failed.validation) == (0.5, OverSeeds(mean=0.95, spread=None))
 
 
 def test_every_fit_is_tested_and_the_mean_is_the_setups(study):
     fits = [record(7, 0.8, 0.8, with_wrong(4)), FAILED, record(9, 0.8, 0.8, with_wrong(8))]
-    (row,) = judged(study, [fits])["finalists"]
-    assert [fit["test_accuracy"] for fit in row["fits"]] == [0.9, None, 0.8]
-    assert row["test"]["accuracy"] == pytest.approx(0.85)
-    assert row["test"]["spread"] == pytest.approx(0.0707107)
-    assert (row["test"]["num_fits"], row["test"]["seed"]) == (2, 7)
-    assert row["test"]["low"] < 0.8 < 0.9 < row["test"]["high"]
+    (row,) = judged(study, [fits]).finalists
+    assert [fit.test_accuracy for fit in row.fits] == [0.9, None, 0.8]
+    assert row.test.accuracy == pytest.approx(0.85)
+    assert row.test.spread == pytest.approx(0.0707107)
+    assert (row.test.num_fits, row.test.seed) == (2, 7)
+    assert row.test.low < 0.8 < 0.9 < row.test.high
 
 
 def test_where_the_first_fit_failed_the_next_is_the_one_to_export(study):
     found = judged(study, [[FAILED, record(9, 0.95, 0.85)], [record(8, 0.70, 0.75), record(9, 0.7, 0.7)]])
-    assert [row["test"]["seed"] for row in found["finalists"]] == [8, 9]
+    assert [row.test.seed for row in found.finalists] == [8, 9]
 
 
 def test_a_setup_none_of_whose_fits_ended_is_not_tested(study):
     found = judged(study, [[FAILED], [record(7, 0.70, 0.75)]])
-    assert [row["test"] is None for row in found["finalists"]] == [False, True]
-    assert found["comparisons"] == []
+    assert [row.test is None for row in found.finalists] == [False, True]
+    assert found.comparisons == []
 
 
 def test_what_made_the_fits_is_told(study):
     found = judged(study, [[record(7, 0.8, 0.8), record(8, 0.8, 0.8) | {"processor": "another"}, FAILED]])
-    assert (found["versions"], found["processors"]) == (VERSIONS, ["a processor", "another"])
+    assert (found.versions, found.processors) == (VERSIONS, ["a processor", "another"])
 
 
 def test_mean_spread_and_optimism_are_of_the_fresh_seeds(study):
-    (row,) = judged(study, [[record(7, 0.84, 0.85), record(8, 0.86, 0.87), record(9, 0.88, 0.89)]])[
-        "finalists"
-    ]
-    assert row["validation"] == {"mean": pytest.approx(0.86), "spread": pytest.approx(0.02)}
-    assert row["training"]["mean"] == pytest.approx(0.87)
-    assert row["optimism"] == row["flattery"]["search_above_fresh"]["value"] == pytest.approx(0.90 - 0.86)
-    assert row["flattery"]["fresh_above_test"]["value"] == pytest.approx(0.86 - 0.975)
-    assert all("test_predictions" not in fit for fit in row["fits"])
+    (row,) = judged(study, [[record(7, 0.84, 0.85), record(8, 0.86, 0.87), record(9, 0.88, 0.89)]]).finalists
+    assert row.validation.plain() == {"mean": pytest.approx(0.86), "spread": pytest.approx(0.02)}
+    assert row.training.mean == pytest.approx(0.87)
+    assert row.optimism == row.flattery.search_above_fresh.value == pytest.approx(0.90 - 0.86)
+    assert row.flattery.fresh_above_test.value == pytest.approx(0.86 - 0.975)
+    assert all("test_predictions" not in fit.plain() for fit in row.fits)
 
 
 def with_baseline(study):
@@ -225,18 +224,18 @@ def test_each_is_compared_with_the_recipe_and_the_winner_with_the_runner_up(stud
         "frozen-head": [record(seed, 0.7, 0.7, half) for seed in (7, 8, 9)],
     }
     found = outcome_of(with_baseline(study), fits)
-    pairs = [(c["first"], c["second"], c["num_seeds"]) for c in found["comparisons"]]
+    pairs = [(c.first, c.second, c.num_seeds) for c in found.comparisons]
     assert pairs == [
         ("trial 1", "frozen-head", 3),
         ("trial 2", "frozen-head", 2),
         ("trial 1", "trial 2", 2),
     ]
-    first = found["comparisons"][0]
-    assert (first["difference"], first["only_first_right"], first["only_second_right"]) == (0.25, 30, 0)
-    assert first["test"] == "permutation"
-    assert first["p"] == pytest.approx(2 / 2**10, abs=0.001)
-    assert first["p_holm"] == pytest.approx(3 * first["p"])
-    assert found["comparisons"][2]["p_holm"] == 1.0
+    first = found.comparisons[0]
+    assert (first.difference, first.only_first_right, first.only_second_right) == (0.25, 30, 0)
+    assert first.test == "permutation"
+    assert first.p == pytest.approx(2 / 2**10, abs=0.001)
+    assert first.p_holm == pytest.approx(3 * first.p)
+    assert found.comparisons[2].p_holm == 1.0
 
 
 def test_the_studys_metric_decides_and_not_the_texts_that_are_right(study):
@@ -250,10 +249,10 @@ def test_the_studys_metric_decides_and_not_the_texts_that_are_right(study):
         "frozen-head": [record(7, 0.7, 0.7, nothing.tolist())],
     }
     rule = RULE.model_copy(update={"metric": "balanced_accuracy"})
-    pair = outcome_of(with_baseline(study), fits, rule=rule, labels=labels)["comparisons"][0]
-    assert pair["difference"] == pytest.approx((12 / 30 - 12 / 300) / 2)
-    assert pair["only_first_right"] == pair["only_second_right"]
-    assert pair["p_holm"] < 0.01
+    pair = outcome_of(with_baseline(study), fits, rule=rule, labels=labels).comparisons[0]
+    assert pair.difference == pytest.approx((12 / 30 - 12 / 300) / 2)
+    assert pair.only_first_right == pair.only_second_right
+    assert pair.p_holm < 0.01
 
 
 @pytest.mark.parametrize(
@@ -279,6 +278,6 @@ def test_where_the_baseline_leads_nothing_is_counted_twice(study):
         "trial 2": [record(7, 0.7, 0.7, with_wrong(5))],
     }
     found = outcome_of(with_baseline(study), fits)
-    assert found["winner"] == "frozen-head"
-    assert len(found["comparisons"]) == 2
-    assert found["comparisons"][0]["p_holm"] == pytest.approx(2 * found["comparisons"][0]["p"])
+    assert found.winner == "frozen-head"
+    assert len(found.comparisons) == 2
+    assert found.comparisons[0].p_holm == pytest.approx(2 * found.comparisons[0].p)

@@ -15,9 +15,10 @@ from rich.console import Console
 from toys import CONFIRMATION, add, as_written_by_0_1_0, fill, make_spec, make_study
 
 from search.analysis.flatness import note_flat
-from search.report.command import command_options, main, print_report, write_report
+from search.report.command import command_options, main, write_report
 from search.report.pareto_png import write_pareto_picture
 from search.report.summary import summarise
+from search.report.terminal import print_report
 from search.storage.lease import Lease
 from search.study.opening import open_study
 from search.study.results import count
@@ -75,7 +76,7 @@ def test_what_a_reader_sees_names_the_metric(study):
     assert "validation macro-F1 >= 85 %, training < 92 %: met in the search by trial 1" in flat(text)
     assert "Pareto-best trials by macro-F1: validation up, training down" in text
     assert "Known recipes: accuracy reported elsewhere, macro-F1 measured here" in text
-    assert summarise(study, spec)["metric"] == "macro_f1"
+    assert summarise(study, spec).metric == "macro_f1"
 
 
 def test_table_tells_where_the_time_went():
@@ -116,8 +117,8 @@ def test_training_accuracy_equal_to_the_ceiling_does_not_meet_the_goal():
     study = make_study()
     add(study, 0.92, 0.88)
     summary = summarise(study, make_spec())
-    assert summary["best"]["number"] == 0
-    assert summary["goal"]["met"] is False
+    assert summary.best.number == 0
+    assert summary.goal.met is False
 
 
 def test_without_a_feasible_trial_the_nearest_is_shown_with_advice():
@@ -142,7 +143,7 @@ def test_a_study_without_a_complete_trial_says_so():
 
 def test_counts_leave_out_a_repeated_failure(study):
     counts = count(study.trials)
-    assert (counts["finished"], counts["failed"], counts["repeated"]) == (6, 1, 1)
+    assert (counts.finished, counts.failed, counts.repeated) == (6, 1, 1)
 
 
 def test_counts_group_reasons(study):
@@ -203,14 +204,14 @@ def test_a_recipe_in_two_stages_says_what_each_restored():
     add(study, 0.76, 0.749, recipe="thaw-top", config=config | {"thaw": thaw}, stages=stages)
     said = "trial 0, cut at 2 epochs, validation by stage 64.70 % -> 74.90 %"
     assert said in flat(text_of(study, width=160))
-    entry = next(e for e in summarise(study, make_spec())["recipes"] if e["recipe"] == "thaw-top")
-    assert (entry["capped_at"], entry["stages"]) == (2, stages)
+    entry = next(e for e in summarise(study, make_spec()).recipes if e.recipe == "thaw-top")
+    assert (entry.capped_at, [stage.plain() for stage in entry.stages]) == (2, stages)
 
 
 def test_a_recipe_shows_what_ran_and_not_what_was_suggested():
     study = make_study()
     add(study, 0.7, 0.6, recipe="thaw-top", config={"freeze_depth": 5, "dropout": 0.3, "learning_rate": 1e-6})
-    settings = summarise(study, make_spec())["trials"][0]["settings"]
+    settings = summarise(study, make_spec()).trials[0].settings
     assert (settings["freeze_depth"], settings["learning_rate"], settings["patience"]) == (5, 1e-6, None)
 
 
@@ -250,7 +251,7 @@ def test_options_leave_out_a_storage_that_the_environment_gives():
 def test_report_json_holds_the_summary(study, tmp_path):
     write_report(summarise(study, make_spec()), tmp_path / "new" / "report.json")
     report = json.loads((tmp_path / "new" / "report.json").read_text())
-    assert report == summarise(study, make_spec())
+    assert report == summarise(study, make_spec()).plain()
     assert report["seed"] == 3
     assert report["best"]["config"]["head_width"] == 128
     assert [row["number"] for row in report["trials"]] == list(range(8))
@@ -390,7 +391,7 @@ def test_a_report_says_that_the_search_ended_because_it_was_flat():
 def test_a_summary_is_as_its_schema_says(study, confirmation):
     study = copy.deepcopy(study)
     study._storage.set_study_system_attr(study._study_id, "frostline:confirmation", confirmation)
-    summary = json.loads(json.dumps(summarise(study, make_spec())), parse_constant=pytest.fail)
+    summary = json.loads(json.dumps(summarise(study, make_spec()).plain()), parse_constant=pytest.fail)
     Draft202012Validator(SCHEMA).validate(summary)
     assert (summary["confirmation"] is None) == (confirmation is None)
 
@@ -409,8 +410,8 @@ def test_the_schema_describes_every_key():
 
     def walk(node, path):
         for name, child in (node.get("properties") or {}).items():
-            by_split = set(node["properties"]) == {"train", "validation", "test"}
-            if "description" not in child and not by_split:
+            known = SCHEMA["$defs"][child["$ref"].rpartition("/")[2]] if "$ref" in child else {}
+            if "description" not in child | known:
                 undescribed.append(f"{path}.{name}")
         for name, child in node.items():
             if isinstance(child, dict):
@@ -423,7 +424,7 @@ def test_the_schema_describes_every_key():
 def test_confirmation_is_handed_on():
     study = make_study()
     study._storage.set_study_system_attr(study._study_id, "frostline:confirmation", CONFIRMATION)
-    assert summarise(study, make_spec())["confirmation"] == CONFIRMATION
+    assert summarise(study, make_spec()).confirmation.plain() == CONFIRMATION | {"words": None}
 
 
 def test_the_outlook_is_printed(study):
@@ -491,7 +492,7 @@ def test_a_recipe_at_chance_says_how_little_its_steps_can_do():
     config = {"freeze_depth": 6, "epochs": 20, "dropout": 0.3, "learning_rate": 1e-5, "batch_size": 32}
     add(study, 0.61, 0.60, recipe="thaw-top", config=config, epochs=20)
     add(study, 0.90, 0.89, recipe="overfit", config=config, epochs=5)
-    said = {e["recipe"]: e["at_chance"] for e in summarise(study, make_spec())["recipes"]}
+    said = {e.recipe: e.at_chance for e in summarise(study, make_spec()).recipes}
     assert said["thaw-top"] == (
         "at chance: 140 steps at a rate of 1.0e-5 move a weight by some 0.0014, which is little"
     )

@@ -3,11 +3,13 @@ import copy
 import pytest
 from toys import CONFIRMATION, add, fill, make_spec, make_study
 
+from search.analysis import ConfirmedFinalist, Limits
 from search.analysis.outcome import CONFIRMATION as KEY
 from search.report.conclusions import advice, next_commands, verdict, verdict_on_trial
+from search.report.models import TrialRow
 from search.report.summary import summarise
 
-AIM = {"validation_accuracy": 0.86, "training_accuracy": 0.92}
+LIMITS = Limits(validation_accuracy=0.86, training_accuracy=0.92)
 
 
 def summary_of(*, goal=0.86, confirmation=CONFIRMATION, later=()):
@@ -113,6 +115,13 @@ def test_a_goal_that_the_search_missed_too_is_a_reason_to_change_its_ranges():
     ],
 )
 def test_one_trial_is_judged_by_fresh_seeds_if_it_has_been(trial, finalist, words):
-    known = {"number": 1, "training_accuracy": 0.9} | trial
-    said = verdict_on_trial(known, finalist, aim=AIM, metric="accuracy")
+    known = {
+        **dict.fromkeys(TrialRow.model_fields),
+        "number": 1,
+        "training_accuracy": 0.9,
+        "settings": {},
+        **trial,
+    }
+    kept = None if finalist is None else ConfirmedFinalist.model_validate(finalist)
+    said = verdict_on_trial(TrialRow.model_validate(known), kept, limits=LIMITS, metric="accuracy")
     assert said.startswith(f"Goal: validation accuracy >= 86 %, training < 92 %: {words}")

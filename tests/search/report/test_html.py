@@ -9,6 +9,7 @@ from browser import open_browser
 from optuna.trial import TrialState
 from toys import CONFIRMATION, add, as_written_by_0_1_0, evaluation, fill, make_spec, make_study
 
+from search.analysis import Importances
 from search.report.html import render
 from search.report.summary import summarise
 
@@ -133,7 +134,8 @@ def test_importances_are_shown_with_their_intervals():
         "intervals": {"learning_rate": {"low": 0.4, "high": 0.9}, "patience": {"low": 0.3, "high": 0.31}},
     }
     told |= {"confidence": 0.9, "trials": 21, "missing": None}
-    summary = summarise(fill(make_study()), make_spec()) | {"importances": told}
+    importances = Importances.model_validate(told)
+    summary = summarise(fill(make_study()), make_spec()).model_copy(update={"importances": importances})
     html = render(summary, options="--study toy")
     assert "over 21 complete trials, recipes left out. Lines: 90 % intervals" in Page(html).text
     assert "learning rate 75.00 40.00 to 90.00" in " ".join(Page(html.replace("<td>", " <td>")).text.split())
@@ -212,8 +214,9 @@ def hostile_page():
     confirmation["finalists"][0] |= {"name": HOSTILE}
     confirmation["processors"] = [HOSTILE, "another"]
     study._storage.set_study_system_attr(study._study_id, "frostline:confirmation", confirmation)
-    summary = summarise(study, make_spec()) | {"study": HOSTILE}
-    summary["recipes"][0] |= {"recipe": HOSTILE}
+    summary = summarise(study, make_spec())
+    recipes = [summary.recipes[0].model_copy(update={"recipe": HOSTILE}), *summary.recipes[1:]]
+    summary = summary.model_copy(update={"study": HOSTILE, "recipes": recipes})
     return render(summary, options=f"--study '{HOSTILE}'")
 
 

@@ -21,9 +21,9 @@ from search.analysis.outcome import CONFIRMATION, confirmation_of
 from search.dashboard.artifacts import _trial_files
 from search.dashboard.learning_curves import curves_figure
 from search.dashboard.notes import study_note, trial_note
-from search.report.command import print_report
 from search.report.html import render
 from search.report.summary import summarise
+from search.report.terminal import print_report
 from search.study.results import (
     best_feasible,
     finished,
@@ -169,7 +169,7 @@ def test_nothing_that_is_shown_holds_the_training_figure_of_a_peek():
     print_report(study, spec, Console(file=output, width=200))
     shown = {
         "report": output.getvalue(),
-        "report.json": json.dumps(summary),
+        "report.json": json.dumps(summary.plain()),
         "report.html": render(summary, options="--study toy"),
         "study note": study_note(study, spec),
         "curves": curves_figure(study, spec).to_json(),
@@ -187,9 +187,9 @@ def test_nothing_that_is_shown_holds_the_training_figure_of_a_peek():
 def test_the_row_of_a_trial_pruned_at_a_peek_says_that_nothing_was_measured():
     study = make_study()
     study.add_trial(pruned_at(PEEK))
-    (row,) = summarise(study, make_spec())["trials"]
+    (row,) = summarise(study, make_spec()).trials
     told = ("training_accuracy", "training_exact", "training_kind", "gap", "feasible")
-    assert [row[k] for k in told] == [None, None, "not measured", None, None]
+    assert [getattr(row, k) for k in told] == [None, None, "not measured", None, None]
 
 
 def kept(outcome):
@@ -201,7 +201,7 @@ def kept(outcome):
 
 
 def test_an_outcome_is_read_as_it_was_kept():
-    assert kept(OUTCOME) == OUTCOME
+    assert kept(OUTCOME).plain() == OUTCOME | {"words": None}
 
 
 def test_of_a_study_that_nobody_confirmed_there_is_none():
@@ -209,16 +209,16 @@ def test_of_a_study_that_nobody_confirmed_there_is_none():
 
 
 def test_an_outcome_of_version_0_1_0_is_read_as_that_of_one_tested_fit():
-    first = kept(as_written_by_0_1_0(OUTCOME))["finalists"][0]
-    assert (first["test"]["num_fits"], first["test"]["spread"]) == (1, None)
-    assert [fit["test_accuracy"] for fit in first["fits"]] == [0.845, None, None]
-    assert first["flattery"]["search_above_fresh"]["low"] is not None
-    assert first["flattery"]["fresh_above_test"]["value"] == pytest.approx(0.85 - 0.845)
+    first = kept(as_written_by_0_1_0(OUTCOME)).finalists[0]
+    assert (first.test.num_fits, first.test.spread) == (1, None)
+    assert [fit.test_accuracy for fit in first.fits] == [0.845, None, None]
+    assert first.flattery.search_above_fresh.low is not None
+    assert first.flattery.fresh_above_test.value == pytest.approx(0.85 - 0.845)
 
 
 def test_its_comparisons_are_of_two_fits_and_no_pair_stands_twice():
     found = as_written_by_0_1_0(OUTCOME)
     [pair] = found["comparisons"]
     found["comparisons"] += [pair | {"first": pair["second"], "second": pair["first"], "difference": -0.085}]
-    [read] = kept(found)["comparisons"]
-    assert (read["test"], read["num_seeds"], read["difference"]) == ("mcnemar", 1, 0.085)
+    [read] = kept(found).comparisons
+    assert (read.test, read.num_seeds, read.difference) == ("mcnemar", 1, 0.085)

@@ -7,10 +7,10 @@ from optuna.trial import TrialState
 from toys import DATA, add, fill, make_spec, make_study
 
 from search.dashboard.notes import trial_note
-from search.report.command import print_report
 from search.report.html import render
 from search.report.plotting import describe_trial
 from search.report.summary import summarise
+from search.report.terminal import print_report
 from search.run import main
 from search.study import start
 from search.study.opening import open_study
@@ -240,13 +240,13 @@ def test_origin_stands_with_the_trial_in_json_note_page_and_hover():
     study = fill(make_study())
     add(study, 0.8, 0.7, start="trial 24 of <b>imdb")
     summary = summarise(study, make_spec())
-    assert [row["start"] for row in summary["trials"]] == [None] * 6 + ["trial 24 of <b>imdb"]
+    assert [row.start for row in summary.trials] == [None] * 6 + ["trial 24 of <b>imdb"]
     said = trial_note(study.trials[6], make_spec())
     assert said.startswith("Trial 6 (start: trial 24 of &lt;b&gt;imdb): freeze depth 4")
     page = render(summary, options="--study toy")
     assert '<th scope="row">6 start: trial 24 of &lt;b&gt;imdb</th>' in page
     assert "<p>Started from: trial 24 of &lt;b&gt;imdb (trial 6).</p>" in page
-    assert describe_trial(summary["trials"][6]).startswith("trial 6 (start: trial 24 of &lt;b&gt;imdb)<br>")
+    assert describe_trial(summary.trials[6]).startswith("trial 6 (start: trial 24 of &lt;b&gt;imdb)<br>")
 
 
 START = """

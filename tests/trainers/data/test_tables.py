@@ -273,5 +273,5 @@ def test_a_json_array_that_cannot_be_read_is_refused_in_one_voice(write, content
 def test_an_array_a_line_is_no_array_of_objects(write):
     assert refusal(read_jsonl, write(b'["a", 1]\n["b", 0]\n', "reviews.jsonl")) == (
         'reviews.jsonl, lines 1, 2: every line must be one JSON object such as {"text": ..., "label": ...}, got a list; '
-        "mend"
+        "fix it"
     )

@@ -24,6 +24,7 @@ from .data_page import (
 )
 from .flatness import (
     NOTICEABLE as NOTICEABLE,
+    Flat as Flat,
     is_flat as is_flat,
     note_flat as note_flat,
     why_flat as why_flat,

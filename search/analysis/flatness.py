@@ -10,8 +10,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from pydantic import Field
+
 from search.interrupts import held_back
-from search.study import StudyKey, TrialKey, results
+from search.study import Frozen, attributes as attr, results
 
 if TYPE_CHECKING:
     from optuna.study import Study
@@ -52,11 +54,23 @@ def gain_left(trials: Sequence[FrozenTrial], *, num_trials: int) -> float | None
     if any(t.state.name == "WAITING" for t in trials):
         return None
     ended = results.finished(trials)
-    searched = [t for t in ended if TrialKey.RECIPE not in t.user_attrs]
+    searched = [t for t in ended if attr.RECIPE not in t.user_attrs]
     best = results.best_feasible(searched)
     if len(searched) < FEWEST_TRIALS or best is None or best.value is None:
         return None
     return expected_gain(best.value, num_so_far=len(searched), num_more=max(0, num_trials - len(ended)))
+
+
+class Flat(Frozen):
+    """Why a search ended before it had all its trials."""
+
+    noticeable: float = Field(description="Gain of the score below which it was to end.")
+    expected_gain: float = Field(
+        description="What all trials that were left would gain on average, as simulated searches of other texts went."
+    )
+    finished: int = Field(description="Finished trials by then.")
+    num_trials: int = Field(description="Finished trials that were asked for.")
+    sentence: str = Field(description="The same in words.")
 
 
 def is_flat(trials: Sequence[FrozenTrial], *, num_trials: int, noticeable: float) -> bool:
@@ -85,16 +99,16 @@ def note_flat(study: Study, *, num_trials: int, noticeable: float) -> str | None
         "finished": num_finished,
         "num_trials": num_trials,
     }
-    study.set_user_attr(StudyKey.FLAT, told)
+    study.set_user_attr(attr.FLAT, told)
     return _sentence(told)
 
 
-def why_flat(study: Study) -> dict[str, Any] | None:
+def why_flat(study: Study) -> Flat | None:
     """Return what ``note_flat`` kept, with the sentence; None if there is nothing, or trials have finished since."""
-    told: dict[str, Any] | None = study.user_attrs.get(StudyKey.FLAT)
+    told: dict[str, Any] | None = study.user_attrs.get(attr.FLAT)
     if told is None or told["finished"] != len(results.finished(study.get_trials(deepcopy=False))):
         return None
-    return {**told, "sentence": _sentence(told)}
+    return Flat(**told, sentence=_sentence(told))
 
 
 def _sentence(told: dict[str, Any]) -> str:

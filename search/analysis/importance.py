@@ -55,7 +55,7 @@ def importances(trials: Iterable[FrozenTrial]) -> Importances:
     Recipes are left out: what ran is not what was suggested. So are pruned trials, which have no final score:
     what is told holds among those that ran to their end.
     """
-    scored = [t for t in results.complete(trials) if "recipe" not in t.user_attrs and t.params]
+    scored = [t for t in results.complete(trials) if attr.RECIPE not in t.user_attrs and t.params]
     missing = None
     if len(scored) < LEAST_TRIALS:
         missing = f"it takes {LEAST_TRIALS} complete trials besides the recipes, there are {len(scored)}"

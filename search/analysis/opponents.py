@@ -136,8 +136,8 @@ def compare_with_opponents(study: Study, winner: FrozenTrial | None, *, metric: 
         name=name,
         trial=winner.number if winner else None,
         validation_accuracy=own,
-        tries=sum("recipe" not in t.user_attrs for t in ended),
-        seconds=study.user_attrs.get("wall_seconds"),
+        tries=sum(attr.RECIPE not in t.user_attrs for t in ended),
+        seconds=study.user_attrs.get(attr.WALL_SECONDS),
         opponents=opponents,
     )
 

@@ -56,7 +56,7 @@ def account(attributes: Mapping[str, Any], trials: Sequence[FrozenTrial]) -> Acc
     return Account(
         workers=workers,
         peak_flops=peak,
-        useful_mfu=total("flops", trained) / (total("seconds", trained) * share) if trained else None,
-        utilisation=total("flops") / (wall * peak),
+        useful_mfu=total(attr.FLOPS, trained) / (total(attr.SECONDS, trained) * share) if trained else None,
+        utilisation=total(attr.FLOPS) / (wall * peak),
         seconds=seconds,
     )

@@ -117,11 +117,12 @@ def choose_finalists(study: optuna.Study, spec: StudySpec, *, num_finalists: int
             name=recipe or f"trial {trial.number}",
             trial=trial.number,
             recipe=recipe,
-            config=TrainConfig.model_validate({**notes["config"], "data": data}),
+            config=TrainConfig.model_validate({**notes[attr.CONFIG], "data": data}),
             search=SearchFigures(
-                validation_accuracy=notes["validation_accuracy"], training_accuracy=notes["training_accuracy"]
+                validation_accuracy=notes[attr.VALIDATION_ACCURACY],
+                training_accuracy=notes[attr.TRAINING_ACCURACY],
             ),
-            seconds=notes["seconds"],
+            seconds=notes[attr.SECONDS],
         )
 
     finalists = [of(t) for t in best]

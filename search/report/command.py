@@ -126,5 +126,3 @@ def write_files(
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line."""
     return launch(report, name="search.report", argv=argv)
-
-

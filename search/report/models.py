@@ -14,6 +14,7 @@ from search.analysis import (
     CeilingPrice,
     Checkpoint,
     DataPage,
+    Flat,
     FreeTable,
     GoalJudged,
     Growth,
@@ -199,6 +200,11 @@ class Summary(Frozen):
     )
     start: list[str] = Field(
         description="Which trials' setups were given and not the sampler's, and what earlier studies were taken, in sentences."
+    )
+    flat: Flat | None = Field(
+        default=None,
+        description="Why the search ended before it had all its trials, if --until-flat ended it and none has finished since; else null. "
+        "Absent from reports of earlier versions.",
     )
     opponents: Opponents = Field(
         description="The winner against what people would do without a search, and what each costs."

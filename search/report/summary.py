@@ -54,7 +54,7 @@ def summarise(study: Study, spec: StudySpec) -> Summary:
     nearest = min(complete, key=lambda r: sum(max(0.0, m) for m in shortfall(r, limits)), default=None)
     rows = [trial_row(t) for t in trials]
     attributes = study.user_attrs
-    data = attributes.get("data")
+    data = attributes.get(attr.DATA)
     evaluated = checkpoints(trials, ceiling=spec.score.ceiling)
     floor = floor_of(data, spec.score.metric)
     return Summary(
@@ -70,7 +70,7 @@ def summarise(study: Study, spec: StudySpec) -> Summary:
         hypervolume=growth(trials, evaluated, floor=floor),
         ceiling=price_of_ceiling(evaluated, ceiling=spec.score.ceiling, metric=spec.score.metric, data=data),
         importances=importances(trials),
-        idle_settings=list(idle_settings(spec, num_layers=attributes.get("num_layers"))),
+        idle_settings=list(idle_settings(spec, num_layers=attributes.get(attr.NUM_LAYERS))),
         start=list(sentences(study)),
         flat=why_flat(study),
         opponents=compare_with_opponents(study, winner_of(study), metric=spec.score.metric),
@@ -78,16 +78,16 @@ def summarise(study: Study, spec: StudySpec) -> Summary:
         confirmation=confirmation,
         counts=count(trials),
         cost=Cost(
-            wall_seconds=attributes.get("wall_seconds"),
-            cache_bytes=attributes.get("cache_bytes"),
+            wall_seconds=attributes.get(attr.WALL_SECONDS),
+            cache_bytes=attributes.get(attr.CACHE_BYTES),
             trial_seconds=sum(r.seconds or 0.0 for r in rows),
             tokens=sum(r.tokens or 0 for r in rows),
             account=account(attributes, trials),
         ),
         encoder=Encoder(
             name=spec.encoder.name,
-            revision=attributes.get("encoder_revision"),
-            sha256=attributes.get("encoder_sha256"),
+            revision=attributes.get(attr.ENCODER_REVISION),
+            sha256=attributes.get(attr.ENCODER_SHA256),
         ),
         data=None if data is None else DataPage.model_validate(data),
         spec=spec.model_dump(mode="json", exclude={"cache"}),
@@ -107,7 +107,7 @@ def trial_row(trial: FrozenTrial) -> TrialRow:
 def _with_config(trial: FrozenTrial) -> TrialWithConfig:
     from search.report.models import TrialWithConfig
 
-    return TrialWithConfig.model_validate(_told(trial) | {"config": trial.user_attrs.get("config")})
+    return TrialWithConfig.model_validate(_told(trial) | {"config": trial.user_attrs.get(attr.CONFIG)})
 
 
 def _told(trial: FrozenTrial) -> dict[str, Any]:
@@ -145,8 +145,8 @@ def _recipes(study: Study, trials: list[FrozenTrial], *, floor: float) -> list[R
                     training_accuracy=recipe.reported_training, validation_accuracy=recipe.reported_validation
                 ),
                 capped_at=_cap(trial, recipe) if trial else None,
-                stages=trial.user_attrs.get("stages", []) if trial else [],
-                at_chance=_at_chance(trial, study.user_attrs.get("data"), floor) if trial else None,
+                stages=trial.user_attrs.get(attr.STAGES, []) if trial else [],
+                at_chance=_at_chance(trial, study.user_attrs.get(attr.DATA), floor) if trial else None,
                 trial=trial_row(trial) if trial else None,
             )
         )

@@ -48,6 +48,8 @@ def print_report(study: Study, spec: StudySpec, console: Console, *, options: st
     for name, said in worth(summary.opponents):
         say(f"  {name}: {printable(said)}")
     say(describe_counts(summary.counts))
+    if summary.flat:
+        say(summary.flat.sentence)
     for sentence in summary.start:
         say(printable(sentence))
     say()

@@ -24,6 +24,9 @@ ENCODER_REVISION = "encoder_revision"
 ENCODER_SHA256 = "encoder_sha256"
 """str: fingerprint of the encoder's weights and tokenizer."""
 
+FLAT = "flat"
+"""dict: why a search ended before it had all its trials, see ``search.analysis.flatness``."""
+
 CACHE_BYTES = "cache_bytes"
 """int: size of the stored features."""
 

@@ -10,10 +10,9 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 from pydantic import Field
 
-from search.study.frozen import Count, Frozen
-
 from search.study import attributes as attr
 from search.study.endings import reason_of
+from search.study.frozen import Count, Frozen
 
 T = TypeVar("T")
 

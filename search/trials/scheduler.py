@@ -72,7 +72,7 @@ def run_trials(
         num_trials: Total number of finished trials, whoever ran them.
         started: When this search began, preparations included, in ``time.monotonic()`` seconds.
         deadline: ``time.monotonic()`` seconds after which no trial begins; None means never.
-        noticeable: No trial begins while all that are left are expected to raise the best score by less, see
+        noticeable: No trial begins while all that are left are expected to gain less, see
             ``search.analysis.flatness``; None means never.
         num_workers: Trials under way at once; one runs in this process, several in processes of their own.
         trial_timeout: Seconds without news after which a fit is ended, or see ``search.trials.silence``. Who gives seconds

@@ -294,7 +294,7 @@ def test_a_flat_search_ends_says_why_and_goes_on_if_it_is_told_to(write_tiny_stu
         assert main([*line, "--trials", "12", "--until-flat", "100"]) == 0
         assert len(trials_of(path)) == 10
         told = report_of(path)["flat"]
-        assert told["sentence"].startswith("The search ended after 10 of 12 trials: were the other 2 drawn")
+        assert told["sentence"].startswith("The search ended after 10 of 12 trials: as simulated searches")
         shown = " ".join(capsys.readouterr().out.split())
         assert shown.count(told["sentence"]) == 2  # as it ends, and in the report
         assert told["sentence"] in (path.parent / "tiny" / "report.html").read_text()

@@ -12,7 +12,7 @@ from search.analysis.flatness import (
     note_flat,
     why_flat,
 )
-from search.study.attributes import StudyKey
+from search.study import attributes as attr
 
 SCORES = [0.80, 0.79, 0.76, 0.74, 0.73, 0.72, 0.71, 0.70, 0.69, 0.50]
 GAIN_OF_ONE = 0.2 * (1 - (10 / 11) ** POWER)
@@ -138,7 +138,7 @@ def test_why_a_search_ended_is_told_with_what_it_takes_for_granted():
         "The search ended after 10 of 12 trials: as simulated searches of other texts went, the 2 left would gain 0.47 points on "
         "average, less than the 1 of --until-flat."
     )
-    assert why_flat(study) == {
+    assert why_flat(study).plain() == {
         "noticeable": 0.01,
         "expected_gain": pytest.approx(0.2 * (1 - (10 / 12) ** POWER)),
         "finished": 10,
@@ -151,7 +151,7 @@ def test_why_a_search_ended_is_told_with_what_it_takes_for_granted():
 def test_a_search_that_has_all_its_trials_or_much_to_gain_did_not_end_flat(num_trials, noticeable):
     study = searched()
     assert note_flat(study, num_trials=num_trials, noticeable=noticeable) is None
-    assert StudyKey.FLAT not in study.user_attrs
+    assert attr.FLAT not in study.user_attrs
     assert why_flat(study) is None
 
 

@@ -367,7 +367,9 @@ def flat_study():
 
 
 def test_a_report_says_that_the_search_ended_because_it_was_flat():
-    said = "The search ended after 10 of 50 trials: were the other 40 drawn like those so far, they would"
+    said = (
+        "The search ended after 10 of 50 trials: as simulated searches of other texts went, the 40 left would"
+    )
     assert said in flat(text_of(flat_study()))
     assert said not in flat(text_of(fill(make_study())))
 

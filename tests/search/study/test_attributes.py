@@ -106,6 +106,7 @@ def test_names_in_databases_never_change():
         "cache_bytes",
         "preparation_seconds",
         "peak_flops",
+        "flat",
         "workers",
         "worker_bytes",
         "wall_seconds",

@@ -351,7 +351,7 @@ def test_a_search_that_may_still_gain_goes_on_to_its_trials(search_on):
 
 
 def test_a_flat_search_of_several_workers_ends_what_it_has_begun(search_with):
-    study, _, _ = search_with([], num_trials=50, num_workers=3, noticeable=0.002)
+    study, _, _ = search_with([], num_trials=50, num_workers=3, noticeable=1.0)
     assert states(study) == ["COMPLETE"] * 12  # ten must have ended, and two were beside the tenth
 
 

@@ -18,7 +18,7 @@ CONFIRMATION = attr.CONFIRMATION
 def confirmation_of(study: Study) -> Outcome | None:
     """Return what ``search.confirm.finalists.outcome`` said of a study when it was last confirmed; None if never."""
     found: dict[str, Any] | None = optuna_private.system_attributes(study).get(CONFIRMATION)
-    return Outcome.model_validate(_completed(found, study.user_attrs)) if found else None
+    return Outcome.of_stored(_completed(found, study.user_attrs), place="the confirmation") if found else None
 
 
 def _completed(found: dict[str, Any], attributes: dict[str, Any]) -> dict[str, Any]:

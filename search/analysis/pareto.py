@@ -113,7 +113,11 @@ def checkpoints(trials: Iterable[FrozenTrial], *, ceiling: float) -> list[Checkp
             for epoch in sorted(by_epoch):
                 known = by_epoch[epoch]
                 feasible = known["training_accuracy"] <= ceiling
-                rows.append(Checkpoint.model_validate({"trial": trial.number, "feasible": feasible, **known}))
+                rows.append(
+                    Checkpoint.of_stored(
+                        {"trial": trial.number, "feasible": feasible, **known}, place=f"trial {trial.number}"
+                    )
+                )
     return rows
 
 

@@ -89,7 +89,7 @@ def summarise(study: Study, spec: StudySpec) -> Summary:
             revision=attributes.get(attr.ENCODER_REVISION),
             sha256=attributes.get(attr.ENCODER_SHA256),
         ),
-        data=None if data is None else DataPage.model_validate(data),
+        data=None if data is None else DataPage.of_stored(data, place="the data page"),
         spec=spec.model_dump(mode="json", exclude={"cache"}),
         machine=Machine(system=platform.platform(), processor=processor_name(), cores=os.cpu_count()),
         versions={"python": platform.python_version()} | {name: version(name) for name in VERSIONS},
@@ -101,13 +101,14 @@ def trial_row(trial: FrozenTrial) -> TrialRow:
     """Return what a report says of a trial."""
     from search.report.models import TrialRow
 
-    return TrialRow.model_validate(_told(trial))
+    return TrialRow.of_stored(_told(trial), place=f"trial {trial.number}")
 
 
 def _with_config(trial: FrozenTrial) -> TrialWithConfig:
     from search.report.models import TrialWithConfig
 
-    return TrialWithConfig.model_validate(_told(trial) | {"config": trial.user_attrs.get(attr.CONFIG)})
+    told = _told(trial) | {"config": trial.user_attrs.get(attr.CONFIG)}
+    return TrialWithConfig.of_stored(told, place=f"trial {trial.number}")
 
 
 def _told(trial: FrozenTrial) -> dict[str, Any]:
@@ -124,6 +125,8 @@ def _told(trial: FrozenTrial) -> dict[str, Any]:
         "value": trial.value,
         "settings": {k: chosen.get(k) for k in dict.fromkeys((*SEARCHED, *trial.params))},
         **{k: known.get(k) for k in NOTED},
+        # Who wrote a name there is not to be trusted with more than a word.
+        attr.RETRY_OF: known.get(attr.RETRY_OF) if isinstance(known.get(attr.RETRY_OF), int) else None,
         "training_kind": kind,
     }
 

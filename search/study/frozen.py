@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from collections.abc import Mapping
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, WithJsonSchema
+from pydantic import BaseModel, ConfigDict, ValidationError, WithJsonSchema
+
+from trainers.errors import InputError
 
 
 class Frozen(BaseModel):
@@ -15,6 +18,27 @@ class Frozen(BaseModel):
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore", json_schema_extra={"additionalProperties": False})
+
+    @classmethod
+    def of_stored(cls, held: Mapping[str, Any], *, place: str) -> Self:
+        """Read what a database holds.
+
+        Args:
+            held: Of the database, completed where an earlier version stored less.
+            place: What it is, for the error: "trial 3".
+
+        Raises:
+            InputError: It is not what any version has stored there.
+        """
+        try:
+            return cls.model_validate(held)
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False)[0]
+            key = ".".join(map(str, first["loc"]))
+            raise InputError(
+                f"{place} in the study's database: {key} cannot be read ({first['msg']}); another program wrote it, or the file is "
+                "damaged: restore the database from a copy, or begin a new study"
+            ) from error
 
     def plain(self) -> dict[str, Any]:
         """Return what JSON holds of it; without what an earlier version did not know."""

@@ -12,9 +12,10 @@ from toys import CONFIRMATION, add, as_written_by_0_1_0, evaluation, fill, make_
 
 from search.report.command import write_report
 from search.report.models import schema_text
-from search.report.summary import summarise
+from search.report.summary import summarise, trial_row
 from search.study.opening import open_study
 from search.study.spec import load_spec
+from trainers.errors import InputError
 
 DATA = Path(__file__).parents[2] / "data"
 OF_THE_PLACE = ("machine", "versions", "spec")
@@ -113,3 +114,19 @@ def test_a_report_of_before_is_as_its_schema_says(kind, tmp_path):
     report = json.loads((DATA / "reports" / f"{kind}.json").read_text())
     report |= {key: today[key] for key in OF_THE_PLACE}
     Draft202012Validator(json.loads(schema_text())).validate(report)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"seconds": "soon"}, "trial 0 in the study's database: seconds cannot be read"),
+        ({"reason": ["a", "list"]}, "trial 0 in the study's database: reason cannot be read"),
+    ],
+)
+def test_what_no_version_stored_is_named_with_its_trial(wrong, said):
+    study = make_study()
+    add(study, 0.8, 0.8, **wrong)
+    with pytest.raises(InputError) as caught:
+        trial_row(study.trials[0])
+    assert str(caught.value).startswith(said)
+    assert "restore the database" in str(caught.value)

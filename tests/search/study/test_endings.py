@@ -50,7 +50,7 @@ def test_a_text_that_was_stored_alone_tells_the_kind(text, ending, heading):
     found = reason_of(trial(reason=text))
     assert found == Reason(ending, text)
     assert (str(found), found.heading) == (text, heading)
-    assert count([trial(reason=text)])["failed_by_reason"] == {heading: 1}
+    assert count([trial(reason=text)]).failed_by_reason == {heading: 1}
 
 
 def test_all_reasons_of_version_0_1_0_are_known():
@@ -74,7 +74,7 @@ def test_a_kind_of_a_later_version_is_another_one():
 
 def test_a_trial_that_recorded_none_has_no_reason():
     assert reason_of(trial()) is None
-    assert count([trial()])["failed_by_reason"] == {"reason unknown": 1}
+    assert count([trial()]).failed_by_reason == {"reason unknown": 1}
 
 
 @pytest.mark.parametrize(

@@ -198,7 +198,7 @@ def winner_toml(
         f"{result.training_accuracy:.4f} {again}",
         f"restored epoch {result.best_epoch:g} of {result.epochs:g}, {result.seconds:.0f} s",
         f"weights sha256 {weights_sha256(result.network)}",
-        "The search's validation figure is the best of many tries, and flatters.",
+        "The search's validation figure is the best of many trials, so probably too highs.",
         *([f"Confirmed: {_describe(choice.finalist)}."] if choice.finalist else []),
         "Fit again: python -m trainers.train winner.toml",
     ]

@@ -69,7 +69,7 @@ def run(
         int, Parameter(help="Number of finalists to fit on fresh seeds and test afterwards; 0 is none.")
     ] = 0,
 ) -> int:
-    """Search a study until it has so many finished trials; the same command continues it."""
+    """Search a study until it has --trials finished trials; the same command continues it."""
     refuse_windows()
     from search.report import command_options, make_report
     from search.storage import Lease
@@ -233,7 +233,7 @@ def _search(
             why = note_flat(study, num_trials=num_trials, noticeable=noticeable)
             if why:
                 live.message(why)
-        live.stage("what the words alone tell")  # last, so that no trial waits for it
+        live.stage("measuring the words alone")  # last, so that no trial waits for it
         note_words(study, texts, metric=spec.score.metric)
 
 

@@ -40,7 +40,7 @@ def search(study, trials):
 def test_a_csv_file_is_searched_reported_and_exported(study, tmp_path, monkeypatch, capsys):
     assert search(study, 1) == 0
     said = " ".join(capsys.readouterr().out.split())
-    assert "mended: own.csv, line 2: markup and white space were cleaned" in said
+    assert "fixed: own.csv, line 2: markup and white space were cleaned" in said
     assert "labels are in column 'verdict', found by its content" in said
     assert "bad 20 10 10 good 20 10 10 all 40 20 20" in said
     page = json.loads((tmp_path / "tiny" / "report.json").read_text())["data"]

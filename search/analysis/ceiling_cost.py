@@ -123,7 +123,7 @@ def _sentence(
     if under is None or points is None or gap is None:
         return f"{limit}: no checkpoint was seen under it; the best of all has {_figures(best, metric)}."
     if best.feasible:
-        return f"{limit} cost nothing that was seen: the best checkpoint of all, {_figures(best, metric)}, lies under it."
+        return f"{limit} had no measured cost: the best checkpoint of all, {_figures(best, metric)}, lies under it."
     chance = "" if error is None else f" (standard error at most {100 * error:.2f})"
     return (
         f"{limit} cost {100 * points:.2f} points of validation{chance} and made the gap to training {100 * gap:.2f} points "

@@ -82,7 +82,7 @@ def warnings_of(data: DataPage) -> Iterable[str]:
             yield f"warning: {describe(finding)}"
     mended = [finding for finding in data.findings if finding.severity == "mended"]
     if mended:
-        yield "mended: " + "; ".join(describe(finding) for finding in mended)
+        yield "fixed: " + "; ".join(describe(finding) for finding in mended)
 
 
 def describe(finding: FindingNoted) -> str:
@@ -92,7 +92,7 @@ def describe(finding: FindingNoted) -> str:
     return str(Finding(**finding.plain() | {"lines": tuple(finding.lines)}))
 
 
-_LEAD = {"note": "", "mended": "mended: ", "warning": "warning: "}
+_LEAD = {"note": "", "mended": "fixed: ", "warning": "warning: "}
 
 
 def _table(data: DataPage, texts_per_class: dict[Split, list[int]]) -> Table:

@@ -23,14 +23,14 @@ NOTICEABLE = 0.002
 """Of the score: less is taken for a gain that nobody would notice, unless the user says otherwise."""
 
 FEWEST_TRIALS = 10
-"""Searched trials before which nothing is said: the sampler draws so many blindly."""
+"""Searched trials before which nothing is said: the sampler draws that many at random."""
 
 POWER = 0.13
 """With which errors fall, fitted on untouched texts; 0.12 to 0.15 with any one of the five tasks left out."""
 
 
 def expected_gain(best: float, *, num_so_far: int, num_more: int) -> float:
-    """Return what so many more trials are expected to gain in accuracy on new texts, all of them together.
+    """Return what a number of further trials are expected to gain in accuracy on new texts, all of them together.
 
     Args:
         best: The highest score so far, a share of one; below 0 there is as much to gain as at 0.

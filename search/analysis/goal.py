@@ -35,7 +35,7 @@ class Trial(Figures, Protocol):
 
 
 class Limits(Frozen):
-    """Where both accuracies shall be."""
+    """What both accuracies are to reach."""
 
     validation_accuracy: Share = Field(description="To reach at least.")
     training_accuracy: Share = Field(description="The ceiling, to stay under.")
@@ -176,6 +176,6 @@ def _judge_fresh(confirmation: Outcome, limits: Limits) -> FreshSeedsJudged:
 
 
 def meets(figures: Figures, limits: Limits) -> bool:
-    """Tell whether both accuracies of a trial or a fit are where they shall be."""
+    """Tell whether both accuracies of a trial or a fit reach what they are to reach."""
     short, above = shortfall(figures, limits)
     return short <= ROUNDING and above < 0

@@ -19,7 +19,7 @@ LEAST_TRIALS = 20
 """Complete trials. Of two, Optuna gives shares as well, to settings that could not act, too."""
 
 LEAST_TOP = 5
-"""PED-ANOVA compares the best trials with all; Optuna's documentation wants at least so many of the best."""
+"""PED-ANOVA compares the best trials with all; Optuna's documentation asks for at least this many of the best."""
 
 DRAWS = 60
 CONFIDENCE = 0.9
@@ -99,6 +99,6 @@ def _told(rows: tuple[_Row, ...]) -> tuple[dict[str, float], dict[str, Ends]]:
 def _shares(study: Any, trials: Sequence[FrozenTrial]) -> dict[str, float]:
     from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 
-    study.get_trials = lambda *_, **__: list(trials)  # adding them anew for each draw takes twice as long
+    study.get_trials = lambda *_, **__: list(trials)  # adding them again for each draw takes twice as long
     best = PedAnovaImportanceEvaluator(target_quantile=max(0.1, LEAST_TOP / len(trials)))
     return {name: float(share) for name, share in get_param_importances(study, evaluator=best).items()}

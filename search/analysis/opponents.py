@@ -84,7 +84,7 @@ class Opponents(Frozen):
     trial: int | None = Field(description="Its number.")
     validation_accuracy: Share | None = Field(description="Its figure in the search.")
     tries: Count = Field(
-        description="Finished trials of the search, recipes not counted; its winner is the best of them, and flatters."
+        description="Finished trials of the search, recipes not counted; its winner is the best of them, so its figure is probably too high."
     )
     seconds: NonNegative | None = Field(description="Wall time of the search.")
     opponents: list[Opponent] = Field(description="The two recipes and the words alone.")

@@ -250,6 +250,6 @@ def _measure_each(cells_RD: Classes, texts_RC: Classes, metric: Metric) -> Figur
 
 
 def _batches(whole: int, *, width: int) -> list[int]:
-    """Cut a number of resamples, each so many numbers wide, into what fits into memory."""
+    """Cut a number of resamples, each of this width, into what fits into memory."""
     batch = max(1, BATCH // width)
     return [min(batch, whole - start) for start in range(0, whole, batch)]

@@ -189,12 +189,12 @@ def _judge(
     *,
     after: int,
 ) -> None:
-    """Leave in the study what the fits say of the finalists, which were chosen after so many finished trials."""
+    """Leave in the study what the fits say of the finalists, which were chosen after that number of finished trials."""
     from search.confirm.finalists import outcome
     from search.storage import optuna_private
     from search.study import attributes
 
-    live.stage("what the words alone tell of the test split")
+    live.stage("measuring the words alone on the test split")
     words = _words_alone(study, spec, texts)
     live.stage("resampling the test split")
     kept = optuna_private.system_attributes(study)

@@ -65,7 +65,7 @@ class Store(FileSystemArtifactStore):
 
 
 class _File(NamedTuple):
-    """What shall be shown: its name, what it is made from, and how."""
+    """What is shown: its name, what it is made from, and how."""
 
     name: str
     source: bytes

@@ -139,7 +139,7 @@ def _check_names(names: Sequence[str]) -> None:
     for name in names:
         if not name or host_of(authority(name, 80)) != name.lower():
             raise InputError(
-                f"--allow-host must be the name of a machine, without scheme and port, got {name!r}; mend it"
+                f"--allow-host must be the name of a machine, without scheme and port, got {name!r}; fix it"
             )
 
 

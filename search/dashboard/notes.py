@@ -85,7 +85,7 @@ def front_note(spec: StudySpec) -> str:
             "Click a point to see, among its user attributes, which `epoch` of which `trial` it is, and whether its "
             "weights were `restored`.",
             f"Infeasible points, over the ceiling of {100 * spec.score.ceiling:g} %, are grey and not on the front.",
-            "search.dashboard keeps this study in step, and makes it anew should it be deleted.",
+            "search.dashboard keeps this study in step, and makes it again if it is deleted.",
             OWN_NOTE,
         )
     )

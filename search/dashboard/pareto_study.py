@@ -29,7 +29,7 @@ def keep_front(study: Study, spec: StudySpec) -> Study | None:
     """Bring the study of a study's checkpoints in step: one trial for each epoch of a trial that has ended.
 
     Trials in Optuna cannot be changed once they have ended: where one is not what it should be, as after the
-    study was deleted and begun again, all are made anew. Peeks and failed trials are left out.
+    study was deleted and begun again, all are made again. Peeks and failed trials are left out.
 
     Returns:
         The study of two objectives; None where there is no checkpoint yet.

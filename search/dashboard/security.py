@@ -80,7 +80,7 @@ def guard(
             reason = f"only {', '.join(methods)} are answered, got {environ['REQUEST_METHOD']}; {remedy}"
         elif not path.startswith("/"):  # as to a proxy: GET http://elsewhere/
             status = "400 Bad Request"
-            reason = f"the path must begin with /, got {path!r}; mend it"
+            reason = f"the path must begin with /, got {path!r}; fix it"
         else:
             environ.pop("HTTP_X_FORWARDED_HOST", None)  # redirects would lead there
             return app(environ, _protected(start_response, path))

@@ -247,11 +247,11 @@ def _say_what_to_expect(path: Path, plan: Plan, costs: Costs, *, asked: float, s
         f"Wrote {path}: {sizes.train:,} training texts of up to {sizes.max_length} tokens, {sizes.freeze_depth} or more "
         f"of {costs.num_layers} layers frozen, {sizes.epochs} epoch{'s' * (sizes.epochs > 1)} a fit.",
         f"{trials} trials are expected to take {duration(start + plan.seconds)} on {_workers(speed)} of this "
-        f"machine; asked for were {duration(asked)}.",
+        f"machine; you asked for {duration(asked)}.",
     )
     if speed.is_shared:
         say(
-            f"warning: other programs take part of this machine: a worker got {speed.share:.0%} of a core. The estimate is for "
+            f"warning: other programs are using this machine: a worker got {speed.share:.0%} of a core. The estimate is for "
             f"the machine without them; beside them expect some {duration(start + plan.seconds / speed.share)}."
         )
     if start + plan.seconds < LITTLE * asked:

@@ -57,7 +57,7 @@ def report(
     storage: StorageOption = None,
     follow: Annotated[
         int | None,
-        Parameter(help="Renew the files every so many seconds while the search runs. [default: once]"),
+        Parameter(help="Renew the files every SECONDS seconds while the search runs. [default: once]"),
     ] = None,
 ) -> int:
     """Print the report of a study, finished or still running, and renew its report.html, .json and pareto.png."""
@@ -74,7 +74,7 @@ def report(
 
 
 def renew_while_searched(study: Study, spec: StudySpec, folder: Path, options: str, *, seconds: int) -> None:
-    """Write the files every so many seconds, until no living process searches the study, or until Ctrl-C.
+    """Write the files every SECONDS seconds, until no living process searches the study, or until Ctrl-C.
 
     Meanwhile the page asks the browser to read it again as often. Its last version, which does not, is left
     to the caller.

@@ -54,7 +54,7 @@ def worth(found: Opponents) -> Iterable[tuple[str, str]]:
     if found.name is None:
         yield "search", "no trial under the ceiling yet"
     else:
-        of = f", the best of {found.tries} tries, which flatters" if found.tries > 1 else ""
+        of = f", the best of {found.tries} trials, so probably too high" if found.tries > 1 else ""
         yield (
             "search",
             f"{found.name}, {percent(found.validation_accuracy)} validation{of}; the search took "
@@ -85,7 +85,7 @@ def _points(difference: float) -> str:
 
 def _error(figure: Opponent | OpponentTested) -> str:
     """Say how sure a difference is, and whether that is enough to call the winner better."""
-    words = {"better": "better", "worse": "worse", "not told apart": "not to be told apart"}
+    words = {"better": "better", "worse": "worse", "not told apart": "no clear difference"}
     judged = words.get(figure.verdict)
     if judged is None:
         return ", whose error is not known"
@@ -110,7 +110,7 @@ def verdict_on_trial(
         judged = f"not met by trial {trial.number}, which was {trial.state}"
     else:
         met = "met in the search by" if meets(trial, limits) else "not met by"
-        judged = f"{met} trial {trial.number}; fresh seeds have not been asked"
+        judged = f"{met} trial {trial.number}; not yet confirmed on fresh seeds"
     return f"{_aim(limits, metric)}: {judged}."
 
 
@@ -195,7 +195,7 @@ def judgement(summary: Summary) -> str:
         return _judgement_of_fresh_seeds(summary, goal.on_fresh_seeds)
     if goal.trial is not None:
         trial = figures(summary.trials[goal.trial])
-        return f"met in the search by {trial}; fresh seeds have not been asked"
+        return f"met in the search by {trial}; not yet confirmed on fresh seeds"
     best, nearest = summary.best, summary.nearest
     if not nearest:
         return "not met. No trial has completed yet"

@@ -247,5 +247,5 @@ def schema_text() -> str:
 
 
 def write_schema() -> None:
-    """Write ``report.schema.json`` anew, beside this file."""
+    """Write ``report.schema.json`` again, beside this file."""
     Path(__file__).with_name("report.schema.json").write_text(schema_text(), encoding="utf-8")

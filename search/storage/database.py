@@ -64,7 +64,7 @@ NUM_OPENINGS = 20
 """Attempts to open a new database; each may find that another process made the next of its tables first."""
 
 POSTGRES_OPTIONS = {"connect_timeout": 10, "tcp_user_timeout": 30_000}
-"""A server that vanished without a word is noticed after so many seconds, milliseconds for an open connection."""
+"""A server that vanished without a word is noticed after this many seconds, milliseconds for an open connection."""
 
 _newest_trial: ContextVar[int | None] = ContextVar("newest_trial", default=None)
 """Greatest id before a trial is created: what is newer and looks the same is that trial."""
@@ -261,7 +261,7 @@ def connect(storage_url: str | URL) -> Database:
         backend = url.get_backend_name()
     except (ArgumentError, ValueError):  # a port that is no number is a plain ValueError
         raise InputError(
-            f"{GIVEN_BY} must be a database URL such as sqlite:///study.db or postgresql://user@host/name; mend it"
+            f"{GIVEN_BY} must be a database URL such as sqlite:///study.db or postgresql://user@host/name; fix it"
         ) from None
     check_at_signs(url)
     options: dict[str, Any] = {}
@@ -291,7 +291,7 @@ def connect(storage_url: str | URL) -> Database:
     except (TypeError, ValueError):  # their words may quote an option's value
         raise InputError(
             f"{GIVEN_BY}: what stands after ? must be options of the {backend!r} driver, got "
-            f"{', '.join(url.query) or 'none'}; mend their names and values"
+            f"{', '.join(url.query) or 'none'}; fix their names and values"
         ) from None
 
 

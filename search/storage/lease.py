@@ -263,7 +263,7 @@ def _silent_row(
         return None
     tell(
         f"process {holder.pid} of {holder.host} has searched this study; SQLite has no clock that both machines share, "
-        f"hence it is watched for {GRACE_SECONDS:g} s whether that one still lives"
+        f"hence it is watched for {GRACE_SECONDS:g} s to see whether it is still running"
     )
     for _ in range(
         math.ceil(GRACE_SECONDS / LOOK_SECONDS)

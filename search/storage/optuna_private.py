@@ -28,7 +28,7 @@ REPEATABLE = ("_set_trial_param", "_get_best_trial_id", "_get_trials")
 """Methods of ``RDBStorage`` that may be called twice: they read, or write the same again."""
 
 FIXED_PARAMS = "fixed_params"
-"""System attribute of a trial that was enqueued: the settings that it shall have."""
+"""System attribute of a trial that was enqueued: the settings that it is to have."""
 
 
 class HookedStorage(RDBStorage):

@@ -171,7 +171,7 @@ def _traits(data: dict[str, Any]) -> dict[str, float]:
 
 @contextmanager
 def _read_only(file: Path) -> Iterator[BaseStorage]:
-    """Open a database that SQLite shall not write to, whatever is asked of it."""
+    """Open a database that SQLite must not write to, whatever is asked of it."""
     place = URL.create("sqlite", database=f"file:{quote(str(file))}", query={"mode": "ro", "uri": "true"})
     storage = RDBStorage(
         str(place),

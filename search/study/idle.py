@@ -33,7 +33,7 @@ def idle_settings(spec: StudySpec, *, num_layers: int | None = None) -> list[str
 
 
 def _patience(spec: StudySpec) -> list[str]:
-    """Patience ends a fit early if so many evaluations without a lower loss leave at least one more undone."""
+    """Patience ends a fit early if that many evaluations without a lower loss leave at least one more undone."""
     setting = spec.fit["patience"]
     epochs, often = (_highest(spec.fit.get(key, default)) for key, default in _DEFAULTS)
     at_start = 1 if "fitted" in _values(spec.fit.get("head_start", "random")) else 0

@@ -210,7 +210,7 @@ def _refuse_links(folder: Path) -> None:
         if link.is_symlink():
             raise InputError(
                 f"the study's folder must lie beside its TOML file, but {link} is a link to {link.readlink()}; "
-                "remove the link, or put the TOML file where the results shall be"
+                "remove the link, or put the TOML file where you want the results"
             )
 
 

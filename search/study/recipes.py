@@ -124,7 +124,7 @@ RECIPES: Mapping[str, Recipe] = {
         },
         reported_training=None,
         reported_validation=None,
-        story="what everybody types: everything trainable, 5e-5, three epochs, warm-down, the last weights",
+        story="the common recipe: everything trainable, 5e-5, three epochs, warm-down, the last weights",
     ),
     "overfit": Recipe(
         settings={

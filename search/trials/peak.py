@@ -49,7 +49,7 @@ def known_peak_flops(directory: Path, *, precision: FixedPrecision) -> float:
     The first time takes a second; later ones take a tenth of it, in case the machine was busy before.
 
     Args:
-        directory: Of the cache, where it is kept; if it cannot be, it is measured anew.
+        directory: Of the cache, where it is kept; if it cannot be, it is measured again.
         precision: Of the matrices.
     """
     import torch

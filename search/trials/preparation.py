@@ -64,7 +64,7 @@ def prepare(
     data = describe_data(splits)
     for warning in warnings_of(DataPage.model_validate(data)):
         live.message(warning)
-    live.stage("computing what the frozen layers give (once, then kept)")
+    live.stage("computing the frozen layers' outputs (once, then kept)")
     config = spec.any_config().model_copy(update={"precision": _precision(study, spec, live, encoder.device)})
     try:
         with named_failures(device):

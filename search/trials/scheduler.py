@@ -41,7 +41,7 @@ NUM_RANDOM = 10
 """Trials that TPE draws at random before it learns, Optuna's default: they may as well run all at once."""
 
 TRIALS_PER_WORKER = 5
-"""With so many trials for each worker, the sampler learns from the others' results nearly as much as from one at a time."""
+"""With this many trials for each worker, the sampler learns from the others' results nearly as much as from one at a time."""
 
 SHARE_OF_MEMORY = 0.8
 """Of what is available, workers may be expected to take: other setups take a little more than the one that is measured."""
@@ -113,7 +113,7 @@ def number_of_workers(
     most_bytes: Callable[[], int] | None = None,
     tell: Callable[[str], None] = lambda _: None,
 ) -> int:
-    """Return how many trials shall be under way at once.
+    """Return how many trials run at once.
 
     Args:
         wanted: By the user; ``auto`` is a worker for as many threads as the machine has cores for it: two

@@ -22,7 +22,7 @@ FLOOR_SECONDS = 600.0
 """Less is never taken for a hang unless the user says so."""
 
 HELP = (
-    "End a fit that has said nothing for so many seconds, and count it as failed. auto: recipes never, others after "
+    "End a fit that has sent no news for this many seconds, and count it as failed. auto: recipes never, others after "
     f"{MULTIPLE} times the longest silence that the study has seen, and {FLOOR_SECONDS:g} at least; none: never. With one "
     "worker only if seconds are given: the fit then runs in a process of its own."
 )

@@ -146,7 +146,7 @@ PRELOADED = (
 A process imports it once, while the search reads texts, and its forks have it; else each worker would."""
 
 MAX_STILLBORN = 3
-"""Processes that end before their first news one after the other: so many may have been killed, more have a bug."""
+"""Processes that end before their first news one after the other: this many may have been killed, more have a bug."""
 
 
 class Crew:

@@ -197,7 +197,7 @@ def _figures(
         row(
             "search's validation",
             percent(search.validation_accuracy),
-            f"trial {search.trial}, the best of {search.num_trials} tries, which flatters"
+            f"trial {search.trial}, the best of {search.num_trials} trials, so probably too high"
             if search.num_trials > 1
             else f"trial {search.trial}, the only one",
         )

@@ -44,7 +44,7 @@ def test_the_price_is_the_best_of_all_against_the_best_under_the_ceiling():
 def test_a_best_checkpoint_under_the_ceiling_has_no_price():
     found = price(row(0, 0.80, 0.95), row(1, 0.88, 0.91))
     assert (found.points, found.gap) == (0, 0)
-    assert found.sentence.startswith("The ceiling of 92 % cost nothing that was seen: the best checkpoint")
+    assert found.sentence.startswith("The ceiling of 92 % had no measured cost: the best checkpoint")
 
 
 def test_of_equals_in_validation_the_one_that_memorised_less_is_the_best():

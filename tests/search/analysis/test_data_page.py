@@ -37,8 +37,8 @@ def test_a_page_tells_notes_then_what_was_mended_then_warnings():
     said = [line.strip() for line in page(DATA).splitlines()]
     assert said[-4:] == [
         "r.csv: read as UTF-8",
-        "mended: r.csv, lines 3, 9: rows were left out",
-        "mended: r.csv, line 4: NUL characters were removed",
+        "fixed: r.csv, lines 3, 9: rows were left out",
+        "fixed: r.csv, line 4: NUL characters were removed",
         "warning: labels look shuffled",
     ]
 
@@ -56,7 +56,7 @@ def test_of_many_classes_the_last_are_counted_together():
 def test_before_training_warnings_and_what_was_mended_are_said():
     assert list(warnings_of(DataPage.model_validate(DATA))) == [
         "warning: labels look shuffled",
-        "mended: r.csv, lines 3, 9: rows were left out; r.csv, line 4: NUL characters were removed",
+        "fixed: r.csv, lines 3, 9: rows were left out; r.csv, line 4: NUL characters were removed",
     ]
 
 

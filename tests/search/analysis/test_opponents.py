@@ -57,7 +57,7 @@ def test_what_was_not_measured_is_unknown_and_said_to_be():
 def test_a_winner_below_the_probe_is_said_to_fall_short_and_by_how_much():
     assert falls_short(found_in(study_with(probe=0.90))) == (
         "Trial 1 falls short of probe, a logistic regression on the frozen encoder's vectors: 4.00 points on "
-        "validation, standard error 4.59: not to be told apart."
+        "validation, standard error 4.59: no clear difference."
     )
     assert falls_short(found_in(study_with(probe=0.86))) is None
 
@@ -74,13 +74,13 @@ def test_a_probe_that_wins_is_the_winner_itself():
 def test_each_opponent_is_told_with_its_cost():
     said = dict(worth(found_in(study_with(probe=0.70, words=0.80))))
     assert said["search"] == (
-        "trial 1, 86.00 % validation, the best of 5 tries, which flatters; the search took 41 min 12 s"
+        "trial 1, 86.00 % validation, the best of 5 trials, so probably too high; the search took 41 min 12 s"
     )
     assert said["probe"] == (
         "70.00 % validation in 1 min 4 s; trial 1 lies 16.00 points above, standard error 5.75: better"
     )
     assert said["the words alone"] == (
-        "80.00 % validation in 3 s; trial 1 lies 6.00 points above, standard error 5.30: not to be told apart"
+        "80.00 % validation in 3 s; trial 1 lies 6.00 points above, standard error 5.30: no clear difference"
     )
 
 

@@ -477,5 +477,5 @@ def test_an_allowed_host_is_a_name_alone(name, capsys):
 
     assert main(["--study", "quick", "--allow-host", name]) == 2
     assert capsys.readouterr().err == (
-        f"error: --allow-host must be the name of a machine, without scheme and port, got {name!r}; mend it\n"
+        f"error: --allow-host must be the name of a machine, without scheme and port, got {name!r}; fix it\n"
     )

@@ -162,9 +162,7 @@ def test_a_busy_machine_is_told_and_makes_no_study_smaller(write, here, monkeypa
     write("--to", "busy.toml")
     assert (here / "busy.toml").read_text().splitlines() == quiet
     said = capsys.readouterr().out
-    assert (
-        "warning: other programs take part of this machine: a worker got 50% of a core." in said
-    ) is warned
+    assert ("warning: other programs are using this machine: a worker got 50% of a core." in said) is warned
 
 
 def test_where_the_texts_allow_no_more_trials_that_fill_the_time_are_named(write, capsys):

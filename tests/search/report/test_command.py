@@ -65,7 +65,7 @@ def flat(text):
 def test_met_goal_names_trial_and_figures(study):
     expected = (
         "validation accuracy >= 85 %, training < 92 %: met in the search by trial 1: validation 86.00 %, "
-        "training 91.00 %; fresh seeds have not been asked."
+        "training 91.00 %; not yet confirmed on fresh seeds."
     )
     assert expected in flat(text_of(study))
 

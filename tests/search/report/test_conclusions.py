@@ -37,7 +37,7 @@ def commands(summary):
 def test_before_a_confirmation_the_goal_is_met_in_the_search():
     assert verdict(summary_of(confirmation=None)) == (
         "Goal: validation accuracy >= 86 %, training < 92 %: met in the search by trial 1: validation 86.00 %, training "
-        "91.00 %; fresh seeds have not been asked."
+        "91.00 %; not yet confirmed on fresh seeds."
     )
 
 

@@ -166,7 +166,7 @@ def test_confirmation_is_shown_where_there_is_one(page):
 
 def test_without_confirmation_the_page_warns():
     text = Page(render_page(fill(make_study()))).text
-    assert "Not confirmed: the validation figures are the best of 6 tries, and flatter." in text
+    assert "Not confirmed: the validation figures are the best of 6 trials, so probably too high." in text
 
 
 def test_headings_are_in_order_and_there_is_one_h1(page):

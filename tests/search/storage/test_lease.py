@@ -193,7 +193,7 @@ def test_dead_search_of_another_machine_is_taken_over_whatever_its_clock_said(op
         assert holder_in(study).place != "elsewhere"
     assert messages == is_sqlite * [
         "process 12 of node7 has searched this study; SQLite has no clock that both machines share, hence it is watched "
-        "for 60 s whether that one still lives"
+        "for 60 s to see whether it is still running"
     ]
 
 

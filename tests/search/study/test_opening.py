@@ -338,7 +338,7 @@ def test_results_folder_that_is_a_link_is_refused(path, tmp_path_factory, url):
     (path.parent / "toy").symlink_to(elsewhere)
     assert refusal(make_spec(), path, storage_url=url, create=True) == (
         f"the study's folder must lie beside its TOML file, but {path.parent / 'toy'} is a link to {elsewhere}; remove "
-        "the link, or put the TOML file where the results shall be"
+        "the link, or put the TOML file where you want the results"
     )
     assert list(elsewhere.iterdir()) == []
 

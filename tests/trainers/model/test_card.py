@@ -89,7 +89,7 @@ def test_the_searchs_figure_is_labelled_as_the_best_of_many(card):
     assert rows(card(), "Figures")[-1] == [
         "search's validation accuracy",
         "87.65 %",
-        "trial 24, the best of 50 tries, which flatters",
+        "trial 24, the best of 50 trials, so probably too high",
     ]
 
 

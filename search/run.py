@@ -69,7 +69,7 @@ def run(
         int, Parameter(help="Number of finalists to fit on fresh seeds and test afterwards; 0 is none.")
     ] = 0,
 ) -> int:
-    """Search a study until it has --trials finished trials; the same command continues it."""
+    """Search a study until it has the number of finished trials that you ask for; the same command continues it."""
     refuse_windows()
     from search.report import command_options, make_report
     from search.storage import Lease

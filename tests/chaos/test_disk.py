@@ -41,7 +41,7 @@ def full(disk):
 @pytest.mark.parametrize("point", [pytest.param("before ask", marks=pytest.mark.full), "before tell"])
 def test_search_whose_database_has_no_room_waits_for_it(make_search, verify, small_disk, point):
     search = make_search(folder=small_disk)
-    launch = search.study.start(at=point, nth=2, do="wait")
+    launch = search.start(at=point, nth=2, do="wait")
     launch.wait_for_fault()
     with full(small_disk):
         launch.go()
@@ -55,7 +55,7 @@ def test_search_whose_database_has_no_room_waits_for_it(make_search, verify, sma
 @pytest.mark.full
 def test_search_whose_database_never_gets_room_says_so_and_goes_on_later(make_search, verify, small_disk):
     search = make_search(folder=small_disk, constants={"search.storage.database": {"PATIENCE_SECONDS": 3}})
-    launch = search.study.start(at="before tell", do="wait")
+    launch = search.start(at="before tell", do="wait")
     launch.wait_for_fault()
     with full(small_disk):
         launch.go()

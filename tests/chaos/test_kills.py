@@ -111,7 +111,7 @@ def disturbed(make_search, draw, moments, **options):
         search = make_search(num_trials=8, step_seconds=0.05, **options)
         num_kills = 0
         while num_kills < moments:
-            launch = search.study.start()
+            launch = search.start()
             if draw.random() < 0.7:
                 launch.wait_for("fit began")
             num_kills += kill_some(launch, draw, most=moments - num_kills)
@@ -145,10 +145,10 @@ def kill_some(launch, draw, *, most):
 
 def test_search_killed_and_started_again_at_once_runs_no_trial_twice(make_search, verify):
     search = make_search(step_seconds=0.2)
-    killed = search.study.start()
+    killed = search.start()
     killed.wait_for("fit began")
     killed.kill()
-    again = search.study.start()
+    again = search.start()
     assert search.ended(again).code == 0
     search.ended(killed)
     saw = search.endings[0].line_with("found and enqueued again")
@@ -178,7 +178,7 @@ def test_export_killed_at_any_point_is_whole_after_the_next(make_search, verify)
     ending = search.run(module="search.export")
     assert ending.code == 0
     assert f"the same figures as trial {best_number(search.trials())} had in the search" in ending.output
-    assert check_export(search.study.results, search.trials()) == []
+    assert check_export(search.results, search.trials()) == []
     verify(
         search,
         scenario="kill -9 of an export",

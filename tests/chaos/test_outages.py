@@ -37,7 +37,7 @@ def test_search_outlives_a_server_that_is_killed(
     make_search, postgres_server, on_server, verify, seconds, moment
 ):
     search = make_search(**on_server, constants={"search.storage.lease": {"HEARTBEAT_SECONDS": 0.5}})
-    launch = search.study.start(at=MOMENTS[moment], nth=2, do="wait")
+    launch = search.start(at=MOMENTS[moment], nth=2, do="wait")
     launch.wait_for_fault()
     postgres_server.kill()
     try:
@@ -57,11 +57,9 @@ def test_search_outlives_a_server_that_is_killed(
 @pytest.mark.parametrize("seconds", [2, pytest.param(20, marks=pytest.mark.full)])
 def test_search_outlives_a_lock_of_another_process(make_search, verify, seconds):
     search = make_search()
-    launch = search.study.start(at="before tell", do="wait")
+    launch = search.start(at="before tell", do="wait")
     launch.wait_for_fault()
-    with contextlib.closing(
-        sqlite3.connect(search.study.results / "study.db", isolation_level=None)
-    ) as other:
+    with contextlib.closing(sqlite3.connect(search.results / "study.db", isolation_level=None)) as other:
         other.execute("BEGIN EXCLUSIVE")
         launch.go()
         time.sleep(seconds)
@@ -80,7 +78,7 @@ def test_search_whose_server_stays_away_says_so_and_goes_on_later(
     make_search, postgres_server, on_server, verify
 ):
     search = make_search(**on_server, constants={"search.storage.database": {"PATIENCE_SECONDS": 3}})
-    launch = search.study.start(at="before tell", do="wait")
+    launch = search.start(at="before tell", do="wait")
     launch.wait_for_fault()
     postgres_server.kill()
     try:
@@ -96,7 +94,7 @@ def test_search_whose_server_stays_away_says_so_and_goes_on_later(
 
 def test_one_of_two_searches_started_at_once_is_refused(make_search, verify):
     search = make_search(step_seconds=0.2)
-    both = [search.study.start(), search.study.start()]
+    both = [search.start(), search.start()]
     endings = [search.ended(launch) for launch in both]
     assert sorted(e.code for e in endings) == [0, 2], endings
     (refused,) = [e for e in endings if e.code == 2]
@@ -107,7 +105,7 @@ def test_one_of_two_searches_started_at_once_is_refused(make_search, verify):
 @pytest.mark.full
 def test_one_of_two_searches_on_a_server_is_refused(make_search, on_server, verify):
     search = make_search(**on_server, step_seconds=0.2)
-    both = [search.study.start(host="north"), search.study.start(host="south")]
+    both = [search.start(host="north"), search.start(host="south")]
     endings = [search.ended(launch) for launch in both]
     assert sorted(e.code for e in endings) == [0, 2], endings
     (refused,) = [e for e in endings if e.code == 2]
@@ -120,7 +118,7 @@ def test_one_of_two_searches_on_a_server_is_refused(make_search, on_server, veri
 )
 def test_search_that_was_frozen_while_another_machine_took_over_changes_nothing(make_search, verify, at):
     search = make_search(constants={"search.storage.lease": {"GRACE_SECONDS": 1}})
-    frozen = search.study.start(at=at, nth=2, do="wait", host="north")
+    frozen = search.start(at=at, nth=2, do="wait", host="north")
     frozen.wait_for_fault()
     frozen.freeze()
     time.sleep(3)

@@ -34,7 +34,7 @@ def as_parquet():
         ("a.csv.gz", "a packed file; unpack it"),
         (
             "a.json",
-            "JSON, which is read from a file that ends in .jsonl, be it an array of objects or one object a line; rename it",
+            "JSON, which is read from a file that ends in .jsonl, as an array of objects or one object a line; rename it",
         ),
         ("a.txt", "a file of any kind; rename it to .csv or .tsv if it is a table"),
         ("a", "a file of any kind; rename it to .csv or .tsv if it is a table"),

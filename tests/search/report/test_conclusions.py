@@ -99,12 +99,12 @@ def test_a_goal_that_the_search_missed_too_is_a_reason_to_change_its_ranges():
         (
             {"state": "complete", "validation_accuracy": 0.86},
             None,
-            "met in the search by trial 1; fresh seeds have not",
+            "met in the search by trial 1; not yet confirmed",
         ),
         (
             {"state": "complete", "validation_accuracy": 0.85},
             None,
-            "not met by trial 1; fresh seeds have not",
+            "not met by trial 1; not yet confirmed",
         ),
         ({"state": "pruned"}, None, "not met by trial 1, which was pruned."),
         (

@@ -423,7 +423,7 @@ def scripted_accuracies(monkeypatch, *, estimates, exact):
 
     monkeypatch.setattr(trainers.fit.looks.Looks, "_look_at_training", look_at_training)
     monkeypatch.setattr(
-        trainers.fit.looks.Looks, "_training_accuracy", lambda _, look: scripted.get(id(look), 0.0)
+        trainers.fit.looks.Looks, "_training_score", lambda _, look: scripted.get(id(look), 0.0)
     )
     monkeypatch.setattr(trainers.fit.looks._Look, "num_training", 1)
 

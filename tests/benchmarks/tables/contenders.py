@@ -22,6 +22,9 @@ CARD = {
 }
 """The default study's space."""
 
+STUDY = CARD | {"patience": {"low": 1, "high": 3}}
+"""The same, without a patience that cannot act."""
+
 WIDE = {
     **CARD,
     "freeze_depth": {"low": 0, "high": 6},
@@ -101,7 +104,15 @@ def _gp(seed: int) -> BaseSampler:
 
 CONTENDERS = {
     "today": Contender(fit=CARD, head_start="random"),
-    "default study": Contender(fit=CARD | {"patience": {"low": 1, "high": 3}}, pruning=OF_THE_STUDY),
+    "default study": Contender(fit=STUDY, pruning=OF_THE_STUDY),
+    "default study, margin 2": Contender(fit=STUDY, pruning=OF_THE_STUDY | {"margin": 2.0}),
+    "default study, margin 1": Contender(fit=STUDY, pruning=OF_THE_STUDY | {"margin": 1.0}),
+    "default study, margin 0": Contender(fit=STUDY, pruning=OF_THE_STUDY | {"margin": 0.0}),
+    "default study, rung 1/2, margin 2": Contender(
+        fit=STUDY, pruning=OF_THE_STUDY | {"margin": 2.0, "rungs": [0.5]}
+    ),
+    "default study, nothing pruned": Contender(fit=STUDY, pruning=NOTHING),
+    "default study, random": Contender(fit=STUDY, pruning=NOTHING, sampler=_random),
     "today, head fitted": Contender(fit=CARD),
     "today, head fitted, nothing pruned": Contender(fit=CARD, pruning=NOTHING),
     "today's rungs, wide space": Contender(),

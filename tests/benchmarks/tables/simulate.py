@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import optuna
 import pandas as pd
-from contenders import CARD, CONTENDERS, USUAL, WIDE, Contender
+from contenders import CARD, CONTENDERS, STUDY, USUAL, WIDE, Contender
 from landscape import SETTINGS, landscapes
 from replay import Replay
 from rich.console import Console
@@ -225,7 +225,7 @@ def main():
                         if (task, name, workers, ceiling, seed) in done:
                             continue
                         head_start = CONTENDERS[name].head_start
-                        space = "card" if CONTENDERS[name].fit is CARD else "wide"
+                        space = "card" if CONTENDERS[name].fit in (CARD, STUDY) else "wide"
                         own = known[head_start, task, space]
                         best = max(known[h, t, s]["best"] for h, t, s in known if t == task)
                         rows += judged(

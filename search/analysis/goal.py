@@ -18,20 +18,28 @@ class Figures(Protocol):
     """A trial, a checkpoint or a fit, both of whose accuracies are known where it ran to its end."""
 
     @property
-    def validation_accuracy(self) -> float | None: ...  # noqa: D102
+    def validation_accuracy(self) -> float | None:
+        """By the study's metric; None if it is not known."""
+
     @property
-    def training_accuracy(self) -> float | None: ...  # noqa: D102
+    def training_accuracy(self) -> float | None:
+        """The same on the training split."""
 
 
 class Trial(Figures, Protocol):
     """A trial of the search."""
 
     @property
-    def number(self) -> int: ...  # noqa: D102
+    def number(self) -> int:
+        """In the study, from 0."""
+
     @property
-    def value(self) -> float | None: ...  # noqa: D102
+    def value(self) -> float | None:
+        """Its score; None if it has none."""
+
     @property
-    def feasible(self) -> bool | None: ...  # noqa: D102
+    def feasible(self) -> bool | None:
+        """Whether it lies under the ceiling; None if that is not known."""
 
 
 class Limits(Frozen):

@@ -23,9 +23,12 @@ class Fit(Protocol):
     """A fit on a fresh seed; a figure that is not known is None."""
 
     @property
-    def validation_accuracy(self) -> float | None: ...  # noqa: D102
+    def validation_accuracy(self) -> float | None:
+        """By the study's metric; None if it is not known."""
+
     @property
-    def test_accuracy(self) -> float | None: ...  # noqa: D102
+    def test_accuracy(self) -> float | None:
+        """The same on the test split; None if it is not known."""
 
 
 def flattery(searched: float | None, fits: Sequence[Fit], *, metric: Metric, texts: Texts | None) -> Flattery:

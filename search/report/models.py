@@ -236,6 +236,7 @@ class _Schema(GenerateJsonSchema):
     """A schema without the titles that pydantic makes of names."""
 
     def field_title_should_be_set(self, schema: Any) -> bool:  # noqa: ARG002
+        """Say no: the key is the title."""
         return False
 
 

@@ -16,20 +16,28 @@ class Trial(Protocol):
     """A trial and its two accuracies."""
 
     @property
-    def number(self) -> int: ...  # noqa: D102
+    def number(self) -> int:
+        """In the study, from 0."""
+
     @property
-    def validation_accuracy(self) -> float | None: ...  # noqa: D102
+    def validation_accuracy(self) -> float | None:
+        """By the study's metric, a share of one; None if it is not known."""
+
     @property
-    def training_accuracy(self) -> float | None: ...  # noqa: D102
+    def training_accuracy(self) -> float | None:
+        """The same on the training split."""
+
     @property
-    def training_exact(self) -> bool | None: ...  # noqa: D102
+    def training_exact(self) -> bool | None:
+        """Whether that is over the whole split; None if it is not known."""
 
 
 class Stage(Protocol):
     """What a stage of a fit restored."""
 
     @property
-    def validation_accuracy(self) -> float: ...  # noqa: D102
+    def validation_accuracy(self) -> float:
+        """By the study's metric, a share of one; None if it is not known."""
 
 
 def percent(share: float | None, *, unit: str = " %") -> str:

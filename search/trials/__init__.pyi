@@ -3,6 +3,12 @@ from .fit_memory import (
     most_bytes as most_bytes,
     worker_bytes as worker_bytes,
 )
+from .news import (
+    Death as Death,
+    Failure as Failure,
+    Fitted as Fitted,
+    Silence as Silence,
+)
 from .peak import known_peak_flops as known_peak_flops
 from .preparation import prepare as prepare
 from .progress import Live as Live
@@ -15,10 +21,6 @@ from .silence import (
 )
 from .worker_pool import (
     Crew as Crew,
-    Death as Death,
-    Failure as Failure,
-    Fitted as Fitted,
-    Silence as Silence,
     drive as drive,
     figures_of as figures_of,
     warm_up as warm_up,

@@ -13,7 +13,8 @@ import numpy.typing as npt
 
 from search.interrupts import held_back
 from search.study import attributes as attr
-from search.trials.worker_pool import Crew, Fitted, drive
+from search.trials.news import Fitted
+from search.trials.worker_pool import Crew, drive
 from trainers.errors import FitError
 from trainers.fit import FORWARD_TOKENS, KEPT_CHECKPOINTS
 

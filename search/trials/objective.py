@@ -41,7 +41,7 @@ def score(validation_accuracy: float, training_accuracy: float, rule: Score) -> 
 
 
 class Attempt:
-    """One trial under way: what it is to fit, and what becomes of the news, wherever the fit runs.
+    """One trial under way: what it is to fit, and how its evaluations and result are recorded, wherever the fit runs.
 
     Everything worth knowing is left in the trial's user attributes, on every path.
 

@@ -27,12 +27,13 @@ from search.study import (
     trial_seed,
 )
 from search.trials.memory import available_bytes
+from search.trials.news import Death, Ended, Failure, Fitted, Silence
 from search.trials.objective import Attempt, objective
 from search.trials.progress import Live
 from search.trials.pruning import FeasiblePruner
 from search.trials.sampler import SearchSampler
 from search.trials.silence import TrialTimeout, patience_seconds
-from search.trials.worker_pool import Crew, Death, Ended, Failure, Fitted, Silence, drive
+from search.trials.worker_pool import Crew, drive
 from trainers.config import Device
 from trainers.errors import FitError
 from trainers.fit import Evaluation, Features

@@ -31,7 +31,7 @@ class Finding:
         message: Rule, value and remedy, or what was done.
         severity: ``error`` stops before any training, ``warning`` is said, ``mended`` was fixed and counted,
             ``note`` is good to know.
-        file: Name of the file, or of whatever else was read.
+        file: Name of the file or data set that was read.
         lines: The first few lines of the file, counted from 1, ascending; empty where it has none, or all are meant.
         count: How many lines or texts in all.
         unit: What ``lines`` counts: a Parquet file or a saved data set has rows.

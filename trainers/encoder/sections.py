@@ -164,6 +164,7 @@ class _Entrance(nn.Module):
         *_: Any,
         **__: Any,
     ) -> Tensor | None:
+        """Return inputs_embeds as they are."""
         return inputs_embeds
 
 

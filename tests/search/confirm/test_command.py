@@ -25,7 +25,7 @@ from search.storage.lease import Lease
 from search.study.machine import processor_name
 from search.study.opening import open_study
 from search.study.spec import load_spec
-from search.trials.worker_pool import Death, Fitted, Silence
+from search.trials.news import Death, Fitted, Silence
 from trainers.config import load_config
 from trainers.data.splits import load_splits
 from trainers.errors import FitError

@@ -9,8 +9,8 @@ from search.study.results import finished
 from search.study.retries import recover
 from search.study.space import recipe_params, suggest
 from search.study.spec import StudySpec
+from search.trials.news import Death, Fitted, Silence
 from search.trials.scheduler import number_of_workers, run_trials
-from search.trials.worker_pool import Death, Fitted, Silence
 from trainers.errors import FitError
 
 SPEC = StudySpec.model_validate(

@@ -27,8 +27,8 @@ from search.study.results import finished
 from search.study.retries import MAX_RETRIES, recover
 from search.study.space import suggest
 from search.study.spec import StudySpec
+from search.trials.news import Death
 from search.trials.scheduler import _Search
-from search.trials.worker_pool import Death
 
 NUM_TRIALS = 4
 SPEC = StudySpec.model_validate(

@@ -18,7 +18,8 @@ from search.study.endings import Reason
 from search.study.opening import open_study
 from search.study.spec import load_spec
 from search.trials.memory import KILLED_FIRST
-from search.trials.worker_pool import MAX_STILLBORN, PRELOADED, Crew, Death, Failure, Fitted, Silence, drive
+from search.trials.news import Death, Failure, Fitted, Silence
+from search.trials.worker_pool import MAX_STILLBORN, PRELOADED, Crew, drive
 from trainers.encoder.loading import load_encoder
 from trainers.fit.features import build_features
 from trainers.fit.loop import fit

@@ -1,33 +1,8 @@
 import pytest
 from pydantic import ValidationError
+from winners import COMPLETE, mistakes, write
 
 from trainers.config import PACKAGED_SOURCES, DataConfig, load_config
-from trainers.errors import InputError
-
-COMPLETE = """
-freeze_depth = 4
-dropout = 0.3
-head_width = 64
-learning_rate = 1e-5
-patience = 3
-
-[data]
-source = "imdb"
-validation = 100
-test = 100
-"""
-
-
-def write(tmp_path, text):
-    path = tmp_path / "winner.toml"
-    path.write_text(text)
-    return path
-
-
-def mistakes(tmp_path, text):
-    with pytest.raises(InputError) as caught:
-        load_config(write(tmp_path, text))
-    return str(caught.value)
 
 
 def test_head_tokens_leave_room_for_special_tokens():

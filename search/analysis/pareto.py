@@ -98,7 +98,7 @@ def checkpoints(trials: Iterable[FrozenTrial], *, ceiling: float) -> list[Checkp
     """List the checkpoints of a study that were evaluated in full, by trial and epoch.
 
     Peeks are left out: they look at a sample, and nothing is ever restored from one. So are trials that were
-    cut off and run again. What a complete trial restored has its final figures, in place of an estimate.
+    cut off and run again. Of a trial over folds there is one, of the means of what its folds restored. What a complete trial restored has its final figures, in place of an estimate.
 
     Args:
         trials: All of a study.
@@ -226,7 +226,9 @@ def _evaluations(trial: FrozenTrial) -> Iterable[dict[str, Any]]:
         "num_validation_texts",
         "training_interval",
     )  # unknown to earlier versions, which looked at all texts
-    full = {e["epoch"]: e for e in trial.user_attrs.get(attr.EVALUATIONS, ()) if not e["peek"]}
+    # Folds end at different ages: only what was restored of each has a mean over all.
+    looked = () if attr.FOLDS in trial.user_attrs else trial.user_attrs.get(attr.EVALUATIONS, ())
+    full = {e["epoch"]: e for e in looked if not e["peek"]}
     for evaluation in full.values():
         yield (
             {key: evaluation[key] for key in keys}

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from trainers.config import TrainConfig
     from trainers.data import Split, Splits
     from trainers.encoder import Encoder
-    from trainers.fit import Evaluation
+    from trainers.fit import Evaluation, FoldResult
 
 BATCH_SIZE = 32
 
@@ -164,7 +164,10 @@ def _looks(crew: Crew, config: TrainConfig, *, workers: int) -> dict[int, list[_
         crew.begin(worker, config)
         return worker
 
-    def look(worker: int, evaluation: Evaluation) -> bool:
+    def look(worker: int, evaluation: Evaluation | FoldResult) -> bool:
+        from trainers.fit import Evaluation
+
+        assert isinstance(evaluation, Evaluation)  # noqa: S101
         looks[worker].append(_TimedEvaluation(evaluation, time.monotonic(), crew.processor_seconds(worker)))
         return True
 

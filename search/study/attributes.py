@@ -74,7 +74,11 @@ CONFIG = "config"
 """dict: the whole configuration of the fit, as ``TrainConfig`` dumps it."""
 
 EVALUATIONS = "evaluations"
-"""list of dicts: what was seen during the fit, in order of age; see ``trainers.fit.Evaluation``, and ``score``."""
+"""list of dicts: what was seen during the fit, in order of age; see ``trainers.fit.Evaluation``, and ``score``. ``fold`` is
+absent where there are no folds."""
+
+FOLDS = "folds"
+"""list of dicts: of a trial over folds, what each came to; see ``trainers.fit.FoldResult``. Figures of the trial are the means."""
 
 STAGES = "stages"
 """list of dicts: what each stage of a fit in several stages restored."""

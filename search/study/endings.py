@@ -19,6 +19,7 @@ class Ending(StrEnum):
     PATIENCE = "patience"
     CEILING = "ceiling"
     RUNG = "rung"
+    FOLD = "fold"
     DIVERGED = "diverged"
     OUT_OF_MEMORY = "out of memory"
     TIMED_OUT = "timed out"
@@ -57,6 +58,8 @@ class Reason:
             return cls(Ending.KILLED_BESIDE_OTHERS if text.endswith(BESIDE) else Ending.KILLED, text)
         if head.startswith("rung "):
             return cls(Ending.RUNG, text)
+        if head.startswith("fold "):
+            return cls(Ending.FOLD, text)
         return cls(_ending(head), text)
 
     @classmethod
@@ -78,9 +81,9 @@ class Reason:
 
     @property
     def heading(self) -> str:
-        """What the text shares with those of other trials: "rung 0.5", "diverged"."""
+        """What the text shares with those of other trials: "rung 0.5", "fold 2", "diverged"."""
         head = self.text.partition(":")[0]
-        return " ".join(head.split()[:2]) if self.ending is Ending.RUNG else head
+        return " ".join(head.split()[:2]) if self.ending in {Ending.RUNG, Ending.FOLD} else head
 
 
 KILLED = Reason.of_kill()

@@ -41,12 +41,15 @@ def complete(trials: Iterable[FrozenTrial]) -> list[FrozenTrial]:
 def looks(trial: FrozenTrial) -> list[dict[str, Any]]:
     """Return a trial's full evaluations and peeks, in order of age; the training figure of a peek is None.
 
+    Of a trial over folds these are the first fold's.
+
     Version 0.1.0 kept one: that of the batches trained on since the last look, in train mode and by earlier
     weights, some 16 points below what evaluation finds. It is no accuracy, and no part of a score.
     """
     return [
         look | {"training_accuracy": None, "score": look["validation_accuracy"]} if look["peek"] else look
         for look in trial.user_attrs.get(attr.EVALUATIONS, ())
+        if look.get("fold", 1) == 1
     ]
 
 

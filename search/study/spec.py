@@ -22,7 +22,7 @@ SEARCHED = ("freeze_depth", "dropout", "head_width", "learning_rate", "patience"
 FIT_KEYS = tuple(
     k
     for k in TrainConfig.model_fields
-    if k not in {"data", "encoder", "metric", "ceiling", "thaw", "seed", "device"}
+    if k not in {"data", "encoder", "metric", "ceiling", "thaw", "seed", "device", "stop_at"}
 )
 
 SINGLE = ("precision",)

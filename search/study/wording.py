@@ -104,7 +104,7 @@ def describe_counts(counts: Counts) -> str:
         ("failed", counts.failed, counts.failed_by_reason),
     ):
         reasons = ", ".join(f"{times} {reason}" for reason, times in by_reason.items())
-        reasons = reasons.replace(" rung ", " at rung ")
+        reasons = reasons.replace(" rung ", " at rung ").replace(" fold ", " after fold ")
         parts.append(f"{number} {state}" + (f" ({reasons})" if reasons else ""))
     for number, state in (
         (counts.running, "running"),

@@ -9,7 +9,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from search.interrupts import held_back
 from search.study import attributes as attr
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
     from search.study import StudySpec
     from search.trials.progress import Live
     from trainers.config import TrainConfig
-    from trainers.data import Split, Splits
+    from trainers.data import Splits
     from trainers.encoder import Encoder
     from trainers.fit import Features
 
@@ -55,7 +54,7 @@ def most_bytes(encoder: Encoder, splits: Splits, config: TrainConfig) -> int:
     weights = sum(p.numel() * p.element_size() for p in encoder.model.parameters())
     parts = (splits.train, splits.validation, splits.test)
     tokens = sum(part.ids_S.nbytes + part.offsets_N1.nbytes + part.labels_N.nbytes for part in parts)
-    longest = int(max(part.lengths_N.max() for part in parts))
+    longest = int(max(part.lengths_N.max() for part in parts if len(part)))
     batch = max(config.batch_size * longest, FORWARD_TOKENS)
     widths = sum(sum(p.shape) for p in encoder.layers.parameters() if p.ndim == 2)
     heads = getattr(encoder.model.config, "num_attention_heads", None) or encoder.hidden_size // 16
@@ -90,7 +89,7 @@ def measure_memory(encoder: Encoder, splits: Splits, config: TrainConfig) -> int
 
     precision = choose_precision(config.precision, encoder.device)
     longest = np.argsort(splits.train.lengths_N)[-config.batch_size :]
-    few = _rows(splits.train, longest)
+    few = splits.train.take(longest)
     config = config.model_copy(
         update={
             "epochs": 1,
@@ -98,6 +97,7 @@ def measure_memory(encoder: Encoder, splits: Splits, config: TrainConfig) -> int
             "patience": None,
             "ceiling": None,
             "precision": precision,
+            "data": config.data.model_copy(update={"folds": None, "fold_seed": None}),
         }
     )
     features = Features(encoder, replace(splits, train=few, validation=few, test=few), precision=precision)
@@ -107,17 +107,6 @@ def measure_memory(encoder: Encoder, splits: Splits, config: TrainConfig) -> int
     weights = sum(p.numel() * p.element_size() for p in trained.parameters())
     # A fit of one epoch keeps one of the checkpoints, too. While two are compared, the present weights are one more.
     return int(figures["memory_bytes"]) + KEPT_CHECKPOINTS * weights
-
-
-def _rows(split: Split, rows: npt.NDArray[np.int64]) -> Split:
-    """Return some texts of a split."""
-    parts = [split.ids_S[split.offsets_N1[i] : split.offsets_N1[i + 1]] for i in rows]
-    return replace(
-        split,
-        ids_S=np.concatenate(parts),
-        offsets_N1=np.concatenate([[0], np.cumsum(split.lengths_N[rows])]).astype(split.offsets_N1.dtype),
-        labels_N=split.labels_N[rows],
-    )
 
 
 def _figures(crew: Crew, config: TrainConfig) -> dict[str, Any]:

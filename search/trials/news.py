@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from search.study import Ending, Reason
 
 if TYPE_CHECKING:
-    from trainers.fit import Evaluation
+    from trainers.fit import Evaluation, FoldResult
 
 
 @dataclass(frozen=True)
@@ -16,7 +16,7 @@ class Fitted:
     """A fit that came to its end.
 
     Attributes:
-        figures: ``FitResult.figures``, ``memory_bytes``, and ``test_predictions`` if they were asked for.
+        figures: ``FitResult.figures`` or ``FoldsResult.figures``, ``memory_bytes``, and ``test_predictions`` if they were asked for.
     """
 
     figures: dict[str, Any]
@@ -90,4 +90,5 @@ Ended = Fitted | Failure | Death | Silence
 """The last news of a fit."""
 
 if TYPE_CHECKING:
-    News = Evaluation | Ended
+    Told = Evaluation | FoldResult
+    News = Told | Ended

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, fields
+from statistics import fmean
 from typing import Any
 
+import numpy as np
 import optuna
 
 from search.interrupts import held_back
@@ -19,9 +22,20 @@ from search.study import (
     best_feasible,
     suggest,
 )
+from search.trials.catching_up import behind, reason_to_end
 from search.trials.progress import Live
 from search.trials.pruning import FeasiblePruner, step_of
-from trainers.fit import Cost, Evaluation, Features, fit
+from trainers.config import TrainConfig
+from trainers.fit import (
+    Cost,
+    Evaluation,
+    Features,
+    FoldResult,
+    effective_count,
+    figures_of_folds,
+    fit,
+    fit_folds,
+)
 
 CONSTRAINT = "training_accuracy_over_ceiling"
 
@@ -69,10 +83,69 @@ class Attempt:
         self._spec = spec
         self._live = live
         self._history: list[dict[str, Any]] = []
+        self._folds: list[FoldResult] = []
+        self._inflation = 1.0
+        if config.data.folds is not None and config.metric != "accuracy":
+            texts_C = np.bincount(features.splits.train.labels_N)
+            self._inflation = math.sqrt(
+                texts_C.sum() / effective_count(np.diag(texts_C), metric=config.metric)
+            )
         best = best_feasible(trial.study.get_trials(deepcopy=False))
         self.to_beat = None if best is None or attr.RECIPE in trial.user_attrs else best.value
         trial.set_user_attr(attr.CONFIG, self.config.model_dump(mode="json", exclude_none=True))
         live.trial_started(trial.number, self.config)
+
+    def told(self, news: Evaluation | FoldResult) -> None:
+        """Take note of an evaluation, or of a fold's end.
+
+        Raises:
+            optuna.TrialPruned: The trial does not keep up.
+        """
+        if isinstance(news, FoldResult):
+            self.fold_ended(news)
+        else:
+            self.evaluated(news)
+
+    @held_back()
+    def fold_ended(self, fold: FoldResult) -> None:
+        """Take note of what a fold came to.
+
+        Raises:
+            optuna.TrialPruned: The trial cannot win any more.
+        """
+        trial, num_folds = self._trial, self.config.data.folds
+        assert num_folds is not None  # noqa: S101
+        self._folds.append(fold)
+        trial.set_user_attr(attr.FOLDS, [asdict(done) for done in self._folds])
+        figures = figures_of_folds(self._folds)
+        own = score(figures["validation_accuracy"], figures["training_accuracy"], self._spec.score)
+        trial.report(own, fold.fold * (1 + step_of(_planned_epochs(self.config))))
+        best = best_feasible(trial.study.get_trials(deepcopy=False))
+        known = () if best is None else best.user_attrs.get(attr.FOLDS, ())
+        if (
+            fold.fold == num_folds
+            or best is None
+            or len(known) != num_folds
+            or attr.RECIPE in trial.user_attrs
+        ):
+            return
+        same = known[: len(self._folds)]
+        its = score(
+            fmean(f["validation_accuracy"] for f in same),
+            fmean(f["training_accuracy"] for f in same),
+            self._spec.score,
+        )
+        found = behind(
+            [asdict(done) for done in self._folds],
+            same,
+            scores=(own, its),
+            num_folds=num_folds,
+            inflation=self._inflation,
+        )
+        reason = reason_to_end(found, fold=fold.fold, num_folds=num_folds, best=best.number)
+        if reason is not None:
+            self._record(figures | {attr.NUM_VALIDATION_TEXTS: found.num_texts}, reason)
+            raise optuna.TrialPruned(reason.text)
 
     @held_back()
     def evaluated(self, evaluation: Evaluation) -> None:
@@ -85,10 +158,15 @@ class Attempt:
         value = evaluation.validation_accuracy
         if evaluation.training_accuracy is not None:
             value = score(value, evaluation.training_accuracy, self._spec.score)
-        self._history.append({**asdict(evaluation), "score": value})
+        told = {**asdict(evaluation), "score": value}
+        if evaluation.fold is None:
+            del told["fold"]
+        self._history.append(told)
         trial.set_user_attr(attr.EVALUATIONS, self._history)
-        trial.report(value, step_of(evaluation.epoch))
         self._live.evaluated(trial.number, self._history[-1])
+        if evaluation.fold not in {None, 1}:  # rungs are looked at in the first fold, where all trials were
+            return
+        trial.report(value, step_of(evaluation.epoch))
         # Nothing is saved by pruning what is finished.
         reason = None if evaluation.last else _reason_to_prune(trial)
         if reason is not None:
@@ -149,6 +227,15 @@ def objective(trial: optuna.Trial, spec: StudySpec, features: Features, live: Li
         FitError: The fit failed for a named reason.
     """
     attempt = Attempt(trial, spec, live, features=features)
+    if attempt.config.data.folds is not None:
+        folds = fit_folds(
+            attempt.config,
+            features,
+            peeks=spec.pruning.rungs,
+            on_evaluation=attempt.evaluated,
+            on_fold=attempt.fold_ended,
+        )
+        return attempt.fitted(folds.figures())
     result = fit(
         attempt.config,
         features,
@@ -157,6 +244,11 @@ def objective(trial: optuna.Trial, spec: StudySpec, features: Features, live: Li
         to_beat=attempt.to_beat,
     )
     return attempt.fitted(result.figures())
+
+
+def _planned_epochs(config: TrainConfig) -> int:
+    """Return how many epochs a fit takes at most."""
+    return config.epochs + (config.thaw.epochs if config.thaw else 0)
 
 
 def _reason_to_prune(trial: optuna.Trial) -> str | None:

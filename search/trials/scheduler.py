@@ -36,7 +36,7 @@ from search.trials.silence import TrialTimeout, patience_seconds
 from search.trials.worker_pool import Crew, drive
 from trainers.config import Device
 from trainers.errors import FitError
-from trainers.fit import Evaluation, Features
+from trainers.fit import Evaluation, Features, FoldResult
 
 NUM_RANDOM = 10
 """Trials that TPE draws at random before it learns, Optuna's default: they may as well run all at once."""
@@ -294,10 +294,10 @@ def _run_in_processes(
             crew.begin(trial.number, attempt.config, to_beat=attempt.to_beat)
             return trial.number
 
-        def goes_on(number: int, evaluation: Evaluation) -> bool:
+        def goes_on(number: int, news: Evaluation | FoldResult) -> bool:
             trial, attempt = under_way[number]
             try:
-                attempt.evaluated(evaluation)
+                attempt.told(news)
             except optuna.TrialPruned:
                 search.end(trial)
                 del under_way[number]

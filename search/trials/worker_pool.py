@@ -28,8 +28,8 @@ from trainers.config import TrainConfig
 from trainers.errors import FitError
 
 if TYPE_CHECKING:
-    from search.trials.news import News
-    from trainers.fit import Evaluation, Features
+    from search.trials.news import News, Told
+    from trainers.fit import Features
 
 
 LISTEN_SECONDS = 5.0
@@ -139,7 +139,7 @@ class Crew:
         return float(times.user + times.system)
 
     def news(self) -> Iterator[tuple[int, News]]:
-        """Wait for news of fits, by job. An evaluation must be answered."""
+        """Wait for news of fits, by job. An evaluation, and the end of a fold, must be answered."""
         for member in self._heard():
             job = member.job
             assert job is not None  # noqa: S101
@@ -228,7 +228,7 @@ def drive(
     crew: Crew,
     begin: Callable[[int], int | None],
     *,
-    goes_on: Callable[[int, Evaluation], bool] = lambda *_: True,
+    goes_on: Callable[[int, Told], bool] = lambda *_: True,
     watch: Callable[[], None] = lambda: None,
 ) -> Iterator[tuple[int, Ended]]:
     """Keep processes busy, and yield how each fit ended, by job; a fit that is not to go on has no end.
@@ -237,7 +237,7 @@ def drive(
         crew: Whose processes fit.
         begin: Gives a free process its next fit and returns the job; None if there is none to begin now. Gets the
             number of those under way.
-        goes_on: Takes an evaluation, and tells whether its fit goes on.
+        goes_on: Takes an evaluation, or what a fold came to, and tells whether its fit goes on.
         watch: Called before news are awaited, whenever others are under way than before.
     """
     under_way: set[int] = set()
@@ -264,21 +264,43 @@ def drive(
 def figures_of(
     config: TrainConfig, features: Features, *, test: bool = False, **options: Any
 ) -> dict[str, Any]:
-    """Fit, and return ``FitResult.figures``.
+    """Fit, and return ``FitResult.figures``; over folds, if the configuration has them, ``FoldsResult.figures``.
 
     Args:
         config: What to fit.
         features: Encoder, splits and stored features.
-        test: Whether to add ``test_predictions``, the class index of each text of the test split.
-        **options: Of ``fit``.
+        test: Whether to add ``test_predictions``, the class index of each text of the test split. Of folds it is that of
+            a model that is fitted on all of them, for as long as ``stop_at`` says, which is added, too.
+        **options: Of ``fit``; ``on_evaluation`` is told of folds, too.
     """
-    from trainers.fit import fit, predict_test
+    from trainers.fit import fit, fit_folds, predict_test, refit_config
 
+    if config.data.folds is not None:
+        found = fit_folds(
+            config,
+            features,
+            peeks=options.get("peeks", ()),
+            on_evaluation=options.get("on_evaluation", _ignored),
+            on_fold=options.get("on_evaluation", _ignored),
+        )
+        figures = found.figures()
+        if test:
+            whole = refit_config(config, found.folds)
+            last = fit(whole, features)
+            figures["stop_at"] = list(whole.stop_at or ())
+            figures["seconds"] += last.seconds
+            figures["refit_training_accuracy"] = last.training_accuracy
+            figures["test_predictions"] = predict_test(whole, features, last).tolist()
+        return figures
     result = fit(config, features, **options)
     figures = result.figures()
     if test:
         figures["test_predictions"] = predict_test(config, features, result).tolist()
     return figures
+
+
+def _ignored(_: object) -> None:
+    """Take note of nothing."""
 
 
 def _context() -> ForkServerContext:
@@ -318,8 +340,8 @@ def _serve(link: Connection) -> None:
     # From the parent, through its own pipe.
     features, peeks = link.recv()
 
-    def on_evaluation(evaluation: Evaluation) -> None:
-        link.send(evaluation)
+    def on_evaluation(told: Told) -> None:
+        link.send(told)
         if not link.recv():
             raise _UnwantedError
 

@@ -32,6 +32,7 @@ PACKAGED_ENCODER = "minilm"
 PACKAGED_SOURCES = ("imdb", "rotten_tomatoes")
 FILE_SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet")
 SMALLEST_SPLIT = 10
+MOST_FOLDS = 10
 
 _DEVICE = re.compile(r"cpu|cuda(:(0|[1-9]\d*))?|mps")
 

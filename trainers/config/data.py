@@ -9,7 +9,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from trainers.config.choices import FILE_SUFFIXES, PACKAGED_SOURCES, SMALLEST_SPLIT, Clean
+from trainers.config.choices import FILE_SUFFIXES, MOST_FOLDS, PACKAGED_SOURCES, SMALLEST_SPLIT, Clean
 from trainers.config.table import Table
 from trainers.errors import nearest
 from trainers.formats import by_suffix
@@ -38,9 +38,13 @@ class DataConfig(Table):
         clean: What is cut out of texts: HTML's tags and entities, superfluous white space and invisible characters
             (``html``), these but no markup (``spaces``), or nothing (``none``); ``0.1`` is what version 0.1 did, and
             what was begun with it goes on with.
-        train: Texts in the training split; absent means all that the other splits leave over.
+        train: Texts in the training split; absent means all that the other splits leave over. With ``folds``, texts that
+            the folds share.
         validation: Texts in the validation split; absent means all of a given one, or a fifth of the texts.
         test: Texts in the test split; absent means all of a given one, or a fifth of the texts.
+        folds: Parts that all texts but those of the test split are cut into, each of which is the validation split once,
+            while the others are the training split; absent means one validation split.
+        fold_seed: Decides which text falls into which fold; absent means ``seed``.
         max_length: Tokens kept of a text, special tokens included.
         head_tokens: Tokens kept from a long text's start, the rest being taken from its end; absent
             keeps the start alone.
@@ -61,6 +65,9 @@ class DataConfig(Table):
     train: Size | None = None
     validation: Size | None = None
     test: Size | None = None
+    # Left out of dumps where they are absent, so that what earlier versions stored stays the same.
+    folds: int | None = Field(default=None, ge=2, le=MOST_FOLDS, exclude_if=lambda folds: folds is None)
+    fold_seed: int | None = Field(default=None, ge=0, exclude_if=lambda seed: seed is None)
     max_length: int = Field(default=128, ge=8, le=8192)
     head_tokens: int | None = Field(default=None, ge=0)
     seed: int = Field(default=0, ge=0)
@@ -100,6 +107,22 @@ class DataConfig(Table):
                 raise ValueError(
                     f"the packaged reviews know their columns and have no splits, got {', '.join(extra)}; remove them"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _folds_replace_validation(self) -> Self:
+        if self.folds is not None and self.validation is not None:
+            raise ValueError(
+                f"folds and validation exclude each other, got folds = {self.folds} and validation = {self.validation}: each "
+                "fold is the validation split once; keep one of them"
+            )
+        if self.folds is not None and self.validation_source is not None:
+            raise ValueError(
+                f"folds and validation_source exclude each other, got folds = {self.folds} and a file; put its rows into the "
+                "source, or leave folds out"
+            )
+        if self.fold_seed is not None and self.folds is None:
+            raise ValueError(f"fold_seed belongs to folds, got fold_seed = {self.fold_seed} alone; remove it")
         return self
 
     @model_validator(mode="after")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -72,6 +72,9 @@ class TrainConfig(Table):
         head_logits: Logits of the head: one for each of the ``classes``, or, of two classes, ``one`` with binary
             cross-entropy.
         thaw: A second stage; absent means none.
+        stop_at: Age in epochs at which each stage of a fit ends, on all texts but those of the test split, without looking at
+            any validation text; its last weights are kept. Of a model that goes with ``data.folds``, which found the ages;
+            absent means that the fit has a validation split.
         precision: Number format that the encoder's layers compute in: ``bfloat16`` where the machine has arithmetic
             for it, ``auto`` where that is faster, too; absent is bfloat16 on CUDA and float32 elsewhere. Weights, optimiser, pooling, head and loss are float32 always.
         threads: Processor threads that compute the fit; another number rounds differently. Several fits of
@@ -105,6 +108,9 @@ class TrainConfig(Table):
     head_weights: HeadWeights = "uniform"
     head_logits: HeadLogits = "classes"
     thaw: Thaw | None = None
+    stop_at: tuple[Annotated[float, Field(ge=0)], ...] | None = Field(
+        default=None, exclude_if=lambda ages: ages is None
+    )
     precision: Precision | None = None
     threads: int = Field(default=1, ge=1, le=1024)
     device: Device = "cpu"
@@ -124,6 +130,24 @@ class TrainConfig(Table):
             )
         return self
 
+    @model_validator(mode="after")
+    def _stops_once_a_stage(self) -> Self:
+        if self.stop_at is None:
+            return self
+        if self.data.folds is None:
+            raise ValueError(
+                f"stop_at belongs to data.folds, which finds it, got stop_at = {list(self.stop_at)} without; remove it"
+            )
+        planned = [self.epochs, *([self.thaw.epochs] if self.thaw else [])]
+        if len(self.stop_at) != len(planned) or any(
+            age > most for age, most in zip(self.stop_at, planned, strict=True)
+        ):
+            raise ValueError(
+                f"stop_at must give an age of at most {' and '.join(map(str, planned))} epochs for each stage, got "
+                f"{list(self.stop_at)}; lower it"
+            )
+        return self
+
     @property
     def depths(self) -> set[int]:
         """The freeze depths of all stages."""
@@ -134,4 +158,11 @@ class TrainConfig(Table):
         """The configuration that the restored weights were trained with last."""
         if self.thaw is None:
             return self
-        return self.model_copy(update={**self.thaw.model_dump(), "thaw": None, "head_start": "random"})
+        return self.model_copy(
+            update={
+                **self.thaw.model_dump(),
+                "thaw": None,
+                "head_start": "random",
+                "stop_at": self.stop_at and self.stop_at[1:],
+            }
+        )

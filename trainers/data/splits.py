@@ -6,7 +6,7 @@ Shapes: N texts, S tokens of all texts together.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from trainers.config import PACKAGED_SOURCES, DataConfig
 from trainers.data.duplicates import near_duplicates
 from trainers.data.filtering import Admitted, admit
 from trainers.data.findings import Finding, told_with_errors
+from trainers.data.folding import Fold, check_folds, fold_rows
 from trainers.data.labels import class_names
 from trainers.data.shuffled import look_shuffled
 from trainers.data.sources import Row, Source, SplitName, read_source
@@ -51,6 +52,16 @@ class Split:
     def __len__(self) -> int:
         return len(self.labels_N)
 
+    def take(self, rows: npt.NDArray[np.int64]) -> Split:
+        """Return some of the texts; of these, what was cut off is not known."""
+        parts = [self.ids_S[self.offsets_N1[i] : self.offsets_N1[i + 1]] for i in rows]
+        return replace(
+            self,
+            ids_S=np.concatenate(parts) if parts else self.ids_S[:0],
+            offsets_N1=np.concatenate([[0], np.cumsum(self.lengths_N[rows])]).astype(self.offsets_N1.dtype),
+            labels_N=self.labels_N[rows],
+        )
+
     @property
     def lengths_N(self) -> npt.NDArray[np.int64]:
         """Tokens of each text."""
@@ -62,8 +73,8 @@ class Splits:
     """The three splits of one data set.
 
     Attributes:
-        train: What a fit learns from.
-        validation: What stopping, pruning and choice look at.
+        train: What a fit learns from; where there are folds, all texts but those of the test split.
+        validation: What stopping, pruning and choice look at; empty where there are folds.
         test: Untouched by all of these.
         class_names: In the order of the class indices.
         duplicates: Texts left out because an equal one stands elsewhere.
@@ -71,6 +82,8 @@ class Splits:
         mended: Texts that were changed, such as by stripping markup.
         findings: What was noticed; no errors among them.
         fingerprint: Of all rows of the source.
+        folds: Parts of ``train`` each of which is the validation split once; None means that there are none.
+        clusters_N: Of ``train``, where there are folds: near duplicates have the same number.
     """
 
     train: Split
@@ -82,6 +95,8 @@ class Splits:
     mended: int
     findings: tuple[Finding, ...] = ()
     fingerprint: str = ""
+    folds: int | None = None
+    clusters_N: npt.NDArray[np.int64] | None = None
 
 
 @dataclass(frozen=True)
@@ -96,6 +111,9 @@ class Texts:
         admitted: What was left out, and cleaned.
         findings: What was noticed; no errors among them.
         fingerprint: Of all rows of the source.
+        folds: What each split is cut into further: for each fold, rows to train on and rows to validate on; empty where
+            there is a validation split.
+        clusters_N: Of all rows; near duplicates have the same number.
     """
 
     rows: list[Row]
@@ -105,6 +123,8 @@ class Texts:
     admitted: Admitted
     findings: tuple[Finding, ...]
     fingerprint: str
+    folds: tuple[Fold, ...] = ()
+    clusters_N: npt.NDArray[np.int64] | None = None
 
 
 def load_splits(
@@ -135,6 +155,10 @@ def load_splits(
         mended=texts.admitted.mended,
         findings=(*texts.findings, *_cut_texts(list(splits.values()), config)),
         fingerprint=texts.fingerprint,
+        folds=config.folds,
+        clusters_N=texts.clusters_N[texts.parts["train"]]
+        if texts.folds and texts.clusters_N is not None
+        else None,
     )
 
 
@@ -156,6 +180,8 @@ def read_texts(config: DataConfig) -> Texts:
     clusters_N = np.arange(len(rows)) if known else near_duplicates(texts, emoji=config.clean != "0.1")
     with told_with_errors(findings):
         parts, more = split_rows(rows, labels_N, clusters_N, config)
+        if config.folds is not None:
+            check_folds(labels_N[parts["train"]], clusters_N[parts["train"]], names, config)
     findings += more
     if not known:
         train = parts["train"]
@@ -168,6 +194,22 @@ def read_texts(config: DataConfig) -> Texts:
         admitted=admitted,
         findings=tuple(findings),
         fingerprint=fingerprint,
+        folds=_folds(parts["train"], labels_N, clusters_N, config),
+        clusters_N=clusters_N,
+    )
+
+
+def _folds(
+    pool: npt.NDArray[np.int64],
+    labels_N: npt.NDArray[np.int64],
+    clusters_N: npt.NDArray[np.int64],
+    config: DataConfig,
+) -> tuple[Fold, ...]:
+    if config.folds is None:
+        return ()
+    return tuple(
+        (pool[train], pool[validation])
+        for train, validation in fold_rows(labels_N[pool], clusters_N[pool], config)
     )
 
 
@@ -183,6 +225,7 @@ def describe_data(splits: Splits) -> dict[str, Any]:
         findings: Each with ``kind``, ``severity``, ``message``, ``file``, ``lines`` (the first few), ``unit`` and
             ``count``.
         fingerprint: Of all rows of the source.
+        folds: Absent where there is a validation split; else ``train`` counts all texts that they share.
     """
     parts = {name: getattr(splits, name) for name in SPLITS}
     num_classes = len(splits.class_names)
@@ -198,6 +241,7 @@ def describe_data(splits: Splits) -> dict[str, Any]:
         "duplicates": splits.duplicates,
         "contradictions": splits.contradictions,
         "mended": splits.mended,
+        **({} if splits.folds is None else {"folds": splits.folds}),
         "findings": [{**asdict(finding), "lines": list(finding.lines)} for finding in splits.findings],
         "fingerprint": splits.fingerprint,
     }

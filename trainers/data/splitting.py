@@ -41,12 +41,16 @@ def split_rows(
     given = {name: np.flatnonzero([row.split == name for row in rows]) for name in SPLITS[1:]}
     pool = np.flatnonzero([row.split in {None, "train"} for row in rows])
     order: tuple[SplitName, ...] = ("test", "validation")
+    joined: list[Finding] = []
+    if config.folds is not None:
+        given["validation"], order = given["validation"][:0], ("test",)
+        pool, joined = _joined(rows, config.folds)
     made = [name for name in order if not len(given[name])]
     _, first = np.unique(clusters_N[pool], return_index=True)
     rest = pool[np.sort(first)] if made else pool
     sizes = {name: _size(config, name) or len(rest) // SHARE for name in made}
     _check_sizes(sizes, len(rest), config, any_alike=len(rest) < len(pool))
-    parts: dict[SplitName, Indices] = {}
+    parts: dict[SplitName, Indices] = {"validation": pool[:0]} if config.folds is not None else {}
     for name in made:
         rest, parts[name] = _draw(rest, labels_N, sizes[name], config, name=name)
     for name in given:
@@ -64,7 +68,15 @@ def split_rows(
         "figures flatter; leave them out"
     )
     findings += _at(rows, leaked, Finding("near duplicates across splits", message, "warning"))
-    return parts, findings + _check_classes(rows, labels_N, parts)
+    return parts, joined + findings + _check_classes(rows, labels_N, parts)
+
+
+def _joined(rows: Sequence[Row], folds: int) -> tuple[Indices, list[Finding]]:
+    """Return the rows that folds are made of, all but a given test split, and what there is to say about it."""
+    pool = np.flatnonzero([row.split != "test" for row in rows])
+    count = sum(row.split == "validation" for row in rows)
+    message = f"the given validation split was joined to the training split: data.folds = {folds} cuts both into folds"
+    return pool, [Finding("validation joined", message, "note", count=count)] if count else []
 
 
 def _size(config: DataConfig, name: SplitName) -> int | None:
@@ -141,7 +153,7 @@ def _check_classes(rows: Sequence[Row], labels_N: Indices, parts: dict[SplitName
     """
     names = {int(label): rows[i].label for i, label in enumerate(labels_N)}
     findings = []
-    for split in SPLITS:
+    for split in [name for name in SPLITS if len(parts[name])]:
         absent = [repr(names[label]) for label in sorted(set(names) - {*labels_N[parts[split]].tolist()})]
         if absent:
             shown = ", ".join(absent[:5]) + (f" and {len(absent) - 5} more" if len(absent) > 5 else "")

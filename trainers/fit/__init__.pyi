@@ -1,4 +1,10 @@
 from .batching import FORWARD_TOKENS as FORWARD_TOKENS, sorted_batches as sorted_batches
+from .cross_validation import (
+    FoldResult as FoldResult,
+    figures_of_folds as figures_of_folds,
+    fit_folds as fit_folds,
+    refit_config as refit_config,
+)
 from .device import choose_device as choose_device, named_failures as named_failures
 from .features import (
     Features as Features,

@@ -16,7 +16,7 @@ import math
 import os
 import weakref
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -30,6 +30,7 @@ from trainers.config import FixedPrecision, TrainConfig
 from trainers.data import Split, Splits
 from trainers.encoder import Encoder
 from trainers.errors import InputError
+from trainers.fit.batching import Indices
 from trainers.fit.feature_files import (
     FeatureWriter,
     data_file,
@@ -85,6 +86,17 @@ class Features:
         for folder in self._folders.values():
             weakref.finalize(self, os.close, hold(folder))
         self._inputs: dict[StoredSplit, SplitInputs] = {}
+        self._whole: Features | None = None
+        self._rows: dict[StoredSplit, Indices] = {}
+
+    def of_rows(self, *, train: Indices, validation: Indices) -> Features:
+        """Return the same features with other splits: texts of the training split, of which nothing is computed again."""
+        pool = self.splits.train
+        splits = replace(self.splits, train=pool.take(train), validation=pool.take(validation), folds=None)
+        view = Features(self.encoder, splits, kept=self.kept, precision=self.precision)
+        view._whole = self
+        view._rows = {"train": train, "validation": validation}
+        return view
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what is mapped: another process maps it again, while this one keeps it from being removed."""
@@ -95,6 +107,8 @@ class Features:
 
         That is ``freeze_depth`` itself where it is stored, and otherwise the token ids.
         """
+        if self._whole is not None:
+            return self._whole.inputs("train", freeze_depth).take(self._rows[name])
         in_memory = self._pooled.get(name) if freeze_depth == self.encoder.num_layers else None
         depth = freeze_depth if freeze_depth in self.kept or in_memory is not None else None
         wide = freeze_depth in self._wide.get(name, ())
@@ -163,7 +177,9 @@ def build_features(
     wanted = sorted({d for d in depths if 0 < d <= encoder.num_layers})
     root = directory / "features"
     parts: dict[StoredSplit, _Part] = {}
-    named: dict[StoredSplit, Split] = {"train": splits.train, "validation": splits.validation}
+    named: dict[StoredSplit, Split] = {"train": splits.train}
+    if splits.folds is None:  # else validation texts are training texts of other folds
+        named["validation"] = splits.validation
     for name, split in named.items():
         folder = root / _key(encoder, split, dtype=dtype, pooling=pooling, precision=precision)
         parts[name] = _Part(split, folder, dtype, encoder.num_layers)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator
+from statistics import fmean
 
 import numpy as np
 import torch
@@ -18,10 +19,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from trainers.config import TrainConfig
+from trainers.data import fold_rows
 from trainers.fit.batching import sorted_batches
 from trainers.fit.features import Features
 from trainers.fit.inputs import Batch, SplitInputs
-from trainers.fit.metrics import confusion, cross_entropy, measure
+from trainers.fit.metrics import balanced_weights, confusion, cross_entropy, measure
 from trainers.fit.network import Network
 from trainers.fit.probe import probes
 from trainers.modeling_frostline import Head
@@ -42,7 +44,13 @@ MOST_ROUNDS = 40
 
 
 def fit_head(
-    head: Head, config: TrainConfig, *, train: Batch, validation: Batch, weights_C: Tensor | None
+    head: Head,
+    config: TrainConfig,
+    *,
+    train: Batch,
+    validation: Batch,
+    weights_C: Tensor | None,
+    rounds: int | None = None,
 ) -> bool:
     """Fit a head on the vectors of the untouched encoder, gently, and leave it at its lowest validation loss.
 
@@ -55,6 +63,7 @@ def fit_head(
         train: The training split in one batch, pooled.
         validation: The validation split in one batch, pooled.
         weights_C: Of the classes in the loss.
+        rounds: To train without a look at validation texts or ceiling; None looks.
 
     Returns:
         Whether the head was fitted.
@@ -62,10 +71,45 @@ def fit_head(
     if config.head_start == "probe":
         _start_as_probe(head, config, train=train, weights_C=weights_C)
         return True
+    return _rounds(head, config, train=train, validation=validation, weights_C=weights_C, rounds=rounds) > 0
+
+
+def head_rounds(features: Features, config: TrainConfig) -> int:
+    """Return for how many rounds heads train until their lowest validation loss, the mean over the folds."""
+    splits = features.splits
+    num_classes, found = len(splits.class_names), []
+    for train, validation in fold_rows(splits.train.labels_N, splits.clusters_N, config.data):
+        view = features.of_rows(train=train, validation=validation)
+        parts = pooled_splits(view, config)
+        torch.manual_seed(config.seed)
+        depth = view.inputs("train", config.freeze_depth).depth
+        network = Network(features.encoder, config, start=depth, num_classes=num_classes).to(config.device)
+        weights_C = None
+        if config.class_weights:
+            balanced_C = balanced_weights(view.splits.train.labels_N, num_classes=num_classes)
+            weights_C = torch.from_numpy(balanced_C).float().to(config.device)
+        found.append(
+            _rounds(
+                network.head, config, train=parts[0], validation=parts[1], weights_C=weights_C, rounds=None
+            )
+        )
+    return round(fmean(found))
+
+
+def _rounds(
+    head: Head,
+    config: TrainConfig,
+    *,
+    train: Batch,
+    validation: Batch,
+    weights_C: Tensor | None,
+    rounds: int | None,
+) -> int:
+    """Fit a head as ``fit_head`` does, and return after how many rounds it was as it is left; 0 is as it came."""
     optimizer = torch.optim.AdamW(head.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY, fused=True)
     batches = _shuffled(len(train.labels_B), config.seed)
-    best_loss, best, waited, fitted = math.inf, _copy(head), 0, False
-    for _ in range(MOST_ROUNDS):
+    best_loss, best, waited, at_best = math.inf, _copy(head), 0, 0
+    for done in range(1, 1 + (MOST_ROUNDS if rounds is None else rounds)):
         head.train()
         for rows in itertools.islice(batches, ROUND_STEPS):
             loss = F.cross_entropy(
@@ -78,6 +122,9 @@ def fit_head(
             loss.backward()
             optimizer.step()
         head.eval()
+        if rounds is not None:
+            best, at_best = _copy(head), done
+            continue
         with torch.inference_mode():
             counts_CC = confusion(head(train.inputs), train.labels_B)
             logits_NC = head(validation.inputs)
@@ -86,11 +133,11 @@ def fit_head(
         validation_loss = cross_entropy(logits_NC, validation.labels_B, weights_C=weights_C)
         waited += 1
         if validation_loss < best_loss:
-            best_loss, best, waited, fitted = validation_loss, _copy(head), 0, True
+            best_loss, best, waited, at_best = validation_loss, _copy(head), 0, done
         elif waited >= PATIENCE:
             break
     head.load_state_dict(best)
-    return fitted
+    return at_best
 
 
 def _start_as_probe(head: Head, config: TrainConfig, *, train: Batch, weights_C: Tensor | None) -> None:

@@ -5,6 +5,7 @@ Shapes: B texts, T tokens of the longest one, D hidden size, N texts, S tokens o
 
 from __future__ import annotations
 
+import copy
 import mmap
 from dataclasses import dataclass
 
@@ -77,11 +78,20 @@ class SplitInputs:
     def __len__(self) -> int:
         return len(self.labels_N)
 
+    def take(self, rows: Indices) -> SplitInputs:
+        """Return some of the texts, in that order; what is stored of them is shared."""
+        some = copy.copy(self)
+        some.lengths_N = self.lengths_N[rows]
+        some.labels_N = self.labels_N[torch.from_numpy(rows)]
+        some._starts_N = self._starts_N[rows]
+        return some
+
     def batch(self, rows: Indices) -> Batch:
         """Gather the texts ``rows`` into one padded batch."""
         labels_B = moved(self.labels_N[torch.from_numpy(rows)], self._device)
         if self._pooled:
-            return Batch(moved(self._values[torch.from_numpy(rows)], self._device).float(), None, labels_B)
+            places = torch.from_numpy(self._starts_N[rows])
+            return Batch(moved(self._values[places], self._device).float(), None, labels_B)
         lengths_B = self.lengths_N[rows]
         parts = [
             self._values[start : start + length]

@@ -22,7 +22,7 @@ from trainers.errors import FitError, InputError
 from trainers.fit.batching import Indices, shuffled_batches
 from trainers.fit.device import clock, generators, named_failures
 from trainers.fit.features import Features
-from trainers.fit.head_start import fit_head, pooled_splits
+from trainers.fit.head_start import fit_head, head_rounds, pooled_splits
 from trainers.fit.inputs import Batch, SplitInputs
 from trainers.fit.looks import Looks, Measurement
 from trainers.fit.metrics import balanced_weights
@@ -58,8 +58,14 @@ def fit(
 
     Raises:
         FitError: The loss diverged or memory ran out.
-        InputError: The freeze depth exceeds the encoder's layers, or the encoder is on another device.
+        InputError: The freeze depth exceeds the encoder's layers, the encoder is on another device, or it is folds that are
+            to be fitted.
     """
+    if config.data.folds is not None and config.stop_at is None:
+        raise InputError(
+            f"a single fit with data.folds = {config.data.folds} must know from stop_at how long it takes, got none: an exported "
+            "winner.toml has it; or set data.validation in place of data.folds"
+        )
     for stage in (config, config.last_stage):
         if stage.freeze_depth > features.encoder.num_layers:
             raise InputError(
@@ -84,10 +90,15 @@ def fit(
     ):
         result = _Fit(config, features, peeks, on_evaluation).run(None if config.thaw else to_beat)
         if config.thaw is None:
-            return result
+            return replace(result, best_epochs=(result.best_epoch,))
         second = _Fit(config.last_stage, features, (), on_evaluation, since=result).run(to_beat)
         stages = (_stage(config, result, since=0.0), _stage(config.last_stage, second, since=result.epochs))
-        return replace(second, evaluations=(*result.evaluations, *second.evaluations), stages=stages)
+        return replace(
+            second,
+            evaluations=(*result.evaluations, *second.evaluations),
+            stages=stages,
+            best_epochs=(result.best_epoch, second.best_epoch - result.epochs),
+        )
 
 
 def _stage(config: TrainConfig, result: FitResult, *, since: float) -> Stage:
@@ -120,6 +131,14 @@ class _Fit:
     ) -> None:
         self.started = time.perf_counter()
         self.since = since
+        asked, rounds = config, None
+        if config.stop_at is not None:
+            if config.head_start == "fitted":
+                rounds = head_rounds(features, config)
+            # Nothing is left out of training to look at: training texts stand in, and decide nothing.
+            every = np.arange(len(features.splits.train))
+            features = features.of_rows(train=every, validation=every)
+            config = config.model_copy(update={"patience": None, "ceiling": None})
         self.config = config
         self.on_evaluation = on_evaluation
         self.peeks = peeks
@@ -157,7 +176,12 @@ class _Fit:
             began = time.perf_counter()
             train, validation = self.pooled
             self.head_is_fitted = fit_head(
-                self.network.head, config, train=train, validation=validation, weights_C=self.weights_C
+                self.network.head,
+                asked,
+                train=train,
+                validation=validation,
+                weights_C=self.weights_C,
+                rounds=rounds,
             )
             self.training_seconds += clock(config.device) - began
         if since is not None:
@@ -165,6 +189,8 @@ class _Fit:
 
     def run(self, to_beat: float | None) -> FitResult:
         """Train and evaluate until the planned end or a reason to stop, and restore the best weights."""
+        if self.config.stop_at is not None:
+            return self._run_to(self.config.stop_at[0])
         stopped: StopReason | Literal["epochs"] = "epochs"
         if self.head_is_fitted:
             self._evaluate(0.0, self.pooled)
@@ -175,6 +201,33 @@ class _Fit:
                 stopped = reason
                 break
         return self._restore(stopped, to_beat)
+
+    def _run_to(self, end: float) -> FitResult:
+        """Train until an age and keep the last weights; looks on the way are at training texts, and decide nothing."""
+        self.pooled = None
+        age = 0.0
+        for epoch in self._train() if end else ():
+            age = epoch
+            if age >= end:
+                break
+            found = self.looks.peek()
+            seen = replace(found, training_score=found.validation_score)
+            self.on_evaluation(self._unvalidated(self._evaluation(age, seen, is_peek=True, is_last=False)))
+        found = self.looks.evaluate()
+        evaluation = self._evaluation(age, found, is_peek=False, is_last=self.config.thaw is None)
+        self.evaluations.append(self._unvalidated(evaluation))
+        self.on_evaluation(self.evaluations[-1])
+        result = self._restore("epochs", None)
+        return replace(result, validation_loss=math.nan, validation_accuracy=math.nan, hits="")
+
+    def _unvalidated(self, evaluation: Evaluation) -> Evaluation:
+        return replace(
+            evaluation,
+            validation_loss=math.nan,
+            validation_accuracy=math.nan,
+            num_validation_texts=None,
+            hits=None,
+        )
 
     def _train(self) -> Iterator[float]:
         """Train, pausing wherever a full evaluation is due; yields the age in epochs."""
@@ -299,6 +352,7 @@ class _Fit:
             training_accuracy=found.training_score,
             training_exact=found.training_exact,
             training_interval=found.training_interval,
+            hits=found.hits,
             best_epoch=self.evaluations[best].epoch,
             epochs=self.evaluations[-1].epoch,
             stopped=stopped,

@@ -53,6 +53,7 @@ class Evaluation(Cost):
         exact: Whether the training accuracy is in eval mode over the whole split.
         training_interval: Of an estimate: Wilson's interval, 95 %. None where it is exact or not measured.
         hits: Which texts of the peeks' sample were right (``trainers.fit.hits``).
+        fold: Of a fit over folds, which one, counted from 1; else None.
     """
 
     epoch: float
@@ -65,6 +66,7 @@ class Evaluation(Cost):
     exact: bool
     training_interval: tuple[float, float] | None = None
     hits: str | None = None
+    fold: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,6 +90,8 @@ class Stage:
 class FitResult(Cost):
     """What a fit achieved with the weights it restored. Accuracies are by the configuration's metric.
 
+    Validation figures are NaN where no text was left out of training (``stop_at``).
+
     Attributes:
         network: With the restored weights, in eval mode.
         validation_loss: Of the restored weights, as everything below.
@@ -100,6 +104,8 @@ class FitResult(Cost):
         stopped: What ended it; ``epochs`` is the planned end.
         evaluations: The full ones, in order of age.
         stages: Of a fit in two stages, what each restored; empty for any other.
+        best_epochs: Age of the restored weights in each stage, from the stage's start.
+        hits: Which validation texts of the peeks' sample were right.
     """
 
     network: Network
@@ -113,10 +119,11 @@ class FitResult(Cost):
     stopped: StopReason | Literal["epochs"]
     evaluations: tuple[Evaluation, ...]
     stages: tuple[Stage, ...] = ()
+    best_epochs: tuple[float, ...] = ()
+    hits: str = ""
 
     def figures(self) -> dict[str, Any]:
-        """Return all but the weights and the evaluations, by name."""
-        figures = {
-            f.name: getattr(self, f.name) for f in fields(self) if f.name not in {"network", "evaluations"}
-        }
+        """Return accuracies, loss, ages and cost by name."""
+        own = {"network", "evaluations", "best_epochs", "hits"}
+        figures = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in own}
         return {**figures, "stages": [asdict(stage) for stage in self.stages]}

@@ -244,7 +244,7 @@ class StudySpec(Table):
     def heaviest_config(self) -> TrainConfig:
         """Return the configuration of a fit that takes most memory: of the lowest freeze depth and the largest batch."""
         config = self.any_config()
-        batch = self.fit.get("batch_size", config.batch_size)
+        batch: Any = self.fit.get("batch_size", config.batch_size)
         sizes = [batch.high] if isinstance(batch, Range) else batch if isinstance(batch, list) else [batch]
         changes = {"freeze_depth": min(self.depths()), "batch_size": max(int(size) for size in sizes)}
         return config.model_copy(update=changes)
@@ -255,7 +255,7 @@ class StudySpec(Table):
 
     def depths(self) -> tuple[int, ...]:
         """List every freeze depth that the space asks for, ascending."""
-        chosen = self.fit["freeze_depth"]
+        chosen: Any = self.fit["freeze_depth"]
         if isinstance(chosen, Range):
             own = set(range(int(chosen.low), int(chosen.high) + 1))
         else:

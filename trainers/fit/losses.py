@@ -105,7 +105,8 @@ def class_weights(
         return balanced_weights(labels_N, num_classes=len(names))
     check_class_weights(config, names)
     weights_C = np.array([config.class_weights[name] for name in names], dtype=np.float64)
-    return weights_C / weights_C[labels_N].mean()
+    scaled_C: npt.NDArray[np.float64] = weights_C / weights_C[labels_N].mean()
+    return scaled_C
 
 
 def balanced_weights(labels_N: npt.NDArray[np.int64], *, num_classes: int) -> npt.NDArray[np.float64]:

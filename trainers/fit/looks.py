@@ -4,6 +4,7 @@ An evaluation decides whether its weights are the best so far. It looks at a ran
 for every look and every fit of a study, and compares the losses with those of the best weights so far, text by text.
 The sample doubles until the mean difference is clear, beyond two standard errors, or until all texts are looked at.
 Training texts are treated alike; there, the question is whether the training score is above the ceiling.
+Both questions are about the split at hand, from which texts are drawn one by one: the errors hold whatever groups the texts come in.
 
 Shapes: N texts of a split, C classes.
 """

@@ -241,3 +241,21 @@ def test_the_error_of_a_weighted_mean_is_what_samples_show():
     means, errors = np.array(found).T
     assert errors.mean() == pytest.approx(means.std(), rel=0.04)
     assert means.mean() == pytest.approx(np.average(values_N, weights=weights_N), abs=0.005)
+
+
+def test_a_random_sample_tells_its_split_as_surely_where_texts_come_in_groups():
+    """Looks ask about the split at hand: texts are drawn from it one by one, so that groups make no sample worse."""
+    draw = np.random.default_rng(0)
+    shares = np.repeat(np.clip(0.7 + 0.4 * draw.standard_normal(60), 0, 1), 20)
+    right = (draw.random(1200) < shares).astype(float)
+    told, misled, errors = [], 0, []
+    for seed in range(1000):
+        sample = right[np.random.default_rng(seed).permutation(1200)[:300]]
+        mean, error = weighted_mean(sample, of=1200)
+        told.append(mean)
+        errors.append(error)
+        wrong = round((1 - mean) * 300)
+        counts = np.array([[300 - wrong, wrong], [0, 0]])
+        misled += is_clear_of(right.mean(), counts, metric="accuracy", of=1200)
+    assert np.std(told) == pytest.approx(np.mean(errors), rel=0.06)
+    assert misled <= 70  # beyond two standard errors: 4.6 % of 1000

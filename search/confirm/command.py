@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from search.study import Opened, Reason, StudySpec
     from search.trials import Live
     from trainers.config import TrainConfig
-    from trainers.data import Texts
+    from trainers.data import Splits, Texts
     from trainers.fit import Features
 
 NUM_FINALISTS = 3
@@ -244,9 +244,18 @@ def _judge(
         after=after,
         versions=_versions(),
         words_N=words,
+        groups_N=_groups(features.splits),
     )
     with held_back():
         optuna_private.set_system_attribute(study, attributes.CONFIRMATION, found.plain())
+
+
+def _groups(splits: Splits) -> dict[str, Classes] | None:
+    """Return the group of each text of the validation and the test split; None where there are none."""
+    validation_N, test_N = splits.validation.groups_N, splits.test.groups_N
+    if validation_N is None or test_N is None:
+        return None
+    return {"validation": validation_N, "test": test_N}
 
 
 def _watch(

@@ -38,9 +38,19 @@ WORDS_OF_TEXTS = 3
 
 def choose_columns(table: Table, config: DataConfig) -> tuple[str | None, str | None, list[Finding]]:
     """Return the columns of texts and labels, None for one that is missing, and what there is to say about it."""
-    text, about_text = _choose(table, config.text, TEXT_NAMES, _looks_like_texts, "text", taken=config.label)
-    label, about_label = _choose(table, config.label, LABEL_NAMES, _looks_like_labels, "label", taken=text)
+    text, about_text = _choose(
+        table, config.text, TEXT_NAMES, _looks_like_texts, "text", taken=(config.label, config.group)
+    )
+    label, about_label = _choose(
+        table, config.label, LABEL_NAMES, _looks_like_labels, "label", taken=(text, config.group)
+    )
     findings = [about_text, about_label]
+    if config.group is not None and config.group in (text, label, config.split):
+        message = (
+            f"data.group must be another column than those of texts, labels and splits, got {config.group!r}; name "
+            "another, or leave it out"
+        )
+        findings.append(Finding("one column twice", message, "error", table.name))
     if text is None or label is None:
         return text, label, findings
     texts, labels = (_present(table.columns[column][:LOOKED_AT]) for column in (text, label))
@@ -125,11 +135,11 @@ def _choose(
     looks_right: Callable[[list[Any]], bool],
     what: str,
     *,
-    taken: str | None,
+    taken: Sequence[str | None],
 ) -> tuple[str | None, Finding]:
     """Return a column, or None, and a note how it was found, or an error why none was."""
     columns = {
-        column: values for column, values in table.columns.items() if column != taken or column == wanted
+        column: values for column, values in table.columns.items() if column not in taken or column == wanted
     }
     plain = {column.strip().lower(): column for column in reversed(columns)}
     named = next((plain[name] for name in usual if name in plain), None)
@@ -164,7 +174,7 @@ def _missing(table: Table, column: str, *, what: str | None = None) -> Finding:
 
 def _names_columns(table: Table, config: DataConfig) -> bool:
     """Tell whether the first line has a name that is usual or asked for."""
-    wanted = {config.text, config.label, config.split}
+    wanted = {config.text, config.label, config.split, config.group}
     return any(column in wanted or column.lower() in {*TEXT_NAMES, *LABEL_NAMES} for column in table.columns)
 
 

@@ -6,7 +6,7 @@ Shapes: N texts, S tokens of all texts together.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from trainers.config import PACKAGED_SOURCES, DataConfig
 from trainers.data.duplicates import near_duplicates
 from trainers.data.filtering import Admitted, admit
 from trainers.data.findings import Finding, told_with_errors
+from trainers.data.grouping import join_groups
 from trainers.data.labels import class_names
 from trainers.data.shuffled import look_shuffled
 from trainers.data.sources import Row, Source, SplitName, read_source
@@ -40,6 +41,8 @@ class Split:
         labels_N: Class index of each text. int64.
         num_cut: Texts that are longer than what is kept of them.
         num_tokens: Of all texts before they were cut.
+        groups_N: Number of each text's group, one for groups that nearly the same text stands in; None where each text stands
+            for itself. int64.
     """
 
     ids_S: npt.NDArray[np.int32]
@@ -47,6 +50,7 @@ class Split:
     labels_N: npt.NDArray[np.int64]
     num_cut: int = 0
     num_tokens: int = 0
+    groups_N: npt.NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         return len(self.labels_N)
@@ -96,6 +100,7 @@ class Texts:
         admitted: What was left out, and cleaned.
         findings: What was noticed; no errors among them.
         fingerprint: Of all rows of the source.
+        groups_N: Number of each row's group; None where each stands for itself.
     """
 
     rows: list[Row]
@@ -105,6 +110,7 @@ class Texts:
     admitted: Admitted
     findings: tuple[Finding, ...]
     fingerprint: str
+    groups_N: npt.NDArray[np.int64] | None = None
 
 
 def load_splits(
@@ -125,6 +131,10 @@ def load_splits(
         name: tokenise([texts.rows[i].text for i in part], texts.labels_N[part], config, tokenizer)
         for name, part in texts.parts.items()
     }
+    if texts.groups_N is not None:
+        splits = {
+            name: replace(split, groups_N=texts.groups_N[texts.parts[name]]) for name, split in splits.items()
+        }
     return Splits(
         train=splits["train"],
         validation=splits["validation"],
@@ -154,8 +164,12 @@ def read_texts(config: DataConfig) -> Texts:
     known = config.source in PACKAGED_SOURCES  # and spared what has been looked at once and for all
     texts = [row.text for row in rows]
     clusters_N = np.arange(len(rows)) if known else near_duplicates(texts, emoji=config.clean != "0.1")
+    groups_N = None
+    if source.group is not None:
+        groups_N, more = join_groups(rows, clusters_N, admitted.same_groups, source.group)
+        findings += more
     with told_with_errors(findings):
-        parts, more = split_rows(rows, labels_N, clusters_N, config)
+        parts, more = split_rows(rows, labels_N, clusters_N, config, groups_N=groups_N)
     findings += more
     if not known:
         train = parts["train"]
@@ -168,6 +182,7 @@ def read_texts(config: DataConfig) -> Texts:
         admitted=admitted,
         findings=tuple(findings),
         fingerprint=fingerprint,
+        groups_N=groups_N,
     )
 
 

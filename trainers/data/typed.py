@@ -126,7 +126,7 @@ def _columns_to_read(
         config: May name columns.
     """
     findings = []
-    for key in ("text", "label", "split"):
+    for key in ("text", "label", "split", "group"):
         column = getattr(config, key)
         if kinds.get(column):
             message = f"data.{key} = {column!r}: this column must hold one {key} a row, got {kinds[column]}; name another"

@@ -334,6 +334,14 @@ def test_without_the_packages_for_onnx_nothing_is_fitted(finished_study, tmp_pat
 
 
 @pytest.mark.slow
+def test_a_dockerfile_stands_beside_the_model(finished_study, tmp_path, capsys):
+    assert main(["--study", str(finished_study[0]), "--to", str(tmp_path / "out"), "--docker"]) == 0
+    assert f"docker build -t frostline-model {tmp_path / 'out'}\n" in capsys.readouterr().out
+    assert {p.name for p in (tmp_path / "out").iterdir()} == {".dockerignore", "Dockerfile", "model", "serve", "winner.toml"}
+    load(tmp_path / "out" / "model")
+
+
+@pytest.mark.slow
 def test_printed_commands_can_be_copied_whatever_the_folder_is_called(tmp_path, monkeypatch, capsys):
     folder = shutil.copytree(
         Path(__file__).parents[1] / "data" / "version-0.1.0", tmp_path / "a b?c#d%20e {f} 'g' \u00e9&h"

@@ -7,4 +7,5 @@ from .classifier import (
     save as save,
     weights_sha256 as weights_sha256,
 )
+from .docker import docker_files as docker_files
 from .onnx import check_packages as check_packages

@@ -33,8 +33,8 @@ def asks_for_little(summary: Summary) -> str | None:
     words = next((o for o in summary.opponents.opponents if o.name == WORDS_ALONE), None)
     return call_out(
         summary.goal.validation_accuracy,
-        words=words and words.validation_accuracy,
-        majority=summary.majority and summary.majority.validation_accuracy,
+        words=words.validation_accuracy if words else None,
+        majority=summary.majority.validation_accuracy if summary.majority else None,
         metric=summary.metric,
     )
 

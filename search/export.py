@@ -92,7 +92,7 @@ def export(
     print(  # noqa: T201
         f"wrote {folder / 'winner.toml'} and {folder / 'model'}\n"
         f"  fit again  python -m trainers.train {shlex.quote(str(folder / 'winner.toml'))}\n"
-        f"  predict    python -m trainers.predict {shlex.quote(str(folder / 'model'))} 'a text'"
+        f"  predict    python -m trainers.predict {shlex.quote(str(folder / 'model'))} {config.data.example}"
     )
     return 0
 

@@ -13,9 +13,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from trainers.config import FILE_SUFFIXES, PACKAGED_SOURCES, DataConfig
-from trainers.data.columns import SPLIT_NAMES, check_present, choose_columns, suggest_split, with_header
+from trainers.data.columns import (
+    SPLIT_NAMES,
+    TEXT_NAMES,
+    check_present,
+    choose_columns,
+    find_pair,
+    suggest_split,
+    with_header,
+)
 from trainers.data.findings import Finding, at_lines, stop_on_errors
 from trainers.data.labels import merged_classes
+from trainers.data.pairs import Text, sides
 from trainers.data.tables import Table, check_text, read_csv, read_jsonl
 from trainers.data.typed import NOT_READ, from_dataset, read_parquet
 from trainers.errors import InputError
@@ -31,7 +40,7 @@ HUB_TIMEOUT_SECONDS = 10
 
 
 class Row(NamedTuple):
-    """A labelled text.
+    """A labelled text, or pair of texts.
 
     Attributes:
         text: As it was read, or cleaned.
@@ -41,7 +50,7 @@ class Row(NamedTuple):
         line: Where it begins there.
     """
 
-    text: str
+    text: Text
     label: str | None
     split: SplitName | None
     file: str
@@ -71,7 +80,7 @@ class Source:
         merged = merged_classes({row.label for row in self.rows if row.label is not None})
         for row in self.rows:
             label = row.label or ""
-            for part in (row.text, merged.get(label, label), row.split or ""):
+            for part in (*sides(row.text), merged.get(label, label), row.split or ""):
                 content = part.encode("utf-8", "surrogatepass")
                 total.update(len(content).to_bytes(8, "little"))
                 total.update(content)
@@ -93,7 +102,7 @@ def read_source(config: DataConfig) -> Source:
     tables = [(tables[0][0], first), *further]
     text, label, findings = choose_columns(first, config)
     for _, table in tables[1:]:
-        findings += check_present(table, (text, label))
+        findings += check_present(table, (*(sides(text) if text else ()), label))
     if config.split is not None:
         for _, table in tables:
             findings += check_present(table, (config.split,))
@@ -114,6 +123,23 @@ def read_source(config: DataConfig) -> Source:
     found += findings
     stop_on_errors(found)
     return Source(rows, tuple(found), first.unit)
+
+
+def suggest_pair(config: DataConfig) -> tuple[str, str] | None:
+    """Return two columns of the source that seem to be pairs; None if there are none, or a third seems to hold the texts.
+
+    Raises:
+        InputError: The source cannot be read.
+    """
+    if config.source in PACKAGED_SOURCES:
+        return None
+    table = with_header(_tables(config)[0][1], config)
+    pair = find_pair(table, config)
+    if pair is None:
+        return None
+    text, _, _ = choose_columns(table, config)
+    others = {column for column in table.columns if column.strip().lower() in TEXT_NAMES} - {*pair}
+    return None if text in others else pair
 
 
 def _tables(config: DataConfig) -> list[tuple[SplitName | None, Table]]:
@@ -231,7 +257,12 @@ def _splits_of(
 
 
 def _rows(
-    table: Table, text: str, label: str, *, split: SplitName | None, split_column: str | None
+    table: Table,
+    text: str | tuple[str, str],
+    label: str,
+    *,
+    split: SplitName | None,
+    split_column: str | None,
 ) -> tuple[list[Row], list[Finding]]:
     findings: list[Finding] = []
     splits: Iterable[Any] = [split] * len(table.lines)
@@ -244,16 +275,22 @@ def _rows(
         )
         findings += at_lines(Finding("unknown split", message, "error", table.name, unit=table.unit), unknown)
         splits = [SPLIT_NAMES.get(name) for name in names]
-    for what, column in (("text", text), ("label", label)):
+    wanted = [*(("text", column) for column in sides(text)), ("label", label)]
+    for what, column in wanted:
         kinds = [type(v) for v in table.columns[column]]
         allowed = (str, bool, int, float, type(None))
         wrong = [n for n, kind in zip(table.lines, kinds, strict=True) if kind not in allowed]
         got = ", ".join(sorted({kind.__name__ for kind in kinds if kind not in allowed}))
         message = f"column {column!r} must hold one {what} a row, got {got}; fix these"
         findings += at_lines(Finding(f"no {what}", message, "error", table.name, unit=table.unit), wrong)
+    texts: Iterable[Text]
+    if isinstance(text, str):
+        texts = map(text_of, table.columns[text])
+    else:
+        texts = zip(*(map(text_of, table.columns[column]) for column in text), strict=True)
     rows = [
-        Row(text_of(t), (_plain(k) or "").replace("\0", "").strip() or None, s, table.name, n)
-        for t, k, s, n in zip(table.columns[text], table.columns[label], splits, table.lines, strict=True)
+        Row(t, (_plain(k) or "").replace("\0", "").strip() or None, s, table.name, n)
+        for t, k, s, n in zip(texts, table.columns[label], splits, table.lines, strict=True)
     ]
     return rows, findings
 

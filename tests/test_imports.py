@@ -32,6 +32,7 @@ FLOORS = {
         "trials report",
         "export new confirm dashboard",
         "run",
+        "frostline",
     ),
 }
 COMMANDS = (

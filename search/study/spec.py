@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
 from collections.abc import Iterable, Iterator
@@ -294,28 +293,6 @@ def load_spec(path: Path) -> StudySpec:
         return StudySpec.model_validate(table, context={"folder": path.parent})
     except ValidationError as error:
         raise InputError(f"{path}: {describe(error, valid_keys=_keys_of_table)}") from error
-
-
-def find_study(study: str) -> Path:
-    """Turn what ``--study`` was given, a TOML file or a name in ``studies/``, into the path of a TOML file.
-
-    Raises:
-        InputError: There is no such study.
-    """
-    path = Path(study)
-    if path.suffix == ".toml":
-        if not os.path.isfile(path):  # noqa: PTH113 - pathlib raises where a name is too long
-            raise InputError(f"no study file {path}; give an existing TOML file or a name from studies/")
-        return path
-    try:
-        named = Path("studies") / f"{checked_name(study)}.toml"
-    except ValueError as error:
-        raise InputError(f"--study: {error}, or give the path of a TOML file") from None
-    if not named.is_file():
-        present = sorted(p.stem for p in Path("studies").glob("*.toml"))
-        known = f"one of {', '.join(present)}" if present else "the path of a TOML file"
-        raise InputError(f"no study {study!r} in studies/{nearest(study, present)}; give {known}")
-    return named
 
 
 def _unknown_or_missing(fit: dict[str, Any]) -> Iterator[InitErrorDetails]:

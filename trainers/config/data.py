@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
@@ -45,6 +45,8 @@ class DataConfig(Table):
         text: Column of the texts, or two columns of texts that are read as pairs; absent means that one is found.
         label: Column of the labels; absent means that it is found.
         split: Column that names each row's split: train, validation or test; absent means that none does.
+        group: Column of what texts belong to, such as a patient or an author: no group stands in two splits; absent means
+            that each text stands for itself.
         validation_source: File with the validation texts; absent means as the source gives them, else made.
         test_source: File with the test texts; absent means as the source gives them, else made.
         subset: Of a hub id.
@@ -63,10 +65,13 @@ class DataConfig(Table):
             any will do.
     """
 
+    ADDED: ClassVar[frozenset[str]] = frozenset({"group"})
+
     source: Name
     text: Columns | None = None
     label: Name | None = None
     split: Name | None = None
+    group: Name | None = None
     validation_source: Name | None = None
     test_source: Name | None = None
     subset: Name | None = None
@@ -107,7 +112,7 @@ class DataConfig(Table):
         if self.source in PACKAGED_SOURCES:
             extra = [
                 key
-                for key in ("text", "label", "split", "validation_source", "test_source")
+                for key in ("text", "label", "split", "group", "validation_source", "test_source")
                 if getattr(self, key) is not None
             ]
             if extra:

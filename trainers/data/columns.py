@@ -44,13 +44,23 @@ def choose_columns(
     if config.pair is not None:
         return _choose_pair(table, config.pair, config)
     wanted = config.text if isinstance(config.text, str) else None
-    text, about_text = _choose(table, wanted, TEXT_NAMES, _looks_like_texts, "text", taken=(config.label,))
-    label, about_label = _choose(table, config.label, LABEL_NAMES, _looks_like_labels, "label", taken=(text,))
+    text, about_text = _choose(
+        table, wanted, TEXT_NAMES, _looks_like_texts, "text", taken=(config.label, config.group)
+    )
+    label, about_label = _choose(
+        table, config.label, LABEL_NAMES, _looks_like_labels, "label", taken=(text, config.group)
+    )
     findings = [about_text, about_label]
     pair = find_pair(table, config)
     if pair is not None and config.text is None:
         message = f"columns {pair[0]!r} and {pair[1]!r} may be pairs; data.text = {[*pair]} reads them so"
         findings.insert(1, Finding("pair columns", message, "note", table.name))
+    if config.group is not None and config.group in (text, label, config.split):
+        message = (
+            f"data.group must be another column than those of texts, labels and splits, got {config.group!r}; name "
+            "another, or leave it out"
+        )
+        findings.append(Finding("one column twice", message, "error", table.name))
     if text is None or label is None:
         return text, label, findings
     texts, labels = (_present(table.columns[column][:LOOKED_AT]) for column in (text, label))
@@ -77,7 +87,9 @@ def choose_columns(
 
 def find_pair(table: Table, config: DataConfig) -> tuple[str, str] | None:
     """Return two columns that have the usual names of a pair and hold texts; None if there are none."""
-    pair = named_pair(column for column in table.columns if column not in (config.label, config.split))
+    pair = named_pair(
+        column for column in table.columns if column not in (config.label, config.split, config.group)
+    )
     if pair is None or not all(_holds_words(table.columns[column][:LOOKED_AT]) for column in pair):
         return None
     return pair
@@ -86,12 +98,20 @@ def find_pair(table: Table, config: DataConfig) -> tuple[str, str] | None:
 def _choose_pair(
     table: Table, pair: tuple[str, str], config: DataConfig
 ) -> tuple[tuple[str, str] | None, str | None, list[Finding]]:
-    label, about_label = _choose(table, config.label, LABEL_NAMES, _looks_like_labels, "label", taken=pair)
+    label, about_label = _choose(
+        table, config.label, LABEL_NAMES, _looks_like_labels, "label", taken=(*pair, config.group)
+    )
     missing = [_missing(table, column, what="text") for column in pair if column not in table.columns]
     if missing:
         return None, label, [*missing, about_label]
     message = f"texts are pairs, of columns {pair[0]!r} and {pair[1]!r}, as named"
     findings = [Finding("columns", message, "note", table.name), about_label]
+    if config.group is not None and config.group in (label, config.split):
+        message = (
+            f"data.group must be another column than those of labels and splits, got {config.group!r}; name another, or "
+            "leave it out"
+        )
+        findings.append(Finding("one column twice", message, "error", table.name))
     if label in pair:
         message = f"data.text and data.label must be different columns, got {label!r} for both; change one"
         findings.append(Finding("one column twice", message, "error", table.name))
@@ -197,7 +217,7 @@ def _missing(table: Table, column: str, *, what: str | None = None) -> Finding:
 
 def _names_columns(table: Table, config: DataConfig) -> bool:
     """Tell whether the first line has a name that is usual or asked for."""
-    wanted = {*(config.pair or (config.text,)), config.label, config.split}
+    wanted = {*(config.pair or (config.text,)), config.label, config.split, config.group}
     return any(column in wanted or column.lower() in {*TEXT_NAMES, *LABEL_NAMES} for column in table.columns)
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from trainers.config import Clean
 from trainers.data.findings import Finding, Severity, at_places, stop_on_errors
+from trainers.data.grouping import check_groups
 from trainers.data.labels import SMALLEST_CLASS, check_classes, check_names, name_classes
 from trainers.data.pairs import Text, cleaned, is_blank, sides
 from trainers.data.sources import Row, Source
@@ -26,6 +27,7 @@ class Admitted:
         duplicates: Rows left out because another one has the same text and label.
         contradictions: Rows left out because another one has the same text and another label.
         mended: Texts that were changed.
+        same_groups: Pairs of groups of which each had a text that the other had, too.
     """
 
     rows: list[Row]
@@ -33,6 +35,7 @@ class Admitted:
     duplicates: int
     contradictions: int
     mended: int
+    same_groups: tuple[tuple[str, str], ...] = ()
 
 
 def admit(source: Source, *, clean: Clean = "html") -> Admitted:
@@ -110,6 +113,7 @@ def admit(source: Source, *, clean: Clean = "html") -> Admitted:
     all_given = {r.split for r in unique} == {"train", "validation", "test"}
     file = source.rows[0].file if source.rows else ""
     findings += check_names({str(r.label) for r in unique}, file=file)
+    findings += check_groups(unique, spare, source)
     findings += check_classes(pool, smallest=1 if all_given else SMALLEST_CLASS, file=file)
     stop_on_errors([*source.findings, *findings])
     return Admitted(
@@ -118,6 +122,7 @@ def admit(source: Source, *, clean: Clean = "html") -> Admitted:
         duplicates=len(spare),
         contradictions=len(contradicting),
         mended=num_mended,
+        same_groups=tuple({(str(kept[r.text].group), str(r.group)): None for r in spare if r.group}),
     )
 
 

@@ -23,7 +23,7 @@ from trainers.data.columns import (
     with_header,
 )
 from trainers.data.findings import Finding, at_lines, stop_on_errors
-from trainers.data.labels import merged_classes
+from trainers.data.labels import merged_classes, name_classes
 from trainers.data.pairs import Text, sides
 from trainers.data.tables import Table, check_text, read_csv, read_jsonl
 from trainers.data.typed import NOT_READ, from_dataset, read_parquet
@@ -48,6 +48,7 @@ class Row(NamedTuple):
         split: Which one the source puts it in; None where it does not say.
         file: Name of the file.
         line: Where it begins there.
+        group: What it belongs to; None where the source has no groups.
     """
 
     text: Text
@@ -55,6 +56,7 @@ class Row(NamedTuple):
     split: SplitName | None
     file: str
     line: int
+    group: str | None = None
 
 
 @dataclass(frozen=True)
@@ -65,14 +67,16 @@ class Source:
         rows: In the order of the files.
         findings: What was noticed while reading; no errors among them.
         unit: What the rows' lines count.
+        group: Column of the groups; None if there are none.
     """
 
     rows: list[Row]
     findings: tuple[Finding, ...]
     unit: Literal["line", "row"] = "line"
+    group: str | None = None
 
     def fingerprint(self) -> str:
-        """Return a SHA-256 over texts, labels and given splits: equal rows, in whatever format, have equal ones.
+        """Return a SHA-256 over texts, labels, given splits and groups: equal rows, in whatever format, have equal ones.
 
         Labels that are one class count as one: who trained on them as several finds that the texts have changed.
         """
@@ -80,7 +84,8 @@ class Source:
         merged = merged_classes({row.label for row in self.rows if row.label is not None})
         for row in self.rows:
             label = row.label or ""
-            for part in (*sides(row.text), merged.get(label, label), row.split or ""):
+            groups = () if self.group is None else (row.group or "",)
+            for part in (*sides(row.text), merged.get(label, label), row.split or "", *groups):
                 content = part.encode("utf-8", "surrogatepass")
                 total.update(len(content).to_bytes(8, "little"))
                 total.update(content)
@@ -103,10 +108,9 @@ def read_source(config: DataConfig) -> Source:
     text, label, findings = choose_columns(first, config)
     for _, table in tables[1:]:
         findings += check_present(table, (*(sides(text) if text else ()), label))
-    if config.split is not None:
-        for _, table in tables:
-            findings += check_present(table, (config.split,))
-    else:
+    for _, table in tables:
+        findings += check_present(table, (config.split, config.group))
+    if config.split is None:
         findings += suggest_split(first)
     found = [finding for _, table in tables for finding in table.findings] + findings
     if any(f.severity == "error" for f in found):  # maybe because a column is not read
@@ -116,13 +120,15 @@ def read_source(config: DataConfig) -> Source:
     assert label is not None  # noqa: S101
     rows: list[Row] = []
     for split, table in tables:
-        more, findings = _rows(table, text, label, split=split, split_column=config.split)
+        more, findings = _rows(table, text, label, split=split, split_column=config.split, group=config.group)
         rows += more
         found += findings
+    if config.group is not None:
+        rows = _name_groups(rows)
     rows, findings = _without_hidden(rows, first.unit)
     found += findings
     stop_on_errors(found)
-    return Source(rows, tuple(found), first.unit)
+    return Source(rows, tuple(found), first.unit, config.group)
 
 
 def suggest_pair(config: DataConfig) -> tuple[str, str] | None:
@@ -263,6 +269,7 @@ def _rows(
     *,
     split: SplitName | None,
     split_column: str | None,
+    group: str | None,
 ) -> tuple[list[Row], list[Finding]]:
     findings: list[Finding] = []
     splits: Iterable[Any] = [split] * len(table.lines)
@@ -275,8 +282,12 @@ def _rows(
         )
         findings += at_lines(Finding("unknown split", message, "error", table.name, unit=table.unit), unknown)
         splits = [SPLIT_NAMES.get(name) for name in names]
-    wanted = [*(("text", column) for column in sides(text)), ("label", label)]
-    for what, column in wanted:
+    named = (
+        *(("text", column) for column in sides(text)),
+        ("label", label),
+        *([] if group is None else [("group", group)]),
+    )
+    for what, column in named:
         kinds = [type(v) for v in table.columns[column]]
         allowed = (str, bool, int, float, type(None))
         wrong = [n for n, kind in zip(table.lines, kinds, strict=True) if kind not in allowed]
@@ -288,9 +299,10 @@ def _rows(
         texts = map(text_of, table.columns[text])
     else:
         texts = zip(*(map(text_of, table.columns[column]) for column in text), strict=True)
+    groups = [None] * len(table.lines) if group is None else map(_name, table.columns[group])
     rows = [
-        Row(t, (_plain(k) or "").replace("\0", "").strip() or None, s, table.name, n)
-        for t, k, s, n in zip(texts, table.columns[label], splits, table.lines, strict=True)
+        Row(t, _name(k), s, table.name, n, g)
+        for t, k, s, n, g in zip(texts, table.columns[label], splits, table.lines, groups, strict=True)
     ]
     return rows, findings
 
@@ -324,9 +336,20 @@ def _without_hidden(rows: list[Row], unit: Literal["line", "row"]) -> tuple[list
     return rows, findings
 
 
+def _name_groups(rows: list[Row]) -> list[Row]:
+    """Give groups that are the same value one name, as labels that are one class: files may write ``1`` and ``1.0``."""
+    names = name_classes({row.group for row in rows if row.group is not None})
+    return [row if row.group is None else row._replace(group=names[row.group] or None) for row in rows]
+
+
 def text_of(value: Any) -> str:
     """Write the value of a column of texts as a text: an empty one for None and NaN."""
     return _plain(value) or ""
+
+
+def _name(value: Any) -> str | None:
+    """Write the value of a column of labels or groups as a name: None where there is none."""
+    return (_plain(value) or "").replace("\0", "").strip() or None
 
 
 def _plain(value: Any) -> str | None:

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from trainers.config import PACKAGED_SOURCES, DataConfig
 from trainers.data.filtering import Admitted, admit
 from trainers.data.findings import Finding, told_with_errors
+from trainers.data.grouping import join_groups
 from trainers.data.labels import class_names
 from trainers.data.pairs import Text, encode_pairs, near_duplicate_texts, shared_texts
 from trainers.data.shuffled import look_shuffled
@@ -42,6 +43,8 @@ class Split:
         num_tokens: Of all texts before they were cut.
         segments_S: Of pairs, which of the two texts each token is from; None of single texts, and where the tokenizer
             does not say. int8.
+        groups_N: Number of each text's group, one for groups that nearly the same text stands in; None where each text stands
+            for itself. int64.
     """
 
     ids_S: npt.NDArray[np.int32]
@@ -50,6 +53,7 @@ class Split:
     num_cut: int = 0
     num_tokens: int = 0
     segments_S: npt.NDArray[np.int8] | None = None
+    groups_N: npt.NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         return len(self.labels_N)
@@ -70,6 +74,7 @@ class Split:
             offsets_N1=np.concatenate([[0], np.cumsum(lengths)]).astype(self.offsets_N1.dtype),
             labels_N=self.labels_N[rows],
             segments_S=None if self.segments_S is None else self.segments_S[tokens],
+            groups_N=None if self.groups_N is None else self.groups_N[rows],
         )
 
 
@@ -112,6 +117,7 @@ class Texts:
         admitted: What was left out, and cleaned.
         findings: What was noticed; no errors among them.
         fingerprint: Of all rows of the source.
+        groups_N: Number of each row's group; None where each stands for itself.
     """
 
     rows: list[Row]
@@ -121,6 +127,7 @@ class Texts:
     admitted: Admitted
     findings: tuple[Finding, ...]
     fingerprint: str
+    groups_N: npt.NDArray[np.int64] | None = None
 
 
 def load_splits(
@@ -141,6 +148,10 @@ def load_splits(
         name: tokenise([texts.rows[i].text for i in part], texts.labels_N[part], config, tokenizer)
         for name, part in texts.parts.items()
     }
+    if texts.groups_N is not None:
+        splits = {
+            name: replace(split, groups_N=texts.groups_N[texts.parts[name]]) for name, split in splits.items()
+        }
     return Splits(
         train=splits["train"],
         validation=splits["validation"],
@@ -170,8 +181,12 @@ def read_texts(config: DataConfig) -> Texts:
     known = config.source in PACKAGED_SOURCES  # and spared what has been looked at once and for all
     texts = [row.text for row in rows]
     clusters_N = np.arange(len(rows)) if known else near_duplicate_texts(texts, emoji=config.clean != "0.1")
+    groups_N = None
+    if source.group is not None:
+        groups_N, more = join_groups(rows, clusters_N, admitted.same_groups, source.group)
+        findings += more
     with told_with_errors(findings):
-        parts, more = split_rows(rows, labels_N, clusters_N, config)
+        parts, more = split_rows(rows, labels_N, clusters_N, config, groups_N=groups_N)
     findings += more
     if not known:
         train = parts["train"]
@@ -187,6 +202,7 @@ def read_texts(config: DataConfig) -> Texts:
         admitted=admitted,
         findings=tuple(findings),
         fingerprint=fingerprint,
+        groups_N=groups_N,
     )
 
 

@@ -126,7 +126,7 @@ def _columns_to_read(
         config: May name columns.
     """
     findings = []
-    for key in ("text", "label", "split"):
+    for key in ("text", "label", "split", "group"):
         named = getattr(config, key)
         for column in named if isinstance(named, tuple) else (named,):
             if kinds.get(column):

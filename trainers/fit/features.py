@@ -14,6 +14,7 @@ import contextlib
 import hashlib
 import math
 import os
+import tempfile
 import weakref
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -210,9 +211,29 @@ def build_features(
 
 
 def default_cache_directory() -> Path:
-    """Return the user's cache directory for this project, after the XDG base directory specification."""
+    """Return the user's cache directory for this project, after the XDG base directory specification.
+
+    Where a home folder cannot be written, it is one of the user's own beside the system's temporary files.
+
+    Raises:
+        InputError: Somebody else has made that folder.
+    """
     base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "frostline"
+    if base:
+        return Path(base) / "frostline"
+    with contextlib.suppress(OSError, RuntimeError):  # no folder, or no home
+        folder = Path.home() / ".cache" / "frostline"
+        folder.mkdir(parents=True, exist_ok=True)
+        if os.access(folder, os.W_OK):
+            return folder
+    folder = Path(tempfile.gettempdir()) / f"frostline-{os.getuid()}"
+    with contextlib.suppress(FileExistsError):
+        folder.mkdir(mode=0o700)
+    if folder.lstat().st_uid != os.getuid():
+        raise InputError(
+            f"{folder}, which stands in for a home folder that cannot be written, must be your own; set XDG_CACHE_HOME"
+        )
+    return folder
 
 
 def _key(

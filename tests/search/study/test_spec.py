@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from search.study.spec import Range, find_study, load_spec
+from search.study.spec import Range, load_spec
 from trainers.errors import CONTROL, InputError
 
 STUDY = """
@@ -202,39 +202,6 @@ def test_class_weights_are_a_setting_of_the_fit(tmp_path):
     assert load(tmp_path, text).any_config().class_weights == "balanced"
 
 
-def test_study_is_found_by_name_and_by_path(tmp_path, monkeypatch):
-    (tmp_path / "studies").mkdir()
-    (tmp_path / "studies" / "toy.toml").write_text(STUDY)
-    monkeypatch.chdir(tmp_path)
-    assert find_study("toy") == Path("studies/toy.toml")
-    assert find_study("studies/toy.toml") == Path("studies/toy.toml")
-
-
-def test_study_not_found_is_met_with_the_nearest_name(tmp_path, monkeypatch):
-    (tmp_path / "studies").mkdir()
-    for name in ("imdb", "quick"):
-        (tmp_path / "studies" / f"{name}.toml").write_text(STUDY)
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(InputError) as caught:
-        find_study("quik")
-    assert str(caught.value) == "no study 'quik' in studies/; did you mean 'quick'?; give one of imdb, quick"
-
-
-def test_missing_study_file_is_named(tmp_path):
-    with pytest.raises(
-        InputError, match=r"no study file .*absent\.toml; give an existing TOML file or a name"
-    ):
-        find_study(str(tmp_path / "absent.toml"))
-
-
-@pytest.mark.parametrize("study", ["../imdb", "/etc/passwd", "studies/imdb"])
-def test_study_name_cannot_leave_the_folder_of_studies(study):
-    with pytest.raises(InputError) as caught:
-        find_study(study)
-    assert str(caught.value).startswith("--study: a study's name has 1 to 64 characters")
-    assert str(caught.value).endswith("or give the path of a TOML file")
-
-
 @pytest.mark.parametrize(
     "path", sorted((Path(__file__).parents[3] / "studies").glob("*.toml")), ids=lambda p: p.stem
 )
@@ -289,18 +256,6 @@ def test_control_characters_are_refused_wherever_they_stand(tmp_path, line):
     message = mistake(tmp_path, f"{STUDY}{line}\n")
     assert message.startswith("a text must hold no control characters, got '")
     assert CONTROL.search(message) is None
-
-
-@pytest.mark.parametrize("study", ["x" * 5000 + ".toml", "a\0b.toml", "../" * 2000 + "x.toml"])
-def test_study_path_that_no_file_can_have_is_named(study):
-    with pytest.raises(InputError, match="give an existing TOML file or a name from studies/"):
-        find_study(study)
-
-
-@pytest.mark.parametrize("study", ["x" * 5000, "a\0b", "a\nb", "", "."])
-def test_study_name_that_no_study_can_have_is_refused(study):
-    with pytest.raises(InputError, match="--study: a study's name has 1 to 64 characters"):
-        find_study(study)
 
 
 @pytest.mark.parametrize("setting", ['["float32", "bfloat16"]', "{ low = 0, high = 1 }"])

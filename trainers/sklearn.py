@@ -29,6 +29,7 @@ from trainers.config import (
     HeadLogits,
     HeadStart,
     HeadWeights,
+    Loss,
     Metric,
     Pooling,
     Precision,
@@ -82,7 +83,9 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         schedule: What it does then.
         label_smoothing: Of the training loss.
         encoder_dropout: Rate inside the encoder's trainable layers.
-        class_weights: ``balanced`` gives every class the same weight in the loss.
+        class_weights: ``balanced`` gives every class the same weight in the loss; a dictionary has one for each label.
+        loss: ``cross_entropy``, or ``focal``, in which texts that are surely right count little.
+        focal_gamma: How little: 0 is cross-entropy.
         metric: By which ``ceiling`` is measured.
         ceiling: Training accuracy above which an epoch counts as over-fitted, and is not restored if another can be.
         clean: What is cut out of texts: ``html``, ``spaces`` or ``none``; see ``DataConfig``.
@@ -129,7 +132,9 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         schedule: Schedule = "constant",
         label_smoothing: float = 0.0,
         encoder_dropout: float = 0.1,
-        class_weights: Literal["balanced"] | None = None,
+        class_weights: Literal["balanced"] | dict[Any, float] | None = None,
+        loss: Loss = "cross_entropy",
+        focal_gamma: float = 2.0,
         metric: Metric = "accuracy",
         ceiling: float | None = None,
         clean: Clean = "html",
@@ -165,6 +170,8 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.label_smoothing = label_smoothing
         self.encoder_dropout = encoder_dropout
         self.class_weights = class_weights
+        self.loss = loss
+        self.focal_gamma = focal_gamma
         self.metric = metric
         self.ceiling = ceiling
         self.clean = clean
@@ -320,6 +327,8 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             for key, value in self.get_params(deep=False).items()
             if key not in NOT_OF_A_FIT | OWN
         }
+        if isinstance(self.class_weights, dict):
+            settings["class_weights"] = {str(label): weight for label, weight in self.class_weights.items()}
         if self.freeze_depth is None:
             settings["freeze_depth"] = encoder.num_layers
         data = DataConfig(

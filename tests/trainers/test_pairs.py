@@ -13,7 +13,7 @@ from pairs import make_pairs
 from quirks import IDS, QUIRKS, encoder_with, fast, of_words
 from random_models import FAMILIES
 from tokenizers import processors
-from transformers import AutoTokenizer, BertTokenizer, pipeline
+from transformers import AutoTokenizer, BertTokenizer, PreTrainedTokenizerFast, pipeline
 
 from trainers.config import DataConfig, EncoderConfig
 from trainers.data.pairs import encode_pairs, named_pair, near_duplicate_texts
@@ -47,9 +47,7 @@ def of_pairs(*, told=True):
         special_tokens=[("[CLS]", IDS["[CLS]"]), ("[SEP]", IDS["[SEP]"])],
     )
     names = ["input_ids", *(["token_type_ids"] if told else []), "attention_mask"]
-    loaded = fast(tokenizer)
-    loaded.model_input_names = names
-    return loaded
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="[PAD]", model_input_names=names)
 
 
 TOKENIZERS = {

@@ -2,6 +2,7 @@ from .card import Confirmation as Confirmation, Search as Search, model_card as 
 from .classifier import (
     Classifier as Classifier,
     assemble as assemble,
+    class_names as class_names,
     load as load,
     save as save,
     weights_sha256 as weights_sha256,

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from search.study import bound, percent
 from trainers.config import METRIC_NAMES
 
@@ -29,6 +27,8 @@ def majority_of(data: Mapping[str, Any] | None, *, metric: Metric) -> float | No
     Returns:
         None where that is not known, or texts have several labels.
     """
+    import numpy as np
+
     from trainers.fit import measure
 
     counts = (data or {}).get("texts_per_class") or {}

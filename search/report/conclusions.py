@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from search.analysis import ALWAYS_MAJORITY, WORDS_ALONE, call_out, judge_setup, meets, seeds_of, shortfall
+from search.analysis import ALWAYS_MAJORITY, call_out, judge_setup, meets, seeds_of, shortfall
 from search.study import bound, duration, figures, percent, rate
 from trainers.config import METRIC_NAMES, Metric
 
@@ -30,6 +30,8 @@ def verdict(summary: Summary) -> str:
 
 def asks_for_little(summary: Summary) -> str | None:
     """Say that the goal lies below what is had without an encoder; None if it does not, or nothing is known."""
+    from search.analysis import WORDS_ALONE  # numpy comes with it
+
     words = next((o for o in summary.opponents.opponents if o.name == WORDS_ALONE), None)
     return call_out(
         summary.goal.validation_accuracy,

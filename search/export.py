@@ -68,7 +68,7 @@ def export(
     say(
         f"wrote {folder / 'winner.toml'} and {folder / 'model'}",
         f"  fit again  python -m trainers.train {shlex.quote(str(folder / 'winner.toml'))}",
-        f"  predict    python -m trainers.predict {shlex.quote(str(folder / 'model'))} 'a text'",
+        f"  predict    python -m trainers.predict {shlex.quote(str(folder / 'model'))} {winner.config.data.example}",
     )
     if docker:
         say(f"  serve      docker build -t frostline-model {shlex.quote(str(folder))}")

@@ -85,7 +85,7 @@ def serve(
 
     with listening:
         app = application(
-            load(model, device=choose_device(device)),
+            _of_single_texts(load(model, device=choose_device(device))),
             Limits(texts=max_texts, num_bytes=max_bytes),
             hosts=LOCAL_HOSTS if _is_loopback(host) else ["*"],
         )
@@ -161,12 +161,29 @@ def application(
     )
 
 
+def _of_single_texts(classifier: Classifier) -> Classifier:
+    """Return a classifier of single texts as it is.
+
+    Raises:
+        InputError: It reads pairs, which requests do not hold.
+    """
+    from trainers.model import pair_columns
+
+    pair = pair_columns(classifier.model)
+    if pair is not None:
+        raise InputError(
+            f"a server answers single texts, got a model of pairs ({pair[0]}, {pair[1]}); use trainers.predict"
+        )
+    return classifier
+
+
 def answers(classifier: Classifier, texts: Sequence[str]) -> list[dict[str, Any]]:
     """Return for each text its label, the label's probability and those of all; all None where a text is empty once it is clean."""
+    from trainers.data import is_blank
     from trainers.model import class_names
 
     names = class_names(classifier.model)
-    found = [i for i, plain in enumerate(classifier.plain(texts)) if plain.strip()]
+    found = [i for i, plain in enumerate(classifier.plain(texts)) if not is_blank(plain)]
     answered: list[dict[str, Any]] = [
         {"label": None, "probability": None, "probabilities": None} for _ in texts
     ]

@@ -4,6 +4,7 @@ from .classifier import (
     assemble as assemble,
     class_names as class_names,
     load as load,
+    pair_columns as pair_columns,
     save as save,
     weights_sha256 as weights_sha256,
 )

@@ -48,7 +48,10 @@ def export(
     ] = None,
     onnx: Annotated[bool, Parameter(help="Write model/model.onnx, too.")] = False,
     docker: Annotated[
-        bool, Parameter(help="Write a Dockerfile, too, for an image that serves the model; it needs that folder alone.")
+        bool,
+        Parameter(
+            help="Write a Dockerfile, too, for an image that serves the model; it needs that folder alone."
+        ),
     ] = False,
 ) -> int:
     """Write the winner's configuration, fit it again and save the model."""
@@ -151,7 +154,9 @@ def describe_again(found: Opened, winner: Winner) -> Iterator[str]:
         yield f"note: {short}"
 
 
-def write_winner(found: Opened, winner: Winner, folder: Path, *, onnx: bool = False, docker: bool = False) -> None:
+def write_winner(
+    found: Opened, winner: Winner, folder: Path, *, onnx: bool = False, docker: bool = False
+) -> None:
     """Write ``winner.toml`` and ``model/`` into a folder.
 
     Args:

@@ -42,6 +42,10 @@ def new(
     split: Annotated[
         str | None, Parameter(help="Column that names each row's split. [default: splits are made]")
     ] = None,
+    group: Annotated[
+        str | None,
+        Parameter(help="Column of what texts belong to, kept in one split. [default: each text for itself]"),
+    ] = None,
     metric: Annotated[Metric, Parameter(help="By which goal, score and ceiling are measured.")] = "accuracy",
     minutes: Annotated[float, Parameter(help="Time that the search may take.")] = 10.0,
     trials: Annotated[int, Parameter(help="Trials to run in this time.")] = 50,
@@ -65,7 +69,11 @@ def new(
     refuse_windows()
     _check(minutes=minutes, trials=trials)
     path = _new_file(source, to)
-    columns = {k: v for k, v in (("text", text), ("label", label), ("split", split)) if v is not None}
+    columns = {
+        k: v
+        for k, v in (("text", text), ("label", label), ("split", split), ("group", group))
+        if v is not None
+    }
     data = _data_config(source, columns)
 
     from trainers.data import read_texts

@@ -13,7 +13,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from trainers.config import FILE_SUFFIXES, PACKAGED_SOURCES, DataConfig
-from trainers.data.columns import SPLIT_NAMES, check_present, choose_columns, suggest_split, with_header
+from trainers.data.columns import (
+    SPLIT_NAMES,
+    check_present,
+    choose_columns,
+    suggest_group,
+    suggest_split,
+    with_header,
+)
 from trainers.data.findings import Finding, at_lines, stop_on_errors
 from trainers.data.labels import merged_classes, name_classes
 from trainers.data.tables import Table, check_text, read_csv, read_jsonl
@@ -103,6 +110,8 @@ def read_source(config: DataConfig) -> Source:
         findings += check_present(table, (config.split, config.group))
     if config.split is None:
         findings += suggest_split(first)
+    if config.group is None and text is not None:
+        findings += suggest_group(first, (text, label, config.split))
     found = [finding for _, table in tables for finding in table.findings] + findings
     if any(f.severity == "error" for f in found):  # maybe because a column is not read
         found = [replace(f, severity="error") if f.kind == NOT_READ else f for f in found]

@@ -1,5 +1,6 @@
 from .cleaning import clean_text as clean_text
 from .findings import SHOWN_AS as SHOWN_AS, Finding as Finding
+from .grouping import draw_groups as draw_groups, joined as joined
 from .rows import Answer as Answer, check_out as check_out, read_rows as read_rows, write_rows as write_rows
 from .sources import SplitName as SplitName
 from .splits import (

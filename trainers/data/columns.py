@@ -197,7 +197,7 @@ def suggest_group(table: Table, used: Sequence[str | None]) -> list[Finding]:
             return [Finding(GROUP_COLUMN, message, "warning", table.name)]
     starts = Counter(
         tuple(words[:START_WORDS])
-        for words in (str(text).lower().split() for text in {*_present(table.columns[str(used[0])])})
+        for words in (text.lower().split() for text in {*map(str, _present(table.columns[str(used[0])]))})
         if len(words) > START_WORDS
     )
     alike = sum(count for count in starts.values() if count > 1)

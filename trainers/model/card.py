@@ -280,8 +280,18 @@ def _limits(config: TrainConfig, data: dict[str, Any], confirmed: Confirmation |
         f"Length: of a text, {longest} tokens are read, special ones included: {kept}. {cut:,} of the {texts:,} texts "
         "were longer.",
         f"Language: {language}; no other was tried.",
+        *_groups(config),
         "It answers with one of its classes whatever the text is.",
         f"Not measured: {', '.join(unmeasured)}.",
+    ]
+
+
+def _groups(config: TrainConfig) -> list[str]:
+    column = config.data.group
+    if column is None:
+        return []
+    return [
+        f"Groups: texts with the same {escape(column)} were kept in one split; figures speak of groups that it was not trained on."
     ]
 
 

@@ -47,7 +47,9 @@ def study_note(study: Study, spec: StudySpec, *, options: str | None = None) -> 
     goal, ceiling = spec.goal.validation_accuracy, spec.score.ceiling
     name = METRIC_NAMES[spec.score.metric]
     searched = [
-        f"{_words(k)} {_choices(v)}" for k, v in spec.fit.items() if not isinstance(v, int | float | str)
+        f"{_words(k)} {_choices(v)}"
+        for k, v in spec.fit.items()
+        if not isinstance(v, int | float | str | dict)
     ]
     options = printable(options or f"--study {spec.name}")
     commands = [

@@ -6,7 +6,7 @@ Shapes: C classes.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -77,7 +77,7 @@ epochs = {{ thaw-top = {epochs} }}  # of its second stage, of at most 20: as man
 
 
 def study_toml(
-    data: Mapping[str, str],
+    data: Mapping[str, str | Sequence[str]],
     splits: Splits,
     plan: Plan,
     aim: Aim,
@@ -155,10 +155,16 @@ def _depths(lowest: int, num_layers: int) -> str:
     return f"{{ low = {lowest}, high = {num_layers} }}  # of {num_layers} layers; lower ones take longer"
 
 
-def _data_lines(data: Mapping[str, str], splits: Splits, sizes: Sizes) -> Iterator[str]:
+def _data_lines(data: Mapping[str, str | Sequence[str]], splits: Splits, sizes: Sizes) -> Iterator[str]:
     for key, value in data.items():
-        yield f"{key} = {json.dumps(value, ensure_ascii=False)}" + (
-            "  # relative to this file" if key == "source" else ""
+        yield (
+            f"{key} = {json.dumps(value, ensure_ascii=False)}"
+            + ("  # relative to this file" if key == "source" else "")
+            + (
+                ""
+                if isinstance(value, str)
+                else f"  # pairs; text = {json.dumps(value[0], ensure_ascii=False)} reads one alone"
+            )
         )
     yield from (f"# {' '.join(f.message.split())}" for f in splits.findings if f.kind.endswith("columns"))
     for finding in splits.findings:
@@ -173,8 +179,10 @@ def _data_lines(data: Mapping[str, str], splits: Splits, sizes: Sizes) -> Iterat
             yield f"{name} = {size}  # of {count:,}, for the search to end in time"
         else:
             yield f"# {name} = {count}  # all there are"
-    yield f"max_length = {sizes.max_length}  # tokens kept of a text; {_share_cut(splits, sizes):.1%} are longer"
-    if _share_cut(splits, sizes) > 0.02:
+    is_pair = not isinstance(data.get("text", ""), str)
+    what = "pair, the longer text being cut" if is_pair else "text"
+    yield f"max_length = {sizes.max_length}  # tokens kept of a {what}; {_share_cut(splits, sizes):.1%} are longer"
+    if _share_cut(splits, sizes) > 0.02 and not is_pair:
         yield f"head_tokens = {sizes.max_length // 4}  # of a longer text, and its end: a verdict often stands there"
 
 

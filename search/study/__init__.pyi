@@ -12,6 +12,7 @@ from .frozen import Count as Count, Frozen as Frozen, Share as Share
 from .idle import idle_settings as idle_settings
 from .machine import processor_name as processor_name
 from .opening import (
+    Opened as Opened,
     begun_data as begun_data,
     begun_with as begun_with,
     check_same_encoder as check_same_encoder,

@@ -27,7 +27,12 @@ FIT_KEYS = tuple(
 SINGLE = ("precision",)
 """Settings that the stored features depend on; they cannot be searched."""
 
+TABLES = ("class_weights",)
+"""Settings whose value may be a table, which is no range then."""
+
 Scalar = bool | int | float | str
+Weights = dict[str, float]
+"""Of the classes. A class may well be called low or high, as the ends of a range are."""
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 
@@ -155,7 +160,7 @@ class StudySpec(Table):
     score: Score = Score()
     data: DataConfig
     encoder: EncoderConfig = EncoderConfig()
-    fit: dict[str, Scalar | list[Scalar] | Range]
+    fit: dict[str, Scalar | list[Scalar] | Annotated[Weights | Range, Field(union_mode="left_to_right")]]
     pruning: Pruning = Pruning()
     recipes: Recipes = Recipes()
     start: Start = Start()
@@ -239,7 +244,7 @@ class StudySpec(Table):
     def heaviest_config(self) -> TrainConfig:
         """Return the configuration of a fit that takes most memory: of the lowest freeze depth and the largest batch."""
         config = self.any_config()
-        batch = self.fit.get("batch_size", config.batch_size)
+        batch: Any = self.fit.get("batch_size", config.batch_size)
         sizes = [batch.high] if isinstance(batch, Range) else batch if isinstance(batch, list) else [batch]
         changes = {"freeze_depth": min(self.depths()), "batch_size": max(int(size) for size in sizes)}
         return config.model_copy(update=changes)
@@ -250,7 +255,7 @@ class StudySpec(Table):
 
     def depths(self) -> tuple[int, ...]:
         """List every freeze depth that the space asks for, ascending."""
-        chosen = self.fit["freeze_depth"]
+        chosen: Any = self.fit["freeze_depth"]
         if isinstance(chosen, Range):
             own = set(range(int(chosen.low), int(chosen.high) + 1))
         else:
@@ -304,14 +309,17 @@ def _unknown_or_missing(fit: dict[str, Any]) -> Iterator[InitErrorDetails]:
             yield InitErrorDetails(type="missing", loc=(key,), input=None)
 
 
-def _checked_setting(key: str, setting: Any) -> Scalar | list[Scalar] | Range:
+def _checked_setting(key: str, setting: Any) -> Scalar | list[Scalar] | Weights | Range:
     """Turn a table into a range, and check whatever the setting may take in a fit.
 
     Raises:
         ValidationError: The setting is none, or its values cannot be used.
     """
-    checked = Range.model_validate(setting) if isinstance(setting, dict) else setting
+    checked = Range.model_validate(setting) if isinstance(setting, dict) and key not in TABLES else setting
     values = [checked.low, checked.high] if isinstance(checked, Range) else checked
+    if key in TABLES and isinstance(setting, list) and any(isinstance(value, dict) for value in setting):
+        fixed = PydanticCustomError("fixed", "a table cannot be one of several choices; choose one")
+        raise ValidationError.from_exception_data(key, [InitErrorDetails(type=fixed, input=setting)])
     if key in SINGLE and isinstance(setting, dict | list):
         single = PydanticCustomError("single", "must be one value, the same for all trials; choose one")
         raise ValidationError.from_exception_data(key, [InitErrorDetails(type=single, input=setting)])

@@ -11,6 +11,7 @@ from typing import Any
 
 from trainers.config import DataConfig
 from trainers.data.findings import Finding
+from trainers.data.pairs import named_pair
 from trainers.data.tables import Table
 from trainers.errors import nearest
 
@@ -84,15 +85,24 @@ WORDS_OF_TEXTS = 3
 """Words that a text has at least, on average."""
 
 
-def choose_columns(table: Table, config: DataConfig) -> tuple[str | None, str | None, list[Finding]]:
+def choose_columns(
+    table: Table, config: DataConfig
+) -> tuple[str | tuple[str, str] | None, str | None, list[Finding]]:
     """Return the columns of texts and labels, None for one that is missing, and what there is to say about it."""
+    if config.pair is not None:
+        return _choose_pair(table, config.pair, config)
+    wanted = config.text if isinstance(config.text, str) else None
     text, about_text = _choose(
-        table, config.text, TEXT_NAMES, _looks_like_texts, "text", taken=(config.label, config.group)
+        table, wanted, TEXT_NAMES, _looks_like_texts, "text", taken=(config.label, config.group)
     )
     label, about_label = _choose(
         table, config.label, LABEL_NAMES, _looks_like_labels, "label", taken=(text, config.group)
     )
     findings = [about_text, about_label]
+    pair = find_pair(table, config)
+    if pair is not None and config.text is None:
+        message = f"columns {pair[0]!r} and {pair[1]!r} may be pairs; data.text = {[*pair]} reads them so"
+        findings.insert(1, Finding("pair columns", message, "note", table.name))
     if config.group is not None and config.group in (text, label, config.split):
         message = (
             f"data.group must be another column than those of texts, labels and splits, got {config.group!r}; name "
@@ -121,6 +131,39 @@ def choose_columns(table: Table, config: DataConfig) -> tuple[str | None, str | 
         )
         findings.append(Finding("no header", message, "warning", table.name, (table.header,)))
     return text, label, findings
+
+
+def find_pair(table: Table, config: DataConfig) -> tuple[str, str] | None:
+    """Return two columns that have the usual names of a pair and hold texts; None if there are none."""
+    pair = named_pair(
+        column for column in table.columns if column not in (config.label, config.split, config.group)
+    )
+    if pair is None or not all(_holds_words(table.columns[column][:LOOKED_AT]) for column in pair):
+        return None
+    return pair
+
+
+def _choose_pair(
+    table: Table, pair: tuple[str, str], config: DataConfig
+) -> tuple[tuple[str, str] | None, str | None, list[Finding]]:
+    label, about_label = _choose(
+        table, config.label, LABEL_NAMES, _looks_like_labels, "label", taken=(*pair, config.group)
+    )
+    missing = [_missing(table, column, what="text") for column in pair if column not in table.columns]
+    if missing:
+        return None, label, [*missing, about_label]
+    message = f"texts are pairs, of columns {pair[0]!r} and {pair[1]!r}, as named"
+    findings = [Finding("columns", message, "note", table.name), about_label]
+    if config.group is not None and config.group in (label, config.split):
+        message = (
+            f"data.group must be another column than those of labels and splits, got {config.group!r}; name another, or "
+            "leave it out"
+        )
+        findings.append(Finding("one column twice", message, "error", table.name))
+    if label in pair:
+        message = f"data.text and data.label must be different columns, got {label!r} for both; change one"
+        findings.append(Finding("one column twice", message, "error", table.name))
+    return pair, label, findings
 
 
 def with_header(table: Table, config: DataConfig, *, others_have_none: bool = False) -> Table:
@@ -256,7 +299,7 @@ def _missing(table: Table, column: str, *, what: str | None = None) -> Finding:
 
 def _names_columns(table: Table, config: DataConfig) -> bool:
     """Tell whether the first line has a name that is usual or asked for."""
-    wanted = {config.text, config.label, config.split, config.group}
+    wanted = {*(config.pair or (config.text,)), config.label, config.split, config.group}
     return any(column in wanted or column.lower() in {*TEXT_NAMES, *LABEL_NAMES} for column in table.columns)
 
 
@@ -275,6 +318,13 @@ def _looks_like_texts(values: list[Any]) -> bool:
         and words >= WORDS_OF_TEXTS * len(values)
         and len(set(map(str, values))) > len(values) / 2
     )
+
+
+def _holds_words(values: list[Any]) -> bool:
+    """Tell whether values are texts of a pair: answers may be of one word, and premises repeat."""
+    values = _present(values)
+    words = sum(len(v.split()) for v in values if isinstance(v, str))
+    return words > len(values) and not _looks_like_labels(values)
 
 
 def _looks_like_labels(values: list[Any]) -> bool:

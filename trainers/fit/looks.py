@@ -114,7 +114,7 @@ class Looks:
 
     Args:
         network: Looked at.
-        config: Ceiling, patience and metric are read from it.
+        config: Ceiling, patience, metric and loss are read from it.
         train: The training split.
         validation: The validation split.
         weights_C: Of the classes in the loss.
@@ -313,7 +313,7 @@ class Looks:
 
     def _loss(self, look: _Look) -> float:
         logits_NC, labels_N = self._known(look)
-        return cross_entropy(logits_NC, labels_N, weights_C=self._weights_C)
+        return cross_entropy(logits_NC, labels_N, weights_C=self._weights_C, gamma=self._config.gamma)
 
     def _confusion(self, look: _Look) -> Confusion:
         return confusion(*self._known(look))
@@ -327,7 +327,7 @@ class Looks:
         return packed((look.logits_NC[rows].argmax(dim=1) == self._validation.labels_N[rows]).numpy())
 
     def _losses(self, look: _Look, rows: Indices) -> npt.NDArray[np.float64]:
-        return losses(look.logits_NC[rows], self._validation.labels_N[rows])
+        return losses(look.logits_NC[rows], self._validation.labels_N[rows], gamma=self._config.gamma)
 
     def _weights(self, rows: Indices) -> npt.NDArray[np.float64] | None:
         if self._weights_C is None:

@@ -202,6 +202,34 @@ def test_class_weights_are_a_setting_of_the_fit(tmp_path):
     assert load(tmp_path, text).any_config().class_weights == "balanced"
 
 
+@pytest.mark.parametrize("weights", [{"spam": 5.0, "ham": 1.0}, {"low": 1.0, "high": 5.0}])
+def test_class_weights_may_be_a_table_by_class_which_is_no_range(tmp_path, weights):
+    table = ", ".join(f"{name} = {weight}" for name, weight in weights.items())
+    spec = load(tmp_path, changed("patience = 2", f"patience = 2\nclass_weights = {{ {table} }}"))
+    assert spec.any_config().class_weights == weights
+    assert type(spec).model_validate(spec.model_dump(mode="json")) == spec
+
+
+def test_mistakes_in_class_weights_are_named(tmp_path):
+    text = changed("patience = 2", "patience = 2\nclass_weights = { spam = 5.0, ham = 0 }")
+    assert mistake(tmp_path, text) == (
+        "fit.class_weights: the weights of classes must be numbers above 0, got 'ham' 0; change them"
+    )
+    text = changed("patience = 2", "patience = 2\nclass_weights = [{ spam = 5.0 }, { spam = 1.0 }]")
+    assert mistake(tmp_path, text).startswith(
+        "fit.class_weights: a table cannot be one of several choices; choose one"
+    )
+
+
+def test_the_focal_loss_is_an_open_setting(tmp_path):
+    text = 'patience = 2\nloss = ["cross_entropy", "focal"]\nfocal_gamma = { low = 0.5, high = 5.0 }'
+    fit = load(tmp_path, changed("patience = 2", text)).fit
+    assert fit["focal_gamma"] == Range(low=0.5, high=5.0)
+    assert "fit.focal_gamma: Input should be greater than or equal to 0" in mistake(
+        tmp_path, changed("patience = 2", "patience = 2\nfocal_gamma = { low = -1, high = 5 }")
+    )
+
+
 @pytest.mark.parametrize(
     "path", sorted((Path(__file__).parents[3] / "studies").glob("*.toml")), ids=lambda p: p.stem
 )

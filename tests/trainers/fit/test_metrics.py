@@ -12,10 +12,10 @@ from sklearn.metrics import (
     log_loss,
     recall_score,
 )
-from sklearn.utils.class_weight import compute_class_weight, compute_sample_weight
+from sklearn.utils.class_weight import compute_sample_weight
 
+from trainers.fit.losses import balanced_weights
 from trainers.fit.metrics import (
-    balanced_weights,
     confusion,
     cross_entropy,
     effective_count,
@@ -103,18 +103,6 @@ def test_weighted_cross_entropy_is_scikit_learns_log_loss_with_sample_weights(ca
     )
     found = cross_entropy(torch.from_numpy(logits_NC), torch.from_numpy(labels_N), weights_C=weights_C)
     assert found == pytest.approx(expected, abs=1e-9, rel=1e-6)
-
-
-@given(st.lists(st.integers(0, 4), min_size=1, max_size=60))
-def test_balanced_weights_are_scikit_learns(labels):
-    labels_N = np.unique(labels, return_inverse=True)[1]  # all classes have a text, as scikit-learn wants it
-    classes = np.unique(labels_N)
-    expected = compute_class_weight("balanced", classes=classes, y=labels_N)
-    assert balanced_weights(labels_N, num_classes=len(classes)) == pytest.approx(expected)
-
-
-def test_a_class_without_a_text_weighs_nothing():
-    assert balanced_weights(np.array([0, 0, 2]), num_classes=3).tolist() == [0.5, 0.0, 1.0]
 
 
 @pytest.mark.parametrize("metric", METRICS)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from search.analysis.majority import majority_of
 from search.interrupts import held_back
 from search.study import Goal, Score, attributes as attr
 
@@ -67,11 +68,13 @@ class Aim:
         baseline: Validation figure of the words alone.
         goal: Validation figure to reach.
         ceiling: Training figure to stay under.
+        majority: Validation figure of the most frequent class for every text; None where it is not known.
     """
 
     baseline: float
     goal: float
     ceiling: float
+    majority: float | None = None
 
 
 @dataclass(frozen=True)
@@ -95,17 +98,30 @@ class Words:
 
 
 def choose_aim(texts: Texts, *, metric: Metric) -> Aim:
-    """Return the default goal and ceiling, or higher ones where the words alone reach that goal.
+    """Return the default goal and ceiling, or higher ones where the words alone, or the majority, reach that goal.
 
-    Then the goal is the baseline, rounded up to whole percents, and the ceiling lies halfway from there to 1, as
+    Then the goal is the higher of the two, rounded up to whole percents, and the ceiling lies halfway from there to 1, as
     the defaults do. Nobody knows yet what an encoder reaches on these texts.
     """
     baseline = measure_baseline(texts, metric=metric)
+    majority = _majority(texts, metric)
+    above = max(baseline, majority or 0.0)
     goal, ceiling = Goal().validation_accuracy, Score().ceiling
-    if baseline >= goal:
-        goal = min(0.99, math.ceil(100 * baseline) / 100)
+    if above >= goal:
+        goal = min(0.99, math.ceil(100 * above) / 100)
         ceiling = max(ceiling, math.ceil(50 * (1 + goal)) / 100)
-    return Aim(baseline=baseline, goal=goal, ceiling=ceiling)
+    return Aim(baseline=baseline, majority=majority, goal=goal, ceiling=ceiling)
+
+
+def _majority(texts: Texts, metric: Metric) -> float | None:
+    parts = {name: texts.labels_N[texts.parts[name]] for name in ("train", "validation")}
+    if any(labels.ndim != 1 for labels in parts.values()):
+        return None
+    num_classes = len(texts.class_names)
+    counts = {name: np.bincount(labels, minlength=num_classes).tolist() for name, labels in parts.items()}
+    return majority_of(
+        {"texts_per_class": counts, **{name: len(labels) for name, labels in parts.items()}}, metric=metric
+    )
 
 
 def measure_baseline(texts: Texts, *, metric: Metric) -> float:

@@ -104,6 +104,8 @@ def new(
         )
     aim = choose_aim(texts, metric=metric)
     say(f"\nThe words alone reach {aim.baseline:.1%} validation {METRIC_NAMES[metric]}.")
+    if aim.majority is not None:
+        say(f"Always answering the most frequent class has {aim.majority:.1%}.")
     config = _any_config(loaded, data, metric)
     aim = replace(aim, ceiling=max(aim.ceiling, _choose_ceiling(loaded, splits, config)))
     speed = _measure(loaded, splits, config, trials=trials)

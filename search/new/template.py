@@ -142,7 +142,9 @@ def texts_per_class(splits: Splits) -> npt.NDArray[np.int64]:
 
 def _goal_comment(aim: Aim, name: str) -> str:
     reached = f"# What an encoder reaches here nobody knows yet; the words alone reach {aim.baseline:.1%} validation {name}."
-    if aim.goal > aim.baseline + 0.01:
+    if aim.majority is not None and aim.majority > aim.baseline:
+        reached += f"\n# Always answering the most frequent class has {aim.majority:.1%}."
+    if aim.goal > max(aim.baseline, aim.majority or 0.0) + 0.01:
         return (
             f"{reached}\n# This is the default of every study: raise or lower it once some trials have run."
         )

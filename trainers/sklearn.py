@@ -37,7 +37,7 @@ from trainers.config import (
     TrainConfig,
     load_config,
 )
-from trainers.data import Split, Splits, Text, cleaned, tokenise
+from trainers.data import Split, Splits, Text, cleaned, draw_groups, joined, tokenise
 from trainers.encoder import Encoder, load_encoder
 from trainers.errors import InputError, describe
 from trainers.fit import build_features, choose_device, fit, pinned
@@ -207,8 +207,14 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         settings |= config.data.model_dump(include={"clean", "max_length", "head_tokens"})
         return cls(**{**settings, **changes})
 
-    def fit(self, X: Sequence[Text], y: Sequence[Any]) -> Self:
+    def fit(self, X: Sequence[Text], y: Sequence[Any], groups: Sequence[Any] | None = None) -> Self:
         """Fine-tune on texts, or pairs of texts, and their labels.
+
+        Args:
+            X: The texts.
+            y: Their labels.
+            groups: What each text belongs to, such as a patient: none is both trained on and stopped by. None means that
+                each text stands for itself.
 
         Raises:
             ValueError: Texts, labels or settings cannot be used.
@@ -223,7 +229,11 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         check_classification_targets(y)
         self.classes_, labels_N = np.unique(y, return_inverse=True)
         seed = self._seed()
-        train, validation = self._split(texts, labels_N, seed)
+        if groups is None:
+            train, validation = self._split(texts, labels_N, seed)
+        else:
+            check_consistent_length(texts, groups)
+            train, validation = self._split_groups(texts, labels_N, column_or_1d(groups), seed)
         with _value_errors():
             encoder = load_encoder(
                 EncoderConfig(name=self.encoder, revision=self.revision, pooling=self.pooling),
@@ -288,14 +298,7 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self, texts: list[Text], labels_N: npt.NDArray[np.int64], seed: int
     ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         """Draw the rows to train on and those to stop by, of which no text stands among the first."""
-        if not 0 < self.validation_fraction < 1:
-            raise ValueError(
-                f"validation_fraction must lie between 0 and 1, got {self.validation_fraction}; change it"
-            )
-        if len(self.classes_) < 2:
-            raise ValueError(
-                f"y must hold two classes at least, got 1 class, {self.classes_.tolist()[0]!r}; add texts of others"
-            )
+        self._check_split()
         several_N = np.bincount(labels_N)[labels_N] > 1
         drawn_from, alone = np.flatnonzero(several_N), np.flatnonzero(~several_N)
         if not len(drawn_from):
@@ -320,6 +323,45 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 "add others"
             )
         return train, unseen
+
+    def _split_groups(
+        self, texts: list[Text], labels_N: npt.NDArray[np.int64], groups: npt.NDArray[Any], seed: int
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """Draw whole groups to stop by; those that have a text in common are one."""
+        self._check_split()
+        numbers = {text: i for i, text in enumerate(dict.fromkeys(texts))}
+        texts_N = np.array([numbers[text] for text in texts])
+        absent = [i for i, group in enumerate(groups) if group is None or group != group]
+        if absent:
+            raise ValueError(
+                f"groups must name one for each text, got {groups[absent[0]]!r} at index {absent[0]}; fill it in"
+            )
+        groups_N = joined(np.unique(groups, return_inverse=True)[1], texts_N)
+        if len(np.unique(groups_N)) < 2:
+            raise ValueError(
+                "groups must hold two at least that have no text in common, one to train on and one to stop by, got 1; add others"
+            )
+        wanted = round(self.validation_fraction * len(texts))
+        train, validation = draw_groups(
+            np.arange(len(texts)), labels_N, groups_N, max(1, wanted), leave=1, seed=seed
+        )
+        absent = sorted({*range(len(self.classes_))} - {*labels_N[train].tolist()})
+        if absent:
+            raise ValueError(
+                f"each class needs a group to train on, got none for {self.classes_[absent[0]].item()!r} beside the groups to "
+                "stop by; add groups of it, or lower validation_fraction"
+            )
+        return train, validation
+
+    def _check_split(self) -> None:
+        if not 0 < self.validation_fraction < 1:
+            raise ValueError(
+                f"validation_fraction must lie between 0 and 1, got {self.validation_fraction}; change it"
+            )
+        if len(self.classes_) < 2:
+            raise ValueError(
+                f"y must hold two classes at least, got 1 class, {self.classes_.tolist()[0]!r}; add texts of others"
+            )
 
     def _config(self, encoder: Encoder, seed: int, *, pair: tuple[str, str] | None) -> TrainConfig:
         settings = {

@@ -45,6 +45,10 @@ def new(
     split: Annotated[
         str | None, Parameter(help="Column that names each row's split. [default: splits are made]")
     ] = None,
+    group: Annotated[
+        str | None,
+        Parameter(help="Column of what texts belong to, kept in one split. [default: each text for itself]"),
+    ] = None,
     metric: Annotated[Metric, Parameter(help="By which goal, score and ceiling are measured.")] = "accuracy",
     minutes: Annotated[float, Parameter(help="Time that the search may take.")] = 10.0,
     trials: Annotated[int, Parameter(help="Trials to run in this time.")] = 50,
@@ -68,7 +72,7 @@ def new(
     refuse_windows()
     _check(minutes=minutes, trials=trials)
     path = _new_file(source, to)
-    named = {"text": text, "label": label and [label], "split": split and [split]}
+    named = {"text": text, "label": label and [label], "split": split and [split], "group": group and [group]}
     columns = {key: names for key, names in named.items() if names}
     data = _data_config(source, columns)
 

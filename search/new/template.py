@@ -169,6 +169,11 @@ def _data_lines(data: Mapping[str, str | Sequence[str]], splits: Splits, sizes: 
             )
         )
     yield from (f"# {' '.join(f.message.split())}" for f in splits.findings if f.kind.endswith("columns"))
+    for finding in splits.findings:
+        if finding.kind == "possible group column":
+            yield f"# {' '.join(finding.message.split()).removeprefix('data.').replace(' would', '  # would', 1)}"
+        elif finding.kind == "texts that begin alike":
+            yield f"# {' '.join(finding.message.split())}"
     found = {"train": len(splits.train), "validation": len(splits.validation), "test": len(splits.test)}
     for name, count in found.items():
         size = getattr(sizes, name, count)

@@ -1,5 +1,6 @@
 from .cleaning import clean_text as clean_text
 from .findings import SHOWN_AS as SHOWN_AS, Finding as Finding
+from .grouping import draw_groups as draw_groups, joined as joined
 from .pairs import (
     Text as Text,
     cleaned as cleaned,

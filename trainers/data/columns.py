@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -27,6 +30,51 @@ SPLIT_NAMES = {
     **dict.fromkeys(("test", "testing"), "test"),
 }
 """What data sets call the three splits."""
+
+GROUP_NAMES = frozenset(
+    (
+        *(
+            "patient",
+            "subject",
+            "person",
+            "author",
+            "writer",
+            "reviewer",
+            "user",
+            "username",
+            "speaker",
+            "student",
+            "customer",
+        ),
+        *(
+            "client",
+            "account",
+            "sender",
+            "doc",
+            "document",
+            "article",
+            "book",
+            "thread",
+            "conversation",
+            "dialogue",
+            "session",
+        ),
+        *("household", "family", "case", "group"),
+    )
+)
+ID_NAMES = frozenset({"id", "uid", "guid", "uuid"})
+"""Words in the name of a column that says what texts belong to."""
+
+GROUP_COLUMN = "possible group column"
+FEWEST_GROUPS = 3
+FEWEST_IDS = 10
+"""Different values of such a column: fewer are classes of something."""
+
+START_WORDS = 8
+SAME_START = 0.2
+"""Share of the texts that begin like another one, from which it is told."""
+
+_WORD_OF_NAME = re.compile(r"[A-Z]?[a-z]+|[A-Z]+")
 
 LOOKED_AT = 1000
 """Rows that tell what kind of content a column has."""
@@ -168,6 +216,40 @@ def suggest_split(table: Table) -> list[Finding]:
                 "respect it"
             )
             return [Finding("unused splits", message, "warning", table.name)]
+    return []
+
+
+def suggest_group(table: Table, used: Sequence[str | None]) -> list[Finding]:
+    """Say which column seems to name what texts belong to, or that texts begin alike, though nobody asked for groups.
+
+    Args:
+        table: To look at.
+        used: Columns of texts, labels and splits, the texts' first.
+    """
+    for column, values in table.columns.items():
+        present = _present(values)
+        distinct = len({str(value) for value in present})
+        words = {word.lower() for word in _WORD_OF_NAME.findall(column)}
+        few, often = (FEWEST_GROUPS, 1.2) if words & GROUP_NAMES else (FEWEST_IDS, 1.5)
+        named = bool(words & (GROUP_NAMES | ID_NAMES))
+        if column not in used and named and distinct >= few and len(present) >= often * distinct:
+            message = (
+                f"data.group = {json.dumps(column, ensure_ascii=False)} would keep texts with the same value of this column in one "
+                f"split ({distinct:,} values in {len(present):,} rows); if they belong together, figures without it are too good"
+            )
+            return [Finding(GROUP_COLUMN, message, "warning", table.name)]
+    starts = Counter(
+        tuple(words[:START_WORDS])
+        for words in (text.lower().split() for text in {*map(str, _present(table.columns[str(used[0])]))})
+        if len(words) > START_WORDS
+    )
+    alike = sum(count for count in starts.values() if count > 1)
+    if alike > SAME_START * len(table.lines):
+        message = (
+            f"{alike:,} of {len(table.lines):,} texts begin with the same {START_WORDS} words as another; if they are parts of one "
+            "document, put its name into a column and name that with data.group"
+        )
+        return [Finding("texts that begin alike", message, "note", table.name)]
     return []
 
 

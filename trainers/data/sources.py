@@ -19,6 +19,7 @@ from trainers.data.columns import (
     check_present,
     choose_columns,
     find_pair,
+    suggest_group,
     suggest_split,
     with_header,
 )
@@ -112,6 +113,8 @@ def read_source(config: DataConfig) -> Source:
         findings += check_present(table, (config.split, config.group))
     if config.split is None:
         findings += suggest_split(first)
+    if config.group is None and text is not None:
+        findings += suggest_group(first, (*sides(text), label, config.split))
     found = [finding for _, table in tables for finding in table.findings] + findings
     if any(f.severity == "error" for f in found):  # maybe because a column is not read
         found = [replace(f, severity="error") if f.kind == NOT_READ else f for f in found]

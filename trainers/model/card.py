@@ -287,8 +287,18 @@ def _limits(config: TrainConfig, data: dict[str, Any], confirmed: Confirmation |
         f"Length: of a {what}, {longest} tokens are read, special ones included: {kept}. {cut:,} of the {texts:,} {what}s "
         "were longer.",
         f"Language: {language}; no other was tried.",
+        *_groups(config),
         f"It answers with one of its classes whatever the {what} is.",
         f"Not measured: {', '.join(unmeasured)}.",
+    ]
+
+
+def _groups(config: TrainConfig) -> list[str]:
+    column = config.data.group
+    if column is None:
+        return []
+    return [
+        f"Groups: texts with the same {escape(column)} were kept in one split; figures speak of groups that it was not trained on."
     ]
 
 

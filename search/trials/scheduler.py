@@ -131,7 +131,7 @@ def number_of_workers(
     if wanted != "auto":
         return max(1, min(wanted, trials_left))
     if device == "cpu":
-        room = max(1, joblib.cpu_count(only_physical_cores=True) // threads)
+        room: int = max(1, joblib.cpu_count(only_physical_cores=True) // threads)
         there = f"cores for {room}"
     else:
         room = max(1, len(cuda_devices())) if device == "cuda" else 1

@@ -10,11 +10,14 @@ import time
 import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
+from search.analysis.majority import majority_of
 from search.interrupts import held_back
 from search.study import Goal, Score, attributes as attr
 
@@ -25,7 +28,7 @@ if TYPE_CHECKING:
     from sklearn.svm import LinearSVC
 
     from trainers.config import Metric
-    from trainers.data import SplitName, Texts
+    from trainers.data import Text, Texts
 
 Classes = npt.NDArray[np.int64]
 
@@ -66,11 +69,13 @@ class Aim:
         baseline: Validation figure of the words alone.
         goal: Validation figure to reach.
         ceiling: Training figure to stay under.
+        majority: Validation figure of the most frequent class for every text; None where it is not known.
     """
 
     baseline: float
     goal: float
     ceiling: float
+    majority: float | None = None
 
 
 @dataclass(frozen=True)
@@ -87,24 +92,39 @@ class Words:
     classifier: LinearSVC
     num_texts: int
 
-    def predict(self, texts: Iterable[str]) -> Classes:
+    def predict(self, texts: Iterable[Text]) -> Classes:
         """Return the class of each text."""
         classes_N: Classes = self.classifier.predict(self.ngrams.transform(list(texts)))
         return classes_N
 
 
 def choose_aim(texts: Texts, *, metric: Metric) -> Aim:
-    """Return the default goal and ceiling, or higher ones where the words alone reach that goal.
+    """Return the default goal and ceiling, or higher ones where the words alone, or the majority, reach that goal.
 
-    Then the goal is the baseline, rounded up to whole percents, and the ceiling lies halfway from there to 1, as
+    Then the goal is the higher of the two, rounded up to whole percents, and the ceiling lies halfway from there to 1, as
     the defaults do. Nobody knows yet what an encoder reaches on these texts.
     """
     baseline = measure_baseline(texts, metric=metric)
+    majority = _majority(texts, metric)
+    above = max(baseline, majority or 0.0)
     goal, ceiling = Goal().validation_accuracy, Score().ceiling
-    if baseline >= goal:
-        goal = min(0.99, math.ceil(100 * baseline) / 100)
+    if above >= goal:
+        goal = min(0.99, math.ceil(100 * above) / 100)
         ceiling = max(ceiling, math.ceil(50 * (1 + goal)) / 100)
-    return Aim(baseline=baseline, goal=goal, ceiling=ceiling)
+    return Aim(baseline=baseline, majority=majority, goal=goal, ceiling=ceiling)
+
+
+def _majority(texts: Texts, metric: Metric) -> float | None:
+    parts = {name: texts.labels_N[texts.parts[name]] for name in ("train", "validation")}
+    if texts.folds:
+        parts["validation"] = parts["train"]
+    if any(labels.ndim != 1 for labels in parts.values()):
+        return None
+    num_classes = len(texts.class_names)
+    counts = {name: np.bincount(labels, minlength=num_classes).tolist() for name, labels in parts.items()}
+    return majority_of(
+        {"texts_per_class": counts, **{name: len(labels) for name, labels in parts.items()}}, metric=metric
+    )
 
 
 def measure_baseline(texts: Texts, *, metric: Metric) -> float:
@@ -114,7 +134,7 @@ def measure_baseline(texts: Texts, *, metric: Metric) -> float:
 
 
 def measure_words(texts: Texts, *, metric: Metric) -> dict[str, Any]:
-    """Fit the words alone, and measure them.
+    """Fit the words alone, and measure them: on validation, or on average over folds.
 
     Returns:
         ``validation_accuracy``, by the metric; ``num_texts`` that were learned from; ``seconds`` that it took.
@@ -124,11 +144,16 @@ def measure_words(texts: Texts, *, metric: Metric) -> dict[str, Any]:
     from trainers.fit import measure
 
     began = time.perf_counter()
-    words = fit_words(texts, metric=metric)
-    validation, labels_N = _part(texts, "validation")
-    counts_CC = confusion_matrix(labels_N, words.predict(validation), labels=range(len(texts.class_names)))
+    reached = []
+    for train, validation in texts.folds or [(texts.parts["train"], texts.parts["validation"])]:
+        words = fit_words(texts, metric=metric, rows=train)
+        predicted_N = words.predict(texts.rows[i].text for i in validation)
+        counts_CC = confusion_matrix(
+            texts.labels_N[validation], predicted_N, labels=range(len(texts.class_names))
+        )
+        reached.append(measure(counts_CC, metric=metric))
     return {
-        "validation_accuracy": measure(counts_CC, metric=metric),
+        "validation_accuracy": fmean(reached),
         "num_texts": words.num_texts,
         "seconds": time.perf_counter() - began,
     }
@@ -142,29 +167,25 @@ def note_words(study: optuna.Study, texts: Texts, *, metric: Metric) -> None:
             study.set_user_attr(attr.WORDS, found)
 
 
-def fit_words(texts: Texts, *, metric: Metric) -> Words:
-    """Fit a linear classifier on the training texts' n-grams of words and characters, of 5,000 texts at most.
+def fit_words(texts: Texts, *, metric: Metric, rows: Classes | None = None) -> Words:
+    """Fit a linear classifier on the n-grams of words and characters of training texts, or of other ``rows``; of 5,000 at most.
 
     They are counted in the texts as they stand, whatever the encoder reads of them, and weighed by TF-IDF. How strongly to
     regularise is chosen by folds, the strongest on a tie. A support vector classifier gave the same figures as a logistic
     regression, in a tenth of its time (studies/LOG.md). By other metrics than accuracy every class has the same weight.
     """
-    train, labels_N = _part(texts, "train")
-    train, labels_N = train[:MOST_TEXTS], labels_N[:MOST_TEXTS]
+    rows = (texts.parts["train"] if rows is None else rows)[:MOST_TEXTS]
+    train, labels_N = [texts.rows[i].text for i in rows], texts.labels_N[rows]
     ngrams, values_NG = _count(train)
     strength = _choose_strength(values_NG, labels_N, metric=metric, num_classes=len(texts.class_names))
     return Words(ngrams, _fit(values_NG, labels_N, strength, metric), len(train))
 
 
-def _part(texts: Texts, name: SplitName) -> tuple[list[str], Classes]:
-    rows = texts.parts[name]
-    return [texts.rows[i].text for i in rows], texts.labels_N[rows]
-
-
-def _count(texts: Sequence[str]) -> tuple[FeatureUnion, csr_matrix]:
+def _count(texts: Sequence[Text]) -> tuple[FeatureUnion, csr_matrix]:
     """Count n-grams, those of a single text left out, unless there are few texts or none has one in common."""
+    all_sides: Sequence[int | None] = (None,) if isinstance(texts[0], str) else (0, 1)
     for least in (2, 1) if len(texts) >= ENOUGH_TEXTS else (1,):
-        ngrams = _ngrams(least)
+        ngrams = _ngrams(least, all_sides)
         try:
             return ngrams, ngrams.fit_transform(texts).tocsr()
         except ValueError:
@@ -173,24 +194,26 @@ def _count(texts: Sequence[str]) -> tuple[FeatureUnion, csr_matrix]:
     raise AssertionError
 
 
-def _ngrams(least: int) -> FeatureUnion:
+def _ngrams(least: int, all_sides: Sequence[int | None]) -> FeatureUnion:
+    """Return what counts n-grams; those of a pair's two texts are told apart."""
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.pipeline import make_union
 
     how = {"sublinear_tf": True, "min_df": least, "dtype": np.float32}
-    words = TfidfVectorizer(preprocessor=_start_for_words, token_pattern=PIECE, ngram_range=(1, 2), **how)
-    characters = TfidfVectorizer(
-        preprocessor=_start_for_characters, analyzer="char_wb", ngram_range=(2, 5), **how
-    )
-    return make_union(words, characters)
+    counters = []
+    for side in all_sides:
+        words = partial(_start, side=side, length=WORDS_LOOKED_AT)
+        counters.append(TfidfVectorizer(preprocessor=words, token_pattern=PIECE, ngram_range=(1, 2), **how))
+        characters = partial(_start, side=side, length=CHARACTERS_LOOKED_AT)
+        counters.append(
+            TfidfVectorizer(preprocessor=characters, analyzer="char_wb", ngram_range=(2, 5), **how)
+        )
+    return make_union(*counters)
 
 
-def _start_for_words(text: str) -> str:
-    return text[:WORDS_LOOKED_AT].lower()
-
-
-def _start_for_characters(text: str) -> str:
-    return text[:CHARACTERS_LOOKED_AT].lower()
+def _start(text: Any, *, side: int | None, length: int) -> str:
+    one: str = text if side is None else text[side]
+    return one[:length].lower()
 
 
 def _choose_strength(values_NG: csr_matrix, labels_N: Classes, *, metric: Metric, num_classes: int) -> float:

@@ -55,6 +55,11 @@ class DataPage(Frozen):
     mended: int | None = Field(default=None, description="Texts whose markup or white space was cleaned.")
     findings: list[FindingNoted] = Field(default=[], description="What was noticed about the texts.")
     fingerprint: str | None = Field(default=None, description="SHA-256 of all rows of the source.")
+    folds: int | None = Field(
+        default=None,
+        description="Folds, if there are any: each of the texts counted under train and validation is validated on once. Absent "
+        "where there is a validation split.",
+    )
 
 
 def print_page(data: DataPage | None, console: Console) -> None:

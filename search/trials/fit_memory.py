@@ -89,7 +89,7 @@ def measure_memory(encoder: Encoder, splits: Splits, config: TrainConfig) -> int
 
     precision = choose_precision(config.precision, encoder.device)
     longest = np.argsort(splits.train.lengths_N)[-config.batch_size :]
-    few = splits.train.take(longest)
+    few = splits.train.some(longest)
     config = config.model_copy(
         update={
             "epochs": 1,

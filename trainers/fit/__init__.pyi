@@ -5,7 +5,11 @@ from .cross_validation import (
     fit_folds as fit_folds,
     refit_config as refit_config,
 )
-from .device import choose_device as choose_device, named_failures as named_failures
+from .device import (
+    choose_device as choose_device,
+    cuda_devices as cuda_devices,
+    named_failures as named_failures,
+)
 from .features import (
     Features as Features,
     Progress as Progress,
@@ -20,6 +24,7 @@ from .looks import (
     PEEK_TEXTS as PEEK_TEXTS,
 )
 from .loop import fit as fit
+from .losses import check_class_weights as check_class_weights
 from .metrics import effective_count as effective_count, measure as measure, standard_error as standard_error
 from .network import Network as Network
 from .precision import choose_precision as choose_precision, pinned as pinned

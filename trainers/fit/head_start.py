@@ -16,14 +16,14 @@ from statistics import fmean
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from trainers.config import TrainConfig
 from trainers.data import fold_rows
 from trainers.fit.batching import sorted_batches
 from trainers.fit.features import Features
 from trainers.fit.inputs import Batch, SplitInputs
-from trainers.fit.metrics import balanced_weights, confusion, cross_entropy, measure
+from trainers.fit.losses import class_weights, mean_loss
+from trainers.fit.metrics import confusion, cross_entropy, measure
 from trainers.fit.network import Network
 from trainers.fit.probe import probes
 from trainers.modeling_frostline import Head
@@ -59,7 +59,7 @@ def fit_head(
 
     Args:
         head: With its first weights; fitted in place.
-        config: Seed, metric, ceiling and label smoothing are read from it.
+        config: Seed, metric, ceiling, loss and label smoothing are read from it.
         train: The training split in one batch, pooled.
         validation: The validation split in one batch, pooled.
         weights_C: Of the classes in the loss.
@@ -85,9 +85,9 @@ def head_rounds(features: Features, config: TrainConfig) -> int:
         depth = view.inputs("train", config.freeze_depth).depth
         network = Network(features.encoder, config, start=depth, num_classes=num_classes).to(config.device)
         weights_C = None
-        if config.class_weights:
-            balanced_C = balanced_weights(view.splits.train.labels_N, num_classes=num_classes)
-            weights_C = torch.from_numpy(balanced_C).float().to(config.device)
+        balance_C = class_weights(config, view.splits.train.labels_N, names=splits.class_names)
+        if balance_C is not None:
+            weights_C = torch.from_numpy(balance_C).float().to(config.device)
         found.append(
             _rounds(
                 network.head, config, train=parts[0], validation=parts[1], weights_C=weights_C, rounds=None
@@ -112,11 +112,12 @@ def _rounds(
     for done in range(1, 1 + (MOST_ROUNDS if rounds is None else rounds)):
         head.train()
         for rows in itertools.islice(batches, ROUND_STEPS):
-            loss = F.cross_entropy(
+            loss = mean_loss(
                 head(train.inputs[rows]),
                 train.labels_B[rows],
-                weight=weights_C,
+                weights_C=weights_C,
                 label_smoothing=config.label_smoothing,
+                gamma=config.gamma,
             )
             optimizer.zero_grad()
             loss.backward()
@@ -130,7 +131,9 @@ def _rounds(
             logits_NC = head(validation.inputs)
         if config.ceiling is not None and measure(counts_CC, metric=config.metric) > config.ceiling:
             break
-        validation_loss = cross_entropy(logits_NC, validation.labels_B, weights_C=weights_C)
+        validation_loss = cross_entropy(
+            logits_NC, validation.labels_B, weights_C=weights_C, gamma=config.gamma
+        )
         waited += 1
         if validation_loss < best_loss:
             best_loss, best, waited, at_best = validation_loss, _copy(head), 0, done
@@ -141,7 +144,7 @@ def _rounds(
 
 
 def _start_as_probe(head: Head, config: TrainConfig, *, train: Batch, weights_C: Tensor | None) -> None:
-    """Make a linear head a logistic regression.
+    """Make a linear head a logistic regression, whatever the loss.
 
     Of those under the ceiling it is the one that is regularised least, but no less than folds find best; if none lies
     under it, the one that is regularised most.

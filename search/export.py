@@ -210,9 +210,31 @@ class Choice:
 
         if self.finalist is not None and self.tested is not None:
             settings = {**self.finalist.config, "seed": self.tested.seed}
+            if data.folds is not None:
+                data = data.model_copy(update={"fold_seed": self.tested.seed})
+                settings["stop_at"] = self.tested.stop_at
         else:
             settings = self.trial.user_attrs[attr.CONFIG]
+            if data.folds is not None:
+                settings = {**settings, "stop_at": self._found_ages(settings)}
         return TrainConfig.model_validate({**settings, "data": data})
+
+    def _found_ages(self, settings: Mapping[str, Any]) -> list[float]:
+        """Return the age of the best weights in each stage, on average over the folds that the trial ran."""
+        from trainers.fit import mean_ages
+
+        folds = self.trial.user_attrs.get(attr.FOLDS)
+        if not folds:
+            raise InputError(
+                f"trial {self.trial.number} ended in its first fold, so that nobody knows for how long to fit it; export another "
+                "one with --trial"
+            )
+        from trainers.config import TrainConfig
+
+        looks = TrainConfig.model_fields["evaluations_per_epoch"].default
+        return mean_ages(
+            [fold["best_epochs"] for fold in folds], looks=settings.get("evaluations_per_epoch", looks)
+        )
 
 
 def choose(study: optuna.Study, number: int | None) -> Choice:
@@ -274,13 +296,15 @@ def winner_toml(
     figures, name = choice.trial.user_attrs, METRIC_NAMES[config.metric]
     about = "" if figures.get("training_exact", True) else "about "
     again = f"when fitted again with seed {config.seed}" if choice.tested else "when fitted again"
+    searched = "on average over the folds of the search" if result.is_refit else "in the search"
+    validated = "not measured" if result.is_refit else f"{result.validation_accuracy:.4f}"
     comments = [
         *([short] if short else []),
         f"Trial {choice.trial.number} of study {spec.name!r}, seed {spec.seed}.",
-        f"validation {name} {figures['validation_accuracy']:.4f} in the search, "
-        f"{result.validation_accuracy:.4f} {again}",
-        f"training {name}   {about}{figures['training_accuracy']:.4f} in the search, "
+        f"validation {name} {figures['validation_accuracy']:.4f} {searched}, {validated} {again}",
+        f"training {name}   {about}{figures['training_accuracy']:.4f} {searched}, "
         f"{result.training_accuracy:.4f} {again}",
+        *(["Fitted again on all texts but those of the test split."] if result.is_refit else []),
         f"restored epoch {result.best_epoch:g} of {result.epochs:g}, {result.seconds:.0f} s",
         f"weights sha256 {weights_sha256(result.network)}",
         "The search's validation figure is the best of many trials, so probably too highs.",
@@ -303,6 +327,8 @@ def _falls_short(study: optuna.Study, spec: StudySpec, choice: Choice) -> str | 
 
 
 def _same_or_not(choice: Choice, result: FitResult) -> str:
+    if result.is_refit:
+        return _what_folds_say(choice, result)
     known: Mapping[str, Any] = choice.tested.plain() if choice.tested else choice.trial.user_attrs
     where = "in the confirmation" if choice.tested else "in the search"
     before = known[attr.VALIDATION_ACCURACY], known[attr.TRAINING_ACCURACY]
@@ -319,6 +345,22 @@ def _same_or_not(choice: Choice, result: FitResult) -> str:
         f"trial {choice.trial.number} had {before[0]:.2%} and {before[1]:.2%} {where}: it ran elsewhere, was pruned, or "
         "libraries have changed since"
     )
+
+
+def _what_folds_say(choice: Choice, result: FitResult) -> str:
+    """Say what the figures of a model are that was fitted on all texts of the folds."""
+    folds = choice.trial.user_attrs[attr.FOLDS]
+    total = choice.trial.user_attrs[attr.CONFIG]["data"]["folds"]
+    said = (
+        f"it saw all texts but those of the test split, so that none is left to validate it: what is known of its settings is the "
+        f"mean of {len(folds)} fold{'s' * (len(folds) > 1)}, validation {choice.trial.user_attrs[attr.VALIDATION_ACCURACY]:.2%}, "
+        f"by fits of {total - 1}/{total} of these texts"
+    )
+    known = choice.tested.refit_training_accuracy if choice.tested else None
+    if known is not None:
+        same = "the same as" if known == result.training_accuracy else f"{known:.2%}"
+        said += f"; its training figure was {same} in the confirmation"
+    return said
 
 
 def _describe(finalist: ConfirmedFinalist) -> str:

@@ -201,7 +201,12 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             InputError: Every mistake in the file, in one message.
         """
         config = load_config(Path(path))
-        settings = config.model_dump(exclude={"data", "encoder", "seed"})
+        if config.stop_at is not None:
+            raise InputError(
+                f"{path} must be of a fit that has a validation split, got stop_at = {list(config.stop_at)}: its model was fitted on "
+                "all folds, for as long as these said; fit it with python -m trainers.train, or take stop_at and data.folds out"
+            )
+        settings = config.model_dump(exclude={"data", "encoder", "seed", "stop_at"})
         settings |= {"encoder": config.encoder.name, "random_state": config.seed}
         settings |= config.encoder.model_dump(exclude={"name"})
         settings |= config.data.model_dump(include={"clean", "max_length", "head_tokens"})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 import sys
 from collections.abc import Callable, Sequence
@@ -102,6 +103,11 @@ def on_this_machine(config: TrainConfig, wanted: Device | Literal["auto"] | None
 def describe_evaluation(evaluation: Evaluation, *, metric: Metric) -> str:
     """Say in a line what an evaluation found."""
     training, count = evaluation.training_accuracy, evaluation.num_validation_texts
+    if math.isnan(evaluation.validation_accuracy):
+        return (
+            f"epoch {evaluation.epoch:5.2f}  training {METRIC_NAMES[metric]} {'-' if training is None else f'{training:.2%}'}"
+            f"{'' if evaluation.exact else ' (sample)'}  {evaluation.seconds:.0f} s"
+        )
     return (
         f"epoch {evaluation.epoch:5.2f}  validation loss {evaluation.validation_loss:.4f}  "
         f"{METRIC_NAMES[metric]} {evaluation.validation_accuracy:.2%}{'' if count is None else f' ({count} texts)'}  training "
@@ -114,6 +120,11 @@ def describe_result(result: FitResult, *, metric: Metric) -> str:
     from trainers.model import weights_sha256
 
     name = METRIC_NAMES[metric]
+    if result.is_refit:
+        return (
+            f"fitted on all texts but those of the test split: training {name} {result.training_accuracy:.2%}, epoch "
+            f"{result.epochs:g}\nweights sha256 {weights_sha256(result.network)}"
+        )
     return (
         f"validation {name} {result.validation_accuracy:.2%}, training {name} {result.training_accuracy:.2%}, "
         f"epoch {result.best_epoch:g} of {result.epochs:g} (stopped by: {result.stopped})\n"

@@ -59,6 +59,15 @@ class FreshFit(Frozen):
     )
     seconds: float | None = Field(description="Wall time.")
     best_epoch: float | None = Field(description="Age of the restored weights, in epochs.")
+    stop_at: list[float] | None = Field(
+        default=None,
+        description="Where there are folds, validation and training accuracy are means over them, and the test split was "
+        "predicted by a fit of all their texts: age in epochs at which each stage of it ended. Absent where there is a "
+        "validation split.",
+    )
+    refit_training_accuracy: Share | None = Field(
+        default=None, description="Of that fit, on all that it was trained on; absent likewise."
+    )
 
 
 class OverSeeds(Frozen):

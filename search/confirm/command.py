@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from search.study import Opened, Reason, StudySpec
     from search.trials import Live
     from trainers.config import TrainConfig
-    from trainers.data import Splits, Texts
+    from trainers.data import Split, Splits, Texts
     from trainers.fit import Features
 
 NUM_FINALISTS = 3
@@ -34,6 +34,9 @@ NUM_SEEDS = 3
 
 KEPT = ("validation_accuracy", "training_accuracy", "seconds", "best_epoch", "test_predictions")
 """Figures of a fit that the study keeps."""
+
+OF_FOLDS = ("stop_at", "refit_training_accuracy")
+"""Likewise, of the model that is fitted on all folds: it is what predicted the test split."""
 
 MADE_BY = ("frostline", "torch", "transformers", "tokenizers")
 """Packages of whose versions a fit's result may depend."""
@@ -240,7 +243,7 @@ def _judge(
         chosen,
         {c.name: [kept[fit.key] for fit in rounds if fit.name == c.name] for c in chosen},
         features.splits.test.labels_N,
-        validation_N=features.splits.validation.labels_N,
+        validation_N=_validated(features.splits).labels_N,
         rule=spec.score,
         num_classes=len(features.splits.class_names),
         after=after,
@@ -252,9 +255,14 @@ def _judge(
         optuna_private.set_system_attribute(study, attributes.CONFIRMATION, found.plain())
 
 
+def _validated(splits: Splits) -> Split:
+    """Return the texts that validation figures are over: of folds, all that they share."""
+    return splits.validation if splits.folds is None else splits.train
+
+
 def _groups(splits: Splits) -> dict[str, Classes] | None:
     """Return the group of each text of the validation and the test split; None where there are none."""
-    validation_N, test_N = splits.validation.groups_N, splits.test.groups_N
+    validation_N, test_N = _validated(splits).groups_N, splits.test.groups_N
     if validation_N is None or test_N is None:
         return None
     return {"validation": validation_N, "test": test_N}
@@ -292,7 +300,13 @@ def _rounds(
         for finalist in sorted(finalists, key=lambda f: -f.seconds):
             config = finalist.config
             pinned = config.encoder.model_copy(update={"revision": encoder.revision})
+            data = config.data
+            if (
+                data.folds is not None
+            ):  # other folds, as other seeds: how the search's fell had a part in its choice
+                data = data.model_copy(update={"fold_seed": seed})
             changes = {
+                "data": data,
                 "seed": seed,
                 "device": encoder.device,
                 "encoder": pinned,
@@ -380,7 +394,7 @@ def _fitted_in_processes(
 
 
 def _complete(fit: _Fit, figures: dict[str, Any]) -> dict[str, Any]:
-    found = {k: figures[k] for k in KEPT}
+    found = {k: figures[k] for k in (*KEPT, *OF_FOLDS) if k in KEPT or k in figures}
     return {"seed": fit.config.seed, "state": "complete", "reason": None, **found, **_origin(fit)}
 
 

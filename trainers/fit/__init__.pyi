@@ -3,6 +3,7 @@ from .cross_validation import (
     FoldResult as FoldResult,
     figures_of_folds as figures_of_folds,
     fit_folds as fit_folds,
+    mean_ages as mean_ages,
     refit_config as refit_config,
 )
 from .device import (

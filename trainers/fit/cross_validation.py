@@ -132,9 +132,13 @@ def refit_config(config: TrainConfig, folds: Sequence[FoldResult]) -> TrainConfi
 
     That is rounded to the ages at which a fit is evaluated.
     """
-    looks = config.evaluations_per_epoch
-    ages = zip(*(fold.best_epochs for fold in folds), strict=True)
-    return config.model_copy(update={"stop_at": tuple(round(fmean(age) * looks) / looks for age in ages)})
+    ages = mean_ages([fold.best_epochs for fold in folds], looks=config.evaluations_per_epoch)
+    return config.model_copy(update={"stop_at": tuple(ages)})
+
+
+def mean_ages(best_epochs: Sequence[Sequence[float]], *, looks: int) -> list[float]:
+    """Return the mean over folds of the age of the best weights in each stage, rounded to one of ``looks`` an epoch."""
+    return [round(fmean(ages) * looks) / looks for ages in zip(*best_epochs, strict=True)]
 
 
 def _sum(cost: Cost, done: Sequence[FoldResult]) -> dict[str, Any]:

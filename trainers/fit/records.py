@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
@@ -121,6 +122,11 @@ class FitResult(Cost):
     stages: tuple[Stage, ...] = ()
     best_epochs: tuple[float, ...] = ()
     hits: str = ""
+
+    @property
+    def is_refit(self) -> bool:
+        """Whether no text was left out of training to validate it."""
+        return math.isnan(self.validation_accuracy)
 
     def figures(self) -> dict[str, Any]:
         """Return accuracies, loss, ages and cost by name."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import platform
 import re
 from collections.abc import Callable
@@ -192,16 +193,28 @@ def _figures(
         row(
             "confirmed validation",
             percent(confirmed.validation) + spread,
-            f"mean and standard deviation of {confirmed.num_seeds} fits of the same settings on fresh seeds, of which "
+            f"mean and standard deviation of {confirmed.num_seeds} "
+            f"{f'times {config.data.folds} folds' if config.data.folds else 'fits'} of the same settings on fresh seeds, of which "
             f"{100 * confirmed.share_under_ceiling:.0f} % kept under the ceiling of training",
         )
-    row("validation", percent(result.validation_accuracy), "these weights; they were chosen by such a figure")
+    if not result.is_refit:
+        row(
+            "validation",
+            percent(result.validation_accuracy),
+            "these weights; they were chosen by such a figure",
+        )
     row("training", percent(result.training_accuracy), "these weights, on all that they were trained on")
+    folds = config.data.folds
     if search is not None:
         row(
             "search's validation",
             percent(search.validation_accuracy),
-            f"trial {search.trial}, the best of {search.num_trials} trials, so probably too high"
+            (
+                f"mean of {folds} folds by fits of {folds - 1}/{folds} of the texts that these weights were trained on; "
+                if folds
+                else ""
+            )
+            + f"trial {search.trial}, the best of {search.num_trials} trials, so probably too high"
             if search.num_trials > 1
             else f"trial {search.trial}, the only one",
         )
@@ -264,7 +277,7 @@ def _eval_results(
             metric_value=round(value, 6),
         )
         for split, value in figures.items()
-        if value is not None
+        if value is not None and not math.isnan(value)
     ]
 
 
@@ -274,7 +287,8 @@ def _limits(config: TrainConfig, data: dict[str, Any], confirmed: Confirmation |
     if config.data.pair is not None:
         kept = "the longer text loses its last ones until they fit"
     what = "text" if config.data.pair is None else "pair"
-    cut, texts = sum(data["texts_cut"].values()), sum(data[name] for name in SPLITS)
+    own = [name for name in SPLITS if name != "validation" or config.data.folds is None]
+    cut, texts = sum(data["texts_cut"].values()), sum(data[name] for name in own)
     language = "English" if config.data.source in PACKAGED_SOURCES else "That of the texts above"
     unmeasured = [
         "other sources of texts",

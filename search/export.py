@@ -13,7 +13,7 @@ from cyclopts import Parameter
 
 from search.storage import StorageOption
 from search.study import attributes as attr
-from trainers.cli import DEVICE, launch
+from trainers.cli import DEVICE, PositiveOption, ThresholdOption, launch
 from trainers.config import METRIC_NAMES, Device, as_toml
 from trainers.errors import InputError
 from trainers.files import write_atomically
@@ -46,6 +46,8 @@ def export(
         Parameter(help="Where to fit it again. [default: where the trial ran]"),
     ] = None,
     onnx: Annotated[bool, Parameter(help="Write model/model.onnx, too.")] = False,
+    threshold: ThresholdOption = None,
+    positive: PositiveOption = None,
 ) -> int:
     """Write the winner's configuration, fit it again and save the model."""
     from search.study import (
@@ -55,9 +57,18 @@ def export(
     )
     from trainers.encoder import encoder_fingerprint
     from trainers.fit import fit
-    from trainers.model import assemble, check_packages, model_card, save
+    from trainers.model import (
+        assemble,
+        check_packages,
+        check_threshold,
+        decisions,
+        describe_decisions,
+        model_card,
+        save,
+    )
     from trainers.train import describe_evaluation, describe_result, on_this_machine, prepare
 
+    check_threshold(threshold, positive)
     if onnx:
         check_packages()
     opened, spec, _ = found = open_named(study, storage)
@@ -68,6 +79,7 @@ def export(
     folder = to or found.folder
     print(f"trial {choice.trial.number}: {choice.reason}; fitting it again", flush=True)  # noqa: T201
     features = prepare(config, cache_directory=spec.cache.directory)
+    check_threshold(threshold, positive, names=features.splits.class_names)
     result = fit(
         config,
         features,
@@ -83,10 +95,22 @@ def export(
     short = _falls_short(opened, spec, choice)
     if short:
         print(f"note: {short}")  # noqa: T201
+    chosen = decisions(
+        config, features, result, aim=threshold, positive=positive, test=choice.tested is not None
+    )
+    for line in describe_decisions(chosen, metric=config.metric):
+        print(line)  # noqa: T201
     winner = winner_toml(choice, config, result, spec, short=short)
     origin = _origin(opened, spec, choice)
-    card = model_card(config, features, result, search=origin, onnx=onnx)
-    classifier = assemble(features.encoder, config, result, names=features.splits.class_names)
+    card = model_card(config, features, result, decisions=chosen, search=origin, onnx=onnx)
+    classifier = assemble(
+        features.encoder,
+        config,
+        result,
+        names=features.splits.class_names,
+        temperature=chosen.calibration.temperature,
+        thresholds=chosen.thresholds,
+    )
     save(classifier, folder / "model", files={"winner.toml": winner, "README.md": card}, onnx=onnx)
     write_atomically(folder / "winner.toml", winner.encode())
     print(  # noqa: T201

@@ -44,6 +44,13 @@ def predict(
             help="With --column: write to this file, of one of these kinds. [default: standard output]"
         ),
     ] = None,
+    abstain_below: Annotated[
+        float | None,
+        Parameter(
+            help="Give no label where its probability is below this; the probability is written all the same. [default: always "
+            "give one]"
+        ),
+    ] = None,
     device: Annotated[
         Device | Literal["auto"],
         DEVICE,
@@ -62,8 +69,13 @@ def predict(
         file: Where to read texts instead.
         column: Of a table in that file.
         out: Where to write its rows.
+        abstain_below: Probability below which no label is given.
         device: Where to compute.
     """
+    if abstain_below is not None and not 0 <= abstain_below <= 1:
+        raise InputError(
+            f"--abstain-below must be a probability from 0 to 1, got {abstain_below:g}; change it"
+        )
     if column is None and out is not None:
         raise InputError(f"--out needs --column, got --out {out} alone; add it, or use > {out}")
     if column is not None and (texts or file in (None, Path("-"))):
@@ -81,7 +93,7 @@ def predict(
     from trainers.fit import choose_device
     from trainers.model import load
 
-    answers = _answers(load(model, device=choose_device(device)), wanted)
+    answers = _answers(load(model, device=choose_device(device)), wanted, abstain_below=abstain_below or 0.0)
     if rows is not None:
         content = write_rows(rows, answers, out)
         if sys.stdout.isatty():  # which would obey control characters of a text
@@ -129,12 +141,16 @@ def _texts(texts: Sequence[str], file: Path | None) -> list[str]:
     return lines
 
 
-def _answers(classifier: Classifier, texts: Sequence[str]) -> list[Answer]:
-    """Return label and probability of each text; those that are empty once they are clean have none."""
+def _answers(classifier: Classifier, texts: Sequence[str], *, abstain_below: float) -> list[Answer]:
+    """Return label and probability of each text; those that are empty once they are clean have none.
+
+    An answer that is less probable than ``abstain_below`` has its probability alone.
+    """
     found = [i for i, plain in enumerate(classifier.plain(texts)) if plain.strip()]
     answers: list[Answer] = [(None, None)] * len(texts)
     for i, prediction in zip(found, classifier.predict([texts[i] for i in found]), strict=True):
-        answers[i] = prediction.label, round(prediction.probability, 4)
+        label = prediction.label if prediction.probability >= abstain_below else None
+        answers[i] = label, round(prediction.probability, 4)
     return answers
 
 

@@ -6,4 +6,10 @@ from .classifier import (
     save as save,
     weights_sha256 as weights_sha256,
 )
+from .decisions import (
+    Decisions as Decisions,
+    check_threshold as check_threshold,
+    decisions as decisions,
+    describe_decisions as describe_decisions,
+)
 from .onnx import check_packages as check_packages

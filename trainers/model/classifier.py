@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import math
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -40,7 +41,7 @@ from trainers.encoder import (
     write_checksums,
 )
 from trainers.errors import InputError
-from trainers.fit import FitResult, Network, sorted_batches
+from trainers.fit import FitResult, Network, decide, sorted_batches
 from trainers.modeling_frostline import FrostlineConfig, FrostlineForSequenceClassification
 
 CODE = Path(modeling_frostline.__file__)
@@ -62,7 +63,7 @@ class Prediction:
     """What the model says of one text.
 
     Attributes:
-        label: Name of the most probable class.
+        label: Name of the most probable class, or of the one that the model's threshold says.
         probability: Of that class.
     """
 
@@ -78,10 +79,10 @@ class Classifier:
     tokenizer: PreTrainedTokenizerBase
 
     def predict(self, texts: Sequence[str]) -> list[Prediction]:
-        """Return the most probable class of each text."""
+        """Return the most probable class of each text, or the one that the model's threshold says."""
         probabilities_NC = self.predict_proba(texts)
-        best_N = probabilities_NC.argmax(axis=1)
         names = class_names(self.model)
+        best_N = decide(probabilities_NC, names, thresholds(self.model))
         return [Prediction(names[i], float(row[i])) for i, row in zip(best_N, probabilities_NC, strict=True)]
 
     def plain(self, texts: Sequence[str]) -> list[str]:
@@ -91,7 +92,7 @@ class Classifier:
     def predict_proba(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
         """Return probabilities_NC, the columns in the order of ``model.config.id2label``.
 
-        Texts are cleaned as those that the model was trained on.
+        Texts are cleaned as those that the model was trained on, and logits are divided by its temperature, if it has one.
         """
         config = self.model.config
         rows = encode(
@@ -119,13 +120,42 @@ def cleaning(model: FrostlineForSequenceClassification) -> Clean:
     return clean
 
 
+def temperature(model: FrostlineForSequenceClassification) -> float:
+    """Return the number by which a model divides its logits; 1 where it does not."""
+    found: float | None = getattr(model.config, "logit_temperature", None)
+    return 1.0 if found is None else found
+
+
+def thresholds(model: FrostlineForSequenceClassification) -> Mapping[str, float]:
+    """Return from which probability on a class is said, by name; empty where the most probable one is."""
+    found: Mapping[str, float] | None = getattr(model.config, "thresholds", None)
+    return found or {}
+
+
 def class_names(model: FrostlineForSequenceClassification) -> tuple[str, ...]:
     """Return the classes in the order of the logits."""
     return tuple(str(name) for _, name in sorted((model.config.id2label or {}).items()))
 
 
-def assemble(encoder: Encoder, config: TrainConfig, result: FitResult, *, names: Sequence[str]) -> Classifier:
-    """Put the frozen part of the encoder and what a fit trained together into one whole model."""
+def assemble(
+    encoder: Encoder,
+    config: TrainConfig,
+    result: FitResult,
+    *,
+    names: Sequence[str],
+    temperature: float = 1.0,
+    thresholds: Mapping[str, float] | None = None,
+) -> Classifier:
+    """Put the frozen part of the encoder and what a fit trained together into one whole model.
+
+    Args:
+        encoder: What was fine-tuned.
+        config: Of the fit.
+        result: What it trained.
+        names: Of the classes.
+        temperature: By which the model divides its logits.
+        thresholds: From which probability on a class is said, by name; None means that the most probable one is.
+    """
     inner = copy.deepcopy(encoder.model)
     network = result.network
     for path, part in network.encoder_parts().items():
@@ -152,6 +182,8 @@ def assemble(encoder: Encoder, config: TrainConfig, result: FitResult, *, names:
                 clean=config.data.clean,
                 id2label=dict(enumerate(names)),
                 label2id={name: i for i, name in enumerate(names)},
+                **({} if temperature == 1 else {"logit_temperature": temperature}),
+                **({"thresholds": dict(thresholds)} if thresholds else {}),
             )
         )
     model.encoder.load_state_dict(inner.state_dict())
@@ -232,9 +264,28 @@ def load(folder: str | Path, *, device: Device = "cpu") -> Classifier:
             f"{what}: clean in {folder / 'config.json'} must be one of {', '.join(get_args(Clean))}, got "
             f"{cleaning(model)!r}; a newer version of Frostline may know it: pip install -U frostline"
         )
+    _check_decisions(model, what=f"{what}: {folder / 'config.json'}")
     tokenizer = load_tokenizer(folder, what=what)
     check_vocabulary(model.encoder, tokenizer, what=what)
     return Classifier(model=model.to(device), tokenizer=tokenizer)
+
+
+def _check_decisions(model: FrostlineForSequenceClassification, *, what: str) -> None:
+    remedy = "export the model again: python -m search.export"
+    divisor = temperature(model)
+    if not _is_number(divisor) or not 0 < divisor < math.inf:
+        raise InputError(f"{what}: logit_temperature must be a number above 0, got {divisor!r}; {remedy}")
+    said, names = thresholds(model), class_names(model)
+    is_table = isinstance(said, Mapping) and all(_is_number(t) and 0 <= t <= 1 for t in said.values())
+    if not is_table or not set(said) <= set(names) or (said and (len(said), len(names)) != (1, 2)):
+        raise InputError(
+            f"{what}: thresholds must give one of two classes a number from 0 to 1, got {said!r} of {len(names)} classes; "
+            f"{remedy}"
+        )
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def weights_sha256(network: Network) -> str:

@@ -67,9 +67,10 @@ def prepare(
     """
     from trainers.data import load_splits, read_texts
     from trainers.encoder import load_encoder
-    from trainers.fit import build_features, choose_device, default_cache_directory
+    from trainers.fit import build_features, check_class_weights, choose_device, default_cache_directory
 
     texts = read_texts(config.data)
+    check_class_weights(config, texts.class_names)
     encoder = load_encoder(config.encoder, device=choose_device(config.device))
     splits = load_splits(config.data, encoder.tokenizer, texts=texts)
     return build_features(
@@ -186,7 +187,7 @@ def _command(
             thresholds=chosen.thresholds,
         )
         save(classifier, out, files=files, onnx=onnx)
-        print(f"saved {out}; try: python -m trainers.predict {shlex.quote(str(out))} 'a text'")  # noqa: T201
+        print(f"saved {out}; try: python -m trainers.predict {shlex.quote(str(out))} {settings.data.example}")  # noqa: T201
     return 0
 
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+import math
+from typing import Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from trainers.config.choices import (
     Device,
     HeadLogits,
     HeadStart,
     HeadWeights,
+    Loss,
     Metric,
     Precision,
     Schedule,
@@ -18,6 +20,9 @@ from trainers.config.choices import (
 from trainers.config.data import DataConfig
 from trainers.config.encoder import EncoderConfig
 from trainers.config.table import Table
+
+FOCAL_GAMMA = 2.0
+"""What the focal loss's paper found best."""
 
 
 class Thaw(Table):
@@ -58,7 +63,12 @@ class TrainConfig(Table):
         label_smoothing: Share of the target spread over all classes, in training only.
         encoder_dropout: Hidden dropout inside the trainable layers; attention dropout is always 0.
         class_weights: ``balanced`` weighs each text in the loss by the inverse of its class's share, in
-            training and for early stopping alike; absent weighs all texts alike.
+            training and for early stopping alike; a table gives each class its own weight, of which the ratios count;
+            absent weighs all texts alike.
+        loss: What is minimised, and what early stopping looks at: ``cross_entropy``, or ``focal``, which counts texts the
+            less the surer they are right (Lin et al. 2017, arXiv:1708.02002).
+        focal_gamma: How much less: each text's loss is multiplied by (1 - probability of its class) to this power; 0 is
+            cross-entropy.
         metric: What is called accuracy throughout a fit: the share of texts that are right, the mean of that
             share over the classes, or the mean of the classes' F1.
         ceiling: Training accuracy, by ``metric``, above which weights count as over-fitted; absent means no
@@ -97,7 +107,9 @@ class TrainConfig(Table):
     schedule: Schedule = "constant"
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     encoder_dropout: float = Field(default=0.1, ge=0, lt=1)
-    class_weights: Literal["balanced"] | None = None
+    class_weights: Literal["balanced"] | dict[str, float] | None = None
+    loss: Loss = Field(default="cross_entropy", exclude_if=lambda loss: loss == "cross_entropy")
+    focal_gamma: float = Field(default=FOCAL_GAMMA, ge=0, exclude_if=lambda gamma: gamma == FOCAL_GAMMA)
     metric: Metric = "accuracy"
     ceiling: float | None = Field(default=None, gt=0, le=1)
     cache: Literal["float16", "float32"] = "float16"
@@ -109,6 +121,21 @@ class TrainConfig(Table):
     threads: int = Field(default=1, ge=1, le=1024)
     device: Device = "cpu"
     seed: int = Field(default=0, ge=0)
+
+    @field_validator("class_weights", mode="before")
+    @classmethod
+    def _weights_are_positive(cls, weights: Any) -> Any:
+        if weights is None or weights == "balanced":
+            return weights
+        if not isinstance(weights, dict) or not weights:
+            raise ValueError(
+                f'must be "balanced" or a table of weights by class, got {weights!r}; write {{ spam = 5.0, ham = 1.0 }}'
+            )
+        wrong = {name: weight for name, weight in weights.items() if not _is_positive(weight)}
+        if wrong:
+            shown = ", ".join(f"{name!r} {weight!r}" for name, weight in wrong.items())
+            raise ValueError(f"the weights of classes must be numbers above 0, got {shown}; change them")
+        return weights
 
     @model_validator(mode="after")
     def _probe_is_linear(self) -> Self:
@@ -125,6 +152,11 @@ class TrainConfig(Table):
         return self
 
     @property
+    def gamma(self) -> float | None:
+        """Of the focal loss; None if the loss is another one."""
+        return self.focal_gamma if self.loss == "focal" else None
+
+    @property
     def depths(self) -> set[int]:
         """The freeze depths of all stages."""
         return {self.freeze_depth, self.last_stage.freeze_depth}
@@ -135,3 +167,7 @@ class TrainConfig(Table):
         if self.thaw is None:
             return self
         return self.model_copy(update={**self.thaw.model_dump(), "thaw": None, "head_start": "random"})
+
+
+def _is_positive(weight: Any) -> bool:
+    return isinstance(weight, int | float) and not isinstance(weight, bool) and 0 < weight < math.inf

@@ -27,6 +27,7 @@ from .looks import (
     PEEK_TEXTS as PEEK_TEXTS,
 )
 from .loop import fit as fit
+from .losses import check_class_weights as check_class_weights
 from .metrics import effective_count as effective_count, measure as measure, standard_error as standard_error
 from .network import Network as Network
 from .precision import choose_precision as choose_precision, pinned as pinned

@@ -141,7 +141,10 @@ def choose_temperature(logits_NC: Floats, labels_N: Labels) -> tuple[float, str 
         return 1.0, f"none between {BOUNDS[0]:g} and {BOUNDS[1]:g} is the likeliest one"
     gain = len(labels_N) * (log_loss(logits_NC, labels_N) - log_loss(logits_NC / temperature, labels_N))
     if gain <= 1:
-        return 1.0, f"validation gains {gain:.2f} nats from one of {temperature:.3g}, no more than chance gives"
+        return (
+            1.0,
+            f"validation gains {gain:.2f} nats from one of {temperature:.3g}, no more than chance gives",
+        )
     return float(f"{temperature:.4g}"), None
 
 

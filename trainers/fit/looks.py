@@ -4,6 +4,7 @@ An evaluation decides whether its weights are the best so far. It looks at a ran
 for every look and every fit of a study, and compares the losses with those of the best weights so far, text by text.
 The sample doubles until the mean difference is clear, beyond two standard errors, or until all texts are looked at.
 Training texts are treated alike; there, the question is whether the training score is above the ceiling.
+Both questions are about the split at hand, from which texts are drawn one by one: the errors hold whatever groups the texts come in.
 
 Shapes: N texts of a split, C classes.
 """
@@ -113,7 +114,7 @@ class Looks:
 
     Args:
         network: Looked at.
-        config: Ceiling, patience and metric are read from it.
+        config: Ceiling, patience, metric and loss are read from it.
         train: The training split.
         validation: The validation split.
         weights_C: Of the classes in the loss.
@@ -312,7 +313,7 @@ class Looks:
 
     def _loss(self, look: _Look) -> float:
         logits_NC, labels_N = self._known(look)
-        return cross_entropy(logits_NC, labels_N, weights_C=self._weights_C)
+        return cross_entropy(logits_NC, labels_N, weights_C=self._weights_C, gamma=self._config.gamma)
 
     def _confusion(self, look: _Look) -> Confusion:
         return confusion(*self._known(look))
@@ -326,7 +327,7 @@ class Looks:
         return packed((look.logits_NC[rows].argmax(dim=1) == self._validation.labels_N[rows]).numpy())
 
     def _losses(self, look: _Look, rows: Indices) -> npt.NDArray[np.float64]:
-        return losses(look.logits_NC[rows], self._validation.labels_N[rows])
+        return losses(look.logits_NC[rows], self._validation.labels_N[rows], gamma=self._config.gamma)
 
     def _weights(self, rows: Indices) -> npt.NDArray[np.float64] | None:
         if self._weights_C is None:

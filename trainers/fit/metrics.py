@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from trainers.config import Metric
+from trainers.fit.losses import focal_losses, mean_loss
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -48,29 +49,27 @@ def measure(counts_CC: Confusion, *, metric: Metric) -> float:
     return float((2 * right_C[seen_C] / (texts_C + predicted_C)[seen_C]).mean())
 
 
-def cross_entropy(logits_NC: Tensor, labels_N: Tensor, *, weights_C: Tensor | None = None) -> float:
-    """Return the mean negative log-likelihood in nats, weighted by class if asked for; NaN for no text."""
+def cross_entropy(
+    logits_NC: Tensor, labels_N: Tensor, *, weights_C: Tensor | None = None, gamma: float | None = None
+) -> float:
+    """Return the mean negative log-likelihood in nats, weighted by class if asked for; NaN for no text.
+
+    With ``gamma`` it is the focal loss.
+    """
     logits_NC = logits_NC.double()
     weights_C = None if weights_C is None else weights_C.to(logits_NC)
-    from torch.nn.functional import cross_entropy as mean_loss
-
-    return float(mean_loss(logits_NC, labels_N, weight=weights_C))
+    return float(mean_loss(logits_NC, labels_N, weights_C=weights_C, gamma=gamma))
 
 
-def balanced_weights(labels_N: npt.NDArray[np.int64], *, num_classes: int) -> npt.NDArray[np.float64]:
-    """Return weights_C that give every class the same sum of weights, and the average text a weight of 1.
-
-    A class without a text has nothing to weigh, and gets 0.
-    """
-    texts_C = np.bincount(labels_N, minlength=num_classes)
-    return np.where(texts_C > 0, len(labels_N) / (num_classes * np.maximum(texts_C, 1)), 0.0)
-
-
-def losses(logits_NC: Tensor, labels_N: Tensor) -> npt.NDArray[np.float64]:
-    """Return each text's negative log-likelihood in nats, losses_N."""
+def losses(logits_NC: Tensor, labels_N: Tensor, *, gamma: float | None = None) -> npt.NDArray[np.float64]:
+    """Return each text's negative log-likelihood in nats, losses_N; with ``gamma`` its focal loss."""
     from torch.nn.functional import cross_entropy as loss
 
-    losses_N: npt.NDArray[np.float64] = loss(logits_NC.double(), labels_N, reduction="none").numpy()
+    logits_NC = logits_NC.double()
+    if gamma is not None:
+        focal_N: npt.NDArray[np.float64] = focal_losses(logits_NC, labels_N, gamma).numpy()
+        return focal_N
+    losses_N: npt.NDArray[np.float64] = loss(logits_NC, labels_N, reduction="none").numpy()
     return losses_N
 
 

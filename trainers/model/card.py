@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trainers.config import METRIC_NAMES, PACKAGED_ENCODER, PACKAGED_SOURCES, Clean, DataConfig, TrainConfig
-from trainers.data import SPLITS, describe_data
+from trainers.data import SPLITS, describe_data, has_segments
+from trainers.encoder import embeds_segments
 from trainers.errors import printable
 from trainers.fit import aim_in_words
 from trainers.model.classifier import weights_sha256
@@ -142,6 +143,9 @@ def model_card(
         card_data,
         template_path=str(TEMPLATE),
         title=escape(f"{search.study}, trial {search.trial}") if search else "A text classifier",
+        pair=config.data.pair and [escape(name) for name in config.data.pair],
+        segments=has_segments(encoder.tokenizer) and embeds_segments(encoder.model),
+        max_tokens=config.data.max_length,
         classes=_few([escape(name) for name in data["class_names"]]),
         encoder=escape(_encoder_name(config)),
         revision=f", revision {escape(encoder.revision)}" if encoder.revision else "",
@@ -327,9 +331,7 @@ def _abstaining(found: Decisions) -> list[list[str]]:
     """Write what abstaining would leave, on the test split if somebody looked, else on validation."""
     name, split = _splits(found)[-1]
     shown = [row for row in split.coverage if row.abstain_below in ABSTAIN_SHOWN]
-    return [
-        [f"{row.abstain_below:g}", percent(row.coverage), percent(row.accuracy), name] for row in shown
-    ]
+    return [[f"{row.abstain_below:g}", percent(row.coverage), percent(row.accuracy), name] for row in shown]
 
 
 def _limits(
@@ -337,21 +339,36 @@ def _limits(
 ) -> list[str]:
     longest, head = config.data.max_length, config.data.head_tokens
     kept = "the first ones" if head is None else f"the first {head} and the last ones"
+    if config.data.pair is not None:
+        kept = "the longer text loses its last ones until they fit"
+    what = "text" if config.data.pair is None else "pair"
     cut, texts = sum(data["texts_cut"].values()), sum(data[name] for name in SPLITS)
     language = "English" if config.data.source in PACKAGED_SOURCES else "That of the texts above"
     unmeasured = ["other sources of texts", "bias against groups of people"]
     if decisions is None:
         unmeasured.insert(1, "how well its probabilities are calibrated")
     elif decisions.calibration.test is None:
-        unmeasured.insert(1, "how well its probabilities are calibrated on texts that had no part in choosing")
+        unmeasured.insert(
+            1, "how well its probabilities are calibrated on texts that had no part in choosing"
+        )
     if confirmed is None or confirmed.test is None:
         unmeasured.insert(0, "the test split")
     return [
-        f"Length: of a text, {longest} tokens are read, special ones included: {kept}. {cut:,} of the {texts:,} texts "
+        f"Length: of a {what}, {longest} tokens are read, special ones included: {kept}. {cut:,} of the {texts:,} {what}s "
         "were longer.",
         f"Language: {language}; no other was tried.",
-        "It answers with one of its classes whatever the text is.",
+        *_groups(config),
+        f"It answers with one of its classes whatever the {what} is.",
         f"Not measured: {', '.join(unmeasured)}.",
+    ]
+
+
+def _groups(config: TrainConfig) -> list[str]:
+    column = config.data.group
+    if column is None:
+        return []
+    return [
+        f"Groups: texts with the same {escape(column)} were kept in one split; figures speak of groups that it was not trained on."
     ]
 
 

@@ -89,8 +89,12 @@ class Classifier:
         """Return the class of each text, or of each pair ``(first, second)``: the most probable, or as the threshold says."""
         probabilities_NC = self.predict_proba(texts)
         names = class_names(self.model)
-        best_N = decide(probabilities_NC, names, thresholds(self.model))
+        best_N = self.decide(probabilities_NC)
         return [Prediction(names[i], float(row[i])) for i, row in zip(best_N, probabilities_NC, strict=True)]
+
+    def decide(self, probabilities_NC: npt.NDArray[np.floating]) -> npt.NDArray[np.int64]:
+        """Return the class of each text, best_N: the most probable, or as the threshold says."""
+        return decide(probabilities_NC, class_names(self.model), thresholds(self.model))
 
     def plain(self, texts: Sequence[Text]) -> list[Text]:
         """Return texts cleaned as those that the model was trained on."""
@@ -221,11 +225,15 @@ def assemble(
     tokenizer = copy.deepcopy(encoder.tokenizer)
     tokenizer.model_max_length = VERY_LARGE_INTEGER  # the model cuts; a tokenizer would take the start alone
     max_tokens, head_tokens, pair = config.data.max_length, config.data.head_tokens, config.data.pair
-    of_pairs: dict[str, Any] = {}
+    beside: dict[str, Any] = {}  # models without these are described as before
     if pair is not None:  # which the tokenizer cuts, as only it can
         tokenizer.model_max_length = max_tokens
-        of_pairs["pair"] = list(pair)
-        of_pairs["segments"] = has_segments(tokenizer) and embeds_segments(encoder.model)
+        beside["pair"] = list(pair)
+        beside["segments"] = has_segments(tokenizer) and embeds_segments(encoder.model)
+    if temperature != 1:
+        beside["logit_temperature"] = temperature
+    if thresholds:
+        beside["thresholds"] = dict(thresholds)
     head, _ = cut_points(tokenizer, max_length=max_tokens, head_tokens=head_tokens)
     with torch.random.fork_rng(devices=[]):  # its first weights are random, and replaced at once
         model = FrostlineForSequenceClassification(
@@ -238,11 +246,9 @@ def assemble(
                 head_tokens=head_tokens,
                 start_tokens=None if pair else len(special_tokens(tokenizer)[0]) + head,
                 clean=config.data.clean,
-                **of_pairs,
                 id2label=dict(enumerate(names)),
                 label2id={name: i for i, name in enumerate(names)},
-                **({} if temperature == 1 else {"logit_temperature": temperature}),
-                **({"thresholds": dict(thresholds)} if thresholds else {}),
+                **beside,
             )
         )
     model.encoder.load_state_dict(inner.state_dict())

@@ -57,7 +57,7 @@ def run(
     workers: Annotated[
         Literal["auto"] | int,
         Parameter(
-            help="Trials under way at once; auto is one a core (on a GPU one), as far as memory goes, and, so that the "
+            help="Trials under way at once; auto is one a core (or one a CUDA device), as far as memory goes, and, so that the "
             "sampler learns from their results, one for every 5 trials at most."
         ),
     ] = "auto",

@@ -8,7 +8,11 @@ from .calibration import (
     calibrate as calibrate,
     probabilities as probabilities,
 )
-from .device import choose_device as choose_device, named_failures as named_failures
+from .device import (
+    choose_device as choose_device,
+    cuda_devices as cuda_devices,
+    named_failures as named_failures,
+)
 from .features import (
     Features as Features,
     Progress as Progress,

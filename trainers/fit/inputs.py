@@ -95,8 +95,8 @@ class SplitInputs:
         """Gather the texts ``rows`` into one padded batch."""
         labels_B = moved(self.labels_N[torch.from_numpy(rows)], self._device)
         if self._pooled:
-            places = torch.from_numpy(self._starts_N[rows])
-            return Batch(moved(self._values[places], self._device).float(), None, labels_B)
+            chosen = torch.from_numpy(self._starts_N[rows])
+            return Batch(moved(self._values[chosen], self._device).float(), None, labels_B)
         lengths_B = self.lengths_N[rows]
         places = [
             slice(start, start + length)

@@ -115,7 +115,10 @@ def _draw_accuracies(axes: Axes, trial: FrozenTrial, spec: StudySpec) -> None:
     axes.set_title(
         f"Trial {trial.number}{recipe}: epoch {attrs[attr.BEST_EPOCH]:.4g} restored, validation "
         f"{percent(attrs[attr.VALIDATION_ACCURACY])}, training "
-        f"{training_figure(attrs[attr.TRAINING_ACCURACY], exact=attrs.get(attr.TRAINING_EXACT))}, gap {gap:.2f} points",
+        f"{training_figure(attrs[attr.TRAINING_ACCURACY], exact=attrs.get(attr.TRAINING_EXACT))}, gap {gap:.2f} points"
+        + (
+            f"\n(means of {len(attrs[attr.FOLDS])} folds; curves of the first)" if attr.FOLDS in attrs else ""
+        ),
         loc="left",
         fontsize="medium",
         parse_math=False,  # a recipe's name may hold $
@@ -138,7 +141,7 @@ def _draw_loss(axes: Axes, trial: FrozenTrial) -> None:
 
 
 def _looks(trial: FrozenTrial, *, peeks: bool = False) -> list[dict[str, Any]]:
-    """Return a trial's evaluations, with the exact figures where they are known."""
+    """Return a trial's evaluations, with the exact figures where they are known; of one over folds, the first one's."""
     from search.study import looks
 
     attrs = trial.user_attrs
@@ -147,7 +150,10 @@ def _looks(trial: FrozenTrial, *, peeks: bool = False) -> list[dict[str, Any]]:
     }
     return [
         {**e, **exact, "exact": attrs.get(attr.TRAINING_EXACT, True), "num_validation_texts": None}
-        if trial.state.name == "COMPLETE" and e["epoch"] == attrs[attr.BEST_EPOCH] and not e["peek"]
+        if trial.state.name == "COMPLETE"
+        and attr.FOLDS not in attrs
+        and e["epoch"] == attrs[attr.BEST_EPOCH]
+        and not e["peek"]
         else e
         for e in looks(trial)
         if peeks or not e["peek"]

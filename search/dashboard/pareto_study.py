@@ -60,14 +60,14 @@ def keep_front(study: Study, spec: StudySpec) -> Study | None:
 def checkpoints(trial: FrozenTrial, *, ceiling: float) -> Iterator[FrozenTrial]:
     """Yield a trial of two objectives for every evaluation of a complete or pruned trial over all validation texts.
 
-    The training accuracy may be an estimate on a sample.
+    The training accuracy may be an estimate on a sample. Of a trial over folds there is one point, of its means.
     """
     from optuna.trial import FrozenTrial, TrialState
 
     from search.study import SCORED
 
     attrs = trial.user_attrs
-    for evaluation in attrs.get(attr.EVALUATIONS, []) if trial.state in SCORED else []:
+    for evaluation in _looked_at(trial) if trial.state in SCORED else []:
         is_restored = trial.state.name == "COMPLETE" and evaluation["epoch"] == attrs[attr.BEST_EPOCH]
         if evaluation["peek"] or (not is_restored and evaluation.get("num_validation_texts") is not None):
             continue
@@ -110,3 +110,13 @@ def feasible_front(trials: Sequence[FrozenTrial], directions: Sequence[StudyDire
 
 def _key(point: FrozenTrial) -> tuple[Any, Any]:
     return point.user_attrs.get(attr.POINT_TRIAL), point.user_attrs.get(attr.POINT_EPOCH)
+
+
+def _looked_at(trial: FrozenTrial) -> list[dict[str, Any]]:
+    """Return a trial's evaluations; of one over folds, what they restored on average, once all have."""
+    known = trial.user_attrs
+    if attr.FOLDS not in known:
+        return list(known.get(attr.EVALUATIONS, []))
+    if trial.state.name != "COMPLETE":
+        return []
+    return [{"epoch": known[attr.BEST_EPOCH], "peek": False, "seconds": known[attr.SECONDS]}]

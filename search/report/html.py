@@ -54,6 +54,11 @@ _FILTERS: dict[str, Callable[..., str]] = {
     "duration": _unbroken(duration),
     "setting": written,
     "words": lambda key: key.replace("_", " "),
+    "folds_error": lambda row, unit="": (
+        ""
+        if row.folds is None or row.folds.validation_error is None
+        else f"\u00a0±\u00a0{100 * row.folds.validation_error:.2f}{unit}"
+    ),
     "printable": printable,
     "finding": describe,
     "fresh_seeds": fresh_seeds,

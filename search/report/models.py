@@ -30,6 +30,19 @@ Setting = Annotated[Any, WithJsonSchema({"type": ["number", "string", "boolean",
 TrainingKind = Literal["exact", "estimate", "not measured"]
 
 
+class FoldsRow(Frozen):
+    """What folds say of a trial."""
+
+    done: Count = Field(
+        description="Folds that were fitted; fewer than the study has where the trial ended early."
+    )
+    validation_error: float | None = Field(
+        description="Standard error of the mean validation accuracy over them; null of a single one. Their training texts are "
+        "mostly the same, so that it is rather too small."
+    )
+    validation_accuracies: list[Share] = Field(description="Of each.")
+
+
 class TrialRow(Frozen):
     """A trial."""
 
@@ -79,6 +92,11 @@ class TrialRow(Frozen):
     training_kind: TrainingKind | None = Field(
         description="What training accuracy is: exact, an estimate on a sample, or not measured (and null) where the trial "
         "was pruned at a peek, which looks at no training text; null before the trial has figures."
+    )
+    folds: FoldsRow | None = Field(
+        default=None,
+        description="Where there are folds: figures of the trial are means over those that it fitted. Absent where there is a "
+        "validation split, or no fold is done.",
     )
 
     @property

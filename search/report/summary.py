@@ -7,6 +7,7 @@ import os
 import platform
 from collections.abc import Mapping
 from importlib.metadata import version
+from statistics import stdev
 from typing import TYPE_CHECKING, Any
 
 from search.analysis import DataPage, Limits, account, judge, shortfall
@@ -130,7 +131,16 @@ def _told(trial: FrozenTrial) -> dict[str, Any]:
         # Who wrote a name there is not to be trusted with more than a word.
         attr.RETRY_OF: known.get(attr.RETRY_OF) if isinstance(known.get(attr.RETRY_OF), int) else None,
         "training_kind": kind,
+        **_folds(trial),
     }
+
+
+def _folds(trial: FrozenTrial) -> dict[str, Any]:
+    reached = [fold["validation_accuracy"] for fold in trial.user_attrs.get(attr.FOLDS, ())]
+    if not reached:
+        return {}
+    error = stdev(reached) / math.sqrt(len(reached)) if len(reached) > 1 else None
+    return {"folds": {"done": len(reached), "validation_error": error, "validation_accuracies": reached}}
 
 
 def _recipes(study: Study, trials: list[FrozenTrial], *, floor: float) -> list[RecipeRow]:

@@ -94,7 +94,7 @@ def _table(title: str, *heads: str) -> Table:
 def _pareto_table(summary: Summary) -> Table:
     name = METRIC_NAMES[summary.metric]
     table = _table(
-        f"Pareto-best trials by {name}: validation up, training down",
+        f"Pareto-best trials by {name}: validation up, training down{_means(summary)}",
         *("trial", "valid\n%", "train\n%", "gap", f"under\n{bound(summary.goal.training_accuracy)}"),
         *("freeze\ndepth", "drop-\nout", "head\nwidth", "learning\nrate", "patience", "epochs", "time\n(s)"),
     )
@@ -102,13 +102,24 @@ def _pareto_table(summary: Summary) -> Table:
     for row in summary.pareto:
         s = row.settings
         training = training_figure(row.training_accuracy, exact=row.training_exact, unit="")
-        accuracies = [percent(row.validation_accuracy, unit=""), training]
+        accuracies = [validation_figure(row), training]
         cells = [row.number, *accuracies, _points(row.gap), "yes" if row.feasible else "no"]
         cells += [s["freeze_depth"], f"{s['dropout']:.3f}", s["head_width"], rate(s["learning_rate"])]
         cells += ["-" if s["patience"] is None else s["patience"], *_spent(row)]
         style = "bold green" if row.number == best else "" if row.feasible else "dim"
         table.add_row(*map(str, cells), style=style)
     return table
+
+
+def _means(summary: Summary) -> str:
+    folds = summary.data.folds if summary.data else None
+    return f"; means of {folds} folds ± standard error" if folds else ""
+
+
+def validation_figure(row: TrialRow) -> str:
+    """Write a trial's validation accuracy without a unit; of folds, with the standard error of their mean."""
+    error = row.folds.validation_error if row.folds else None
+    return percent(row.validation_accuracy, unit="") + ("" if error is None else f" ± {100 * error:.2f}")
 
 
 def _recipe_table(summary: Summary) -> Table:

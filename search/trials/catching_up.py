@@ -20,8 +20,9 @@ import numpy.typing as npt
 from search.study import Ending, Reason
 from trainers.fit import unpacked
 
-Z = 1.645
-"""A trial that is ended would have won once in twenty times at most, as far as the folds done tell."""
+Z = 2.0
+"""A trial that is ended would have won once in 44 times at most, as far as the folds done tell. In made searches of 30 trials on
+300 texts it left 43 % of the fits, and 98 % of the winners, that trials run to their end had (studies/LOG.md)."""
 
 Fold = Mapping[str, Any]
 """What a trial keeps of a fold (``trainers.fit.FoldResult``)."""

@@ -126,6 +126,7 @@ class Attempt:
             fold.fold == num_folds
             or best is None
             or len(known) != num_folds
+            or not self._spec.pruning.rungs  # pruning is turned off
             or attr.RECIPE in trial.user_attrs
         ):
             return

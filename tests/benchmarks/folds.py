@@ -1,0 +1,184 @@
+"""Few texts searched with one validation split and with folds: how far is the search's figure from the truth?
+
+From a source's texts, 300 are drawn a seed; the others, 2,000, are never searched on and say what the exported model is worth.
+Each draw is searched three times with the same trials' seeds: with a validation split of 60 texts, with 5 folds, and with 5
+folds whose trials never end early. Features are stored once for all. Finished searches are kept: the same command goes on.
+
+    python tests/benchmarks/folds.py --out folds.jsonl --seeds 10
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from statistics import fmean, stdev
+
+import numpy as np
+import optuna
+from rich.console import Console
+
+from search.study import StudySpec, attributes as attr, best_feasible
+from search.trials import Live, run_trials
+from trainers.config import TrainConfig
+from trainers.data import load_splits
+from trainers.encoder import load_encoder
+from trainers.fit import answer_validation, build_features, default_cache_directory, fit, mean_ages
+
+FEW, MANY, FOLDS = 300, 2_000, 5
+NUM_LAYERS = 6
+ARMS = ("one split", "folds", "folds, none ended early")
+
+
+def spec_of(source: str, arm: str, *, seed: int, layers: int) -> StudySpec:
+    """Return the study of an arm: the head alone is searched, or up to some layers, too."""
+    return StudySpec.model_validate(
+        {
+            "name": "folds",
+            "seed": seed,
+            "score": {"ceiling": 0.97},
+            "data": {"source": source, "train": FEW, "test": 10, "max_length": 64, "seed": seed}
+            | ({} if arm == ARMS[0] else {"folds": FOLDS}),
+            "fit": {
+                "freeze_depth": {"low": NUM_LAYERS - layers, "high": NUM_LAYERS} if layers else NUM_LAYERS,
+                "dropout": {"low": 0.0, "high": 0.5},
+                "head_width": [0, 32, 128],
+                "learning_rate": {"low": 1e-3, "high": 3e-2, "log": True} if not layers else 1e-4,
+                "patience": {"low": 1, "high": 4},
+                "weight_decay": {"low": 0.001, "high": 0.3, "log": True},
+                "head_learning_rate_ratio": 1.0 if not layers else 10.0,
+                "epochs": 20 if not layers else 5,
+                "encoder_dropout": 0.0,
+                "head_start": "random",
+            },
+            "pruning": {"rungs": [] if arm == ARMS[2] else [1.0]},
+            "recipes": {"enqueue": []},
+        }
+    )
+
+
+def all_features(source: str, layers: int):
+    """Store the features of all texts that are drawn from."""
+    spec = spec_of(source, ARMS[1], seed=0, layers=layers)
+    data = spec.data.model_copy(update={"train": FEW + MANY})
+    encoder = load_encoder(spec.encoder)
+    return build_features(
+        encoder,
+        load_splits(data, encoder.tokenizer),
+        spec.any_config(),
+        depths=spec.depths(),
+        directory=default_cache_directory(),
+        disk_bytes=2**33,
+    )
+
+
+def searched(features, source: str, arm: str, *, seed: int, layers: int, num_trials: int) -> dict:
+    """Search one draw, fit the winner again as an export does, and measure it on all other texts."""
+    rows = np.random.default_rng(seed).permutation(FEW + MANY)
+    few, others = np.sort(rows[:FEW]), np.sort(rows[FEW:])
+    spec = spec_of(source, arm, seed=seed, layers=layers)
+    if arm == ARMS[0]:
+        mixed = np.random.default_rng(seed).permutation(few)
+        cut = FEW // FOLDS
+        view = features.of_rows(train=np.sort(mixed[cut:]), validation=np.sort(mixed[:cut]))
+    else:
+        view = features.of_rows(train=few, validation=few[:1])
+        view.splits = replace(view.splits, folds=FOLDS, clusters_N=None)
+    study = optuna.create_study(direction="maximize")
+    began, wall = time.process_time(), time.monotonic()
+    with Live(Console(quiet=True), total_trials=num_trials, ceiling=spec.score.ceiling) as live:
+        run_trials(study, spec, view, live, num_trials=num_trials, started=wall, deadline=None)
+    seconds = time.process_time() - began
+    best = best_feasible(study.trials)
+    assert best is not None
+    config = TrainConfig.model_validate(best.user_attrs[attr.CONFIG])
+    if attr.FOLDS in best.user_attrs:
+        ages = [fold["best_epochs"] for fold in best.user_attrs[attr.FOLDS]]
+        config = config.model_copy(
+            update={"stop_at": tuple(mean_ages(ages, looks=config.evaluations_per_epoch))}
+        )
+    result = fit(config, view)
+    answered = answer_validation(config, features.of_rows(train=few, validation=others), result)
+    truth = float((answered.logits_NC.argmax(axis=1) == answered.labels_N).mean())
+    fits = sum(len(t.user_attrs.get(attr.FOLDS, [None])) for t in study.trials)
+    return {
+        "source": source,
+        "layers": layers,
+        "seed": seed,
+        "arm": arm,
+        "figure": best.user_attrs[attr.VALIDATION_ACCURACY],
+        "truth": truth,
+        "fits": fits,
+        "tokens": sum(t.user_attrs[attr.TOKENS] for t in study.trials),
+        "seconds": seconds,
+        "ended_early": sum(t.state.name == "PRUNED" for t in study.trials),
+    }
+
+
+def table(records: list[dict]) -> str:
+    """Return the table of what was measured, as Markdown."""
+    lines = [
+        "| source | layers | arm | seeds | figure | truth | figure - truth | mean distance | fits | tokens | processor s |",
+        "| --- | ---: | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    for source, layers in dict.fromkeys((r["source"], r["layers"]) for r in records):
+        same = [r for r in records if (r["source"], r["layers"]) == (source, layers)]
+        whole = {r["seed"] for r in same if sum(s["seed"] == r["seed"] for s in same) == len(ARMS)}
+        for arm in ARMS:
+            rows = [r for r in same if r["arm"] == arm and r["seed"] in whole]
+            if not rows:
+                continue
+            gaps = [100 * (r["figure"] - r["truth"]) for r in rows]
+            spread = f" ± {stdev(gaps) / len(gaps) ** 0.5:.1f}" if len(gaps) > 1 else ""
+            lines.append(
+                f"| {source} | {layers} | {arm} | {len(rows)} | {100 * fmean(r['figure'] for r in rows):.1f} | "
+                f"{100 * fmean(r['truth'] for r in rows):.1f} | {fmean(gaps):+.1f}{spread} | {fmean(map(abs, gaps)):.1f} | "
+                f"{fmean(r['fits'] for r in rows):.1f} | {fmean(r['tokens'] for r in rows):,.0f} | "
+                f"{fmean(r['seconds'] for r in rows):.0f} |"
+            )
+    return "\n".join(lines)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run what is missing, and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, required=True, help="File of what was measured; it is continued.")
+    parser.add_argument("--seeds", type=int, default=10, help="Draws of a source.")
+    parser.add_argument("--trials", type=int, default=20, help="Of a search.")
+    parser.add_argument("--layers", type=int, default=0, help="Trained at most.")
+    parser.add_argument("--sources", nargs="+", default=["rotten_tomatoes", "imdb"])
+    options = parser.parse_args(argv)
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    known = (
+        [json.loads(line) for line in options.out.read_text().splitlines()] if options.out.exists() else []
+    )
+    done = {(r["source"], r["layers"], r["seed"], r["arm"]) for r in known}
+    features = {}
+    for seed in range(options.seeds):
+        for source in options.sources:
+            for arm in ARMS:
+                if (source, options.layers, seed, arm) in done:
+                    continue
+                if source not in features:
+                    features[source] = all_features(source, options.layers)
+                known.append(
+                    searched(
+                        features[source],
+                        source,
+                        arm,
+                        seed=seed,
+                        layers=options.layers,
+                        num_trials=options.trials,
+                    )
+                )
+                with options.out.open("a") as out:
+                    out.write(json.dumps(known[-1]) + "\n")
+    sys.stdout.write(table(known) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

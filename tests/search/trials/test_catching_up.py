@@ -1,0 +1,125 @@
+import math
+
+import numpy as np
+import optuna
+import pytest
+from test_objective import FEATURES, SPEC, QuietLive, cost
+
+from search.study import attributes as attr, results
+from search.study.endings import Ending, Reason, reason_of
+from search.trials.catching_up import Z, behind, reason_to_end
+from search.trials.objective import Attempt
+from trainers.fit import FoldResult
+from trainers.fit.hits import packed
+
+FOLDED = SPEC.model_copy(
+    update={"data": SPEC.data.model_copy(update={"folds": 3, "validation": None}), "recipes": SPEC.recipes}
+)
+
+
+def hits(*right, of=50):
+    return [{"hits": packed(np.arange(of) < count)} for count in right]
+
+
+def compare(own, best, **options):
+    scores = np.mean(own) / 50, np.mean(best[: len(own)]) / 50
+    return behind(hits(*own), hits(*best), scores=scores, num_folds=3, **options)
+
+
+def test_the_error_is_that_of_paired_texts():
+    found = compare([30, 35], [40, 35, 50])
+    differences = np.array([0.0] * 30 + [1.0] * 10 + [0.0] * 60)
+    assert found.points == pytest.approx(0.1)
+    assert found.error == pytest.approx(differences.std(ddof=1) / 10)
+    assert (found.share, found.num_texts) == (2 / 3, 100)
+    assert compare([30, 35], [40, 35, 50], inflation=2.0).error == pytest.approx(2 * found.error)
+
+
+def test_what_is_left_is_predicted_from_what_is_known():
+    found = compare([30, 35], [40, 35, 50])
+    assert found.is_final is (found.points > Z * found.error * math.sqrt(1 / 3))
+    assert found.is_final
+    assert not compare([33], [35, 35, 35]).is_final
+    assert not compare([40], [35, 35, 35]).is_final
+
+
+def test_the_reason_names_fold_trial_and_figures():
+    reason = reason_to_end(compare([30, 35], [40, 35, 50]), fold=2, num_folds=3, best=7)
+    assert reason.ending is Ending.FOLD
+    assert reason.text == "fold 2 of 3: 10.0 points behind trial 7 on the same 100 texts, standard error 3.0"
+    assert Reason.of_text(reason.text) == reason
+    assert reason.heading == "fold 2"
+    assert reason_to_end(compare([40], [35, 35, 35]), fold=1, num_folds=3, best=7) is None
+
+
+def fold(number, right, training=0.85):
+    return FoldResult(
+        fold=number,
+        validation_loss=0.5,
+        validation_accuracy=right / 50,
+        training_accuracy=training,
+        best_epochs=(float(number),),
+        best_epoch=float(number),
+        epochs=4.0,
+        stopped="patience",
+        hits=packed(np.arange(50) < right),
+        **cost(number),
+    )
+
+
+@pytest.fixture
+def run():
+    """A function: run a trial whose folds come to these numbers of right texts of 50."""
+    from trainers.fit import figures_of_folds
+
+    study = optuna.create_study(direction="maximize", sampler=optuna.samplers.RandomSampler(seed=0))
+
+    def run_one(*folds, spec=FOLDED, **attributes):
+        trial = study.ask()
+        for key, value in attributes.items():
+            trial.set_user_attr(key, value)
+        attempt = Attempt(trial, spec, QuietLive(), features=FEATURES)
+        try:
+            for one in folds:
+                attempt.told(one)
+            study.tell(trial, attempt.fitted(figures_of_folds(folds)))
+        except optuna.TrialPruned:
+            study.tell(trial, state=optuna.trial.TrialState.PRUNED)
+        return study.trials[trial.number]
+
+    return run_one
+
+
+def test_the_score_is_that_of_the_means(run):
+    trial = run(fold(1, 30, 0.95), fold(2, 40, 0.80), fold(3, 35, 0.80))
+    assert trial.value == pytest.approx(0.7)  # their mean training accuracy keeps under the ceiling of 0.9
+    assert results.is_feasible(trial)
+    assert run(fold(1, 30, 0.97), fold(2, 30, 0.97), fold(3, 30, 0.85)).value == pytest.approx(0.6 - 2 * 0.03)
+
+
+def test_a_trial_that_cannot_win_ends_after_a_fold(run):
+    run(fold(1, 40), fold(2, 40), fold(3, 40))
+    trial = run(fold(1, 25), fold(2, 50), fold(3, 50))
+    assert trial.state.name == "PRUNED"
+    assert reason_of(trial).heading == "fold 1"
+    assert [f["fold"] for f in trial.user_attrs[attr.FOLDS]] == [1]
+    assert trial.user_attrs[attr.VALIDATION_ACCURACY] == 0.5
+    assert trial.user_attrs[attr.NUM_VALIDATION_TEXTS] == 50
+
+
+def test_nothing_ends_early_without_a_feasible_peer_as_a_recipe_or_where_pruning_is_off(run):
+    assert run(fold(1, 40, 0.95), fold(2, 40, 0.95), fold(3, 40, 0.95)).state.name == "COMPLETE"
+    assert run(fold(1, 25), fold(2, 25), fold(3, 25)).state.name == "COMPLETE"
+    run(fold(1, 45), fold(2, 45), fold(3, 45))
+    weak = [fold(1, 25), fold(2, 25), fold(3, 25)]
+    off = FOLDED.model_copy(update={"pruning": FOLDED.pruning.model_copy(update={"rungs": ()})})
+    assert run(*weak, spec=off).state.name == "COMPLETE"
+    assert run(*weak, recipe="probe").state.name == "COMPLETE"
+    assert run(*weak).state.name == "PRUNED"
+
+
+def test_a_trial_that_came_further_has_the_later_step(run):
+    run(fold(1, 40), fold(2, 40), fold(3, 40))
+    early, late = run(fold(1, 20)), run(fold(1, 40), fold(2, 20))
+    assert early.state.name == late.state.name == "PRUNED"
+    assert early.last_step < late.last_step

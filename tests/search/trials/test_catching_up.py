@@ -1,20 +1,39 @@
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import optuna
 import pytest
-from test_objective import FEATURES, SPEC, QuietLive, cost
 
 from search.study import attributes as attr, results
 from search.study.endings import Ending, Reason, reason_of
+from search.study.spec import StudySpec
 from search.trials.catching_up import Z, behind, reason_to_end
 from search.trials.objective import Attempt
 from trainers.fit import FoldResult
 from trainers.fit.hits import packed
 
-FOLDED = SPEC.model_copy(
-    update={"data": SPEC.data.model_copy(update={"folds": 3, "validation": None}), "recipes": SPEC.recipes}
+FOLDED = StudySpec.model_validate(
+    {
+        "name": "toy",
+        "data": {"source": "imdb", "folds": 3},
+        "fit": {"freeze_depth": 2, "dropout": 0.1, "head_width": 8, "learning_rate": 1e-3, "patience": 2},
+        "score": {"ceiling": 0.9, "penalty": 2.0},
+    }
 )
+FEATURES = SimpleNamespace(
+    encoder=SimpleNamespace(num_layers=2, revision="c0ffee", device="cpu"), precision="float32"
+)
+
+
+class QuietLive:
+    def trial_started(self, number, config):
+        pass
+
+
+def cost(fold):
+    seconds = {f"{name}_seconds": 1.0 * fold for name in ("training", "evaluation", "batching")}
+    return {"seconds": 3.0 * fold, **seconds, "tokens": 100 * fold, "flops": 1e9 * fold}
 
 
 def hits(*right, of=50):
@@ -91,10 +110,10 @@ def run():
 
 
 def test_the_score_is_that_of_the_means(run):
+    assert run(fold(1, 30, 0.97), fold(2, 30, 0.97), fold(3, 30, 0.85)).value == pytest.approx(0.6 - 2 * 0.03)
     trial = run(fold(1, 30, 0.95), fold(2, 40, 0.80), fold(3, 35, 0.80))
     assert trial.value == pytest.approx(0.7)  # their mean training accuracy keeps under the ceiling of 0.9
     assert results.is_feasible(trial)
-    assert run(fold(1, 30, 0.97), fold(2, 30, 0.97), fold(3, 30, 0.85)).value == pytest.approx(0.6 - 2 * 0.03)
 
 
 def test_a_trial_that_cannot_win_ends_after_a_fold(run):

@@ -169,9 +169,8 @@ def test_two_stages_each_stop_at_their_age(folded, make_config):
     assert result.epochs == sum(whole.stop_at)
 
 
-def test_a_configuration_of_a_refit_gives_the_same_bits_as_training_it(
-    folded, make_config, tiny_reviews, tmp_path
-):
+@pytest.mark.usefixtures("tiny_reviews")
+def test_a_configuration_of_a_refit_gives_the_same_bits_as_training_it(folded, make_config, tmp_path):
     config = make_config(data=DATA, stop_at=[1.0], head_start="fitted")
     result, classifier = train(config, cache_directory=tmp_path)
     assert weights_sha256(result.network) == weights_sha256(fit(config, folded[0]).network)

@@ -13,7 +13,18 @@ from pydantic import Field, ValidationError, ValidationInfo, field_validator, mo
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from search.study.recipes import RECIPES
-from trainers.config import DataConfig, EncoderConfig, Metric, Table, TrainConfig, read_toml, table_keys
+from trainers.config import (
+    TASK_METRICS,
+    DataConfig,
+    EncoderConfig,
+    Metric,
+    Table,
+    TrainConfig,
+    check_metric,
+    read_toml,
+    table_keys,
+    task_of,
+)
 from trainers.errors import InputError, describe, nearest
 
 SEARCHED = ("freeze_depth", "dropout", "head_width", "learning_rate", "patience")
@@ -162,6 +173,16 @@ class StudySpec(Table):
     start: Start = Start()
     cache: Cache = Cache()
 
+    @model_validator(mode="before")
+    @classmethod
+    def _default_metric(cls, table: Any) -> Any:
+        if not isinstance(table, dict) or task_of(table.get("data")) == "one_label":
+            return table
+        score = table.get("score", {})
+        if not isinstance(score, dict):
+            return table
+        return {**table, "score": {"metric": TASK_METRICS["several_labels"][0], **score}}
+
     @field_validator("name")
     @classmethod
     def _plain_name(cls, name: str) -> str:
@@ -206,6 +227,14 @@ class StudySpec(Table):
         if mistakes:
             raise ValidationError.from_exception_data("start", mistakes)
         return start
+
+    @model_validator(mode="after")
+    def _metric_fits(self) -> Self:
+        try:
+            check_metric(self.score.metric, self.data.task)
+        except ValueError as error:
+            raise ValueError(f"score.{error}") from None
+        return self
 
     @model_validator(mode="after")
     def _probes_are_linear(self) -> Self:

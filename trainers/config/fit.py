@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
 from trainers.config.choices import (
+    TASK_METRICS,
     Device,
     HeadLogits,
     HeadStart,
@@ -14,8 +15,9 @@ from trainers.config.choices import (
     Metric,
     Precision,
     Schedule,
+    check_metric,
 )
-from trainers.config.data import DataConfig
+from trainers.config.data import DataConfig, task_of
 from trainers.config.encoder import EncoderConfig
 from trainers.config.table import Table
 
@@ -58,9 +60,12 @@ class TrainConfig(Table):
         label_smoothing: Share of the target spread over all classes, in training only.
         encoder_dropout: Hidden dropout inside the trainable layers; attention dropout is always 0.
         class_weights: ``balanced`` weighs each text in the loss by the inverse of its class's share, in
-            training and for early stopping alike; absent weighs all texts alike.
+            training and for early stopping alike; of several labels it weighs the texts that have a label by how many
+            have not; absent weighs all texts alike.
         metric: What is called accuracy throughout a fit: the share of texts that are right, the mean of that
-            share over the classes, or the mean of the classes' F1.
+            share over the classes, or the mean of the classes' F1. For several labels a text: the F1 of all labels
+            together (the default), its mean over the labels, the share of texts of which all labels are right, or the mean
+            over the labels of the average precision.
         ceiling: Training accuracy, by ``metric``, above which weights count as over-fitted; absent means no
             such rule.
         cache: Number format of the stored features.
@@ -70,7 +75,7 @@ class TrainConfig(Table):
         head_weights: What random weights are drawn from: PyTorch's ``uniform`` distribution, biases too, or Glorot's
             with biases of zero, as Keras does.
         head_logits: Logits of the head: one for each of the ``classes``, or, of two classes, ``one`` with binary
-            cross-entropy.
+            cross-entropy. Each of several labels has one logit anyway.
         thaw: A second stage; absent means none.
         precision: Number format that the encoder's layers compute in: ``bfloat16`` where the machine has arithmetic
             for it, ``auto`` where that is faster, too; absent is bfloat16 on CUDA and float32 elsewhere. Weights, optimiser, pooling, head and loss are float32 always.
@@ -109,6 +114,19 @@ class TrainConfig(Table):
     threads: int = Field(default=1, ge=1, le=1024)
     device: Device = "cpu"
     seed: int = Field(default=0, ge=0)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _default_metric(cls, settings: Any) -> Any:
+        if isinstance(settings, dict) and task_of(settings.get("data")) == "several_labels":
+            return {"metric": TASK_METRICS["several_labels"][0], **settings}
+        return settings
+
+    @model_validator(mode="after")
+    def _metric_fits(self) -> Self:
+        if "data" in self.__dict__:  # a setting of a study is checked before there are any
+            check_metric(self.metric, self.data.task)
+        return self
 
     @model_validator(mode="after")
     def _probe_is_linear(self) -> Self:

@@ -12,7 +12,9 @@ from .splits import (
     load_splits as load_splits,
     read_texts as read_texts,
     special_tokens as special_tokens,
+    texts_per_class as texts_per_class,
     tokenise as tokenise,
 )
 from .splitting import SPLITS as SPLITS
+from .stratified import stratified_parts as stratified_parts
 from .tables import check_text as check_text, decode as decode

@@ -20,6 +20,19 @@ LABEL_NAMES = (
 )
 """Usual names, the first that a table has is taken; upper and lower case are the same."""
 
+SET_NAMES = (
+    "labels",
+    "tags",
+    "categories",
+    "classes",
+    "topics",
+    "genres",
+    "intents",
+    "emotions",
+    *LABEL_NAMES,
+)
+"""Likewise of a column with several labels a text."""
+
 SPLIT_NAMES = {
     **dict.fromkeys(("train", "training"), "train"),
     **dict.fromkeys(("validation", "valid", "val", "dev", "development", "eval"), "validation"),
@@ -36,8 +49,16 @@ WORDS_OF_TEXTS = 3
 """Words that a text has at least, on average."""
 
 
-def choose_columns(table: Table, config: DataConfig) -> tuple[str | None, str | None, list[Finding]]:
-    """Return the columns of texts and labels, None for one that is missing, and what there is to say about it."""
+def choose_columns(
+    table: Table, config: DataConfig
+) -> tuple[str | None, str | tuple[str, ...] | None, list[Finding]]:
+    """Return the columns of texts and labels, None for one that is missing, and what there is to say about it.
+
+    Several columns of labels are those that are asked for.
+    """
+    if config.task == "several_labels":
+        return _choose_several(table, config)
+    assert not isinstance(config.label, tuple)  # noqa: S101
     text, about_text = _choose(table, config.text, TEXT_NAMES, _looks_like_texts, "text", taken=config.label)
     label, about_label = _choose(table, config.label, LABEL_NAMES, _looks_like_labels, "label", taken=text)
     findings = [about_text, about_label]
@@ -63,6 +84,28 @@ def choose_columns(table: Table, config: DataConfig) -> tuple[str | None, str | 
         )
         findings.append(Finding("no header", message, "warning", table.name, (table.header,)))
     return text, label, findings
+
+
+def _choose_several(
+    table: Table, config: DataConfig
+) -> tuple[str | None, str | tuple[str, ...] | None, list[Finding]]:
+    """Choose columns where a text may have several labels."""
+    label: str | tuple[str, ...] | None
+    if isinstance(config.label, tuple):
+        label = config.label
+        findings = [_missing(table, c, what="label") for c in label if c not in table.columns]
+    else:
+        label, about = _choose(table, config.label, SET_NAMES, _looks_like_labels, "label", taken=config.text)
+        findings = [about]
+    columns = label if isinstance(label, tuple) else (label,)
+    others = replace(
+        table, columns={c: v for c, v in table.columns.items() if c not in columns or c == config.text}
+    )
+    text, about = _choose(others, config.text, TEXT_NAMES, _looks_like_texts, "text", taken=None)
+    if text is not None and text in columns:
+        message = f"data.text and data.label must be different columns, got {text!r} for both; change one"
+        findings.append(Finding("one column twice", message, "error", table.name))
+    return text, label, [about, *findings] if about not in findings else findings
 
 
 def with_header(table: Table, config: DataConfig, *, others_have_none: bool = False) -> Table:
@@ -164,7 +207,8 @@ def _missing(table: Table, column: str, *, what: str | None = None) -> Finding:
 
 def _names_columns(table: Table, config: DataConfig) -> bool:
     """Tell whether the first line has a name that is usual or asked for."""
-    wanted = {config.text, config.label, config.split}
+    labels = config.label if isinstance(config.label, tuple) else (config.label,)
+    wanted = {config.text, *labels, config.split}
     return any(column in wanted or column.lower() in {*TEXT_NAMES, *LABEL_NAMES} for column in table.columns)
 
 

@@ -89,6 +89,41 @@ def check_classes(labels: Sequence[str], *, smallest: int, file: str) -> list[Fi
     return findings
 
 
+def check_labels(
+    label_sets: Sequence[Sequence[str]], *, names: Sequence[str], smallest: int, file: str
+) -> list[Finding]:
+    """Say what is wrong with the labels where a text may have several: none, one alone, one on too few texts or too many.
+
+    Args:
+        label_sets: Of the distinct texts that training takes its share of.
+        names: Of all labels.
+        smallest: Texts that must have each label, and texts that must not.
+        file: Where they come from.
+    """
+    if not label_sets or not names:
+        return [Finding("no texts", "must have labelled texts, got none; add them", "error", file)]
+    if len(names) == 1:
+        message = (
+            f"several labels a text must be two labels at least, got {names[0]!r} alone; add the others, or give one "
+            "label a text"
+        )
+        return [Finding("one class", message, "error", file)]
+    counts = Counter(name for labels in label_sets for name in labels)
+    findings = []
+    for what, told in (
+        ("have", {name: counts[name] for name in names}),
+        ("be without", {name: len(label_sets) - counts[name] for name in names}),
+    ):
+        small = {name: count for name, count in told.items() if count < smallest}
+        if small:
+            message = (
+                f"{smallest} distinct texts must {what} each of the {len(names):,} labels, got {_counted(small)}; add texts, "
+                "or drop these labels"
+            )
+            findings.append(Finding("small classes", message, "error", file, count=len(small)))
+    return findings
+
+
 def check_names(labels: Iterable[str], *, file: str) -> list[Finding]:
     """Warn of classes whose names differ only in case, or only in leading zeros."""
     return [

@@ -7,14 +7,15 @@ import hashlib
 import importlib.util
 import math
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from trainers.config import FILE_SUFFIXES, PACKAGED_SOURCES, DataConfig
+from trainers.config import FILE_SUFFIXES, PACKAGED_SOURCES, DataConfig, Task
 from trainers.data.columns import SPLIT_NAMES, check_present, choose_columns, suggest_split, with_header
 from trainers.data.findings import Finding, at_lines, stop_on_errors
+from trainers.data.label_sets import joined, labels_of
 from trainers.data.labels import merged_classes
 from trainers.data.tables import Table, check_text, read_csv, read_jsonl
 from trainers.data.typed import NOT_READ, from_dataset, read_parquet
@@ -35,10 +36,11 @@ class Row(NamedTuple):
 
     Attributes:
         text: As it was read, or cleaned.
-        label: Name of its class; None where the source has none.
+        label: Name of its class; None where the source has none. Of several labels, all of them as one text.
         split: Which one the source puts it in; None where it does not say.
         file: Name of the file.
         line: Where it begins there.
+        labels: Where a text may have several: those that it has, sorted; None where the source hides them.
     """
 
     text: str
@@ -46,6 +48,7 @@ class Row(NamedTuple):
     split: SplitName | None
     file: str
     line: int
+    labels: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -56,11 +59,15 @@ class Source:
         rows: In the order of the files.
         findings: What was noticed while reading; no errors among them.
         unit: What the rows' lines count.
+        task: Whether a row has one label or several.
+        label_names: The columns of 0 and 1; None where there are none.
     """
 
     rows: list[Row]
     findings: tuple[Finding, ...]
     unit: Literal["line", "row"] = "line"
+    task: Task = "one_label"
+    label_names: tuple[str, ...] | None = None
 
     def fingerprint(self) -> str:
         """Return a SHA-256 over texts, labels and given splits: equal rows, in whatever format, have equal ones.
@@ -93,7 +100,7 @@ def read_source(config: DataConfig) -> Source:
     tables = [(tables[0][0], first), *further]
     text, label, findings = choose_columns(first, config)
     for _, table in tables[1:]:
-        findings += check_present(table, (text, label))
+        findings += check_present(table, (text, *(label if isinstance(label, tuple) else (label,))))
     if config.split is not None:
         for _, table in tables:
             findings += check_present(table, (config.split,))
@@ -107,13 +114,14 @@ def read_source(config: DataConfig) -> Source:
     assert label is not None  # noqa: S101
     rows: list[Row] = []
     for split, table in tables:
-        more, findings = _rows(table, text, label, split=split, split_column=config.split)
+        more, findings = _rows(table, text, label, config, split=split)
         rows += more
         found += findings
     rows, findings = _without_hidden(rows, first.unit)
     found += findings
     stop_on_errors(found)
-    return Source(rows, tuple(found), first.unit)
+    names = label if isinstance(label, tuple) else None
+    return Source(rows, tuple(found), first.unit, config.task, names)
 
 
 def _tables(config: DataConfig) -> list[tuple[SplitName | None, Table]]:
@@ -231,10 +239,11 @@ def _splits_of(
 
 
 def _rows(
-    table: Table, text: str, label: str, *, split: SplitName | None, split_column: str | None
+    table: Table, text: str, label: str | tuple[str, ...], config: DataConfig, *, split: SplitName | None
 ) -> tuple[list[Row], list[Finding]]:
+    split_column, several = config.split, config.task == "several_labels"
     findings: list[Finding] = []
-    splits: Iterable[Any] = [split] * len(table.lines)
+    splits: Sequence[Any] = [split] * len(table.lines)
     if split_column is not None:
         names = [str(value).strip().lower() for value in table.columns[split_column]]
         unknown = [n for n, name in zip(table.lines, names, strict=True) if name not in SPLIT_NAMES]
@@ -245,12 +254,21 @@ def _rows(
         findings += at_lines(Finding("unknown split", message, "error", table.name, unit=table.unit), unknown)
         splits = [SPLIT_NAMES.get(name) for name in names]
     for what, column in (("text", text), ("label", label)):
+        if isinstance(column, tuple) or (several and what == "label"):
+            continue
         kinds = [type(v) for v in table.columns[column]]
         allowed = (str, bool, int, float, type(None))
         wrong = [n for n, kind in zip(table.lines, kinds, strict=True) if kind not in allowed]
         got = ", ".join(sorted({kind.__name__ for kind in kinds if kind not in allowed}))
         message = f"column {column!r} must hold one {what} a row, got {got}; fix these"
         findings += at_lines(Finding(f"no {what}", message, "error", table.name, unit=table.unit), wrong)
+    if several or isinstance(label, tuple):
+        sets, more = labels_of(table, label, config.label_separator, splits=splits)
+        rows = [
+            Row(text_of(t), None if names is None else joined(names), s, table.name, n, names)
+            for t, names, s, n in zip(table.columns[text], sets, splits, table.lines, strict=True)
+        ]
+        return rows, findings + more
     rows = [
         Row(text_of(t), (_plain(k) or "").replace("\0", "").strip() or None, s, table.name, n)
         for t, k, s, n in zip(table.columns[text], table.columns[label], splits, table.lines, strict=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +11,7 @@ import numpy.typing as npt
 from trainers.config import PACKAGED_SOURCES, SMALLEST_SPLIT, DataConfig
 from trainers.data.findings import Finding, at_places
 from trainers.data.sources import Row, SplitName
+from trainers.data.stratified import stratified_parts
 from trainers.errors import InputError
 
 SHARE = 5
@@ -22,7 +23,12 @@ SPLITS: tuple[SplitName, ...] = ("train", "validation", "test")
 
 
 def split_rows(
-    rows: Sequence[Row], labels_N: Indices, clusters_N: Indices, config: DataConfig
+    rows: Sequence[Row],
+    labels_N: Indices,
+    clusters_N: Indices,
+    config: DataConfig,
+    *,
+    names: Sequence[str] = (),
 ) -> tuple[dict[SplitName, Indices], list[Finding]]:
     """Return the rows of each split, and what there is to say about it.
 
@@ -31,9 +37,10 @@ def split_rows(
 
     Args:
         rows: Distinct.
-        labels_N: Class of each.
+        labels_N: Class of each; of several labels, which ones it has.
         clusters_N: Near duplicates have the same number.
         config: Sizes and seed.
+        names: Of several labels.
 
     Raises:
         InputError: The sizes asked for do not fit the rows, or training lacks a class.
@@ -64,7 +71,13 @@ def split_rows(
         "figures flatter; leave them out"
     )
     findings += _at(rows, leaked, Finding("near duplicates across splits", message, "warning"))
-    return parts, findings + _check_classes(rows, labels_N, parts)
+    if labels_N.ndim == 2:
+        labels = dict(enumerate(names))
+        present = {name: np.flatnonzero(labels_N[part].any(axis=0)) for name, part in parts.items()}
+    else:
+        labels = {int(label): str(rows[i].label) for i, label in enumerate(labels_N)}
+        present = {name: labels_N[part] for name, part in parts.items()}
+    return parts, findings + _check_classes(labels, present)
 
 
 def _size(config: DataConfig, name: SplitName) -> int | None:
@@ -107,6 +120,9 @@ def _draw(
     """
     from sklearn.model_selection import train_test_split
 
+    if labels_N.ndim == 2:
+        part_N = stratified_parts(labels_N[rows], (len(rows) - size, size), seed=config.seed)
+        return rows[part_N == 0], rows[part_N == 1]
     try:
         rest, drawn = train_test_split(
             rows, test_size=size, stratify=labels_N[rows], random_state=config.seed
@@ -128,21 +144,25 @@ def _thin(rows: Indices, labels_N: Indices, name: SplitName, config: DataConfig)
         raise InputError(
             f"data.{name} must not exceed the {len(rows)} distinct texts of that split, got {size}; lower it"
         )
-    if len(rows) - size < len(np.unique(labels_N[rows])):  # too few are left out for a stratified choice
+    num_classes = len(np.unique(labels_N[rows])) if labels_N.ndim == 1 else 1
+    if len(rows) - size < num_classes:  # too few are left out for a stratified choice
         return rows[:size]
     return _draw(rows, labels_N, len(rows) - size, config, name=name)[0]
 
 
-def _check_classes(rows: Sequence[Row], labels_N: Indices, parts: dict[SplitName, Indices]) -> list[Finding]:
+def _check_classes(names: Mapping[int, str], present: Mapping[SplitName, Indices]) -> list[Finding]:
     """Warn of classes that a split lacks.
+
+    Args:
+        names: By class.
+        present: By split, the classes of its texts.
 
     Raises:
         InputError: Training lacks one.
     """
-    names = {int(label): rows[i].label for i, label in enumerate(labels_N)}
     findings = []
     for split in SPLITS:
-        absent = [repr(names[label]) for label in sorted(set(names) - {*labels_N[parts[split]].tolist()})]
+        absent = [repr(names[label]) for label in sorted(set(names) - {*present[split].tolist()})]
         if absent:
             shown = ", ".join(absent[:5]) + (f" and {len(absent) - 5} more" if len(absent) > 5 else "")
             message = f"the {split} split has no text of {shown}"

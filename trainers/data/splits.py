@@ -239,7 +239,7 @@ def texts_per_class(labels_N: npt.NDArray[np.int64], *, num_classes: int) -> npt
     return np.bincount(labels_N, minlength=num_classes)
 
 
-def _describe_several(parts: Mapping[str, Split]) -> dict[str, Any]:
+def _describe_several(parts: Mapping[SplitName, Split]) -> dict[str, Any]:
     bare = {name: int((~split.labels_N.any(axis=1)).sum()) for name, split in parts.items()}
     return {"several_labels": True, "texts_without_label": bare}
 

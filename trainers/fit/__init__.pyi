@@ -14,8 +14,13 @@ from .looks import (
     PEEK_TEXTS as PEEK_TEXTS,
 )
 from .loop import fit as fit
-from .metrics import effective_count as effective_count, measure as measure, standard_error as standard_error
+from .metrics import (
+    effective_count as effective_count,
+    measure as measure,
+    standard_error as standard_error,
+)
 from .network import Network as Network
 from .precision import choose_precision as choose_precision, pinned as pinned
 from .probe import folds as folds
 from .records import Cost as Cost, Evaluation as Evaluation, FitResult as FitResult
+from .several import Answers as Answers, decide as decide

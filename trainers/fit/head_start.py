@@ -15,13 +15,12 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from trainers.config import TrainConfig
 from trainers.fit.batching import sorted_batches
 from trainers.fit.features import Features
 from trainers.fit.inputs import Batch, SplitInputs
-from trainers.fit.metrics import confusion, cross_entropy, measure
+from trainers.fit.metrics import cross_entropy, mean_loss, measure, tally
 from trainers.fit.network import Network
 from trainers.fit.probe import probes
 from trainers.modeling_frostline import Head
@@ -68,10 +67,10 @@ def fit_head(
     for _ in range(MOST_ROUNDS):
         head.train()
         for rows in itertools.islice(batches, ROUND_STEPS):
-            loss = F.cross_entropy(
+            loss = mean_loss(
                 head(train.inputs[rows]),
                 train.labels_B[rows],
-                weight=weights_C,
+                weights_C=weights_C,
                 label_smoothing=config.label_smoothing,
             )
             optimizer.zero_grad()
@@ -79,9 +78,9 @@ def fit_head(
             optimizer.step()
         head.eval()
         with torch.inference_mode():
-            counts_CC = confusion(head(train.inputs), train.labels_B)
+            counts = tally(head(train.inputs), train.labels_B)
             logits_NC = head(validation.inputs)
-        if config.ceiling is not None and measure(counts_CC, metric=config.metric) > config.ceiling:
+        if config.ceiling is not None and measure(counts, metric=config.metric) > config.ceiling:
             break
         validation_loss = cross_entropy(logits_NC, validation.labels_B, weights_C=weights_C)
         waited += 1
@@ -103,9 +102,8 @@ def _start_as_probe(head: Head, config: TrainConfig, *, train: Batch, weights_C:
     num_classes = head.output.out_features
     weights = np.ones(num_classes) if weights_C is None else weights_C.cpu().double().numpy()
     for probe in probes(vectors_ND, labels_N, weights_C=weights, seed=config.seed, threads=config.threads):
-        cells_N = labels_N * num_classes + probe.predict(vectors_ND)
-        counts_CC = np.bincount(cells_N, minlength=num_classes**2).reshape(num_classes, -1)
-        if config.ceiling is None or measure(counts_CC, metric=config.metric) <= config.ceiling:
+        counts = tally(torch.from_numpy(probe.logits(vectors_ND)), torch.from_numpy(labels_N))
+        if config.ceiling is None or measure(counts, metric=config.metric) <= config.ceiling:
             break
     with torch.no_grad():
         head.output.weight.copy_(torch.from_numpy(probe.weight_CD))

@@ -19,8 +19,12 @@ from trainers.fit.network import Network
 from trainers.fit.records import FitResult
 
 
-def predict_test(config: TrainConfig, features: Features, result: FitResult) -> npt.NDArray[np.int64]:
+def predict_test(
+    config: TrainConfig, features: Features, result: FitResult
+) -> npt.NDArray[np.int64] | npt.NDArray[np.float64]:
     """Return the class that a fit's restored weights predict for each text of the test split, predicted_N.
+
+    Where a text may have several labels: the probability of each, probabilities_NC.
 
     Nothing of the test split is stored: the frozen layers are run, too, and nothing is rounded between layers, as
     in a saved model.
@@ -38,7 +42,8 @@ def predict_test(config: TrainConfig, features: Features, result: FitResult) -> 
         wide=True,
     )
     num_classes = len(features.splits.class_names)
-    predicted_N = np.empty(len(inputs), dtype=np.int64)
+    several = features.splits.task == "several_labels"
+    predicted_N = np.empty((len(inputs), num_classes)) if several else np.empty(len(inputs), dtype=np.int64)
     with (
         torch.random.fork_rng(devices=generators(config.device)),
         threads(config.threads),
@@ -49,5 +54,7 @@ def predict_test(config: TrainConfig, features: Features, result: FitResult) -> 
         network.load_state_dict(result.network.state_dict())
         network.eval()
         for rows in sorted_batches(inputs.lengths_N):
-            predicted_N[rows] = network(inputs.batch(rows)).argmax(dim=1).cpu().numpy()
+            logits_BC = network(inputs.batch(rows))
+            answers = logits_BC.double().sigmoid() if several else logits_BC.argmax(dim=1)
+            predicted_N[rows] = answers.cpu().numpy()
     return predicted_N

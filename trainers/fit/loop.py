@@ -15,7 +15,6 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch.nn import functional as F
 
 from trainers.config import TrainConfig
 from trainers.errors import FitError, InputError
@@ -25,7 +24,7 @@ from trainers.fit.features import Features
 from trainers.fit.head_start import fit_head, pooled_splits
 from trainers.fit.inputs import Batch, SplitInputs
 from trainers.fit.looks import Looks, Measurement
-from trainers.fit.metrics import balanced_weights
+from trainers.fit.metrics import balanced_weights, mean_loss
 from trainers.fit.network import Network
 from trainers.fit.precision import pinned
 from trainers.fit.records import Cost, Evaluation, FitResult, Stage
@@ -207,10 +206,10 @@ class _Fit:
         batch = self.train.batch(rows)
         batched = time.perf_counter()
         logits_BC = self.network(batch)
-        loss = F.cross_entropy(
+        loss = mean_loss(
             logits_BC,
             batch.labels_B,
-            weight=self.weights_C,
+            weights_C=self.weights_C,
             label_smoothing=self.config.label_smoothing,
         )
         if not math.isfinite(loss.item()):

@@ -52,7 +52,7 @@ class Evaluation(Cost):
             trained on would be free, but in train mode and of earlier weights it is far too low.
         exact: Whether the training accuracy is in eval mode over the whole split.
         training_interval: Of an estimate: Wilson's interval, 95 %. None where it is exact or not measured.
-        hits: Which texts of the peeks' sample were right (``trainers.fit.hits``).
+        hits: Which texts of the peeks' sample were right (``trainers.fit.hits``); None where they may have several labels.
     """
 
     epoch: float

@@ -47,6 +47,12 @@ def export(
         Parameter(help="Where to fit it again. [default: where the trial ran]"),
     ] = None,
     onnx: Annotated[bool, Parameter(help="Write model/model.onnx, too.")] = False,
+    docker: Annotated[
+        bool,
+        Parameter(
+            help="Write a Dockerfile, too, for an image that serves the model; it needs that folder alone."
+        ),
+    ] = False,
 ) -> int:
     """Write the winner's configuration, fit it again and save the model."""
     from search.study import open_named
@@ -61,12 +67,14 @@ def export(
     folder = to or found.folder
     for line in describe_again(found, winner):
         say(line)
-    write_winner(found, winner, folder, onnx=onnx)
+    write_winner(found, winner, folder, onnx=onnx, docker=docker)
     say(
         f"wrote {folder / 'winner.toml'} and {folder / 'model'}",
         f"  fit again  python -m trainers.train {shlex.quote(str(folder / 'winner.toml'))}",
-        f"  predict    python -m trainers.predict {shlex.quote(str(folder / 'model'))} 'a text'",
+        f"  predict    python -m trainers.predict {shlex.quote(str(folder / 'model'))} {winner.config.data.example}",
     )
+    if docker:
+        say(f"  serve      docker build -t frostline-model {shlex.quote(str(folder))}")
     return 0
 
 
@@ -146,13 +154,22 @@ def describe_again(found: Opened, winner: Winner) -> Iterator[str]:
         yield f"note: {short}"
 
 
-def write_winner(found: Opened, winner: Winner, folder: Path, *, onnx: bool = False) -> None:
+def write_winner(
+    found: Opened, winner: Winner, folder: Path, *, onnx: bool = False, docker: bool = False
+) -> None:
     """Write ``winner.toml`` and ``model/`` into a folder.
+
+    Args:
+        found: The study.
+        winner: Of it.
+        folder: Where.
+        onnx: Whether to write the model as ONNX, too.
+        docker: Whether to write what an image that serves it is built from, too.
 
     Raises:
         InputError: The folder cannot be written.
     """
-    from trainers.model import model_card, save
+    from trainers.model import docker_files, model_card, save
 
     study, spec = found.study, found.spec
     short = _falls_short(study, spec, winner.choice)
@@ -160,6 +177,8 @@ def write_winner(found: Opened, winner: Winner, folder: Path, *, onnx: bool = Fa
     origin = _origin(study, spec, winner.choice)
     card = model_card(winner.config, winner.features, winner.result, search=origin, onnx=onnx)
     save(winner.classifier(), folder / "model", files={"winner.toml": text, "README.md": card}, onnx=onnx)
+    for name, content in (docker_files() if docker else {}).items():
+        write_atomically(folder / name, content.encode())
     write_atomically(folder / "winner.toml", text.encode())
 
 

@@ -63,6 +63,11 @@ COMMANDS = {
     "train": Command(
         "trainers.train", "_command", "Fit the configuration of a TOML file, such as an exported winner.toml."
     ),
+    "serve": Command(
+        "trainers.serve",
+        "serve",
+        "Answer POST /predict with labels and probabilities, until Ctrl-C; requests that come at once are computed together.",
+    ),
     "predict": Command(
         "trainers.predict",
         "predict",

@@ -57,7 +57,7 @@ def run(
     workers: Annotated[
         Literal["auto"] | int,
         Parameter(
-            help="Trials under way at once; auto is one a core (on a GPU one), as far as memory goes, and, so that the "
+            help="Trials under way at once; auto is one a core (or one a CUDA device), as far as memory goes, and, so that the "
             "sampler learns from their results, one for every 5 trials at most."
         ),
     ] = "auto",
@@ -227,7 +227,7 @@ def _search(
     """Prepare data and features, then run trials."""
     from rich.console import Console
 
-    from search.analysis import note_flat, note_words
+    from search.analysis import call_out, majority_of, note_flat, note_words
     from search.interrupts import held_back
     from search.storage import database_of
     from search.study import finished, idle_settings, recover, start
@@ -254,6 +254,15 @@ def _search(
             live.message(f"{found} trial(s) of a killed search were found and enqueued again")
         earlier = start.look_round(study, spec, folder)
         features, texts = _prepare(study, spec, live, choose_device(device))
+        known = study.user_attrs
+        little = call_out(
+            spec.goal.validation_accuracy,
+            words=(known.get(attr.WORDS) or {}).get("validation_accuracy"),
+            majority=majority_of(known.get(attr.DATA), metric=spec.score.metric),
+            metric=spec.score.metric,
+        )
+        if little:
+            live.message(little)
         num_layers = features.encoder.num_layers
         for sentence in idle_settings(spec, num_layers=num_layers):
             live.message(sentence)

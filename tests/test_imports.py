@@ -22,7 +22,7 @@ FLOORS = {
         "cli data encoder",
         "fit",
         "model",
-        "sklearn predict train",
+        "sklearn predict serve train",
     ),
     "search": (
         "interrupts terminal",

@@ -167,7 +167,7 @@ def _command(
         }
         names = features.splits.class_names
         save(assemble(features.encoder, settings, result, names=names), out, files=files, onnx=onnx)
-        print(f"saved {out}; try: python -m trainers.predict {shlex.quote(str(out))} 'a text'")  # noqa: T201
+        print(f"saved {out}; try: python -m trainers.predict {shlex.quote(str(out))} {settings.data.example}")  # noqa: T201
     return 0
 
 

@@ -50,7 +50,9 @@ def confirm(
     storage: StorageOption = None,
     workers: Annotated[
         Literal["auto"] | int,
-        Parameter(help="Fits under way at once; auto is one a core (on a GPU one), as far as memory goes."),
+        Parameter(
+            help="Fits under way at once; auto is one a core (or one a CUDA device), as far as memory goes."
+        ),
     ] = "auto",
     device: Annotated[
         Device | Literal["auto"],

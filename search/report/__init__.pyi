@@ -4,6 +4,7 @@ from .command import (
     write_files as write_files,
 )
 from .conclusions import (
+    asks_for_little as asks_for_little,
     falls_short as falls_short,
     judgement as judgement,
     next_commands as next_commands,

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
-from typing import Annotated, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import Field, ValidationInfo, field_validator, model_validator
+from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
 from trainers.config.choices import FILE_SUFFIXES, PACKAGED_SOURCES, SMALLEST_SPLIT, Clean
 from trainers.config.table import Table
@@ -16,6 +16,20 @@ from trainers.formats import by_suffix
 
 Name = Annotated[str, Field(min_length=1)]
 Size = Annotated[int, Field(ge=SMALLEST_SPLIT)]
+
+
+def _columns(value: Any) -> Any:
+    """Return the name of a column, or two names; a list of one is that one."""
+    names = [value] if isinstance(value, str) else value
+    if names is None:
+        return None
+    sound = isinstance(names, list | tuple) and all(isinstance(name, str) and name for name in names)
+    if not sound or len(names) not in {1, 2} or len(set(names)) < len(names):
+        raise ValueError(f"must be the name of a column, or a list of two, got {value!r}; fix it")
+    return names[0] if len(names) == 1 else tuple(names)
+
+
+Columns = Annotated[str | tuple[str, str], BeforeValidator(_columns)]
 
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
@@ -28,7 +42,7 @@ class DataConfig(Table):
     Attributes:
         source: Name of the packaged reviews, a file (``.csv``, ``.tsv``, ``.jsonl``, ``.parquet``), a directory
             saved by ``datasets``, or a hub id ``owner/name``.
-        text: Column of the texts; absent means that it is found.
+        text: Column of the texts, or two columns of texts that are read as pairs; absent means that one is found.
         label: Column of the labels; absent means that it is found.
         split: Column that names each row's split: train, validation or test; absent means that none does.
         group: Column of what texts belong to, such as a patient or an author: no group stands in two splits; absent means
@@ -43,7 +57,7 @@ class DataConfig(Table):
         train: Texts in the training split; absent means all that the other splits leave over.
         validation: Texts in the validation split; absent means all of a given one, or a fifth of the texts.
         test: Texts in the test split; absent means all of a given one, or a fifth of the texts.
-        max_length: Tokens kept of a text, special tokens included.
+        max_length: Tokens kept of a text, or of a pair, special tokens included.
         head_tokens: Tokens kept from a long text's start, the rest being taken from its end; absent
             keeps the start alone.
         seed: Decides which text falls into which split.
@@ -54,7 +68,7 @@ class DataConfig(Table):
     ADDED: ClassVar[frozenset[str]] = frozenset({"group"})
 
     source: Name
-    text: Name | None = None
+    text: Columns | None = None
     label: Name | None = None
     split: Name | None = None
     group: Name | None = None
@@ -109,12 +123,27 @@ class DataConfig(Table):
 
     @model_validator(mode="after")
     def _head_fits(self) -> Self:
+        if self.head_tokens is not None and self.pair is not None:
+            raise ValueError(
+                f"head_tokens is for single texts, got {self.head_tokens} with the two columns {self.text}: of a pair the "
+                "longer text is cut; remove it"
+            )
         if self.head_tokens is not None and self.head_tokens > self.max_length - 2:
             raise ValueError(
                 f"head_tokens must leave room for two special tokens: at most max_length - 2 = "
                 f"{self.max_length - 2}, got {self.head_tokens}"
             )
         return self
+
+    @property
+    def pair(self) -> tuple[str, str] | None:
+        """The columns of a pair; None where texts are single."""
+        return self.text if isinstance(self.text, tuple) else None
+
+    @property
+    def example(self) -> str:
+        """What a command line gives ``trainers.predict`` to classify."""
+        return "'a text'" if self.pair is None else "'a text' 'another one'"
 
     @property
     def is_hub_id(self) -> bool:

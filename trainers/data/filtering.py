@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from trainers.config import Clean
-from trainers.data.cleaning import clean_text
 from trainers.data.findings import Finding, Severity, at_places, stop_on_errors
 from trainers.data.grouping import check_groups
 from trainers.data.labels import SMALLEST_CLASS, check_classes, check_names, name_classes
+from trainers.data.pairs import Text, cleaned, is_blank, sides
 from trainers.data.sources import Row, Source
 
 # A text that stands in two splits stays in the one that must not be guessed from the other.
@@ -65,12 +65,12 @@ def admit(source: Source, *, clean: Clean = "html") -> Admitted:
         )
 
     mendings: dict[str, list[Row]] = defaultdict(list)
-    with_markup: dict[str, set[str]] = defaultdict(set)
+    with_markup: dict[Text, set[Text]] = defaultdict(set)
     rows, num_mended = [], 0
     for row in source.rows:
-        text, done = clean_text(row.text, clean)
+        text, done = cleaned(row.text, clean)
         if clean in {"html", "0.1"}:
-            with_markup[text].add(clean_text(row.text, "spaces")[0] if done else text)
+            with_markup[text].add(cleaned(row.text, "spaces")[0] if done else text)
         num_mended += bool(done)
         for what in done:
             mendings[what].append(row)
@@ -78,15 +78,18 @@ def admit(source: Source, *, clean: Clean = "html") -> Admitted:
     for what, mended in mendings.items():
         found("mended texts", what, "mended", mended)
 
-    found(
-        "empty texts", "rows without a text were left out", "mended", (r for r in rows if not r.text.strip())
-    )
-    rows = [r for r in rows if r.text.strip()]
+    blank = [r for r in rows if is_blank(r.text)]
+    singles = (r for r in blank if isinstance(r.text, str))
+    found("empty texts", "rows without a text were left out", "mended", singles)
+    for side, which in enumerate(("first", "second")):
+        lacking = (r for r in blank if not isinstance(r.text, str) and not sides(r.text)[side].strip())
+        found("empty texts", f"pairs without a {which} text were left out", "mended", lacking)
+    rows = [r for r in rows if not is_blank(r.text)]
     rows = _name_classes(rows, found)
     found("no label", "rows without a label were left out", "mended", (r for r in rows if r.label is None))
     rows = [r for r in rows if r.label is not None]
 
-    labels: dict[str, set[str | None]] = defaultdict(set)
+    labels: dict[Text, set[str | None]] = defaultdict(set)
     for row in rows:
         labels[row.text].add(row.label)
     contradicting = [r for r in rows if len(labels[r.text]) > 1]
@@ -94,7 +97,7 @@ def admit(source: Source, *, clean: Clean = "html") -> Admitted:
     found("contradictions", message + made_equal(contradicting), "warning", contradicting)
     agreed = [r for r in rows if len(labels[r.text]) == 1]
 
-    kept: dict[str, Row] = {}
+    kept: dict[Text, Row] = {}
     for row in sorted(agreed, key=lambda r: _PRECEDENCE[r.split]):  # stable: the first of a split is kept
         kept.setdefault(row.text, row)
     spare = [r for r in agreed if kept[r.text] is not r]

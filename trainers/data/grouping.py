@@ -78,19 +78,10 @@ def join_groups(
         same: Pairs of groups that had an equal text, of which one was kept.
         column: Of the groups.
     """
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
     names = [str(row.group) for row in rows]
     nodes = {name: i for i, name in enumerate(dict.fromkeys([*names, *(n for pair in same for n in pair)]))}
-    ends = [(nodes[name], len(nodes) + cluster) for name, cluster in zip(names, clusters_N, strict=True)]
-    ends += [(nodes[first], nodes[second]) for first, second in same]
-    left, right = np.array(ends, dtype=np.int64).reshape(-1, 2).T
-    size = len(nodes) + len(rows)
-    _, component = connected_components(coo_array((np.ones(len(ends)), (left, right)), shape=(size, size)))
-    components_N = component[[nodes[name] for name in names]]
-    _, first, of_component_N = np.unique(components_N, return_index=True, return_inverse=True)
-    groups_N = np.argsort(np.argsort(first))[of_component_N].astype(np.int64)  # in the order of the rows
+    pairs = [(nodes[first], nodes[second]) for first, second in same]
+    groups_N = joined(np.array([nodes[name] for name in names]), clusters_N, pairs)
     num_names, texts_G = len(set(names)), np.bincount(groups_N)
     if num_names == len(texts_G):
         return groups_N, []
@@ -107,6 +98,29 @@ def join_groups(
     return groups_N, [
         Finding("joined groups", message, severity, rows[0].file, count=num_names - len(texts_G))
     ]
+
+
+def joined(groups_N: Indices, clusters_N: Indices, same: Sequence[tuple[int, int]] = ()) -> Indices:
+    """Return the number of each row's group, groups that have a cluster in common being one; in the order of the rows.
+
+    Args:
+        groups_N: Number of each row's own group.
+        clusters_N: Number of each row's cluster.
+        same: Pairs of groups that are one, too.
+    """
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    first_cluster = 1 + max([int(groups_N.max()), *(group for pair in same for group in pair)])
+    left, right = np.hstack(
+        [np.stack([groups_N, first_cluster + clusters_N]), np.array(same, dtype=np.int64).reshape(-1, 2).T]
+    )
+    size = first_cluster + 1 + int(clusters_N.max())
+    _, component = connected_components(
+        coo_array((np.ones(len(left)), (left, right)), shape=(size, size)), directed=False
+    )
+    _, first, component_N = np.unique(component[groups_N], return_index=True, return_inverse=True)
+    return np.argsort(np.argsort(first))[component_N].astype(np.int64)
 
 
 def draw_groups(

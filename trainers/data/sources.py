@@ -13,9 +13,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from trainers.config import FILE_SUFFIXES, PACKAGED_SOURCES, DataConfig
-from trainers.data.columns import SPLIT_NAMES, check_present, choose_columns, suggest_split, with_header
+from trainers.data.columns import (
+    SPLIT_NAMES,
+    TEXT_NAMES,
+    check_present,
+    choose_columns,
+    find_pair,
+    suggest_group,
+    suggest_split,
+    with_header,
+)
 from trainers.data.findings import Finding, at_lines, stop_on_errors
 from trainers.data.labels import merged_classes, name_classes
+from trainers.data.pairs import Text, sides
 from trainers.data.tables import Table, check_text, read_csv, read_jsonl
 from trainers.data.typed import NOT_READ, from_dataset, read_parquet
 from trainers.errors import InputError
@@ -31,7 +41,7 @@ HUB_TIMEOUT_SECONDS = 10
 
 
 class Row(NamedTuple):
-    """A labelled text.
+    """A labelled text, or pair of texts.
 
     Attributes:
         text: As it was read, or cleaned.
@@ -42,7 +52,7 @@ class Row(NamedTuple):
         group: What it belongs to; None where the source has no groups.
     """
 
-    text: str
+    text: Text
     label: str | None
     split: SplitName | None
     file: str
@@ -76,7 +86,7 @@ class Source:
         for row in self.rows:
             label = row.label or ""
             groups = () if self.group is None else (row.group or "",)
-            for part in (row.text, merged.get(label, label), row.split or "", *groups):
+            for part in (*sides(row.text), merged.get(label, label), row.split or "", *groups):
                 content = part.encode("utf-8", "surrogatepass")
                 total.update(len(content).to_bytes(8, "little"))
                 total.update(content)
@@ -98,11 +108,13 @@ def read_source(config: DataConfig) -> Source:
     tables = [(tables[0][0], first), *further]
     text, label, findings = choose_columns(first, config)
     for _, table in tables[1:]:
-        findings += check_present(table, (text, label))
+        findings += check_present(table, (*(sides(text) if text else ()), label))
     for _, table in tables:
         findings += check_present(table, (config.split, config.group))
     if config.split is None:
         findings += suggest_split(first)
+    if config.group is None and text is not None:
+        findings += suggest_group(first, (*sides(text), label, config.split))
     found = [finding for _, table in tables for finding in table.findings] + findings
     if any(f.severity == "error" for f in found):  # maybe because a column is not read
         found = [replace(f, severity="error") if f.kind == NOT_READ else f for f in found]
@@ -120,6 +132,23 @@ def read_source(config: DataConfig) -> Source:
     found += findings
     stop_on_errors(found)
     return Source(rows, tuple(found), first.unit, config.group)
+
+
+def suggest_pair(config: DataConfig) -> tuple[str, str] | None:
+    """Return two columns of the source that seem to be pairs; None if there are none, or a third seems to hold the texts.
+
+    Raises:
+        InputError: The source cannot be read.
+    """
+    if config.source in PACKAGED_SOURCES:
+        return None
+    table = with_header(_tables(config)[0][1], config)
+    pair = find_pair(table, config)
+    if pair is None:
+        return None
+    text, _, _ = choose_columns(table, config)
+    others = {column for column in table.columns if column.strip().lower() in TEXT_NAMES} - {*pair}
+    return None if text in others else pair
 
 
 def _tables(config: DataConfig) -> list[tuple[SplitName | None, Table]]:
@@ -238,7 +267,7 @@ def _splits_of(
 
 def _rows(
     table: Table,
-    text: str,
+    text: str | tuple[str, str],
     label: str,
     *,
     split: SplitName | None,
@@ -256,7 +285,11 @@ def _rows(
         )
         findings += at_lines(Finding("unknown split", message, "error", table.name, unit=table.unit), unknown)
         splits = [SPLIT_NAMES.get(name) for name in names]
-    named = (("text", text), ("label", label), *([] if group is None else [("group", group)]))
+    named = (
+        *(("text", column) for column in sides(text)),
+        ("label", label),
+        *([] if group is None else [("group", group)]),
+    )
     for what, column in named:
         kinds = [type(v) for v in table.columns[column]]
         allowed = (str, bool, int, float, type(None))
@@ -264,12 +297,15 @@ def _rows(
         got = ", ".join(sorted({kind.__name__ for kind in kinds if kind not in allowed}))
         message = f"column {column!r} must hold one {what} a row, got {got}; fix these"
         findings += at_lines(Finding(f"no {what}", message, "error", table.name, unit=table.unit), wrong)
+    texts: Iterable[Text]
+    if isinstance(text, str):
+        texts = map(text_of, table.columns[text])
+    else:
+        texts = zip(*(map(text_of, table.columns[column]) for column in text), strict=True)
     groups = [None] * len(table.lines) if group is None else map(_name, table.columns[group])
     rows = [
-        Row(text_of(t), _name(k), s, table.name, n, g)
-        for t, k, s, n, g in zip(
-            table.columns[text], table.columns[label], splits, table.lines, groups, strict=True
-        )
+        Row(t, _name(k), s, table.name, n, g)
+        for t, k, s, n, g in zip(texts, table.columns[label], splits, table.lines, groups, strict=True)
     ]
     return rows, findings
 

@@ -127,10 +127,11 @@ def _columns_to_read(
     """
     findings = []
     for key in ("text", "label", "split", "group"):
-        column = getattr(config, key)
-        if kinds.get(column):
-            message = f"data.{key} = {column!r}: this column must hold one {key} a row, got {kinds[column]}; name another"
-            findings.append(Finding(f"no {key}", message, "error", name))
+        named = getattr(config, key)
+        for column in named if isinstance(named, tuple) else (named,):
+            if kinds.get(column):
+                message = f"data.{key} = {column!r}: this column must hold one {key} a row, got {kinds[column]}; name another"
+                findings.append(Finding(f"no {key}", message, "error", name))
     stop_on_errors(findings)
     others = [f"{column!r} ({kind})" for column, kind in kinds.items() if kind]
     if others:

@@ -1,5 +1,9 @@
 from .batching import FORWARD_TOKENS as FORWARD_TOKENS, sorted_batches as sorted_batches
-from .device import choose_device as choose_device, named_failures as named_failures
+from .device import (
+    choose_device as choose_device,
+    cuda_devices as cuda_devices,
+    named_failures as named_failures,
+)
 from .features import (
     Features as Features,
     Progress as Progress,

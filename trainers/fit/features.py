@@ -248,7 +248,7 @@ def _key(
 ) -> str:
     """Name the folder of a split's features after everything that they depend on, the depth excepted.
 
-    Texts, lengths kept and tokenizer are all in the token ids.
+    Texts, lengths kept and tokenizer are all in the token ids, and in the segments of pairs.
     """
     parts = [
         f"format {FORMAT}",
@@ -263,6 +263,8 @@ def _key(
     ]
     if precision != "float32":
         parts.append(precision)
+    if split.segments_S is not None:
+        parts.append(f"segments {hashlib.sha256(split.segments_S.tobytes()).hexdigest()}")
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
 
 

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trainers.config import METRIC_NAMES, PACKAGED_ENCODER, PACKAGED_SOURCES, Clean, DataConfig, TrainConfig
-from trainers.data import SPLITS, describe_data
+from trainers.data import SPLITS, describe_data, has_segments
+from trainers.encoder import embeds_segments
 from trainers.errors import printable
 from trainers.model.classifier import weights_sha256
 from trainers.model.onnx import TOLERANCE
@@ -135,6 +136,9 @@ def model_card(
         card_data,
         template_path=str(TEMPLATE),
         title=escape(f"{search.study}, trial {search.trial}") if search else "A text classifier",
+        pair=config.data.pair and [escape(name) for name in config.data.pair],
+        segments=has_segments(encoder.tokenizer) and embeds_segments(encoder.model),
+        max_tokens=config.data.max_length,
         classes=_few([escape(name) for name in data["class_names"]]),
         encoder=escape(_encoder_name(config)),
         revision=f", revision {escape(encoder.revision)}" if encoder.revision else "",
@@ -267,6 +271,9 @@ def _eval_results(
 def _limits(config: TrainConfig, data: dict[str, Any], confirmed: Confirmation | None) -> list[str]:
     longest, head = config.data.max_length, config.data.head_tokens
     kept = "the first ones" if head is None else f"the first {head} and the last ones"
+    if config.data.pair is not None:
+        kept = "the longer text loses its last ones until they fit"
+    what = "text" if config.data.pair is None else "pair"
     cut, texts = sum(data["texts_cut"].values()), sum(data[name] for name in SPLITS)
     language = "English" if config.data.source in PACKAGED_SOURCES else "That of the texts above"
     unmeasured = [
@@ -277,11 +284,21 @@ def _limits(config: TrainConfig, data: dict[str, Any], confirmed: Confirmation |
     if confirmed is None or confirmed.test is None:
         unmeasured.insert(0, "the test split")
     return [
-        f"Length: of a text, {longest} tokens are read, special ones included: {kept}. {cut:,} of the {texts:,} texts "
+        f"Length: of a {what}, {longest} tokens are read, special ones included: {kept}. {cut:,} of the {texts:,} {what}s "
         "were longer.",
         f"Language: {language}; no other was tried.",
-        "It answers with one of its classes whatever the text is.",
+        *_groups(config),
+        f"It answers with one of its classes whatever the {what} is.",
         f"Not measured: {', '.join(unmeasured)}.",
+    ]
+
+
+def _groups(config: TrainConfig) -> list[str]:
+    column = config.data.group
+    if column is None:
+        return []
+    return [
+        f"Groups: texts with the same {escape(column)} were kept in one split; figures speak of groups that it was not trained on."
     ]
 
 

@@ -26,12 +26,13 @@ from transformers.tokenization_utils_base import VERY_LARGE_INTEGER
 
 from trainers import modeling_frostline
 from trainers.config import Clean, Device, TrainConfig
-from trainers.data import clean_text, cut_points, encode, special_tokens
+from trainers.data import Text, cleaned, cut_points, encode, encode_pairs, has_segments, special_tokens
 from trainers.encoder import (
     Encoder,
     KnownCode,
     check_files,
     check_vocabulary,
+    embeds_segments,
     load_checked,
     load_tokenizer,
     quiet_transformers,
@@ -49,6 +50,7 @@ CODE = Path(modeling_frostline.__file__)
 RELEASED = {
     "0.1.0": "e4db820d590eceda26e509afb13c1115023a2822527cfcf17837d2b5cc410a20",
     "0.2.0": "7112c3a0c8b922e0b9d9db3010f785f92409e33fd163a56b37c60162c593965d",
+    "0.2.0, pairs": "fbe0828dbbd32777a2d939ad108010f8571fdefe43e642c3de30cbdf2f9a41ff",
 }
 """SHA-256 of that file in each version: what one of them saved, all later ones load."""
 
@@ -77,26 +79,26 @@ class Classifier:
     model: FrostlineForSequenceClassification
     tokenizer: PreTrainedTokenizerBase
 
-    def predict(self, texts: Sequence[str]) -> list[Prediction]:
-        """Return the most probable class of each text."""
+    def predict(self, texts: Sequence[Text]) -> list[Prediction]:
+        """Return the most probable class of each text, or of each pair ``(first, second)``."""
         probabilities_NC = self.predict_proba(texts)
         best_N = probabilities_NC.argmax(axis=1)
         names = class_names(self.model)
         return [Prediction(names[i], float(row[i])) for i, row in zip(best_N, probabilities_NC, strict=True)]
 
-    def plain(self, texts: Sequence[str]) -> list[str]:
+    def plain(self, texts: Sequence[Text]) -> list[Text]:
         """Return texts cleaned as those that the model was trained on."""
-        return [clean_text(text, cleaning(self.model))[0] for text in texts]
+        return [cleaned(text, cleaning(self.model))[0] for text in texts]
 
-    def predict_proba(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
+    def predict_proba(self, texts: Sequence[Text]) -> npt.NDArray[np.float32]:
         """Return probabilities_NC, the columns in the order of ``model.config.id2label``.
 
         Texts are cleaned as those that the model was trained on.
+
+        Raises:
+            InputError: They are single where the model reads pairs, or the other way round.
         """
-        config = self.model.config
-        rows = encode(
-            self.plain(texts), self.tokenizer, max_length=config.max_tokens, head_tokens=config.head_tokens
-        )
+        rows, segments = self._encode(texts)
         probabilities_NC = np.empty((len(rows), len(class_names(self.model))), dtype=np.float32)
         lengths_N = np.array([len(r) for r in rows], dtype=np.int64)
         for batch in sorted_batches(lengths_N):
@@ -108,9 +110,55 @@ class Classifier:
             mask_BT = torch.arange(ids_BT.shape[1]) < torch.from_numpy(lengths_N[batch])[:, None]
             with torch.inference_mode():
                 device = self.model.device
-                logits_BC = self.model(ids_BT.to(device), mask_BT.long().to(device)).logits
+                more = {}
+                if segments is not None:
+                    padded = pad_sequence([torch.tensor(segments[i]) for i in batch], batch_first=True)
+                    more["token_type_ids"] = padded.to(device)
+                logits_BC = self.model(ids_BT.to(device), mask_BT.long().to(device), **more).logits
             probabilities_NC[batch] = logits_BC.softmax(dim=1).cpu().numpy()
         return probabilities_NC
+
+    def _encode(self, texts: Sequence[Text]) -> tuple[list[list[int]], list[list[int]] | None]:
+        config, columns = self.model.config, pair_columns(self.model)
+        check_form(texts, columns)
+        plain = self.plain(texts)
+        if columns is not None:
+            pairs = [text for text in plain if not isinstance(text, str)]
+            rows, segments, _ = encode_pairs(pairs, self.tokenizer, max_length=config.max_tokens)
+            return rows, segments
+        singles = [text for text in plain if isinstance(text, str)]
+        return encode(
+            singles, self.tokenizer, max_length=config.max_tokens, head_tokens=config.head_tokens
+        ), None
+
+
+def check_form(texts: Sequence[Text], columns: tuple[str, str] | None) -> None:
+    """Check that texts are pairs where a model reads pairs, and single ones elsewhere.
+
+    Args:
+        texts: To be classified.
+        columns: As ``pair_columns`` gives them.
+
+    Raises:
+        InputError: One is not.
+    """
+    for i, text in enumerate(texts):
+        is_pair = isinstance(text, tuple) and len(text) == 2 and all(isinstance(side, str) for side in text)
+        if columns is None and isinstance(text, tuple | list):
+            raise InputError(
+                f"this model reads single texts, got a pair or list at index {i}; give one str a text"
+            )
+        if columns is not None and not is_pair:
+            raise InputError(
+                f"this model reads pairs ({columns[0]}, {columns[1]}), got a {type(text).__name__} at index {i} that is not "
+                "two texts; give a tuple of two str"
+            )
+
+
+def pair_columns(model: FrostlineForSequenceClassification) -> tuple[str, str] | None:
+    """Return the columns of the pairs that a model was trained on; None of a model of single texts."""
+    columns = getattr(model.config, "pair", None)
+    return None if columns is None else (str(columns[0]), str(columns[1]))
 
 
 def cleaning(model: FrostlineForSequenceClassification) -> Clean:
@@ -137,7 +185,12 @@ def assemble(encoder: Encoder, config: TrainConfig, result: FitResult, *, names:
     described.pop("_name_or_path", None)  # a path of this machine
     tokenizer = copy.deepcopy(encoder.tokenizer)
     tokenizer.model_max_length = VERY_LARGE_INTEGER  # the model cuts; a tokenizer would take the start alone
-    max_tokens, head_tokens = config.data.max_length, config.data.head_tokens
+    max_tokens, head_tokens, pair = config.data.max_length, config.data.head_tokens, config.data.pair
+    of_pairs: dict[str, Any] = {}
+    if pair is not None:  # which the tokenizer cuts, as only it can
+        tokenizer.model_max_length = max_tokens
+        of_pairs["pair"] = list(pair)
+        of_pairs["segments"] = has_segments(tokenizer) and embeds_segments(encoder.model)
     head, _ = cut_points(tokenizer, max_length=max_tokens, head_tokens=head_tokens)
     with torch.random.fork_rng(devices=[]):  # its first weights are random, and replaced at once
         model = FrostlineForSequenceClassification(
@@ -148,8 +201,9 @@ def assemble(encoder: Encoder, config: TrainConfig, result: FitResult, *, names:
                 dropout=config.dropout,
                 max_tokens=max_tokens,
                 head_tokens=head_tokens,
-                start_tokens=len(special_tokens(tokenizer)[0]) + head,
+                start_tokens=None if pair else len(special_tokens(tokenizer)[0]) + head,
                 clean=config.data.clean,
+                **of_pairs,
                 id2label=dict(enumerate(names)),
                 label2id={name: i for i, name in enumerate(names)},
             )

@@ -14,7 +14,7 @@ from cyclopts import Parameter
 from search.storage import StorageOption
 from search.study import attributes as attr
 from search.terminal import say
-from trainers.cli import DEVICE, launch
+from trainers.cli import DEVICE, PositiveOption, ThresholdOption, launch
 from trainers.config import METRIC_NAMES, Device, as_toml
 from trainers.errors import InputError
 from trainers.files import write_atomically
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from search.analysis import ConfirmedFinalist, FreshFit
     from search.study import Opened, StudySpec
     from trainers.config import DataConfig, TrainConfig
-    from trainers.fit import Features, FitResult
-    from trainers.model import Classifier, Search
+    from trainers.fit import Features, FitResult, ThresholdAim
+    from trainers.model import Classifier, Decisions, Search
 
 
 def export(
@@ -53,17 +53,20 @@ def export(
             help="Write a Dockerfile, too, for an image that serves the model; it needs that folder alone."
         ),
     ] = False,
+    threshold: ThresholdOption = None,
+    positive: PositiveOption = None,
 ) -> int:
     """Write the winner's configuration, fit it again and save the model."""
     from search.study import open_named
-    from trainers.model import check_packages
+    from trainers.model import check_packages, check_threshold
 
+    check_threshold(threshold, positive)
     if onnx:
         check_packages()
     found = open_named(study, storage)
     choice = choose(found.study, trial)
     say(f"trial {choice.trial.number}: {choice.reason}; fitting it again")
-    winner = fit_again(found, choice, device=device, tell=say)
+    winner = fit_again(found, choice, device=device, threshold=threshold, positive=positive, tell=say)
     folder = to or found.folder
     for line in describe_again(found, winner):
         say(line)
@@ -87,19 +90,26 @@ class Winner:
         config: What was fitted.
         features: What it was fitted on.
         result: What came out.
+        decisions: Its temperature and its threshold.
     """
 
     choice: Choice
     config: TrainConfig
     features: Features
     result: FitResult
+    decisions: Decisions
 
     def classifier(self) -> Classifier:
         """Return what predicts."""
         from trainers.model import assemble
 
         return assemble(
-            self.features.encoder, self.config, self.result, names=self.features.splits.class_names
+            self.features.encoder,
+            self.config,
+            self.result,
+            names=self.features.splits.class_names,
+            temperature=self.decisions.calibration.temperature,
+            thresholds=self.decisions.thresholds,
         )
 
 
@@ -108,6 +118,8 @@ def fit_again(
     choice: Choice,
     *,
     device: Device | Literal["auto"] | None = None,
+    threshold: ThresholdAim | None = None,
+    positive: str | None = None,
     tell: Callable[[str], None] = lambda _: None,
 ) -> Winner:
     """Fit a chosen trial of a study again.
@@ -116,6 +128,8 @@ def fit_again(
         found: The study.
         choice: Of ``choose``.
         device: Where to fit; None where the trial ran.
+        threshold: As ``aim`` for ``decisions``.
+        positive: As for ``decisions``.
         tell: Gets a line an evaluation.
 
     Raises:
@@ -125,6 +139,7 @@ def fit_again(
     from search.study import begun_data, check_same_encoder
     from trainers.encoder import encoder_fingerprint
     from trainers.fit import fit
+    from trainers.model import check_threshold, decisions
     from trainers.train import describe_evaluation, on_this_machine, prepare
 
     spec = found.spec
@@ -133,12 +148,17 @@ def fit_again(
     check_same_encoder(found.study, spec, encoder_fingerprint(config.encoder))
     config = on_this_machine(config, device)
     features = prepare(config, cache_directory=spec.cache.directory)
+    check_threshold(threshold, positive, names=features.splits.class_names)
     result = fit(config, features, on_evaluation=lambda e: tell(describe_evaluation(e, metric=config.metric)))
-    return Winner(choice, config, features, result)
+    chosen = decisions(
+        config, features, result, aim=threshold, positive=positive, test=choice.tested is not None
+    )
+    return Winner(choice, config, features, result, chosen)
 
 
 def describe_again(found: Opened, winner: Winner) -> Iterator[str]:
     """Yield what the fit came to, beside what it had come to in the search."""
+    from trainers.model import describe_decisions
     from trainers.train import describe_result
 
     config, result = winner.config, winner.result
@@ -152,6 +172,7 @@ def describe_again(found: Opened, winner: Winner) -> Iterator[str]:
     short = _falls_short(found.study, found.spec, winner.choice)
     if short:
         yield f"note: {short}"
+    yield from describe_decisions(winner.decisions, metric=config.metric)
 
 
 def write_winner(
@@ -175,7 +196,9 @@ def write_winner(
     short = _falls_short(study, spec, winner.choice)
     text = winner_toml(winner.choice, winner.config, winner.result, spec, short=short)
     origin = _origin(study, spec, winner.choice)
-    card = model_card(winner.config, winner.features, winner.result, search=origin, onnx=onnx)
+    card = model_card(
+        winner.config, winner.features, winner.result, decisions=winner.decisions, search=origin, onnx=onnx
+    )
     save(winner.classifier(), folder / "model", files={"winner.toml": text, "README.md": card}, onnx=onnx)
     for name, content in (docker_files() if docker else {}).items():
         write_atomically(folder / name, content.encode())

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from io import TextIOWrapper
-from typing import Annotated, Any, TextIO
+from typing import Annotated, Any, Literal, TextIO
 
 from cyclopts import App, CycloptsError, Parameter
 
@@ -31,6 +31,18 @@ def _is_device(_: Any, name: str | None) -> None:
 
 DEVICE = Parameter(validator=_is_device)
 """For options that name a device: what can be none is refused at once."""
+
+
+ThresholdOption = Annotated[
+    Literal["f1", "f2", "f0.5", "balanced_accuracy"] | None,
+    Parameter(
+        help="Of two classes, let the model say one from that probability on that is best for this, on validation: its F1, "
+        "F2 or F0.5, or balanced accuracy. Changes labels. [default: the most probable class]"
+    ),
+]
+PositiveOption = Annotated[
+    str | None, Parameter(help="The class of --threshold. [default: the one with fewer training texts]")
+]
 
 
 _CALLED_AS: ContextVar[str | None] = ContextVar("called_as", default=None)

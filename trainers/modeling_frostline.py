@@ -29,6 +29,8 @@ class FrostlineConfig(PretrainedConfig):
         start_tokens: Likewise, special tokens included, which is where the model itself cuts longer texts; None
             leaves them whole, as pairs are, which the tokenizer cuts.
         segments: Whether ``token_type_ids`` tell the encoder which of two texts a token is from.
+        logit_temperature: By which logits are divided, so that probabilities mean what they say; absent means that they are
+            not. transformers takes ``temperature`` for itself.
     """
 
     model_type = "frostline"
@@ -138,6 +140,9 @@ class FrostlineForSequenceClassification(PreTrainedModel):
         mask_BT = None if attention_mask is None else attention_mask.bool()
         pooler = getattr(self.encoder, "pooler", None)
         logits_BC = self.head(pool(hidden_BTD, mask_BT, pooling=self.config.pooling, pooler=pooler))
+        temperature = getattr(self.config, "logit_temperature", None)
+        if temperature is not None:
+            logits_BC = logits_BC / temperature
         loss = None if labels is None else torch.nn.functional.cross_entropy(logits_BC, labels)
         return SequenceClassifierOutput(loss=loss, logits=logits_BC)
 

@@ -49,6 +49,13 @@ def predict(
             help="With --column: write to this file, of one of these kinds. [default: standard output]"
         ),
     ] = None,
+    abstain_below: Annotated[
+        float | None,
+        Parameter(
+            help="Give no label where its probability is below this; the probability is written all the same. [default: always "
+            "give one]"
+        ),
+    ] = None,
     device: Annotated[
         Device | Literal["auto"],
         DEVICE,
@@ -69,8 +76,13 @@ def predict(
         file: Where to read texts instead.
         column: Of a table in that file.
         out: Where to write its rows.
+        abstain_below: Probability below which no label is given.
         device: Where to compute.
     """
+    if abstain_below is not None and not 0 <= abstain_below <= 1:
+        raise InputError(
+            f"--abstain-below must be a probability from 0 to 1, got {abstain_below:g}; change it"
+        )
     pair = _pair_of(model)
     if pair is not None and not column and file is not None and file.suffix.lower() in FILE_SUFFIXES:
         column = [*pair]
@@ -93,7 +105,7 @@ def predict(
     from trainers.fit import choose_device
     from trainers.model import load
 
-    answers = _answers(load(model, device=choose_device(device)), wanted)
+    answers = _answers(load(model, device=choose_device(device)), wanted, abstain_below=abstain_below or 0.0)
     if rows is not None:
         content = write_rows(rows, answers, out)
         if sys.stdout.isatty():  # which would obey control characters of a text
@@ -184,12 +196,16 @@ def _texts(texts: Sequence[str], file: Path | None) -> list[str]:
     return lines
 
 
-def _answers(classifier: Classifier, texts: Sequence[Text]) -> list[Answer]:
-    """Return label and probability of each text; those that are empty once they are clean have none, nor have pairs of one."""
+def _answers(classifier: Classifier, texts: Sequence[Text], *, abstain_below: float) -> list[Answer]:
+    """Return label and probability of each text; those that are empty once they are clean have none, nor have pairs of one.
+
+    An answer that is less probable than ``abstain_below`` has its probability alone.
+    """
     found = [i for i, plain in enumerate(classifier.plain(texts)) if not is_blank(plain)]
     answers: list[Answer] = [(None, None)] * len(texts)
     for i, prediction in zip(found, classifier.predict([texts[i] for i in found]), strict=True):
-        answers[i] = prediction.label, round(prediction.probability, 4)
+        label = prediction.label if prediction.probability >= abstain_below else None
+        answers[i] = label, round(prediction.probability, 4)
     return answers
 
 

@@ -187,8 +187,8 @@ def answers(classifier: Classifier, texts: Sequence[str]) -> list[dict[str, Any]
     answered: list[dict[str, Any]] = [
         {"label": None, "probability": None, "probabilities": None} for _ in texts
     ]
-    for i, row in zip(found, classifier.predict_proba([texts[i] for i in found]), strict=True):
-        best = int(row.argmax())
+    probabilities_NC = classifier.predict_proba([texts[i] for i in found])
+    for i, best, row in zip(found, classifier.decide(probabilities_NC), probabilities_NC, strict=True):
         answered[i] = {
             "label": names[best],
             "probability": float(row[best]),

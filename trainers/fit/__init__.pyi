@@ -1,4 +1,13 @@
 from .batching import FORWARD_TOKENS as FORWARD_TOKENS, sorted_batches as sorted_batches
+from .calibration import (
+    Answered as Answered,
+    Calibration as Calibration,
+    Coverage as Coverage,
+    Labels as Labels,
+    SplitCalibration as SplitCalibration,
+    calibrate as calibrate,
+    probabilities as probabilities,
+)
 from .device import (
     choose_device as choose_device,
     cuda_devices as cuda_devices,
@@ -11,7 +20,11 @@ from .features import (
     default_cache_directory as default_cache_directory,
 )
 from .hits import unpacked as unpacked
-from .holdout import predict_test as predict_test
+from .holdout import (
+    answer_test as answer_test,
+    answer_validation as answer_validation,
+    predict_test as predict_test,
+)
 from .looks import (
     FIRST_SAMPLE as FIRST_SAMPLE,
     KEPT_CHECKPOINTS as KEPT_CHECKPOINTS,
@@ -24,3 +37,11 @@ from .network import Network as Network
 from .precision import choose_precision as choose_precision, pinned as pinned
 from .probe import folds as folds
 from .records import Cost as Cost, Evaluation as Evaluation, FitResult as FitResult
+from .thresholds import (
+    ThresholdAim as ThresholdAim,
+    achieved as achieved,
+    aim_in_words as aim_in_words,
+    best_threshold as best_threshold,
+    best_thresholds as best_thresholds,
+    decide as decide,
+)

@@ -8,5 +8,11 @@ from .classifier import (
     save as save,
     weights_sha256 as weights_sha256,
 )
+from .decisions import (
+    Decisions as Decisions,
+    check_threshold as check_threshold,
+    decisions as decisions,
+    describe_decisions as describe_decisions,
+)
 from .docker import docker_files as docker_files
 from .onnx import check_packages as check_packages

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import math
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -41,7 +42,7 @@ from trainers.encoder import (
     write_checksums,
 )
 from trainers.errors import InputError
-from trainers.fit import FitResult, Network, sorted_batches
+from trainers.fit import FitResult, Network, decide, sorted_batches
 from trainers.modeling_frostline import FrostlineConfig, FrostlineForSequenceClassification
 
 CODE = Path(modeling_frostline.__file__)
@@ -49,10 +50,15 @@ CODE = Path(modeling_frostline.__file__)
 
 RELEASED = {
     "0.1.0": "e4db820d590eceda26e509afb13c1115023a2822527cfcf17837d2b5cc410a20",
-    "0.2.0": "7112c3a0c8b922e0b9d9db3010f785f92409e33fd163a56b37c60162c593965d",
-    "0.2.0, pairs": "fbe0828dbbd32777a2d939ad108010f8571fdefe43e642c3de30cbdf2f9a41ff",
+    "0.2.0": "855a1fbdbadbe0d4ff32c9c0a95cc5bd496e4042307185585b2bc53a459446eb",
 }
 """SHA-256 of that file in each version: what one of them saved, all later ones load."""
+
+BETWEEN = (
+    "7112c3a0c8b922e0b9d9db3010f785f92409e33fd163a56b37c60162c593965d",
+    "fbe0828dbbd32777a2d939ad108010f8571fdefe43e642c3de30cbdf2f9a41ff",
+)
+"""Likewise, of states between two versions."""
 
 
 AutoConfig.register(FrostlineConfig.model_type, FrostlineConfig)
@@ -64,7 +70,7 @@ class Prediction:
     """What the model says of one text.
 
     Attributes:
-        label: Name of the most probable class.
+        label: Name of the most probable class, or of the one that the model's threshold says.
         probability: Of that class.
     """
 
@@ -80,11 +86,15 @@ class Classifier:
     tokenizer: PreTrainedTokenizerBase
 
     def predict(self, texts: Sequence[Text]) -> list[Prediction]:
-        """Return the most probable class of each text, or of each pair ``(first, second)``."""
+        """Return the class of each text, or of each pair ``(first, second)``: the most probable, or as the threshold says."""
         probabilities_NC = self.predict_proba(texts)
-        best_N = probabilities_NC.argmax(axis=1)
         names = class_names(self.model)
+        best_N = self.decide(probabilities_NC)
         return [Prediction(names[i], float(row[i])) for i, row in zip(best_N, probabilities_NC, strict=True)]
+
+    def decide(self, probabilities_NC: npt.NDArray[np.floating]) -> npt.NDArray[np.int64]:
+        """Return the class of each text, best_N: the most probable, or as the threshold says."""
+        return decide(probabilities_NC, class_names(self.model), thresholds(self.model))
 
     def plain(self, texts: Sequence[Text]) -> list[Text]:
         """Return texts cleaned as those that the model was trained on."""
@@ -93,7 +103,7 @@ class Classifier:
     def predict_proba(self, texts: Sequence[Text]) -> npt.NDArray[np.float32]:
         """Return probabilities_NC, the columns in the order of ``model.config.id2label``.
 
-        Texts are cleaned as those that the model was trained on.
+        Texts are cleaned as those that the model was trained on, and logits are divided by its temperature, if it has one.
 
         Raises:
             InputError: They are single where the model reads pairs, or the other way round.
@@ -167,13 +177,42 @@ def cleaning(model: FrostlineForSequenceClassification) -> Clean:
     return clean
 
 
+def temperature(model: FrostlineForSequenceClassification) -> float:
+    """Return the number by which a model divides its logits; 1 where it does not."""
+    found: float | None = getattr(model.config, "logit_temperature", None)
+    return 1.0 if found is None else found
+
+
+def thresholds(model: FrostlineForSequenceClassification) -> Mapping[str, float]:
+    """Return from which probability on a class is said, by name; empty where the most probable one is."""
+    found: Mapping[str, float] | None = getattr(model.config, "thresholds", None)
+    return found or {}
+
+
 def class_names(model: FrostlineForSequenceClassification) -> tuple[str, ...]:
     """Return the classes in the order of the logits."""
     return tuple(str(name) for _, name in sorted((model.config.id2label or {}).items()))
 
 
-def assemble(encoder: Encoder, config: TrainConfig, result: FitResult, *, names: Sequence[str]) -> Classifier:
-    """Put the frozen part of the encoder and what a fit trained together into one whole model."""
+def assemble(
+    encoder: Encoder,
+    config: TrainConfig,
+    result: FitResult,
+    *,
+    names: Sequence[str],
+    temperature: float = 1.0,
+    thresholds: Mapping[str, float] | None = None,
+) -> Classifier:
+    """Put the frozen part of the encoder and what a fit trained together into one whole model.
+
+    Args:
+        encoder: What was fine-tuned.
+        config: Of the fit.
+        result: What it trained.
+        names: Of the classes.
+        temperature: By which the model divides its logits.
+        thresholds: From which probability on a class is said, by name; None means that the most probable one is.
+    """
     inner = copy.deepcopy(encoder.model)
     network = result.network
     for path, part in network.encoder_parts().items():
@@ -186,11 +225,15 @@ def assemble(encoder: Encoder, config: TrainConfig, result: FitResult, *, names:
     tokenizer = copy.deepcopy(encoder.tokenizer)
     tokenizer.model_max_length = VERY_LARGE_INTEGER  # the model cuts; a tokenizer would take the start alone
     max_tokens, head_tokens, pair = config.data.max_length, config.data.head_tokens, config.data.pair
-    of_pairs: dict[str, Any] = {}
+    beside: dict[str, Any] = {}  # models without these are described as before
     if pair is not None:  # which the tokenizer cuts, as only it can
         tokenizer.model_max_length = max_tokens
-        of_pairs["pair"] = list(pair)
-        of_pairs["segments"] = has_segments(tokenizer) and embeds_segments(encoder.model)
+        beside["pair"] = list(pair)
+        beside["segments"] = has_segments(tokenizer) and embeds_segments(encoder.model)
+    if temperature != 1:
+        beside["logit_temperature"] = temperature
+    if thresholds:
+        beside["thresholds"] = dict(thresholds)
     head, _ = cut_points(tokenizer, max_length=max_tokens, head_tokens=head_tokens)
     with torch.random.fork_rng(devices=[]):  # its first weights are random, and replaced at once
         model = FrostlineForSequenceClassification(
@@ -203,9 +246,9 @@ def assemble(encoder: Encoder, config: TrainConfig, result: FitResult, *, names:
                 head_tokens=head_tokens,
                 start_tokens=None if pair else len(special_tokens(tokenizer)[0]) + head,
                 clean=config.data.clean,
-                **of_pairs,
                 id2label=dict(enumerate(names)),
                 label2id={name: i for i, name in enumerate(names)},
+                **beside,
             )
         )
     model.encoder.load_state_dict(inner.state_dict())
@@ -277,7 +320,7 @@ def load(folder: str | Path, *, device: Device = "cpu") -> Classifier:
     if not folder.is_dir():
         raise InputError(f"no model directory {folder}; export one with: python -m search.export")
     what = "the fine-tuned model"
-    code = KnownCode(CODE.name, frozenset({sha256_of(CODE), *RELEASED.values()}))
+    code = KnownCode(CODE.name, frozenset({sha256_of(CODE), *RELEASED.values(), *BETWEEN}))
     check_files(folder, what=what, code=code)
     verify_checksums(folder, what=what)
     model = load_checked(FrostlineForSequenceClassification, folder, what=what, code=code)
@@ -286,9 +329,28 @@ def load(folder: str | Path, *, device: Device = "cpu") -> Classifier:
             f"{what}: clean in {folder / 'config.json'} must be one of {', '.join(get_args(Clean))}, got "
             f"{cleaning(model)!r}; a newer version of Frostline may know it: pip install -U frostline"
         )
+    _check_decisions(model, what=f"{what}: {folder / 'config.json'}")
     tokenizer = load_tokenizer(folder, what=what)
     check_vocabulary(model.encoder, tokenizer, what=what)
     return Classifier(model=model.to(device), tokenizer=tokenizer)
+
+
+def _check_decisions(model: FrostlineForSequenceClassification, *, what: str) -> None:
+    remedy = "export the model again: python -m search.export"
+    divisor = temperature(model)
+    if not _is_number(divisor) or not 0 < divisor < math.inf:
+        raise InputError(f"{what}: logit_temperature must be a number above 0, got {divisor!r}; {remedy}")
+    said, names = thresholds(model), class_names(model)
+    is_table = isinstance(said, Mapping) and all(_is_number(t) and 0 <= t <= 1 for t in said.values())
+    if not is_table or not set(said) <= set(names) or (said and (len(said), len(names)) != (1, 2)):
+        raise InputError(
+            f"{what}: thresholds must give one of two classes a number from 0 to 1, got {said!r} of {len(names)} classes; "
+            f"{remedy}"
+        )
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def weights_sha256(network: Network) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -13,7 +13,8 @@ from cyclopts import Parameter
 
 from search.storage import StorageOption
 from search.study import attributes as attr
-from trainers.cli import DEVICE, launch
+from search.terminal import say
+from trainers.cli import DEVICE, PositiveOption, ThresholdOption, launch
 from trainers.config import METRIC_NAMES, Device, as_toml
 from trainers.errors import InputError
 from trainers.files import write_atomically
@@ -23,10 +24,10 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
     from search.analysis import ConfirmedFinalist, FreshFit
-    from search.study import StudySpec
+    from search.study import Opened, StudySpec
     from trainers.config import DataConfig, TrainConfig
-    from trainers.fit import FitResult
-    from trainers.model import Search
+    from trainers.fit import Features, FitResult, ThresholdAim
+    from trainers.model import Classifier, Decisions, Search
 
 
 def export(
@@ -46,55 +47,162 @@ def export(
         Parameter(help="Where to fit it again. [default: where the trial ran]"),
     ] = None,
     onnx: Annotated[bool, Parameter(help="Write model/model.onnx, too.")] = False,
+    docker: Annotated[
+        bool,
+        Parameter(
+            help="Write a Dockerfile, too, for an image that serves the model; it needs that folder alone."
+        ),
+    ] = False,
+    threshold: ThresholdOption = None,
+    positive: PositiveOption = None,
 ) -> int:
     """Write the winner's configuration, fit it again and save the model."""
-    from search.study import (
-        begun_data,
-        check_same_encoder,
-        open_named,
-    )
-    from trainers.encoder import encoder_fingerprint
-    from trainers.fit import fit
-    from trainers.model import assemble, check_packages, model_card, save
-    from trainers.train import describe_evaluation, describe_result, on_this_machine, prepare
+    from search.study import open_named
+    from trainers.model import check_packages, check_threshold
 
+    check_threshold(threshold, positive)
     if onnx:
         check_packages()
-    opened, spec, _ = found = open_named(study, storage)
-    choice = choose(opened, trial)
-    config = choice.config(begun_data(opened, spec))  # where the texts are now, and which they must be
-    check_same_encoder(opened, spec, encoder_fingerprint(config.encoder))
-    config = on_this_machine(config, device)
+    found = open_named(study, storage)
+    choice = choose(found.study, trial)
+    say(f"trial {choice.trial.number}: {choice.reason}; fitting it again")
+    winner = fit_again(found, choice, device=device, threshold=threshold, positive=positive, tell=say)
     folder = to or found.folder
-    print(f"trial {choice.trial.number}: {choice.reason}; fitting it again", flush=True)  # noqa: T201
-    features = prepare(config, cache_directory=spec.cache.directory)
-    result = fit(
-        config,
-        features,
-        on_evaluation=lambda e: print(describe_evaluation(e, metric=config.metric), flush=True),  # noqa: T201
+    for line in describe_again(found, winner):
+        say(line)
+    write_winner(found, winner, folder, onnx=onnx, docker=docker)
+    say(
+        f"wrote {folder / 'winner.toml'} and {folder / 'model'}",
+        f"  fit again  python -m trainers.train {shlex.quote(str(folder / 'winner.toml'))}",
+        f"  predict    python -m trainers.predict {shlex.quote(str(folder / 'model'))} {winner.config.data.example}",
     )
-    print(describe_result(result, metric=config.metric))  # noqa: T201
-    print(_same_or_not(choice, result))  # noqa: T201
+    if docker:
+        say(f"  serve      docker build -t frostline-model {shlex.quote(str(folder))}")
+    return 0
+
+
+@dataclass(frozen=True)
+class Winner:
+    """A trial that was fitted again.
+
+    Attributes:
+        choice: Which, and why.
+        config: What was fitted.
+        features: What it was fitted on.
+        result: What came out.
+        decisions: Its temperature and its threshold.
+    """
+
+    choice: Choice
+    config: TrainConfig
+    features: Features
+    result: FitResult
+    decisions: Decisions
+
+    def classifier(self) -> Classifier:
+        """Return what predicts."""
+        from trainers.model import assemble
+
+        return assemble(
+            self.features.encoder,
+            self.config,
+            self.result,
+            names=self.features.splits.class_names,
+            temperature=self.decisions.calibration.temperature,
+            thresholds=self.decisions.thresholds,
+        )
+
+
+def fit_again(
+    found: Opened,
+    choice: Choice,
+    *,
+    device: Device | Literal["auto"] | None = None,
+    threshold: ThresholdAim | None = None,
+    positive: str | None = None,
+    tell: Callable[[str], None] = lambda _: None,
+) -> Winner:
+    """Fit a chosen trial of a study again.
+
+    Args:
+        found: The study.
+        choice: Of ``choose``.
+        device: Where to fit; None where the trial ran.
+        threshold: As ``aim`` for ``decisions``.
+        positive: As for ``decisions``.
+        tell: Gets a line an evaluation.
+
+    Raises:
+        InputError: Encoder, texts or cache cannot be used, or are not those of the search.
+        FitError: The fit failed.
+    """
+    from search.study import begun_data, check_same_encoder
+    from trainers.encoder import encoder_fingerprint
+    from trainers.fit import fit
+    from trainers.model import check_threshold, decisions
+    from trainers.train import describe_evaluation, on_this_machine, prepare
+
+    spec = found.spec
+    # Where the texts are now, and which they must be.
+    config = choice.config(begun_data(found.study, spec))
+    check_same_encoder(found.study, spec, encoder_fingerprint(config.encoder))
+    config = on_this_machine(config, device)
+    features = prepare(config, cache_directory=spec.cache.directory)
+    check_threshold(threshold, positive, names=features.splits.class_names)
+    result = fit(config, features, on_evaluation=lambda e: tell(describe_evaluation(e, metric=config.metric)))
+    chosen = decisions(
+        config, features, result, aim=threshold, positive=positive, test=choice.tested is not None
+    )
+    return Winner(choice, config, features, result, chosen)
+
+
+def describe_again(found: Opened, winner: Winner) -> Iterator[str]:
+    """Yield what the fit came to, beside what it had come to in the search."""
+    from trainers.model import describe_decisions
+    from trainers.train import describe_result
+
+    config, result = winner.config, winner.result
+    yield describe_result(result, metric=config.metric)
+    yield _same_or_not(winner.choice, result)
     if config.ceiling is not None and result.training_accuracy > config.ceiling:
-        print(  # noqa: T201
+        yield (
             f"note: with seed {config.seed} its training {METRIC_NAMES[config.metric]} lies above the ceiling of "
             f"{config.ceiling:.2%}"
         )
-    short = _falls_short(opened, spec, choice)
+    short = _falls_short(found.study, found.spec, winner.choice)
     if short:
-        print(f"note: {short}")  # noqa: T201
-    winner = winner_toml(choice, config, result, spec, short=short)
-    origin = _origin(opened, spec, choice)
-    card = model_card(config, features, result, search=origin, onnx=onnx)
-    classifier = assemble(features.encoder, config, result, names=features.splits.class_names)
-    save(classifier, folder / "model", files={"winner.toml": winner, "README.md": card}, onnx=onnx)
-    write_atomically(folder / "winner.toml", winner.encode())
-    print(  # noqa: T201
-        f"wrote {folder / 'winner.toml'} and {folder / 'model'}\n"
-        f"  fit again  python -m trainers.train {shlex.quote(str(folder / 'winner.toml'))}\n"
-        f"  predict    python -m trainers.predict {shlex.quote(str(folder / 'model'))} 'a text'"
+        yield f"note: {short}"
+    yield from describe_decisions(winner.decisions, metric=config.metric)
+
+
+def write_winner(
+    found: Opened, winner: Winner, folder: Path, *, onnx: bool = False, docker: bool = False
+) -> None:
+    """Write ``winner.toml`` and ``model/`` into a folder.
+
+    Args:
+        found: The study.
+        winner: Of it.
+        folder: Where.
+        onnx: Whether to write the model as ONNX, too.
+        docker: Whether to write what an image that serves it is built from, too.
+
+    Raises:
+        InputError: The folder cannot be written.
+    """
+    from trainers.model import docker_files, model_card, save
+
+    study, spec = found.study, found.spec
+    short = _falls_short(study, spec, winner.choice)
+    text = winner_toml(winner.choice, winner.config, winner.result, spec, short=short)
+    origin = _origin(study, spec, winner.choice)
+    card = model_card(
+        winner.config, winner.features, winner.result, decisions=winner.decisions, search=origin, onnx=onnx
     )
-    return 0
+    save(winner.classifier(), folder / "model", files={"winner.toml": text, "README.md": card}, onnx=onnx)
+    for name, content in (docker_files() if docker else {}).items():
+        write_atomically(folder / name, content.encode())
+    write_atomically(folder / "winner.toml", text.encode())
 
 
 @dataclass(frozen=True)

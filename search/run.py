@@ -22,8 +22,9 @@ from trainers.errors import InputError
 
 if TYPE_CHECKING:
     import optuna
+    from rich.console import Console
 
-    from search.study import StudySpec
+    from search.study import Opened, StudySpec
     from search.trials import Live
     from trainers.data import Texts
     from trainers.fit import Features
@@ -56,7 +57,7 @@ def run(
     workers: Annotated[
         Literal["auto"] | int,
         Parameter(
-            help="Trials under way at once; auto is one a core (on a GPU one), as far as memory goes, and, so that the "
+            help="Trials under way at once; auto is one a core (or one a CUDA device), as far as memory goes, and, so that the "
             "sampler learns from their results, one for every 5 trials at most."
         ),
     ] = "auto",
@@ -72,42 +73,25 @@ def run(
     """Search a study until it has the number of finished trials that you ask for; the same command continues it."""
     refuse_windows()
     from search.report import command_options, make_report
-    from search.storage import Lease
-    from search.study import finished, open_named
+    from search.study import open_named
 
     check_timeout(trial_timeout)
-    _check(trials=trials, timeout=timeout, until_flat=until_flat, seed=seed, workers=workers, confirm=confirm)
-    opened, spec, path = found = open_named(study, storage, create=True, seed=seed, tell=lambda _: None)
-    interrupted = False
-    if len(finished(opened.get_trials(deepcopy=False))) < trials:  # else spare the heavy imports
-        try:
-            with Lease(opened):
-                _search(
-                    opened,
-                    spec,
-                    num_trials=trials,
-                    timeout=timeout,
-                    noticeable=_noticeable(until_flat),
-                    recipes=recipes,
-                    folder=path.parent,
-                    workers=workers,
-                    device=device,
-                    trial_timeout=trial_timeout,
-                )
-        except KeyboardInterrupt:
-            interrupted = True
-    else:
-        _tidy(opened)
-    if confirm and not interrupted:
-        interrupted = _confirm(
-            opened,
-            spec,
-            num_finalists=confirm,
-            workers=workers,
-            device=device,
-            trial_timeout=trial_timeout,
-        )
-    make_report(opened, spec, found.folder, command_options(study, storage))
+    check_request(
+        trials=trials, timeout=timeout, until_flat=until_flat, seed=seed, workers=workers, confirm=confirm
+    )
+    found = open_named(study, storage, create=True, seed=seed, tell=lambda _: None)
+    interrupted = search_study(
+        found,
+        trials=trials,
+        timeout=timeout,
+        until_flat=until_flat,
+        recipes=recipes,
+        workers=workers,
+        device=device,
+        trial_timeout=trial_timeout,
+        confirm=confirm,
+    )
+    make_report(found.study, found.spec, found.folder, command_options(study, storage))
     return EXIT_INTERRUPTED if interrupted else 0
 
 
@@ -121,7 +105,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return code if interrupted_at() is None else EXIT_INTERRUPTED
 
 
-def _check(
+def check_request(
     *,
     trials: int,
     timeout: float | None,
@@ -129,19 +113,86 @@ def _check(
     seed: int | None,
     workers: int | Literal["auto"],
     confirm: int,
+    mark: str = "--",
 ) -> None:
+    """Refuse numbers that no search can have; ``mark`` stands before the name of each.
+
+    Raises:
+        InputError: One is out of range.
+    """
     if trials < 1:
-        raise InputError(f"--trials must be at least 1, got {trials}; raise it")
+        raise InputError(f"{mark}trials must be at least 1, got {trials}; raise it")
     if timeout is not None and not timeout > 0:
-        raise InputError(f"--timeout must be above 0 seconds, got {timeout}; raise it or leave it out")
+        raise InputError(f"{mark}timeout must be above 0 seconds, got {timeout}; raise it or leave it out")
     if until_flat is not None and not isinstance(until_flat, bool) and not until_flat > 0:
-        raise InputError(f"--until-flat must be above 0 points, got {until_flat:g}; raise it or leave it out")
+        raise InputError(
+            f"{mark}until-flat must be above 0 points, got {until_flat:g}; raise it or leave it out"
+        )
     if seed is not None and seed < 0:
-        raise InputError(f"--seed must be 0 or more, got {seed}; raise it")
+        raise InputError(f"{mark}seed must be 0 or more, got {seed}; raise it")
     if workers != "auto" and workers < 1:
-        raise InputError(f"--workers must be auto or at least 1, got {workers}; raise it")
+        raise InputError(f"{mark}workers must be auto or at least 1, got {workers}; raise it")
     if confirm < 0:
-        raise InputError(f"--confirm must be 0 or more finalists, got {confirm}; raise it")
+        raise InputError(f"{mark}confirm must be 0 or more finalists, got {confirm}; raise it")
+
+
+def search_study(
+    found: Opened,
+    *,
+    trials: int,
+    timeout: float | None = None,
+    until_flat: float | None = None,
+    recipes: Literal["study", "all", "none"] = "study",
+    workers: int | Literal["auto"] = "auto",
+    device: Device | Literal["auto"] = "auto",
+    trial_timeout: TrialTimeout = "auto",
+    confirm: int = 0,
+    console: Console | None = None,
+) -> bool:
+    """Search an opened study until it has so many finished trials, then confirm; returns whether the user interrupted.
+
+    Args:
+        found: The study, opened to be searched.
+        trials: As for the command, like all that follow.
+        timeout: See there.
+        until_flat: See there.
+        recipes: See there.
+        workers: See there.
+        device: See there.
+        trial_timeout: See there.
+        confirm: See there.
+        console: Where progress is shown; None takes standard output.
+
+    Raises:
+        InputError: Encoder, texts, cache or device cannot be used, or another process searches the study.
+    """
+    from search.storage import Lease
+    from search.study import finished
+
+    study, spec = found.study, found.spec
+    if len(finished(study.get_trials(deepcopy=False))) < trials:  # else spare the heavy imports
+        try:
+            with Lease(study):
+                _search(
+                    study,
+                    spec,
+                    num_trials=trials,
+                    timeout=timeout,
+                    noticeable=_noticeable(until_flat),
+                    recipes=recipes,
+                    folder=found.path.parent,
+                    workers=workers,
+                    device=device,
+                    trial_timeout=trial_timeout,
+                    console=console,
+                )
+        except KeyboardInterrupt:
+            return True
+    else:
+        _tidy(study)
+    return bool(confirm) and _confirm(
+        found, num_finalists=confirm, workers=workers, device=device, trial_timeout=trial_timeout
+    )
 
 
 def _noticeable(until_flat: float | None) -> float | None:
@@ -171,11 +222,12 @@ def _search(
     workers: int | Literal["auto"],
     device: Device | Literal["auto"],
     trial_timeout: TrialTimeout,
+    console: Console | None,
 ) -> None:
     """Prepare data and features, then run trials."""
     from rich.console import Console
 
-    from search.analysis import note_flat, note_words
+    from search.analysis import call_out, majority_of, note_flat, note_words
     from search.interrupts import held_back
     from search.storage import database_of
     from search.study import finished, idle_settings, recover, start
@@ -192,7 +244,9 @@ def _search(
     )
     from trainers.fit import choose_device
 
-    with Live(Console(), total_trials=num_trials, ceiling=spec.score.ceiling, trials=study.trials) as live:
+    with Live(
+        console or Console(), total_trials=num_trials, ceiling=spec.score.ceiling, trials=study.trials
+    ) as live:
         database_of(study).tell = live.message
         with held_back():
             found = recover(study)
@@ -200,6 +254,15 @@ def _search(
             live.message(f"{found} trial(s) of a killed search were found and enqueued again")
         earlier = start.look_round(study, spec, folder)
         features, texts = _prepare(study, spec, live, choose_device(device))
+        known = study.user_attrs
+        little = call_out(
+            spec.goal.validation_accuracy,
+            words=(known.get(attr.WORDS) or {}).get("validation_accuracy"),
+            majority=majority_of(known.get(attr.DATA), metric=spec.score.metric),
+            metric=spec.score.metric,
+        )
+        if little:
+            live.message(little)
         num_layers = features.encoder.num_layers
         for sentence in idle_settings(spec, num_layers=num_layers):
             live.message(sentence)
@@ -238,8 +301,7 @@ def _search(
 
 
 def _confirm(
-    study: optuna.Study,
-    spec: StudySpec,
+    found: Opened,
     *,
     num_finalists: int,
     workers: int | Literal["auto"],
@@ -250,28 +312,16 @@ def _confirm(
 
     A search without a feasible trial has none, which is no mistake of the command.
     """
-    from search.confirm import NUM_SEEDS, choose_finalists, confirm_study
-    from search.storage import Lease
+    from search.confirm import choose_finalists, confirm_opened
 
     try:
-        choose_finalists(study, spec, num_finalists=num_finalists)
+        choose_finalists(found.study, found.spec, num_finalists=num_finalists)
     except InputError as error:
         say(f"nothing to confirm: {error}")
         return False
-    try:
-        with Lease(study):
-            confirm_study(
-                study,
-                spec,
-                num_finalists=num_finalists,
-                num_seeds=NUM_SEEDS,
-                workers=workers,
-                device=device,
-                trial_timeout=trial_timeout,
-            )
-    except KeyboardInterrupt:
-        return True
-    return False
+    return confirm_opened(
+        found, finalists=num_finalists, workers=workers, device=device, trial_timeout=trial_timeout
+    )
 
 
 def _tidy(study: optuna.Study) -> None:

@@ -22,7 +22,7 @@ FLOORS = {
         "cli data encoder",
         "fit",
         "model",
-        "sklearn predict train",
+        "sklearn predict serve train",
     ),
     "search": (
         "interrupts terminal",
@@ -31,7 +31,9 @@ FLOORS = {
         "analysis",
         "trials report",
         "export new confirm dashboard",
-        "run",
+        "run result frames",
+        "interface",
+        "frostline",
     ),
 }
 COMMANDS = (

@@ -6,10 +6,11 @@ import codecs
 import os
 import re
 import sys
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from io import TextIOWrapper
-from typing import Annotated, Any, TextIO
+from typing import Annotated, Any, Literal, TextIO
 
 from cyclopts import App, CycloptsError, Parameter
 
@@ -32,8 +33,58 @@ DEVICE = Parameter(validator=_is_device)
 """For options that name a device: what can be none is refused at once."""
 
 
+ThresholdOption = Annotated[
+    Literal["f1", "f2", "f0.5", "balanced_accuracy"] | None,
+    Parameter(
+        help="Of two classes, let the model say one from that probability on that is best for this, on validation: its F1, "
+        "F2 or F0.5, or balanced accuracy. Changes labels. [default: the most probable class]"
+    ),
+]
+PositiveOption = Annotated[
+    str | None, Parameter(help="The class of --threshold. [default: the one with fewer training texts]")
+]
+
+
+_CALLED_AS: ContextVar[str | None] = ContextVar("called_as", default=None)
+
+
+@contextmanager
+def called_as(name: str) -> Iterator[None]:
+    """What is launched inside a ``with`` block has this name in its help."""
+    token = _CALLED_AS.set(name)
+    try:
+        yield
+    finally:
+        _CALLED_AS.reset(token)
+
+
+def new_app(name: str, **settings: Any) -> App:
+    """Return a command line that has ``--version``, and as yet no command."""
+    return App(
+        name=name,
+        help_format="plaintext",
+        result_action="return_value",
+        version=_version,
+        version_flags=["--version"],
+        **settings,
+    )
+
+
 def launch(command: Callable[..., int], *, name: str, argv: Sequence[str] | None) -> int:
-    """Parse the command line, run ``command`` and return its exit code.
+    """Parse the command line, run ``command`` as ``launch_app`` does, and return its exit code.
+
+    Args:
+        command: Its keyword-only parameters become flags, its docstring the help.
+        name: Module path, shown as ``python -m name``, unless it is ``called_as`` something else.
+        argv: Arguments; None takes the process's own.
+    """
+    app = new_app(_CALLED_AS.get() or f"python -m {name}")
+    app.default(command)
+    return launch_app(app, argv=argv)
+
+
+def launch_app(app: App, *, argv: Sequence[str] | None) -> int:
+    """Parse the command line, run a command of ``app`` and return its exit code.
 
     An ``InputError``, or a fit that failed, ends as one line on standard error and exit code 2; ``--debug``
     shows its traceback. That line shows no password of a URL, and a terminal finds nothing in it to obey. Characters
@@ -41,20 +92,11 @@ def launch(command: Callable[..., int], *, name: str, argv: Sequence[str] | None
     any more, the command ends silently.
 
     Args:
-        command: Its keyword-only parameters become flags, its docstring the help.
-        name: Module path, shown as ``python -m name``.
+        app: As ``new_app`` returns it, with its commands.
         argv: Arguments; None takes the process's own.
     """
     _never_fail_at_a_character()
     arguments = list(sys.argv[1:] if argv is None else argv)
-    app = App(
-        name=f"python -m {name}",
-        help_format="plaintext",
-        result_action="return_value",
-        version=_version,
-        version_flags=["--version"],
-    )
-    app.default(command)
 
     @app.meta.default
     def _(

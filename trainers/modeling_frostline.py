@@ -27,7 +27,10 @@ class FrostlineConfig(PretrainedConfig):
         max_tokens: Tokens kept of a text; transformers takes ``max_length`` for itself.
         head_tokens: Of these, from the text's start; None takes all from there.
         start_tokens: Likewise, special tokens included, which is where the model itself cuts longer texts; None
-            leaves them whole.
+            leaves them whole, as pairs are, which the tokenizer cuts.
+        segments: Whether ``token_type_ids`` tell the encoder which of two texts a token is from.
+        logit_temperature: By which logits are divided, so that probabilities mean what they say; absent means that they are
+            not. transformers takes ``temperature`` for itself.
     """
 
     model_type = "frostline"
@@ -42,6 +45,7 @@ class FrostlineConfig(PretrainedConfig):
         max_tokens: int = 128,
         head_tokens: int | None = None,
         start_tokens: int | None = None,
+        segments: bool = False,
         **kwargs: Any,
     ) -> None:
         self.encoder = encoder or {}
@@ -51,6 +55,8 @@ class FrostlineConfig(PretrainedConfig):
         self.max_tokens = max_tokens
         self.head_tokens = head_tokens
         self.start_tokens = start_tokens
+        if segments:  # models of single texts are described as before
+            self.segments = segments
         super().__init__(**kwargs)
 
 
@@ -103,18 +109,24 @@ class FrostlineForSequenceClassification(PreTrainedModel):
         input_ids: Tensor,
         attention_mask: Tensor | None = None,
         labels: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
         **_: Any,
     ) -> SequenceClassifierOutput:
         """Classify texts, padded at their ends or before their starts.
 
-        A text is segment 0 throughout, hence no ``token_type_ids``. Of texts longer than ``max_tokens`` the middle
+        A single text is segment 0 throughout, whatever ``token_type_ids`` say. Of texts longer than ``max_tokens`` the middle
         or the end is left out, as it was in training, so that no tokenizer needs to know about it.
 
         Args:
             input_ids: ids_BT.
             attention_mask: 1 where there is a token; None if nothing is padded.
             labels: Class indices; adds the mean cross-entropy as ``loss``.
+            token_type_ids: Of pairs, which of the two texts each token is from.
         """
+        segments = {}
+        if token_type_ids is not None and getattr(self.config, "segments", False):
+            moved, _mask = cut(token_type_ids, attention_mask, max_tokens=input_ids.shape[1], start_tokens=0)
+            segments["token_type_ids"] = moved
         cuts = self.config.start_tokens is not None
         input_ids, attention_mask = cut(
             input_ids,
@@ -122,10 +134,15 @@ class FrostlineForSequenceClassification(PreTrainedModel):
             max_tokens=self.config.max_tokens if cuts else input_ids.shape[1],
             start_tokens=self.config.start_tokens if cuts else 0,
         )
-        hidden_BTD = self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+        hidden_BTD = self.encoder(
+            input_ids=input_ids, attention_mask=attention_mask, **segments
+        ).last_hidden_state
         mask_BT = None if attention_mask is None else attention_mask.bool()
         pooler = getattr(self.encoder, "pooler", None)
         logits_BC = self.head(pool(hidden_BTD, mask_BT, pooling=self.config.pooling, pooler=pooler))
+        temperature = getattr(self.config, "logit_temperature", None)
+        if temperature is not None:
+            logits_BC = logits_BC / temperature
         loss = None if labels is None else torch.nn.functional.cross_entropy(logits_BC, labels)
         return SequenceClassifierOutput(loss=loss, logits=logits_BC)
 

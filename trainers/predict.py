@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections.abc import Iterable, Sequence
@@ -12,11 +13,13 @@ from cyclopts import Parameter
 
 from trainers.cli import DEVICE, launch
 from trainers.config import FILE_SUFFIXES, Device
-from trainers.data import SHOWN_AS, check_text, decode
+from trainers.data import SHOWN_AS, check_text, decode, is_blank, sides
 from trainers.errors import CONTROL, InputError, printable
 
+LINES_SHOWN = 5
+
 if TYPE_CHECKING:
-    from trainers.data import Answer, Finding
+    from trainers.data import Answer, Finding, Text
     from trainers.model import Classifier
 
 
@@ -32,16 +35,25 @@ def predict(
         ),
     ] = None,
     column: Annotated[
-        str | None,
+        list[str] | None,
         Parameter(
+            negative=(),
             help="Read texts from this column of --file (.csv, .tsv, .jsonl, .parquet), and write its rows back with "
-            "their predictions. [default: one text a line]"
+            "their predictions; of pairs, give it twice. [default: one text a line; of pairs, the columns that the "
+            "model was trained on]",
         ),
     ] = None,
     out: Annotated[
         Path | None,
         Parameter(
             help="With --column: write to this file, of one of these kinds. [default: standard output]"
+        ),
+    ] = None,
+    abstain_below: Annotated[
+        float | None,
+        Parameter(
+            help="Give no label where its probability is below this; the probability is written all the same. [default: always "
+            "give one]"
         ),
     ] = None,
     device: Annotated[
@@ -56,32 +68,44 @@ def predict(
     label, so that line N answers line N. With --column, rows are written as they are, with the columns prediction and
     probability.
 
+    A model of pairs takes two arguments for each, or lines with a tab between the two texts.
+
     Args:
         model: Directory of an exported model.
         texts: The texts.
         file: Where to read texts instead.
         column: Of a table in that file.
         out: Where to write its rows.
+        abstain_below: Probability below which no label is given.
         device: Where to compute.
     """
-    if column is None and out is not None:
+    if abstain_below is not None and not 0 <= abstain_below <= 1:
+        raise InputError(
+            f"--abstain-below must be a probability from 0 to 1, got {abstain_below:g}; change it"
+        )
+    pair = _pair_of(model)
+    if pair is not None and not column and file is not None and file.suffix.lower() in FILE_SUFFIXES:
+        column = [*pair]
+    if not column and out is not None:
         raise InputError(f"--out needs --column, got --out {out} alone; add it, or use > {out}")
-    if column is not None and (texts or file in (None, Path("-"))):
-        raise InputError(f"--column needs --file, the table that has it, got --column {column}; give both")
+    if column and (texts or file in (None, Path("-"))):
+        raise InputError(
+            f"--column needs --file, the table that has it, got --column {' --column '.join(column)}; give both"
+        )
     rows = None
-    if column is not None and file is not None:
+    if column and file is not None:
         from trainers.data import check_out, read_rows, write_rows
 
         if out is not None:
             check_out(out, file)
-        rows = read_rows(file, column)
+        rows = read_rows(file, _columns(column, pair))
         _tell(rows.findings)
-    wanted = _texts(texts, file) if rows is None else rows.texts
+    wanted = rows.texts if rows else _in_form(_texts(texts, file), pair, are_lines=not texts)
 
     from trainers.fit import choose_device
     from trainers.model import load
 
-    answers = _answers(load(model, device=choose_device(device)), wanted)
+    answers = _answers(load(model, device=choose_device(device)), wanted, abstain_below=abstain_below or 0.0)
     if rows is not None:
         content = write_rows(rows, answers, out)
         if sys.stdout.isatty():  # which would obey control characters of a text
@@ -90,13 +114,56 @@ def predict(
         return 0
     for text, (label, probability) in zip(wanted, answers, strict=True):
         known = "" if probability is None else f"{probability:.4f}"
-        print(printable(label or ""), known, printable(text), sep="\t")  # noqa: T201
+        print(printable(label or ""), known, *map(printable, sides(text)), sep="\t")  # noqa: T201
     return 0
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line."""
     return launch(predict, name="trainers.predict", argv=argv)
+
+
+def _pair_of(model: Path) -> tuple[str, str] | None:
+    """Return the columns that a model of pairs was trained on, loading nothing; None if it is none, or cannot be read."""
+    try:
+        first, second = json.loads((model / "config.json").read_text(encoding="utf-8"))["pair"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return str(first), str(second)
+
+
+def _columns(column: Sequence[str], pair: tuple[str, str] | None) -> str | tuple[str, str]:
+    if len(column) != (1 if pair is None else 2):
+        form = "single texts: give one" if pair is None else f"pairs ({', '.join(pair)}): give two"
+        raise InputError(f"this model reads {form} --column, got {len(column)}")
+    return column[0] if pair is None else (column[0], column[1])
+
+
+def _in_form(texts: list[str], pair: tuple[str, str] | None, *, are_lines: bool) -> list[Text]:
+    """Return texts as the model reads them: two arguments are a pair, or a line with a tab in it."""
+    if pair is None:
+        return [*texts]
+    reads = f"this model reads pairs ({', '.join(pair)})"
+    if not are_lines:
+        if len(texts) % 2:
+            raise InputError(
+                f"{reads}: two texts after one another, got {len(texts)} in all; give both of each"
+            )
+        return list(zip(texts[::2], texts[1::2], strict=True))
+    pairs: list[Text] = []
+    wrong = []
+    for number, line in enumerate(texts, 1):
+        first, tab, second = line.partition("\t")
+        if line.strip() and (not tab or "\t" in second):
+            wrong.append(number)
+        pairs.append((first, second))
+    if wrong:
+        shown = ", ".join(map(str, wrong[:LINES_SHOWN])) + (" ..." if len(wrong) > LINES_SHOWN else "")
+        raise InputError(
+            f"{reads}, hence two texts with one tab between them a line, got another number of tabs in {len(wrong)} of "
+            f"{len(texts)} lines ({shown}); fix these, or give a table with --file"
+        )
+    return pairs
 
 
 def _texts(texts: Sequence[str], file: Path | None) -> list[str]:
@@ -129,12 +196,16 @@ def _texts(texts: Sequence[str], file: Path | None) -> list[str]:
     return lines
 
 
-def _answers(classifier: Classifier, texts: Sequence[str]) -> list[Answer]:
-    """Return label and probability of each text; those that are empty once they are clean have none."""
-    found = [i for i, plain in enumerate(classifier.plain(texts)) if plain.strip()]
+def _answers(classifier: Classifier, texts: Sequence[Text], *, abstain_below: float) -> list[Answer]:
+    """Return label and probability of each text; those that are empty once they are clean have none, nor have pairs of one.
+
+    An answer that is less probable than ``abstain_below`` has its probability alone.
+    """
+    found = [i for i, plain in enumerate(classifier.plain(texts)) if not is_blank(plain)]
     answers: list[Answer] = [(None, None)] * len(texts)
     for i, prediction in zip(found, classifier.predict([texts[i] for i in found]), strict=True):
-        answers[i] = prediction.label, round(prediction.probability, 4)
+        label = prediction.label if prediction.probability >= abstain_below else None
+        answers[i] = label, round(prediction.probability, 4)
     return answers
 
 

@@ -29,6 +29,7 @@ from trainers.config import (
     HeadLogits,
     HeadStart,
     HeadWeights,
+    Loss,
     Metric,
     Pooling,
     Precision,
@@ -36,7 +37,7 @@ from trainers.config import (
     TrainConfig,
     load_config,
 )
-from trainers.data import Split, Splits, clean_text, tokenise
+from trainers.data import Split, Splits, Text, cleaned, draw_groups, joined, tokenise
 from trainers.encoder import Encoder, load_encoder
 from trainers.errors import InputError, describe
 from trainers.fit import build_features, choose_device, fit, pinned
@@ -46,6 +47,11 @@ CACHE_BYTES = 8 * 2**30
 
 NO_SOURCE = "/texts in memory.csv"
 """Stands where a configuration names its texts; nothing reads it."""
+
+PAIR = ("text", "text_pair")
+"""What the texts of pairs are called that have no names."""
+
+MOST_SHOWN = 60
 
 NOT_OF_A_FIT = {"encoder", "revision", "pooling", "clean", "max_length", "head_tokens", "random_state"}
 OWN = {"validation_fraction", "cache_directory"}
@@ -77,7 +83,9 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         schedule: What it does then.
         label_smoothing: Of the training loss.
         encoder_dropout: Rate inside the encoder's trainable layers.
-        class_weights: ``balanced`` gives every class the same weight in the loss.
+        class_weights: ``balanced`` gives every class the same weight in the loss; a dictionary has one for each label.
+        loss: ``cross_entropy``, or ``focal``, in which texts that are surely right count little.
+        focal_gamma: How little: 0 is cross-entropy.
         metric: By which ``ceiling`` is measured.
         ceiling: Training accuracy above which an epoch counts as over-fitted, and is not restored if another can be.
         clean: What is cut out of texts: ``html``, ``spaces`` or ``none``; see ``DataConfig``.
@@ -124,7 +132,9 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         schedule: Schedule = "constant",
         label_smoothing: float = 0.0,
         encoder_dropout: float = 0.1,
-        class_weights: Literal["balanced"] | None = None,
+        class_weights: Literal["balanced"] | dict[Any, float] | None = None,
+        loss: Loss = "cross_entropy",
+        focal_gamma: float = 2.0,
         metric: Metric = "accuracy",
         ceiling: float | None = None,
         clean: Clean = "html",
@@ -160,6 +170,8 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.label_smoothing = label_smoothing
         self.encoder_dropout = encoder_dropout
         self.class_weights = class_weights
+        self.loss = loss
+        self.focal_gamma = focal_gamma
         self.metric = metric
         self.ceiling = ceiling
         self.clean = clean
@@ -195,8 +207,14 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         settings |= config.data.model_dump(include={"clean", "max_length", "head_tokens"})
         return cls(**{**settings, **changes})
 
-    def fit(self, X: Sequence[str], y: Sequence[Any]) -> Self:
-        """Fine-tune on texts and their labels.
+    def fit(self, X: Sequence[Text], y: Sequence[Any], groups: Sequence[Any] | None = None) -> Self:
+        """Fine-tune on texts, or pairs of texts, and their labels.
+
+        Args:
+            X: The texts.
+            y: Their labels.
+            groups: What each text belongs to, such as a patient: none is both trained on and stopped by. None means that
+                each text stands for itself.
 
         Raises:
             ValueError: Texts, labels or settings cannot be used.
@@ -204,19 +222,24 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """
         if y is None:
             raise ValueError(f"{type(self).__name__} requires y to be passed, but the target y is None")
-        texts = [clean_text(text, self.clean)[0] for text in _texts(X)]
+        given = _texts(X)
+        texts = [cleaned(text, self.clean)[0] for text in given]
         y = column_or_1d(y, warn=True)
         check_consistent_length(texts, y)
         check_classification_targets(y)
         self.classes_, labels_N = np.unique(y, return_inverse=True)
         seed = self._seed()
-        train, validation = self._split(texts, labels_N, seed)
+        if groups is None:
+            train, validation = self._split(texts, labels_N, seed)
+        else:
+            check_consistent_length(texts, groups)
+            train, validation = self._split_groups(texts, labels_N, column_or_1d(groups), seed)
         with _value_errors():
             encoder = load_encoder(
                 EncoderConfig(name=self.encoder, revision=self.revision, pooling=self.pooling),
                 device=choose_device(self.device),
             )
-            config = self.config_ = pinned(self._config(encoder, seed))
+            config = self.config_ = pinned(self._config(encoder, seed, pair=_pair_names(X, given)))
 
             def part(rows: npt.NDArray[np.int64]) -> Split:
                 return tokenise([texts[i] for i in rows], labels_N[rows], config.data, encoder.tokenizer)
@@ -245,16 +268,17 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.classifier_ = assemble(encoder, config, result, names=names)
         return self
 
-    def predict(self, X: Sequence[str]) -> npt.NDArray[Any]:
+    def predict(self, X: Sequence[Text]) -> npt.NDArray[Any]:
         """Return the most probable label of each text."""
         best_N = self.predict_proba(X).argmax(axis=1)
         labels_N: npt.NDArray[Any] = self.classes_[best_N]
         return labels_N
 
-    def predict_proba(self, X: Sequence[str]) -> npt.NDArray[np.float64]:
+    def predict_proba(self, X: Sequence[Text]) -> npt.NDArray[np.float64]:
         """Return probabilities_NC, the columns in the order of ``classes_``."""
         check_is_fitted(self)
-        probabilities_NC = self.classifier_.predict_proba(_texts(X)).astype(np.float64)
+        with _value_errors():
+            probabilities_NC = self.classifier_.predict_proba(_texts(X)).astype(np.float64)
         scaled_NC: npt.NDArray[np.float64] = probabilities_NC / probabilities_NC.sum(axis=1, keepdims=True)
         return scaled_NC
 
@@ -271,17 +295,10 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return int(check_random_state(self.random_state).randint(2**31 - 1))
 
     def _split(
-        self, texts: list[str], labels_N: npt.NDArray[np.int64], seed: int
+        self, texts: list[Text], labels_N: npt.NDArray[np.int64], seed: int
     ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         """Draw the rows to train on and those to stop by, of which no text stands among the first."""
-        if not 0 < self.validation_fraction < 1:
-            raise ValueError(
-                f"validation_fraction must lie between 0 and 1, got {self.validation_fraction}; change it"
-            )
-        if len(self.classes_) < 2:
-            raise ValueError(
-                f"y must hold two classes at least, got 1 class, {self.classes_.tolist()[0]!r}; add texts of others"
-            )
+        self._check_split()
         several_N = np.bincount(labels_N)[labels_N] > 1
         drawn_from, alone = np.flatnonzero(several_N), np.flatnonzero(~several_N)
         if not len(drawn_from):
@@ -307,16 +324,58 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             )
         return train, unseen
 
-    def _config(self, encoder: Encoder, seed: int) -> TrainConfig:
+    def _split_groups(
+        self, texts: list[Text], labels_N: npt.NDArray[np.int64], groups: npt.NDArray[Any], seed: int
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """Draw whole groups to stop by; those that have a text in common are one."""
+        self._check_split()
+        numbers = {text: i for i, text in enumerate(dict.fromkeys(texts))}
+        texts_N = np.array([numbers[text] for text in texts])
+        absent = [i for i, group in enumerate(groups) if group is None or group != group]
+        if absent:
+            raise ValueError(
+                f"groups must name one for each text, got {groups[absent[0]]!r} at index {absent[0]}; fill it in"
+            )
+        groups_N = joined(np.unique(groups, return_inverse=True)[1], texts_N)
+        if len(np.unique(groups_N)) < 2:
+            raise ValueError(
+                "groups must hold two at least that have no text in common, one to train on and one to stop by, got 1; add others"
+            )
+        wanted = round(self.validation_fraction * len(texts))
+        train, validation = draw_groups(
+            np.arange(len(texts)), labels_N, groups_N, max(1, wanted), leave=1, seed=seed
+        )
+        absent = sorted({*range(len(self.classes_))} - {*labels_N[train].tolist()})
+        if absent:
+            raise ValueError(
+                f"each class needs a group to train on, got none for {self.classes_[absent[0]].item()!r} beside the groups to "
+                "stop by; add groups of it, or lower validation_fraction"
+            )
+        return train, validation
+
+    def _check_split(self) -> None:
+        if not 0 < self.validation_fraction < 1:
+            raise ValueError(
+                f"validation_fraction must lie between 0 and 1, got {self.validation_fraction}; change it"
+            )
+        if len(self.classes_) < 2:
+            raise ValueError(
+                f"y must hold two classes at least, got 1 class, {self.classes_.tolist()[0]!r}; add texts of others"
+            )
+
+    def _config(self, encoder: Encoder, seed: int, *, pair: tuple[str, str] | None) -> TrainConfig:
         settings = {
             key: value.item() if isinstance(value, np.generic) else value
             for key, value in self.get_params(deep=False).items()
             if key not in NOT_OF_A_FIT | OWN
         }
+        if isinstance(self.class_weights, dict):
+            settings["class_weights"] = {str(label): weight for label, weight in self.class_weights.items()}
         if self.freeze_depth is None:
             settings["freeze_depth"] = encoder.num_layers
         data = DataConfig(
             source=NO_SOURCE,
+            text=pair,
             clean=self.clean,
             max_length=self.max_length,
             head_tokens=self.head_tokens,
@@ -326,23 +385,47 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return TrainConfig.model_validate({**settings, "data": data, "encoder": chosen, "seed": seed})
 
 
-def _texts(X: Any) -> list[str]:
-    """Return texts as a list.
+def _pair_names(X: Any, texts: Sequence[Text]) -> tuple[str, str] | None:
+    """Return what the two texts of pairs are called: as the columns of a data frame; None if texts are single."""
+    if isinstance(texts[0], str):
+        return None
+    first, second = map(str, getattr(X, "columns", PAIR))
+    return first, second
+
+
+def _texts(X: Any) -> list[Text]:
+    """Return texts, or pairs of texts, as a list.
 
     Raises:
         ValueError: They are none.
     """
+    if getattr(X, "ndim", 1) == 2:  # an array of two columns, or a data frame
+        X = [tuple(row) for row in np.asarray(X, dtype=object).tolist()]
     if isinstance(X, str | bytes) or not hasattr(X, "__iter__"):
         raise ValueError(f"X must be a sequence of texts, got one {type(X).__name__}; put it in a list")
     texts = list(X)
     if not texts:
         raise ValueError("X must hold one text at least, got 0 samples; add some")
+    pairs: list[Text] = [(*text,) for text in texts if isinstance(text, tuple | list)]
+    if any(len(pair) > 1 for pair in pairs):
+        for i, pair in enumerate(texts):
+            sound = isinstance(pair, tuple | list) and len(pair) == 2
+            if not sound or not all(isinstance(side, str) for side in pair):
+                raise ValueError(
+                    f"X must hold pairs of two texts alone, if it holds one, got {_short(pair)} at index {i}; fix it"
+                )
+        return pairs
     for i, text in enumerate(texts):
         if not isinstance(text, str):
             raise ValueError(
                 f"X must hold texts alone, got {type(text).__name__} at index {i}; make it a str"
             )
     return texts
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]}..."
 
 
 @contextmanager

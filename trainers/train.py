@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from trainers.cli import DEVICE, launch
+from trainers.cli import DEVICE, PositiveOption, ThresholdOption, launch
 from trainers.config import METRIC_NAMES, Device, Metric, TrainConfig, as_toml, load_config
 from trainers.errors import InputError, printable
 
@@ -30,6 +30,8 @@ def train(
 ) -> tuple[FitResult, Classifier]:
     """Load, fit and assemble; the same configuration gives the same bits on one machine's processor.
 
+    The classifier's probabilities are scaled by a temperature where validation calls for one; that changes no label.
+
     Args:
         config: Everything that decides the fit.
         cache_directory: Of stored features; None takes the user's cache.
@@ -41,12 +43,14 @@ def train(
         FitError: The fit diverged or ran out of memory.
     """
     from trainers.fit import fit, pinned
-    from trainers.model import assemble
+    from trainers.model import assemble, decisions
 
     config = pinned(config)
     features = prepare(config, cache_directory=cache_directory, on_progress=on_progress)
     result = fit(config, features, on_evaluation=on_evaluation)
-    return result, assemble(features.encoder, config, result, names=features.splits.class_names)
+    temperature = decisions(config, features, result).calibration.temperature
+    names = features.splits.class_names
+    return result, assemble(features.encoder, config, result, names=names, temperature=temperature)
 
 
 def prepare(
@@ -63,9 +67,10 @@ def prepare(
     """
     from trainers.data import load_splits, read_texts
     from trainers.encoder import load_encoder
-    from trainers.fit import build_features, choose_device, default_cache_directory
+    from trainers.fit import build_features, check_class_weights, choose_device, default_cache_directory
 
     texts = read_texts(config.data)
+    check_class_weights(config, texts.class_names)
     encoder = load_encoder(config.encoder, device=choose_device(config.device))
     splits = load_splits(config.data, encoder.tokenizer, texts=texts)
     return build_features(
@@ -133,6 +138,8 @@ def _command(
         Parameter(help="Where to compute. [default: where the file says]"),
     ] = None,
     onnx: Annotated[bool, Parameter(help="Save it as ONNX, too.")] = False,
+    threshold: ThresholdOption = None,
+    positive: PositiveOption = None,
 ) -> int:
     """Fit the configuration of a TOML file, such as an exported winner.toml.
 
@@ -141,32 +148,46 @@ def _command(
         out: Where to save the model.
         device: Where to compute.
         onnx: Whether to save it as ONNX, too.
+        threshold: What a threshold is chosen for.
+        positive: The class that it is of.
     """
     from trainers.fit import fit
-    from trainers.model import check_packages
+    from trainers.model import check_packages, check_threshold, decisions, describe_decisions
 
+    check_threshold(threshold, positive)
     if onnx:
         if out is None:
             raise InputError("--onnx needs --out, the directory to save in; give both")
         check_packages()
     settings = on_this_machine(load_config(config), device)
     features = prepare(settings, on_notice=lambda text: print(printable(text), flush=True))  # noqa: T201
+    check_threshold(threshold, positive, names=features.splits.class_names)
     result = fit(
         settings,
         features,
         on_evaluation=lambda e: print(describe_evaluation(e, metric=settings.metric), flush=True),  # noqa: T201
     )
     print(describe_result(result, metric=settings.metric))  # noqa: T201
+    chosen = decisions(settings, features, result, aim=threshold, positive=positive)
+    for line in describe_decisions(chosen, metric=settings.metric):
+        print(line)  # noqa: T201
     if out is not None:
         from trainers.model import assemble, model_card, save
 
         files = {
-            "README.md": model_card(settings, features, result, onnx=onnx),
+            "README.md": model_card(settings, features, result, decisions=chosen, onnx=onnx),
             "winner.toml": as_toml(settings),
         }
-        names = features.splits.class_names
-        save(assemble(features.encoder, settings, result, names=names), out, files=files, onnx=onnx)
-        print(f"saved {out}; try: python -m trainers.predict {shlex.quote(str(out))} 'a text'")  # noqa: T201
+        classifier = assemble(
+            features.encoder,
+            settings,
+            result,
+            names=features.splits.class_names,
+            temperature=chosen.calibration.temperature,
+            thresholds=chosen.thresholds,
+        )
+        save(classifier, out, files=files, onnx=onnx)
+        print(f"saved {out}; try: python -m trainers.predict {shlex.quote(str(out))} {settings.data.example}")  # noqa: T201
     return 0
 
 

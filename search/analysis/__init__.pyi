@@ -44,11 +44,13 @@ from .goal import (
 )
 from .importance import Importances as Importances, importances as importances
 from .luck import flattery as flattery
+from .majority import ALWAYS_MAJORITY as ALWAYS_MAJORITY, call_out as call_out, majority_of as majority_of
 from .opponents import (
     WORDS_ALONE as WORDS_ALONE,
     Opponent as Opponent,
     Opponents as Opponents,
     OpponentTested as OpponentTested,
+    compare_with_majority as compare_with_majority,
     compare_with_opponents as compare_with_opponents,
     winner_of as winner_of,
 )

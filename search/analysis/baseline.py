@@ -10,11 +10,13 @@ import time
 import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
+from search.analysis.majority import majority_of
 from search.interrupts import held_back
 from search.study import Goal, Score, attributes as attr
 
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
     from sklearn.svm import LinearSVC
 
     from trainers.config import Metric
-    from trainers.data import SplitName, Texts
+    from trainers.data import SplitName, Text, Texts
 
 Classes = npt.NDArray[np.int64]
 
@@ -66,11 +68,13 @@ class Aim:
         baseline: Validation figure of the words alone.
         goal: Validation figure to reach.
         ceiling: Training figure to stay under.
+        majority: Validation figure of the most frequent class for every text; None where it is not known.
     """
 
     baseline: float
     goal: float
     ceiling: float
+    majority: float | None = None
 
 
 @dataclass(frozen=True)
@@ -87,24 +91,37 @@ class Words:
     classifier: LinearSVC
     num_texts: int
 
-    def predict(self, texts: Iterable[str]) -> Classes:
+    def predict(self, texts: Iterable[Text]) -> Classes:
         """Return the class of each text."""
         classes_N: Classes = self.classifier.predict(self.ngrams.transform(list(texts)))
         return classes_N
 
 
 def choose_aim(texts: Texts, *, metric: Metric) -> Aim:
-    """Return the default goal and ceiling, or higher ones where the words alone reach that goal.
+    """Return the default goal and ceiling, or higher ones where the words alone, or the majority, reach that goal.
 
-    Then the goal is the baseline, rounded up to whole percents, and the ceiling lies halfway from there to 1, as
+    Then the goal is the higher of the two, rounded up to whole percents, and the ceiling lies halfway from there to 1, as
     the defaults do. Nobody knows yet what an encoder reaches on these texts.
     """
     baseline = measure_baseline(texts, metric=metric)
+    majority = _majority(texts, metric)
+    above = max(baseline, majority or 0.0)
     goal, ceiling = Goal().validation_accuracy, Score().ceiling
-    if baseline >= goal:
-        goal = min(0.99, math.ceil(100 * baseline) / 100)
+    if above >= goal:
+        goal = min(0.99, math.ceil(100 * above) / 100)
         ceiling = max(ceiling, math.ceil(50 * (1 + goal)) / 100)
-    return Aim(baseline=baseline, goal=goal, ceiling=ceiling)
+    return Aim(baseline=baseline, majority=majority, goal=goal, ceiling=ceiling)
+
+
+def _majority(texts: Texts, metric: Metric) -> float | None:
+    parts = {name: texts.labels_N[texts.parts[name]] for name in ("train", "validation")}
+    if any(labels.ndim != 1 for labels in parts.values()):
+        return None
+    num_classes = len(texts.class_names)
+    counts = {name: np.bincount(labels, minlength=num_classes).tolist() for name, labels in parts.items()}
+    return majority_of(
+        {"texts_per_class": counts, **{name: len(labels) for name, labels in parts.items()}}, metric=metric
+    )
 
 
 def measure_baseline(texts: Texts, *, metric: Metric) -> float:
@@ -156,15 +173,16 @@ def fit_words(texts: Texts, *, metric: Metric) -> Words:
     return Words(ngrams, _fit(values_NG, labels_N, strength, metric), len(train))
 
 
-def _part(texts: Texts, name: SplitName) -> tuple[list[str], Classes]:
+def _part(texts: Texts, name: SplitName) -> tuple[list[Text], Classes]:
     rows = texts.parts[name]
     return [texts.rows[i].text for i in rows], texts.labels_N[rows]
 
 
-def _count(texts: Sequence[str]) -> tuple[FeatureUnion, csr_matrix]:
+def _count(texts: Sequence[Text]) -> tuple[FeatureUnion, csr_matrix]:
     """Count n-grams, those of a single text left out, unless there are few texts or none has one in common."""
+    all_sides: Sequence[int | None] = (None,) if isinstance(texts[0], str) else (0, 1)
     for least in (2, 1) if len(texts) >= ENOUGH_TEXTS else (1,):
-        ngrams = _ngrams(least)
+        ngrams = _ngrams(least, all_sides)
         try:
             return ngrams, ngrams.fit_transform(texts).tocsr()
         except ValueError:
@@ -173,24 +191,26 @@ def _count(texts: Sequence[str]) -> tuple[FeatureUnion, csr_matrix]:
     raise AssertionError
 
 
-def _ngrams(least: int) -> FeatureUnion:
+def _ngrams(least: int, all_sides: Sequence[int | None]) -> FeatureUnion:
+    """Return what counts n-grams; those of a pair's two texts are told apart."""
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.pipeline import make_union
 
     how = {"sublinear_tf": True, "min_df": least, "dtype": np.float32}
-    words = TfidfVectorizer(preprocessor=_start_for_words, token_pattern=PIECE, ngram_range=(1, 2), **how)
-    characters = TfidfVectorizer(
-        preprocessor=_start_for_characters, analyzer="char_wb", ngram_range=(2, 5), **how
-    )
-    return make_union(words, characters)
+    counters = []
+    for side in all_sides:
+        words = partial(_start, side=side, length=WORDS_LOOKED_AT)
+        counters.append(TfidfVectorizer(preprocessor=words, token_pattern=PIECE, ngram_range=(1, 2), **how))
+        characters = partial(_start, side=side, length=CHARACTERS_LOOKED_AT)
+        counters.append(
+            TfidfVectorizer(preprocessor=characters, analyzer="char_wb", ngram_range=(2, 5), **how)
+        )
+    return make_union(*counters)
 
 
-def _start_for_words(text: str) -> str:
-    return text[:WORDS_LOOKED_AT].lower()
-
-
-def _start_for_characters(text: str) -> str:
-    return text[:CHARACTERS_LOOKED_AT].lower()
+def _start(text: Any, *, side: int | None, length: int) -> str:
+    one: str = text if side is None else text[side]
+    return one[:length].lower()
 
 
 def _choose_strength(values_NG: csr_matrix, labels_N: Classes, *, metric: Metric, num_classes: int) -> float:

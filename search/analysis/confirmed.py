@@ -149,7 +149,7 @@ class Comparison(Frozen):
     only_second_right: Count = Field(description="Answers that only the second got right.")
     num_seeds: int = Field(description="Seeds that both completed and the test split was predicted with.")
     test: Literal["permutation", "mcnemar"] = Field(
-        description="Of the study's metric with answers swapped text by text; McNemar's exact one in version 0.1.0."
+        description="Of the study's metric with answers swapped text by text, or group by group; McNemar's exact one in version 0.1.0."
     )
     p: Share = Field(description="Of that test: it speaks of these fits on other texts.")
     p_holm: Share = Field(description="The same, corrected for the number of comparisons after Holm.")
@@ -162,6 +162,10 @@ class Outcome(Frozen):
     seeds: list[int] = Field(description="Fresh ones.")
     after: int = Field(description="Finished trials at that time.")
     num_test: int = Field(description="Texts of the test split.")
+    num_test_groups: Count | None = Field(
+        default=None,
+        description="Their groups, which intervals and tests resample as a whole; absent where each text stands for itself.",
+    )
     versions: dict[str, str] | None = Field(
         description="Of the software that made the fits; null for version 0.1.0, which tested one fit of each finalist."
     )

@@ -16,7 +16,7 @@ from search.analysis.statistics import student_half_width
 from trainers.config import Metric
 
 Texts = Mapping[str, Sequence[int]]
-"""By split, texts of each class."""
+"""By split, texts of each class, or of each group."""
 
 
 class Fit(Protocol):
@@ -31,7 +31,14 @@ class Fit(Protocol):
         """The same on the test split; None if it is not known."""
 
 
-def flattery(searched: float | None, fits: Sequence[Fit], *, metric: Metric, texts: Texts | None) -> Flattery:
+def flattery(
+    searched: float | None,
+    fits: Sequence[Fit],
+    *,
+    metric: Metric,
+    texts: Texts | None,
+    group_sizes: Texts | None = None,
+) -> Flattery:
     """Return by how much each figure of a setup lies above the one that luck has less part in.
 
     The search's figure is of one seed and the best of many tries. Fresh seeds on the same validation split lose that
@@ -42,6 +49,7 @@ def flattery(searched: float | None, fits: Sequence[Fit], *, metric: Metric, tex
         fits: On fresh seeds.
         metric: Of them all.
         texts: By split, texts of each class in ``validation`` and ``test``; None if they are not known.
+        group_sizes: By split, texts of each group; None where each text stands for itself.
 
     Returns:
         Each difference, None where there is nothing to compare. Its interval, if it has one, is over seeds; where the test
@@ -54,7 +62,7 @@ def flattery(searched: float | None, fits: Sequence[Fit], *, metric: Metric, tex
         if fit.validation_accuracy is not None and fit.test_accuracy is not None
     ]
     kept, test = [figure for figure, _ in tested], [figure for _, figure in tested]
-    by_texts = _text_variance(kept, test, metric=metric, texts=texts)
+    by_texts = _text_variance(kept, test, metric=metric, texts=texts, group_sizes=group_sizes)
     # One more fit of the setup lies as far from the mean of the others as this; a fit that was chosen, farther.
     one_fit = [(variance(validation), len(validation) - 1)] if len(validation) > 1 else None
     from_mean = one_fit and [((1 + 1 / len(validation)) * spread, degrees) for spread, degrees in one_fit]
@@ -93,9 +101,19 @@ def _of_mean(figures: Sequence[float]) -> list[tuple[float, int]]:
 
 
 def _text_variance(
-    validation: Sequence[float], test: Sequence[float], *, metric: Metric, texts: Texts | None
+    validation: Sequence[float],
+    test: Sequence[float],
+    *,
+    metric: Metric,
+    texts: Texts | None,
+    group_sizes: Texts | None,
 ) -> list[tuple[float, int]] | None:
-    """Return the variance that drawing other texts would give a mean on each split: at most that of one fit."""
+    """Return the variance that drawing other texts would give a mean on each split: at most that of one fit.
+
+    Of groups, at most that of groups whose texts are right or wrong together.
+
+    Source: Kish, Survey Sampling, 1965, of the effective number of groups of uneven sizes.
+    """
     from trainers.fit import effective_count, standard_error
 
     if not texts or not test:
@@ -105,5 +123,8 @@ def _text_variance(
         count = effective_count(np.diag(np.asarray(texts[split], dtype=np.int64)), metric=metric)
         if not count:
             return None
+        if group_sizes is not None:
+            sizes_G = np.asarray(group_sizes[split], dtype=float)
+            count *= float(sizes_G.sum() / (sizes_G**2).sum())
         parts.append((standard_error(fmean(figures), count) ** 2, max(1, round(count) - 1)))
     return parts

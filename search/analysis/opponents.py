@@ -9,6 +9,7 @@ from pydantic import Field, WithJsonSchema
 
 from search.analysis.ceiling_cost import error_of_difference
 from search.analysis.confirmed import NullableEnd, Outcome
+from search.analysis.majority import ALWAYS_MAJORITY, majority_of
 from search.analysis.outcome import confirmation_of
 from search.study import OPPONENTS, Count, Frozen, Share, attributes as attr, percent, results
 
@@ -52,11 +53,11 @@ class OpponentTested(Frozen):
 class Opponent(Frozen):
     """The winner against an opponent."""
 
-    name: Annotated[str, WithJsonSchema({"enum": [*OPPONENTS, WORDS_ALONE]})] = Field(
-        description="A recipe, or the words alone."
+    name: Annotated[str, WithJsonSchema({"enum": [*OPPONENTS, WORDS_ALONE, ALWAYS_MAJORITY]})] = Field(
+        description="A recipe, the words alone, or the most frequent class for every text."
     )
     validation_accuracy: Share | None = Field(description="Null where it has not been measured.")
-    seconds: NonNegative | None = Field(description="That it took.")
+    seconds: NonNegative | None = Field(description="That it took; null of the most frequent class.")
     difference: float | None = Field(description="Winner minus opponent, on validation, in the search.")
     standard_error: NonNegative | None = Field(
         description="Of the difference, binomial, as if of two samples of as many texts."
@@ -139,6 +140,32 @@ def compare_with_opponents(study: Study, winner: FrozenTrial | None, *, metric: 
         tries=sum(attr.RECIPE not in t.user_attrs for t in ended),
         seconds=study.user_attrs.get(attr.WALL_SECONDS),
         opponents=opponents,
+    )
+
+
+def compare_with_majority(study: Study, winner: FrozenTrial | None, *, metric: Metric) -> Opponent | None:
+    """Compare a trial with what answers the most frequent class whatever the text is; None where that is not known.
+
+    Args:
+        study: Finished or running.
+        winner: The trial; None if there is none yet.
+        metric: The study's.
+    """
+    data = study.user_attrs.get(attr.DATA)
+    reached = majority_of(data, metric=metric)
+    if reached is None:
+        return None
+    own: float | None = winner.user_attrs.get(attr.VALIDATION_ACCURACY) if winner else None
+    difference = None if own is None else own - reached
+    error = None if own is None else error_of_difference(own, reached, metric=metric, data=data)
+    return Opponent(
+        name=ALWAYS_MAJORITY,
+        validation_accuracy=reached,
+        seconds=None,
+        difference=difference,
+        standard_error=error,
+        verdict=_judge(difference, error),
+        test=None,
     )
 
 

@@ -1,8 +1,9 @@
 """How sure a figure is, and whether a difference is one: intervals and paired tests.
 
-A setup is what its fits on several seeds are drawn from; it is judged, not one fit.
+A setup is what its fits on several seeds are drawn from; it is judged, not one fit. Where texts belong to groups, such as patients,
+other groups are what the figures have to hold for: groups are drawn again, and change sides, as a whole.
 
-Shapes: N texts, C classes, S seeds, P patterns (texts of one class that every fit takes alike), R resamples.
+Shapes: N texts, C classes, G groups, S seeds, P patterns (texts of one class that every fit takes alike), R resamples.
 """
 
 from __future__ import annotations
@@ -57,7 +58,8 @@ class Paired:
         difference: First minus second, by the metric, the mean over the seeds.
         only_first_right: Answers, one a text and seed, that the first alone gets right.
         only_second_right: Likewise.
-        p: Of the paired permutation test that it makes no difference, text by text, which of the two answered.
+        p: Of the paired permutation test that it makes no difference, text by text or group by group, which of the two
+            answered.
     """
 
     difference: Estimate
@@ -74,24 +76,44 @@ def accuracy_of(labels_N: Classes, predicted_N: Classes, *, metric: Metric, num_
     return measure(cells.reshape(num_classes, num_classes), metric=metric)
 
 
-def estimate(labels_N: Classes, predicted_SN: Classes, *, metric: Metric, num_classes: int) -> Estimate:
-    """Return the mean metric of a setup's fits, with an interval over seeds and texts, over texts alone for one fit."""
-    return _estimate(labels_N, [predicted_SN], metric=metric, num_classes=num_classes)
+def estimate(
+    labels_N: Classes,
+    predicted_SN: Classes,
+    *,
+    metric: Metric,
+    num_classes: int,
+    groups_N: Classes | None = None,
+) -> Estimate:
+    """Return the mean metric of a setup's fits, with an interval over seeds and texts, over texts alone for one fit.
+
+    With ``groups_N``, the number of each text's group, over groups instead of texts.
+    """
+    return _estimate(labels_N, [predicted_SN], metric=metric, num_classes=num_classes, groups_N=groups_N)
 
 
 def compare(
-    labels_N: Classes, first_SN: Classes, second_SN: Classes, *, metric: Metric, num_classes: int
+    labels_N: Classes,
+    first_SN: Classes,
+    second_SN: Classes,
+    *,
+    metric: Metric,
+    num_classes: int,
+    groups_N: Classes | None = None,
 ) -> Paired:
     """Compare two setups on the same texts: by an interval over seeds and texts, and by a test over texts.
 
-    Both have as many fits. The test speaks of these fits: it cannot know other seeds, the interval does.
+    With ``groups_N``, the number of each text's group, both are over groups instead of texts. Both setups have as many fits. The test speaks of these fits: it cannot know other seeds, the interval does.
     """
     first_right, second_right = first_SN == labels_N, second_SN == labels_N
     return Paired(
-        difference=_estimate(labels_N, [first_SN, second_SN], metric=metric, num_classes=num_classes),
+        difference=_estimate(
+            labels_N, [first_SN, second_SN], metric=metric, num_classes=num_classes, groups_N=groups_N
+        ),
         only_first_right=int((first_right & ~second_right).sum()),
         only_second_right=int((second_right & ~first_right).sum()),
-        p=_permutation_p(labels_N, first_SN, second_SN, metric=metric, num_classes=num_classes),
+        p=_permutation_p(
+            labels_N, first_SN, second_SN, metric=metric, num_classes=num_classes, groups_N=groups_N
+        ),
     )
 
 
@@ -126,29 +148,46 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return corrected
 
 
-def _estimate(labels_N: Classes, setups: Sequence[Classes], *, metric: Metric, num_classes: int) -> Estimate:
+def _estimate(
+    labels_N: Classes,
+    setups: Sequence[Classes],
+    *,
+    metric: Metric,
+    num_classes: int,
+    groups_N: Classes | None,
+) -> Estimate:
     """Estimate the first setup's figure, or how far it lies above the second's.
 
     Seeds and texts are drawn again together. Of S seeds S - 1 are drawn, else the spread of three would come out a
-    third too small; the width is Student's.
+    third too small; the width is Student's. Groups are drawn as seeds are. A single one shows no spread.
 
     Source: Rao and Wu, Resampling inference with complex survey data, 1988.
     """
     draw = np.random.default_rng(0)
-    counts_P, labels_P, predicted_FP = _patterns(labels_N, np.vstack(setups))
+    counts_P, labels_P, predicted_FP, pattern_N = _patterns(labels_N, np.vstack(setups))
     tables = _tables(labels_P, predicted_FP, num_classes)
+    counts_GP = None if groups_N is None else _by_group(groups_N, pattern_N)
+    num_units = len(labels_N) if counts_GP is None else counts_GP.shape[0]
+
+    def weights(size: int) -> Classes:
+        if counts_GP is None:
+            drawn_RP: Classes = draw.multinomial(num_units, counts_P / num_units, size=size)
+            return drawn_RP
+        drawn_RG = draw.multinomial(num_units - 1, np.full(num_units, 1 / num_units), size=size)
+        return np.asarray(drawn_RG @ counts_GP)
 
     def figures(weights_RP: Classes) -> Figures:
         texts_RC = weights_RP @ _one_hot(labels_P, num_classes)
         return np.stack([_measure_each(weights_RP @ table, texts_RC, metric) for table in tables], axis=1)
 
     [observed_F] = figures(counts_P[None])
-    figures_RF = np.concatenate(
-        [
-            figures(draw.multinomial(len(labels_N), counts_P / len(labels_N), size=size))
-            for size in _batches(NUM_RESAMPLES, width=len(counts_P))
-        ]
-    )
+    if counts_GP is not None and num_units < 2:
+        by_setup = np.split(observed_F, [len(setups[0])])
+        return Estimate(
+            float(by_setup[0].mean() - (by_setup[1].mean() if len(setups) == 2 else 0)), None, None
+        )
+    width = len(counts_P) if counts_GP is None else max(counts_GP.shape)
+    figures_RF = np.concatenate([figures(weights(size)) for size in _batches(NUM_RESAMPLES, width=width)])
     value, drawn_R, by_texts_R = 0.0, np.zeros(NUM_RESAMPLES), np.zeros(NUM_RESAMPLES)
     parts, own = [], slice(0, 0)
     for sign, predicted_SN in zip((1, -1), setups, strict=False):
@@ -160,7 +199,7 @@ def _estimate(labels_N: Classes, setups: Sequence[Classes], *, metric: Metric, n
         drawn_R += sign * np.take_along_axis(figures_RF[:, own], chosen, axis=1).mean(axis=1)
         if num_seeds > 1:
             parts.append((float(observed_F[own].var(ddof=1)) / num_seeds, num_seeds - 1))
-    parts.append((float(by_texts_R.var(ddof=1)), max(1, len(labels_N) - 1)))
+    parts.append((float(by_texts_R.var(ddof=1)), max(1, num_units - 1)))
     half = student_half_width(float(drawn_R.var(ddof=1)), parts)
     if half < ROUNDING:
         return Estimate(value, None, None)
@@ -168,19 +207,26 @@ def _estimate(labels_N: Classes, setups: Sequence[Classes], *, metric: Metric, n
 
 
 def _permutation_p(
-    labels_N: Classes, first_SN: Classes, second_SN: Classes, *, metric: Metric, num_classes: int
+    labels_N: Classes,
+    first_SN: Classes,
+    second_SN: Classes,
+    *,
+    metric: Metric,
+    num_classes: int,
+    groups_N: Classes | None,
 ) -> float:
     """Return how often the difference is as large when each text's answers are swapped at random, two-sided.
 
-    Of texts with the same answers it only counts how many are swapped, which is binomial. That is quick for any
+    Those of a group are swapped together. Of texts with the same answers it only counts how many are swapped, which is binomial. That is quick for any
     number of texts; ``scipy.stats.permutation_test`` swaps one by one, and one answer a text: it is the tests' oracle.
 
     Source: Edgington and Onghena, Randomization tests, 2007.
     """
     draw = np.random.default_rng(0)
     num_seeds = len(first_SN)
-    counts_P, labels_P, predicted_FP = _patterns(labels_N, np.vstack([first_SN, second_SN]))
+    counts_P, labels_P, predicted_FP, pattern_N = _patterns(labels_N, np.vstack([first_SN, second_SN]))
     tables = _tables(labels_P, predicted_FP, num_classes)
+    counts_GP = None if groups_N is None else _by_group(groups_N, pattern_N)
     texts_RC = counts_P[None] @ _one_hot(labels_P, num_classes)
     differ_P = (predicted_FP[:num_seeds] != predicted_FP[num_seeds:]).any(axis=0)
     if not differ_P.any():
@@ -196,16 +242,31 @@ def _permutation_p(
 
     [observed] = np.abs(differences(np.zeros((1, differ_P.sum()), dtype=np.int64)))
     as_large = 0
-    for size in _batches(NUM_SWAPS, width=len(counts_P)):
-        num_swapped_RP = draw.binomial(counts_P[differ_P], 0.5, size=(size, differ_P.sum()))
+    for size in _batches(NUM_SWAPS, width=len(counts_P) if counts_GP is None else max(counts_GP.shape)):
+        if counts_GP is None:
+            num_swapped_RP = draw.binomial(counts_P[differ_P], 0.5, size=(size, differ_P.sum()))
+        else:
+            swapped_RG = draw.integers(2, size=(size, counts_GP.shape[0]))
+            num_swapped_RP = np.asarray(swapped_RG @ counts_GP)[:, differ_P]
         as_large += int((np.abs(differences(num_swapped_RP)) >= observed - ROUNDING).sum())
     return (1 + as_large) / (1 + NUM_SWAPS)
 
 
-def _patterns(labels_N: Classes, predicted_FN: Classes) -> tuple[Classes, Classes, Classes]:
-    """Count texts by their class and by what each of F fits takes them for: counts_P, labels_P, predicted_FP."""
-    patterns, counts_P = np.unique(np.vstack([labels_N, predicted_FN]), axis=1, return_counts=True)
-    return counts_P, patterns[0], patterns[1:]
+def _patterns(labels_N: Classes, predicted_FN: Classes) -> tuple[Classes, Classes, Classes, Classes]:
+    """Count texts by their class and by what each of F fits takes them for: counts_P, labels_P, predicted_FP, pattern_N."""
+    patterns, pattern_N, counts_P = np.unique(
+        np.vstack([labels_N, predicted_FN]), axis=1, return_inverse=True, return_counts=True
+    )
+    return counts_P, patterns[0], patterns[1:], pattern_N.reshape(-1)
+
+
+def _by_group(groups_N: Classes, pattern_N: Classes) -> csr_array:
+    """Count the texts of each group by their pattern, counts_GP."""
+    from scipy.sparse import csr_array
+
+    names, group_N = np.unique(groups_N, return_inverse=True)
+    ones_N = np.ones(len(group_N), dtype=np.int64)
+    return csr_array((ones_N, (group_N, pattern_N)), shape=(len(names), int(pattern_N.max()) + 1))
 
 
 def _tables(labels_P: Classes, predicted_FP: Classes, num_classes: int) -> list[csr_array]:

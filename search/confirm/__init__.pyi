@@ -1,2 +1,2 @@
-from .command import NUM_SEEDS as NUM_SEEDS, confirm_study as confirm_study
+from .command import check_request as check_request, confirm_opened as confirm_opened
 from .finalists import choose_finalists as choose_finalists

@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 
     from search.analysis import Classes
     from search.confirm.finalists import Finalist
-    from search.study import Reason, StudySpec
+    from search.study import Opened, Reason, StudySpec
     from search.trials import Live
     from trainers.config import TrainConfig
-    from trainers.data import Texts
+    from trainers.data import Splits, Texts
     from trainers.fit import Features
 
 NUM_FINALISTS = 3
@@ -50,7 +50,9 @@ def confirm(
     storage: StorageOption = None,
     workers: Annotated[
         Literal["auto"] | int,
-        Parameter(help="Fits under way at once; auto is one a core (on a GPU one), as far as memory goes."),
+        Parameter(
+            help="Fits under way at once; auto is one a core (or one a CUDA device), as far as memory goes."
+        ),
     ] = "auto",
     device: Annotated[
         Device | Literal["auto"],
@@ -61,22 +63,59 @@ def confirm(
     """Fit the finalists of a study on fresh seeds, and test every fit; the same command continues it."""
     refuse_windows()
     from search.report import command_options, make_report
-    from search.storage import Lease
     from search.study import open_named
 
+    check_request(finalists=finalists, seeds=seeds, workers=workers)
+    check_timeout(trial_timeout)
+    found = open_named(study, storage)
+    interrupted = confirm_opened(
+        found,
+        finalists=finalists,
+        seeds=seeds,
+        workers=workers,
+        device=device,
+        trial_timeout=trial_timeout,
+    )
+    make_report(found.study, found.spec, found.folder, command_options(study, storage))
+    return EXIT_INTERRUPTED if interrupted else 0
+
+
+def check_request(
+    *, finalists: int, seeds: int, workers: Literal["auto"] | int = "auto", mark: str = "--"
+) -> None:
+    """Refuse numbers that no confirmation can have; ``mark`` stands before the name of each.
+
+    Raises:
+        InputError: One is out of range.
+    """
     for name, value in (("finalists", finalists), ("seeds", seeds)):
         if value < 1:
-            raise InputError(f"--{name} must be at least 1, got {value}; raise it")
-    check_timeout(trial_timeout)
+            raise InputError(f"{mark}{name} must be at least 1, got {value}; raise it")
     if workers != "auto" and workers < 1:
-        raise InputError(f"--workers must be auto or at least 1, got {workers}; raise it")
-    opened, spec, _ = found = open_named(study, storage)
-    interrupted = False
+        raise InputError(f"{mark}workers must be auto or at least 1, got {workers}; raise it")
+
+
+def confirm_opened(
+    found: Opened,
+    *,
+    finalists: int = NUM_FINALISTS,
+    seeds: int = NUM_SEEDS,
+    workers: Literal["auto"] | int = "auto",
+    device: Device | Literal["auto"] = "auto",
+    trial_timeout: TrialTimeout = "auto",
+) -> bool:
+    """Confirm an opened study under its lease; returns whether the user interrupted.
+
+    Raises:
+        InputError: As ``confirm_study`` does, or another process searches the study.
+    """
+    from search.storage import Lease
+
     try:
-        with Lease(opened):
+        with Lease(found.study):
             confirm_study(
-                opened,
-                spec,
+                found.study,
+                found.spec,
                 num_finalists=finalists,
                 num_seeds=seeds,
                 workers=workers,
@@ -84,9 +123,8 @@ def confirm(
                 trial_timeout=trial_timeout,
             )
     except KeyboardInterrupt:
-        interrupted = True
-    make_report(opened, spec, found.folder, command_options(study, storage))
-    return EXIT_INTERRUPTED if interrupted else 0
+        return True
+    return False
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -208,9 +246,18 @@ def _judge(
         after=after,
         versions=_versions(),
         words_N=words,
+        groups_N=_groups(features.splits),
     )
     with held_back():
         optuna_private.set_system_attribute(study, attributes.CONFIRMATION, found.plain())
+
+
+def _groups(splits: Splits) -> dict[str, Classes] | None:
+    """Return the group of each text of the validation and the test split; None where there are none."""
+    validation_N, test_N = splits.validation.groups_N, splits.test.groups_N
+    if validation_N is None or test_N is None:
+        return None
+    return {"validation": validation_N, "test": test_N}
 
 
 def _watch(

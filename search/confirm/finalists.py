@@ -63,6 +63,7 @@ RULE = (
 class _How(TypedDict):
     metric: Metric
     num_classes: int
+    groups_N: Classes | None
 
 
 @dataclass(frozen=True)
@@ -155,6 +156,7 @@ def outcome(
     after: int,
     versions: dict[str, str],
     words_N: Classes | None = None,
+    groups_N: Mapping[str, Classes] | None = None,
 ) -> Outcome:
     """Judge the finalists; the best is first.
 
@@ -170,19 +172,28 @@ def outcome(
         after: Finished trials that the finalists were chosen from.
         versions: Of the software that made the fits.
         words_N: What the words alone take the test texts for; None if nobody asked them.
+        groups_N: Group of each text of ``validation`` and ``test``; None where each text stands for itself.
     """
-    how = _How(metric=rule.metric, num_classes=num_classes)
+    how = _How(
+        metric=rule.metric, num_classes=num_classes, groups_N=None if groups_N is None else groups_N["test"]
+    )
+    sizes = None
+    if groups_N is not None:
+        sizes = {name: np.unique(groups, return_counts=True)[1].tolist() for name, groups in groups_N.items()}
     texts = {
         name: np.bincount(labels, minlength=num_classes).tolist()
         for name, labels in (("validation", validation_N), ("test", labels_N))
     }
     predicted = {finalist.name: _predictions(fits[finalist.name]) for finalist in finalists}
     rows = [
-        _row(finalist, fits[finalist.name], _tests(labels_N, predicted[finalist.name], how), rule, texts)
+        _row(
+            finalist, fits[finalist.name], _tests(labels_N, predicted[finalist.name], how), rule, texts, sizes
+        )
         for finalist in finalists
     ]
     depth = {finalist.name: finalist.trains_less for finalist in finalists}
     rows.sort(key=lambda row: (_is_eligible(row), row.score or 0.0, depth[row.name]), reverse=True)
+    by_group = {} if sizes is None else {"num_test_groups": len(sizes["test"])}
     return Outcome(
         rule=RULE,
         seeds=[record["seed"] for record in fits[rows[0].name]],
@@ -194,6 +205,7 @@ def outcome(
         finalists=rows,
         words=None if words_N is None else _words(labels_N, words_N, how),
         comparisons=_comparisons([row.name for row in rows], predicted, labels_N, words_N, how),
+        **by_group,
     )
 
 
@@ -216,7 +228,10 @@ class _Tests:
 def _tests(labels_N: Classes, predicted: Predictions, how: _How) -> _Tests:
     if not predicted:
         return _Tests({}, None)
-    by_seed = {seed: accuracy_of(labels_N, predicted_N, **how) for seed, predicted_N in predicted.items()}
+    by_seed = {
+        seed: accuracy_of(labels_N, predicted_N, metric=how["metric"], num_classes=how["num_classes"])
+        for seed, predicted_N in predicted.items()
+    }
     test = estimate(labels_N, np.stack(list(predicted.values())), **how)
     together = TestSplitFigures(
         accuracy=test.value,
@@ -231,7 +246,12 @@ def _tests(labels_N: Classes, predicted: Predictions, how: _How) -> _Tests:
 
 
 def _row(
-    finalist: Finalist, records: Sequence[Record], tests: _Tests, rule: Score, texts: dict[str, list[int]]
+    finalist: Finalist,
+    records: Sequence[Record],
+    tests: _Tests,
+    rule: Score,
+    texts: dict[str, list[int]],
+    group_sizes: dict[str, list[int]] | None,
 ) -> ConfirmedFinalist:
     fits = [
         FreshFit.model_validate(
@@ -248,7 +268,7 @@ def _row(
     ]
     scores = [validation - rule.penalty * max(0.0, training - rule.ceiling) for validation, training in ended]
     promised = None if finalist.search is None else finalist.search.validation_accuracy
-    luck = flattery(promised, fits, metric=rule.metric, texts=texts)
+    luck = flattery(promised, fits, metric=rule.metric, texts=texts, group_sizes=group_sizes)
     return ConfirmedFinalist(
         name=finalist.name,
         trial=finalist.trial,

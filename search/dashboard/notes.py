@@ -35,7 +35,7 @@ def study_note(study: Study, spec: StudySpec, *, options: str | None = None) -> 
         options: With which a command finds the study again; absent means ``--study NAME``.
     """
     from search.analysis import state
-    from search.report import falls_short, judgement, next_commands, summarise, worth
+    from search.report import asks_for_little, falls_short, judgement, next_commands, summarise, worth
     from search.study import describe_counts, results
 
     trials = study.get_trials(deepcopy=False)
@@ -47,7 +47,9 @@ def study_note(study: Study, spec: StudySpec, *, options: str | None = None) -> 
     goal, ceiling = spec.goal.validation_accuracy, spec.score.ceiling
     name = METRIC_NAMES[spec.score.metric]
     searched = [
-        f"{_words(k)} {_choices(v)}" for k, v in spec.fit.items() if not isinstance(v, int | float | str)
+        f"{_words(k)} {_choices(v)}"
+        for k, v in spec.fit.items()
+        if not isinstance(v, int | float | str | dict)
     ]
     options = printable(options or f"--study {spec.name}")
     commands = [
@@ -57,9 +59,10 @@ def study_note(study: Study, spec: StudySpec, *, options: str | None = None) -> 
         f"**Goal** ({state(summary.goal)}): validation {name} of {100 * goal:g} % or more, "
         f"training {name} under the ceiling of {100 * ceiling:g} %.",
         *([f"**Confirmed**: {_plain(judgement(summary))}."] if summary.confirmation else []),
+        *([f"**{_plain(little)}**"] if (little := asks_for_little(summary)) else []),
         *([f"**{_plain(short)}**"] if (short := falls_short(summary.opponents)) else []),
         "**Worth it?** "
-        + "; ".join(f"{name}: {_plain(said)}" for name, said in worth(summary.opponents))
+        + "; ".join(f"{name}: {_plain(said)}" for name, said in worth(summary.opponents, summary.majority))
         + ".",
         f"**Searched**: {_plain('; '.join(searched))}.",
         f"**{headline}**",

@@ -37,10 +37,17 @@ def new(
     ],
     /,
     *,
-    text: Annotated[str | None, Parameter(help="Column of the texts. [default: found]")] = None,
+    text: Annotated[
+        list[str] | None,
+        Parameter(negative=(), help="Column of the texts; give it twice for pairs. [default: found]"),
+    ] = None,
     label: Annotated[str | None, Parameter(help="Column of the labels. [default: found]")] = None,
     split: Annotated[
         str | None, Parameter(help="Column that names each row's split. [default: splits are made]")
+    ] = None,
+    group: Annotated[
+        str | None,
+        Parameter(help="Column of what texts belong to, kept in one split. [default: each text for itself]"),
     ] = None,
     metric: Annotated[Metric, Parameter(help="By which goal, score and ceiling are measured.")] = "accuracy",
     minutes: Annotated[float, Parameter(help="Time that the search may take.")] = 10.0,
@@ -65,11 +72,16 @@ def new(
     refuse_windows()
     _check(minutes=minutes, trials=trials)
     path = _new_file(source, to)
-    columns = {k: v for k, v in (("text", text), ("label", label), ("split", split)) if v is not None}
+    named = {"text": text, "label": label and [label], "split": split and [split], "group": group and [group]}
+    columns = {key: names for key, names in named.items() if names}
     data = _data_config(source, columns)
 
-    from trainers.data import read_texts
+    from trainers.data import read_texts, suggest_pair
 
+    pair = None if text else suggest_pair(data)
+    if pair is not None:
+        columns = {"text": [*pair], **columns}
+        data = _data_config(source, columns)
     texts = read_texts(data)  # before all that takes its time to load: its mistakes are reported at once
 
     from search.trials import warm_up
@@ -85,25 +97,32 @@ def new(
     start_seconds = (
         time.process_time() - began
     )  # a search starts in the same way; what other programs take does not count
-    _say_what_was_found(splits, metric)
+    _say_what_was_found(splits, metric, of="texts" if data.pair is None else "pairs")
+    if pair is not None:
+        say(
+            f"  columns {pair[0]!r} and {pair[1]!r} are read as pairs, for their names; --text {pair[0]} reads one alone"
+        )
     aim = choose_aim(texts, metric=metric)
     say(f"\nThe words alone reach {aim.baseline:.1%} validation {METRIC_NAMES[metric]}.")
+    if aim.majority is not None:
+        say(f"Always answering the most frequent class has {aim.majority:.1%}.")
     config = _any_config(loaded, data, metric)
     aim = replace(aim, ceiling=max(aim.ceiling, _choose_ceiling(loaded, splits, config)))
     speed = _measure(loaded, splits, config, trials=trials)
     costs = _costs(loaded, splits, speed, trials=trials)
     plan = choose_sizes(costs, seconds=60 * minutes - start_seconds)
     where = {} if device == "auto" else {"device": device}
-    flags = {**columns, "metric": metric, "minutes": f"{minutes:g}", "trials": str(trials), **where}
+    flags = [(key, name) for key, names in columns.items() for name in names]
+    flags += {"metric": metric, "minutes": f"{minutes:g}", "trials": str(trials), **where}.items()
     study = study_toml(
-        {"source": _seen_from(path, data.source), **columns},
+        {"source": _seen_from(path, data.source), **data.model_dump(mode="json", include={*columns})},
         splits,
         plan,
         aim,
         metric=metric,
         encoder=encoder,
         num_layers=loaded.num_layers,
-        command=f"python -m search.new {shlex.join([source, *(w for k, v in flags.items() for w in (f'--{k}', v))])}",
+        command=f"python -m search.new {shlex.join([source, *(w for k, v in flags for w in (f'--{k}', v))])}",
     )
     write_atomically(path, study.encode())
     _say_what_to_expect(path, plan, costs, asked=60 * minutes, start=start_seconds)
@@ -152,13 +171,14 @@ def _new_file(source: str, to: Path | None) -> Path:
     return path
 
 
-def _data_config(source: str, columns: Mapping[str, str]) -> DataConfig:
+def _data_config(source: str, columns: Mapping[str, Sequence[str]]) -> DataConfig:
     from pydantic import ValidationError
 
     from trainers.config import DataConfig
 
     try:
-        return DataConfig.model_validate({"source": source, **columns})
+        named = {key: [*names] if len(names) > 1 else names[0] for key, names in columns.items()}
+        return DataConfig.model_validate({"source": source, **named})
     except ValidationError as error:
         raise InputError(describe(error, valid_keys=lambda _: DataConfig.model_fields)) from error
 
@@ -272,7 +292,7 @@ def _workers(speed: Speed) -> str:
     return f"{speed.workers} worker{'s' * (speed.workers > 1)}"
 
 
-def _say_what_was_found(splits: Splits, metric: Metric) -> None:
+def _say_what_was_found(splits: Splits, metric: Metric, *, of: str) -> None:
     """Print the data page, the lengths of the texts, and a warning where accuracy hides a class."""
     from rich.console import Console
 
@@ -285,7 +305,7 @@ def _say_what_was_found(splits: Splits, metric: Metric) -> None:
     findings = [finding for finding in page["findings"] if finding["kind"] != "long texts"]
     print_page(DataPage.model_validate({**page, "findings": findings}), Console())
     lengths = sorted(splits.train.lengths_N.tolist())
-    say(f"  half of the texts have up to {lengths[len(lengths) // 2]} tokens, the longest {lengths[-1]}")
+    say(f"  half of the {of} have up to {lengths[len(lengths) // 2]} tokens, the longest {lengths[-1]}")
     if are_uneven(splits) and metric == "accuracy":
         say("  warning: classes are uneven, and accuracy says little of the rare ones; see --metric macro_f1")
 

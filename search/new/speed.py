@@ -176,12 +176,4 @@ def _looks(crew: Crew, config: TrainConfig, *, workers: int) -> dict[int, list[_
 
 def first_texts(split: Split, count: int, *, max_length: int) -> Split:
     """Return the first ``count`` texts of a split, each cut to ``max_length`` tokens."""
-    count = min(count, len(split))
-    cut_N = np.minimum(split.lengths_N[:count], max_length)
-    parts = [split.ids_S[start : start + cut_N[i]] for i, start in enumerate(split.offsets_N1[:count])]
-    return replace(
-        split,
-        ids_S=np.concatenate(parts),
-        offsets_N1=np.concatenate([[0], np.cumsum(cut_N)]).astype(split.offsets_N1.dtype),
-        labels_N=split.labels_N[:count],
-    )
+    return split.some(np.arange(min(count, len(split))), max_length=max_length)

@@ -6,7 +6,7 @@ Shapes: C classes.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -77,7 +77,7 @@ epochs = {{ thaw-top = {epochs} }}  # of its second stage, of at most 20: as man
 
 
 def study_toml(
-    data: Mapping[str, str],
+    data: Mapping[str, str | Sequence[str]],
     splits: Splits,
     plan: Plan,
     aim: Aim,
@@ -142,7 +142,9 @@ def texts_per_class(splits: Splits) -> npt.NDArray[np.int64]:
 
 def _goal_comment(aim: Aim, name: str) -> str:
     reached = f"# What an encoder reaches here nobody knows yet; the words alone reach {aim.baseline:.1%} validation {name}."
-    if aim.goal > aim.baseline + 0.01:
+    if aim.majority is not None and aim.majority > aim.baseline:
+        reached += f"\n# Always answering the most frequent class has {aim.majority:.1%}."
+    if aim.goal > max(aim.baseline, aim.majority or 0.0) + 0.01:
         return (
             f"{reached}\n# This is the default of every study: raise or lower it once some trials have run."
         )
@@ -155,12 +157,23 @@ def _depths(lowest: int, num_layers: int) -> str:
     return f"{{ low = {lowest}, high = {num_layers} }}  # of {num_layers} layers; lower ones take longer"
 
 
-def _data_lines(data: Mapping[str, str], splits: Splits, sizes: Sizes) -> Iterator[str]:
+def _data_lines(data: Mapping[str, str | Sequence[str]], splits: Splits, sizes: Sizes) -> Iterator[str]:
     for key, value in data.items():
-        yield f"{key} = {json.dumps(value, ensure_ascii=False)}" + (
-            "  # relative to this file" if key == "source" else ""
+        yield (
+            f"{key} = {json.dumps(value, ensure_ascii=False)}"
+            + ("  # relative to this file" if key == "source" else "")
+            + (
+                ""
+                if isinstance(value, str)
+                else f"  # pairs; text = {json.dumps(value[0], ensure_ascii=False)} reads one alone"
+            )
         )
     yield from (f"# {' '.join(f.message.split())}" for f in splits.findings if f.kind.endswith("columns"))
+    for finding in splits.findings:
+        if finding.kind == "possible group column":
+            yield f"# {' '.join(finding.message.split()).removeprefix('data.').replace(' would', '  # would', 1)}"
+        elif finding.kind == "texts that begin alike":
+            yield f"# {' '.join(finding.message.split())}"
     found = {"train": len(splits.train), "validation": len(splits.validation), "test": len(splits.test)}
     for name, count in found.items():
         size = getattr(sizes, name, count)
@@ -168,8 +181,10 @@ def _data_lines(data: Mapping[str, str], splits: Splits, sizes: Sizes) -> Iterat
             yield f"{name} = {size}  # of {count:,}, for the search to end in time"
         else:
             yield f"# {name} = {count}  # all there are"
-    yield f"max_length = {sizes.max_length}  # tokens kept of a text; {_share_cut(splits, sizes):.1%} are longer"
-    if _share_cut(splits, sizes) > 0.02:
+    is_pair = not isinstance(data.get("text", ""), str)
+    what = "pair, the longer text being cut" if is_pair else "text"
+    yield f"max_length = {sizes.max_length}  # tokens kept of a {what}; {_share_cut(splits, sizes):.1%} are longer"
+    if _share_cut(splits, sizes) > 0.02 and not is_pair:
         yield f"head_tokens = {sizes.max_length // 4}  # of a longer text, and its end: a verdict often stands there"
 
 

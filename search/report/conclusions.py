@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from search.analysis import judge_setup, meets, seeds_of, shortfall
+from search.analysis import ALWAYS_MAJORITY, call_out, judge_setup, meets, seeds_of, shortfall
 from search.study import bound, duration, figures, percent, rate
 from trainers.config import METRIC_NAMES, Metric
 
@@ -28,6 +28,19 @@ def verdict(summary: Summary) -> str:
     return f"{_aim(summary.goal, summary.metric)}: {judgement(summary)}."
 
 
+def asks_for_little(summary: Summary) -> str | None:
+    """Say that the goal lies below what is had without an encoder; None if it does not, or nothing is known."""
+    from search.analysis import WORDS_ALONE  # numpy comes with it
+
+    words = next((o for o in summary.opponents.opponents if o.name == WORDS_ALONE), None)
+    return call_out(
+        summary.goal.validation_accuracy,
+        words=words.validation_accuracy if words else None,
+        majority=summary.majority.validation_accuracy if summary.majority else None,
+        metric=summary.metric,
+    )
+
+
 def falls_short(found: Opponents) -> str | None:
     """Say that a winner lies below a logistic regression on the frozen vectors; None if it does not, or none is known.
 
@@ -45,11 +58,12 @@ def falls_short(found: Opponents) -> str | None:
     )
 
 
-def worth(found: Opponents) -> Iterable[tuple[str, str]]:
+def worth(found: Opponents, majority: Opponent | None = None) -> Iterable[tuple[str, str]]:
     """Yield whether the search was worth it: first of the winner, then of each opponent, its name and what is said of it.
 
     Args:
         found: As for ``falls_short``.
+        majority: The most frequent class for every text; None where that is not known.
     """
     if found.name is None:
         yield "search", "no trial under the ceiling yet"
@@ -60,7 +74,7 @@ def worth(found: Opponents) -> Iterable[tuple[str, str]]:
             f"{found.name}, {percent(found.validation_accuracy)} validation{of}; the search took "
             f"{duration(found.seconds)}",
         )
-    for opponent in found.opponents:
+    for opponent in (*found.opponents, *([majority] if majority else [])):
         yield opponent.name, _against(opponent, found.name)
 
 
@@ -68,7 +82,9 @@ def _against(opponent: Opponent, winner: str | None) -> str:
     reached, test = opponent.validation_accuracy, opponent.test
     if reached is None:
         return "not measured"
-    said = f"{percent(reached)} validation in {duration(opponent.seconds)}"
+    said = f"{percent(reached)} validation"
+    if opponent.seconds is not None or opponent.name != ALWAYS_MAJORITY:
+        said += f" in {duration(opponent.seconds)}"
     if opponent.verdict == "itself":
         return f"{said}: the winner itself"
     if opponent.difference is None:

@@ -84,16 +84,24 @@ def luck(row: ConfirmedFinalist) -> Iterator[str]:
 
 def coverage(found: Outcome) -> str:
     """Say in one sentence what the intervals of a confirmation cover."""
+    what = "texts" if found.num_test_groups is None else "groups of texts"
     most = max((row.test.num_fits for row in found.finalists if row.test), default=0)
     if most < 2:
         return (
-            f"Intervals ({100 * CONFIDENCE:g} %) and p speak of other texts like these, not of other seeds: one fit of each "
-            "setup was tested."
+            f"Intervals ({100 * CONFIDENCE:g} %) and p speak of other {what} like these, not of other seeds: one fit of each "
+            f"setup was tested.{_groups_told(found)}"
         )
     return (
-        f"Intervals ({100 * CONFIDENCE:g} %) speak of other seeds and of other texts like these, as far as {most} seeds can "
-        "tell; p (paired permutation, Holm) speaks of these fits on other texts."
+        f"Intervals ({100 * CONFIDENCE:g} %) speak of other seeds and of other {what} like these, as far as {most} seeds can "
+        f"tell; p (paired permutation, Holm) speaks of these fits on other {what}.{_groups_told(found)}"
     )
+
+
+def _groups_told(found: Outcome) -> str:
+    """Say that groups were resampled, where there are any."""
+    if found.num_test_groups is None:
+        return ""
+    return f" Texts of a group were kept together: the {found.num_test:,} test texts count as {found.num_test_groups:,} groups."
 
 
 def _above(difference: Difference, cause: str) -> str:

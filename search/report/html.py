@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from search.analysis import MOST_CLASSES_SHOWN, SPLITS, describe, state
 from search.report.conclusions import (
     advice,
+    asks_for_little,
     falls_short,
     fresh_seeds,
     mean_and_spread,
@@ -92,7 +93,8 @@ def render(summary: Summary, *, options: str, refresh_seconds: int | None = None
         state=state(summary.goal),
         verdict=verdict(summary).replace("+-", "±"),
         short=falls_short(summary.opponents),
-        worth=list(worth(summary.opponents)),
+        worth=list(worth(summary.opponents, summary.majority)),
+        little=asks_for_little(summary),
         advice=None if summary.goal.met else advice(summary),
         luck=[sentence.replace("+-", "±") for sentence in _luck_of_winner(summary.confirmation)],
         coverage=coverage(summary.confirmation) if summary.confirmation else None,

@@ -19,6 +19,7 @@ from search.analysis import (
     GoalJudged,
     Growth,
     Importances,
+    Opponent,
     Opponents,
     Outcome,
 )
@@ -208,6 +209,11 @@ class Summary(Frozen):
     )
     opponents: Opponents = Field(
         description="The winner against what people would do without a search, and what each costs."
+    )
+    majority: Opponent | None = Field(
+        default=None,
+        description="The winner against what answers the most frequent class whatever the text is; null where that is not known. "
+        "Absent from reports of earlier versions.",
     )
     recipes: list[RecipeRow] = Field(
         description="Known answers to the exercise, and what people would do without a search."

@@ -33,6 +33,7 @@ def summarise(study: Study, spec: StudySpec) -> Summary:
     """Collect all that a report says about a study; what ``report.json`` holds."""
     from search.analysis import (
         checkpoints,
+        compare_with_majority,
         compare_with_opponents,
         confirmation_of,
         floor_of,
@@ -74,6 +75,7 @@ def summarise(study: Study, spec: StudySpec) -> Summary:
         start=list(sentences(study)),
         flat=why_flat(study),
         opponents=compare_with_opponents(study, winner_of(study), metric=spec.score.metric),
+        majority=compare_with_majority(study, winner_of(study), metric=spec.score.metric),
         recipes=_recipes(study, trials, floor=floor),
         confirmation=confirmation,
         counts=count(trials),

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from search.analysis import print_page
-from search.report.conclusions import advice, falls_short, next_commands, verdict, worth
+from search.report.conclusions import advice, asks_for_little, falls_short, next_commands, verdict, worth
 from search.report.confirmation import print_confirmation
 from search.report.summary import summarise
 from search.study import bound, describe_counts, duration, percent, rate, stages_in_words, training_figure
@@ -45,7 +45,7 @@ def print_report(study: Study, spec: StudySpec, console: Console, *, options: st
     if short := falls_short(summary.opponents):
         say(printable(short), style="bold yellow")
     say("Worth it?")
-    for name, said in worth(summary.opponents):
+    for name, said in worth(summary.opponents, summary.majority):
         say(f"  {name}: {printable(said)}")
     say(describe_counts(summary.counts))
     if summary.flat:
@@ -54,6 +54,8 @@ def print_report(study: Study, spec: StudySpec, console: Console, *, options: st
         say(printable(sentence))
     say()
     say(verdict(summary), style="bold green" if summary.goal.met else "bold yellow")
+    if little := asks_for_little(summary):
+        say(little, style="bold yellow")
     if not summary.goal.met:
         say(advice(summary))
     say(summary.hypervolume.sentence)

@@ -7,10 +7,12 @@ from .endings import (
     as_attributes as as_attributes,
     reason_of as reason_of,
 )
+from .files import find_study as find_study
 from .frozen import Count as Count, Frozen as Frozen, Share as Share
 from .idle import idle_settings as idle_settings
 from .machine import processor_name as processor_name
 from .opening import (
+    Opened as Opened,
     begun_data as begun_data,
     begun_with as begun_with,
     check_same_encoder as check_same_encoder,
@@ -59,8 +61,9 @@ from .spec import (
     Score as Score,
     StudySpec as StudySpec,
     checked_name as checked_name,
-    find_study as find_study,
     load_spec as load_spec,
+    spec_of as spec_of,
+    study_toml as study_toml,
 )
 from .start import sentences as sentences
 from .wording import (

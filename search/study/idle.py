@@ -27,6 +27,10 @@ def idle_settings(spec: StudySpec, *, num_layers: int | None = None) -> list[str
             )
         elif name in ROUNDING:
             found.append(f"{name} changes no more than the rounding of a fit; fix it")
+        elif name == "focal_gamma" and "focal" not in _values(spec.fit.get("loss", "cross_entropy")):
+            found.append(
+                'focal_gamma cannot change a fit: loss is never "focal"; fix it, or add "focal" to loss'
+            )
         elif name == "encoder_dropout" and num_layers is not None and min(spec.depths()) >= num_layers:
             found.append("encoder_dropout cannot change a fit: all layers are frozen in every trial; fix it")
     return found

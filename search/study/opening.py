@@ -16,7 +16,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from search.storage import chosen_url, connect, driver_words, redacted
 from search.study import attributes as attr
-from search.study.spec import Recipes, StudySpec, find_study, load_spec
+from search.study.files import find_study
+from search.study.spec import Recipes, StudySpec, load_spec
 from search.terminal import say
 from trainers.config import DataConfig
 from trainers.errors import InputError
@@ -73,7 +74,7 @@ def open_named(
     Raises:
         InputError: As ``find_study``, ``load_spec``, ``open_study`` and ``begun_with`` do.
     """
-    path = find_study(name)
+    path = find_study(name, create=create)
     spec = load_spec(path)
     study = open_study(spec, path, storage_url=chosen_url(storage), create=create)
     return Opened(study, begun_with(study, spec, seed=seed, tell=tell), path)

@@ -61,8 +61,9 @@ def recipe_settings(name: str, spec: StudySpec, *, num_layers: int) -> dict[str,
     What people would do without us weighs classes as the study does.
     """
     settings = {**RECIPES[name].resolve(num_layers=num_layers), "threads": spec.any_config().threads}
-    if name in OPPONENTS and spec.fit.get("class_weights") == "balanced":
-        settings["class_weights"] = "balanced"
+    weights = spec.fit.get("class_weights")
+    if name in OPPONENTS and (weights == "balanced" or isinstance(weights, dict)):
+        settings["class_weights"] = weights
     cap = spec.recipes.epochs.get(name)
     if cap is None:
         return settings

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
+import json
 import re
 import shlex
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, cast
 
@@ -39,9 +39,15 @@ FIT_KEYS = tuple(
 SINGLE = ("precision",)
 """Settings that the stored features depend on; they cannot be searched."""
 
+TABLES = ("class_weights",)
+"""Settings whose value may be a table, which is no range then."""
+
 Scalar = bool | int | float | str
+Weights = dict[str, float]
+"""Of the classes. A class may well be called low or high, as the ends of a range are."""
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
+_BARE = re.compile(r"[A-Za-z0-9_-]+")
 
 
 class Range(Table):
@@ -167,7 +173,7 @@ class StudySpec(Table):
     score: Score = Score()
     data: DataConfig
     encoder: EncoderConfig = EncoderConfig()
-    fit: dict[str, Scalar | list[Scalar] | Range]
+    fit: dict[str, Scalar | list[Scalar] | Annotated[Weights | Range, Field(union_mode="left_to_right")]]
     pruning: Pruning = Pruning()
     recipes: Recipes = Recipes()
     start: Start = Start()
@@ -269,7 +275,7 @@ class StudySpec(Table):
     def heaviest_config(self) -> TrainConfig:
         """Return the configuration of a fit that takes most memory: of the lowest freeze depth and the largest batch."""
         config = self.any_config()
-        batch = self.fit.get("batch_size", config.batch_size)
+        batch: Any = self.fit.get("batch_size", config.batch_size)
         sizes = [batch.high] if isinstance(batch, Range) else batch if isinstance(batch, list) else [batch]
         changes = {"freeze_depth": min(self.depths()), "batch_size": max(int(size) for size in sizes)}
         return config.model_copy(update=changes)
@@ -280,7 +286,7 @@ class StudySpec(Table):
 
     def depths(self) -> tuple[int, ...]:
         """List every freeze depth that the space asks for, ascending."""
-        chosen = self.fit["freeze_depth"]
+        chosen: Any = self.fit["freeze_depth"]
         if isinstance(chosen, Range):
             own = set(range(int(chosen.low), int(chosen.high) + 1))
         else:
@@ -319,32 +325,43 @@ def load_spec(path: Path) -> StudySpec:
             f"{path} must be a study, which has a table [fit], got the configuration of one fit; fit it: "
             f"python -m trainers.train {shlex.quote(str(path))}"
         )
+    return spec_of(table, path)
+
+
+def spec_of(table: dict[str, Any], path: Path) -> StudySpec:
+    """Check what a study's TOML file says, or would say.
+
+    Raises:
+        InputError: Every mistake, in one message.
+    """
     try:
         return StudySpec.model_validate(table, context={"folder": path.parent})
     except ValidationError as error:
         raise InputError(f"{path}: {describe(error, valid_keys=_keys_of_table)}") from error
 
 
-def find_study(study: str) -> Path:
-    """Turn what ``--study`` was given, a TOML file or a name in ``studies/``, into the path of a TOML file.
+def study_toml(table: Mapping[str, Any]) -> str:
+    """Write a study as the text of a TOML file: scalars, then tables, whose own tables stand inline."""
+    plain = {k: v for k, v in table.items() if not isinstance(v, dict)}
+    lines = [f"{key} = {_inline(value)}\n" for key, value in plain.items()]
+    for key, inner in table.items():
+        if isinstance(inner, dict):
+            lines.append(f"\n[{key}]\n")
+            lines += [f"{_key(k)} = {_inline(v)}\n" for k, v in inner.items()]
+    return "".join(lines)
 
-    Raises:
-        InputError: There is no such study.
-    """
-    path = Path(study)
-    if path.suffix == ".toml":
-        if not os.path.isfile(path):  # noqa: PTH113 - pathlib raises where a name is too long
-            raise InputError(f"no study file {path}; give an existing TOML file or a name from studies/")
-        return path
-    try:
-        named = Path("studies") / f"{checked_name(study)}.toml"
-    except ValueError as error:
-        raise InputError(f"--study: {error}, or give the path of a TOML file") from None
-    if not named.is_file():
-        present = sorted(p.stem for p in Path("studies").glob("*.toml"))
-        known = f"one of {', '.join(present)}" if present else "the path of a TOML file"
-        raise InputError(f"no study {study!r} in studies/{nearest(study, present)}; give {known}")
-    return named
+
+def _key(key: str) -> str:
+    return key if _BARE.fullmatch(key) else json.dumps(key, ensure_ascii=False)
+
+
+def _inline(value: Any) -> str:
+    """Write a value; the JSON forms of scalars are valid TOML."""
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{_key(k)} = {_inline(v)}" for k, v in value.items()) + " }"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(_inline, value)) + "]"
+    return json.dumps(value, ensure_ascii=False)
 
 
 def _unknown_or_missing(fit: dict[str, Any]) -> Iterator[InitErrorDetails]:
@@ -356,14 +373,17 @@ def _unknown_or_missing(fit: dict[str, Any]) -> Iterator[InitErrorDetails]:
             yield InitErrorDetails(type="missing", loc=(key,), input=None)
 
 
-def _checked_setting(key: str, setting: Any) -> Scalar | list[Scalar] | Range:
+def _checked_setting(key: str, setting: Any) -> Scalar | list[Scalar] | Weights | Range:
     """Turn a table into a range, and check whatever the setting may take in a fit.
 
     Raises:
         ValidationError: The setting is none, or its values cannot be used.
     """
-    checked = Range.model_validate(setting) if isinstance(setting, dict) else setting
+    checked = Range.model_validate(setting) if isinstance(setting, dict) and key not in TABLES else setting
     values = [checked.low, checked.high] if isinstance(checked, Range) else checked
+    if key in TABLES and isinstance(setting, list) and any(isinstance(value, dict) for value in setting):
+        fixed = PydanticCustomError("fixed", "a table cannot be one of several choices; choose one")
+        raise ValidationError.from_exception_data(key, [InitErrorDetails(type=fixed, input=setting)])
     if key in SINGLE and isinstance(setting, dict | list):
         single = PydanticCustomError("single", "must be one value, the same for all trials; choose one")
         raise ValidationError.from_exception_data(key, [InitErrorDetails(type=single, input=setting)])

@@ -9,7 +9,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from search.interrupts import held_back
 from search.study import attributes as attr
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
     from search.study import StudySpec
     from search.trials.progress import Live
     from trainers.config import TrainConfig
-    from trainers.data import Split, Splits
+    from trainers.data import Splits
     from trainers.encoder import Encoder
     from trainers.fit import Features
 
@@ -90,7 +89,7 @@ def measure_memory(encoder: Encoder, splits: Splits, config: TrainConfig) -> int
 
     precision = choose_precision(config.precision, encoder.device)
     longest = np.argsort(splits.train.lengths_N)[-config.batch_size :]
-    few = _rows(splits.train, longest)
+    few = splits.train.some(longest)
     config = config.model_copy(
         update={
             "epochs": 1,
@@ -107,17 +106,6 @@ def measure_memory(encoder: Encoder, splits: Splits, config: TrainConfig) -> int
     weights = sum(p.numel() * p.element_size() for p in trained.parameters())
     # A fit of one epoch keeps one of the checkpoints, too. While two are compared, the present weights are one more.
     return int(figures["memory_bytes"]) + KEPT_CHECKPOINTS * weights
-
-
-def _rows(split: Split, rows: npt.NDArray[np.int64]) -> Split:
-    """Return some texts of a split."""
-    parts = [split.ids_S[split.offsets_N1[i] : split.offsets_N1[i + 1]] for i in rows]
-    return replace(
-        split,
-        ids_S=np.concatenate(parts),
-        offsets_N1=np.concatenate([[0], np.cumsum(split.lengths_N[rows])]).astype(split.offsets_N1.dtype),
-        labels_N=split.labels_N[rows],
-    )
 
 
 def _figures(crew: Crew, config: TrainConfig) -> dict[str, Any]:

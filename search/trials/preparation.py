@@ -42,11 +42,12 @@ def prepare(
     """
     from trainers.data import describe_data, load_splits, read_texts
     from trainers.encoder import load_encoder
-    from trainers.fit import build_features, default_cache_directory, named_failures
+    from trainers.fit import build_features, check_class_weights, default_cache_directory, named_failures
 
     live.stage(f"reading {spec.data.source}")
     bound = begun_data(study, spec)
     texts = read_texts(bound)  # first, since it is quick to say what is wrong with them
+    check_class_weights(spec.any_config(), texts.class_names)
     live.stage(f"loading encoder {spec.encoder.name}")
     revision = (
         study.user_attrs.get(attr.ENCODER_REVISION) or spec.encoder.revision

@@ -36,7 +36,7 @@ from search.trials.silence import TrialTimeout, patience_seconds
 from search.trials.worker_pool import Crew, drive
 from trainers.config import Device
 from trainers.errors import FitError
-from trainers.fit import Evaluation, Features
+from trainers.fit import Evaluation, Features, cuda_devices
 
 NUM_RANDOM = 10
 """Trials that TPE draws at random before it learns, Optuna's default: they may as well run all at once."""
@@ -118,8 +118,8 @@ def number_of_workers(
 
     Args:
         wanted: By the user; ``auto`` is a worker for as many threads as the machine has cores for it: two
-            fits side by side, one thread each, take less time than in turn with two threads each. On a GPU it is one.
-            It is no more than memory holds, and no more than let the sampler learn.
+            fits side by side, one thread each, take less time than in turn with two threads each. Where fits compute on CUDA
+            it is a worker a device, elsewhere one. It is no more than memory holds, and no more than let the sampler learn.
         threads: Of a fit.
         trials_left: More workers than these would have nothing to do.
         num_trials: Of the whole study, which a sampler proposes; None if none does.
@@ -130,17 +130,20 @@ def number_of_workers(
     """
     if wanted != "auto":
         return max(1, min(wanted, trials_left))
-    if device != "cpu":
-        return 1
-    cores: int = max(1, joblib.cpu_count(only_physical_cores=True) // threads)
-    number = max(1, min(cores, trials_left))
+    if device == "cpu":
+        room: int = max(1, joblib.cpu_count(only_physical_cores=True) // threads)
+        there = f"cores for {room}"
+    else:
+        room = max(1, len(cuda_devices())) if device == "cuda" else 1
+        there = f"{room} GPUs"
+    number = max(1, min(room, trials_left))
     if num_trials is not None and num_trials > NUM_RANDOM and number > num_trials // TRIALS_PER_WORKER:
         number = num_trials // TRIALS_PER_WORKER
         tell(
-            f"{number} workers, though there are cores for {cores}: with more than one for every {TRIALS_PER_WORKER} "
+            f"{number} workers, though there are {there}: with more than one for every {TRIALS_PER_WORKER} "
             "trials the sampler would learn too little from each; --workers sets another number"
         )
-    if number == 1 or worker_bytes is None:
+    if number == 1 or worker_bytes is None or device != "cpu":
         return number
     if most_bytes is not None and number * most_bytes() <= SHARE_OF_MEMORY * available_bytes():
         return number
@@ -153,7 +156,7 @@ def number_of_workers(
     fitting = max(1, int(SHARE_OF_MEMORY * available / needed))
     if fitting < number:
         tell(
-            f"{fitting} worker{'s' * (fitting > 1)}, though there are cores for {cores}: a fit takes up to "
+            f"{fitting} worker{'s' * (fitting > 1)}, though there are {there}: a fit takes up to "
             f"{needed / 2**30:.2g} GiB here, and {available / 2**30:.2g} GiB are available; --workers sets another number"
         )
     return min(number, fitting)

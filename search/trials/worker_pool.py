@@ -7,11 +7,13 @@ import multiprocessing
 import os
 import pickle
 import signal
+import sys
 import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from importlib.machinery import ModuleSpec
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerContext
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
     from trainers.fit import Evaluation, Features
 
 
+_MAIN = threading.Lock()
+
 LISTEN_SECONDS = 5.0
 """Between two looks at who has been silent for too long, and at what the system has killed."""
 
@@ -43,6 +47,7 @@ END_SECONDS = 10.0
 class _Member:
     process: BaseProcess
     link: Connection
+    device: str | None
     job: int | None = None
     has_spoken: bool = False
     patience: float | None = None
@@ -81,11 +86,21 @@ class Crew:
         features: What fits read.
         size: Number of processes.
         peeks: As for ``fit``.
+        devices: CUDA devices that the processes share evenly, named as ``CUDA_VISIBLE_DEVICES`` does: each process sees
+            one. None means all that there are if the encoder is on ``cuda``, without a number.
     """
 
-    def __init__(self, features: Features, *, size: int, peeks: Sequence[float]) -> None:
+    def __init__(
+        self,
+        features: Features,
+        *,
+        size: int,
+        peeks: Sequence[float],
+        devices: Sequence[str] | None = None,
+    ) -> None:
         self._payload = pickle.dumps((features, tuple(peeks)))
         self._size = size
+        self._devices = _devices_of(features) if devices is None else tuple(devices)
         self._members: list[_Member] = []
         self._num_stillborn = 0
         self._kills = KillWatch()
@@ -93,8 +108,9 @@ class Crew:
     def __enter__(self) -> Self:
         """Start the processes."""
         try:
-            for _ in range(self._size):
-                self._members.append(self._start())
+            for i in range(self._size):
+                device = self._devices[i % len(self._devices)] if self._devices else None
+                self._members.append(self._start(device))
         except BaseException:
             self.__exit__()
             raise
@@ -149,7 +165,7 @@ class Crew:
             else:
                 said = Silence(member.silence)
                 self._end(member)
-                self._members[self._members.index(member)] = self._start()
+                self._members[self._members.index(member)] = self._start(member.device)
             if isinstance(said, Ended):
                 member.job = None
             yield job, said
@@ -189,16 +205,16 @@ class Crew:
         if not go_on:
             member.job = None
 
-    def _start(self) -> _Member:
+    def _start(self, device: str | None) -> _Member:
         context = _context()
         ours, theirs = context.Pipe()
-        process = context.Process(target=_serve, args=(theirs,), daemon=True)
-        with _signals_blocked():
+        process = context.Process(target=_serve, args=(theirs, device), daemon=True)
+        with _signals_blocked(), _without_main():
             process.start()
         theirs.close()  # so that the end of the process is the end of the pipe
         with _unheard():
             ours.send_bytes(self._payload)
-        return _Member(process, ours)
+        return _Member(process, ours, device)
 
     def _bury(self, member: _Member) -> Death:
         """Put a new process in the place of one that ended, unless memory is too short for so many."""
@@ -215,7 +231,7 @@ class Crew:
                 f"{self._num_stillborn} worker processes ended before their first news, exit code {exit_code}"
                 f"{why and f', {why}'}"
             )
-        self._members[self._members.index(member)] = self._start()
+        self._members[self._members.index(member)] = self._start(member.device)
         return Death(exit_code, why)
 
     def _end(self, member: _Member) -> None:
@@ -281,6 +297,12 @@ def figures_of(
     return figures
 
 
+def _devices_of(features: Features) -> tuple[str, ...]:
+    from trainers.fit import cuda_devices
+
+    return cuda_devices() if features.encoder.device == "cuda" else ()
+
+
 def _context() -> ForkServerContext:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(list(PRELOADED))
@@ -297,6 +319,23 @@ def _signals_blocked() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
+@contextlib.contextmanager
+def _without_main() -> Iterator[None]:
+    """What starts in the block does not run the user's script again, which then needs no guard.
+
+    A new process runs the file of ``__main__`` once more, to unpickle what is defined there: nothing of ours is. It leaves
+    that out if the module's name ends in ``__main__``, as a package's does.
+    """
+    main = sys.modules["__main__"]
+    with _MAIN:
+        before = main.__spec__
+        main.__spec__ = ModuleSpec("__main__", None)
+        try:
+            yield
+        finally:
+            main.__spec__ = before
+
+
 def _send(link: Connection, thing: object) -> None:
     """Send; that nobody is there to hear it shows when news are awaited."""
     with _unheard():
@@ -311,8 +350,10 @@ class _UnwantedError(Exception):
     """The study has no use for the rest of a fit."""
 
 
-def _serve(link: Connection) -> None:
+def _serve(link: Connection, device: str | None) -> None:
     """Fit what is asked for, until the process is killed."""
+    if device is not None:  # before CUDA starts, which is when features arrive
+        os.environ["CUDA_VISIBLE_DEVICES"] = device
     threading.Thread(target=_end_with_parent, daemon=True).start()
     be_killed_first()
     # From the parent, through its own pipe.

@@ -15,6 +15,7 @@ from search.study.results import best_feasible
 from search.study.spec import load_spec
 from trainers.config import load_config
 from trainers.errors import InputError
+from trainers.model import load
 from trainers.predict import main as predict
 
 
@@ -331,6 +332,20 @@ def test_without_the_packages_for_onnx_nothing_is_fitted(finished_study, tmp_pat
         "pip install 'frostline[onnx]'\n"
     )
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
+def test_a_dockerfile_stands_beside_the_model(finished_study, tmp_path, capsys):
+    assert main(["--study", str(finished_study[0]), "--to", str(tmp_path / "out"), "--docker"]) == 0
+    assert f"docker build -t frostline-model {tmp_path / 'out'}\n" in capsys.readouterr().out
+    assert {p.name for p in (tmp_path / "out").iterdir()} == {
+        ".dockerignore",
+        "Dockerfile",
+        "model",
+        "serve",
+        "winner.toml",
+    }
+    load(tmp_path / "out" / "model")
 
 
 @pytest.mark.slow

@@ -228,7 +228,7 @@ def test_unknown_flag_is_an_input_error(capsys):
 def test_unknown_study_is_an_input_error(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert mistake(capsys, "--study", "nope") == (
-        "error: no study 'nope' in studies/; give the path of a TOML file"
+        "error: no study 'nope' in studies/; give one of imdb, imdb-deep, quick, rotten_tomatoes, or the path of a TOML file"
     )
 
 

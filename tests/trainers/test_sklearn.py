@@ -340,3 +340,47 @@ def test_a_probe_is_a_logistic_regression_without_an_epoch(small, reviews):
     estimator = small(head_start="probe", head_width=0, epochs=0).fit(*reviews)
     assert estimator.figures_["epochs"] == 0
     assert estimator.score(*reviews) > 0.6
+
+
+def test_no_group_is_both_trained_on_and_stopped_by(small):
+    texts = [f"{first} {second}" for first in WORDS for second in WORDS]
+    texts += texts[:3]  # of other groups, which so become one with those of the first texts
+    labels_N = np.arange(len(texts)) % 2
+    groups = np.array([f"p{i // 4}" for i in range(len(texts))])
+    estimator = small()
+    estimator.classes_ = np.array([0, 1])
+    train, validation = estimator._split_groups(texts, labels_N, groups, 0)
+    assert len(validation) == pytest.approx(0.2 * len(texts), abs=3)
+    assert not {*groups[train]} & {*groups[validation]}
+    assert not {texts[i] for i in train} & {texts[i] for i in validation}
+    assert np.bincount(labels_N[validation]).min() >= 0.4 * len(validation)
+
+
+def test_groups_are_taken_by_fit(small, reviews):
+    texts, labels = reviews
+    groups = np.arange(len(texts)) // 3
+    first, second = (small(epochs=1).fit(texts, labels, groups=g) for g in (groups, None))
+    assert first.figures_["validation_accuracy"] > 0
+    assert first.predict(texts[:2]).shape == (2,)
+    assert second.figures_ != first.figures_
+
+
+@pytest.mark.parametrize(
+    ("groups", "message"),
+    [
+        (["a"] * 8, "groups must hold two at least that have no text in common"),
+        (["a"] * 7, "Found input variables with inconsistent numbers of samples"),
+        (["a", None, *"bcdefg"], "groups must name one for each text, got None at index 1; fill it in"),
+        (
+            [*"aabb"] * 2,
+            "each class needs a group to train on, got none for '.' beside the groups to stop by",
+        ),
+    ],
+)
+def test_groups_that_cannot_be_kept_together_are_refused_in_words(small, groups, message):
+    texts = [f"{word} thing {i}" for i, word in enumerate(WORDS[:8])]
+    labels = ["x" if group == "a" else "y" for group in groups] + ["y"] * (8 - len(groups))
+    if len({*labels}) < 2:
+        labels[0] = "y"
+    with pytest.raises(ValueError, match=message):
+        small().fit(texts, labels, groups=groups)

@@ -11,6 +11,7 @@ from .choices import (
     HeadLogits as HeadLogits,
     HeadStart as HeadStart,
     HeadWeights as HeadWeights,
+    Loss as Loss,
     Metric as Metric,
     Pooling as Pooling,
     Precision as Precision,

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import Field, ValidationInfo, field_validator, model_validator
+from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
 from trainers.config.choices import FILE_SUFFIXES, PACKAGED_SOURCES, SMALLEST_SPLIT, Clean, Task
 from trainers.config.table import Table
@@ -16,6 +16,20 @@ from trainers.formats import by_suffix
 
 Name = Annotated[str, Field(min_length=1)]
 Size = Annotated[int, Field(ge=SMALLEST_SPLIT)]
+
+
+def _columns(value: Any) -> Any:
+    """Return the name of a column, or two names; a list of one is that one."""
+    names = [value] if isinstance(value, str) else value
+    if names is None:
+        return None
+    sound = isinstance(names, list | tuple) and all(isinstance(name, str) and name for name in names)
+    if not sound or len(names) not in {1, 2} or len(set(names)) < len(names):
+        raise ValueError(f"must be the name of a column, or a list of two, got {value!r}; fix it")
+    return names[0] if len(names) == 1 else tuple(names)
+
+
+Columns = Annotated[str | tuple[str, str], BeforeValidator(_columns)]
 
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
@@ -28,12 +42,14 @@ class DataConfig(Table):
     Attributes:
         source: Name of the packaged reviews, a file (``.csv``, ``.tsv``, ``.jsonl``, ``.parquet``), a directory
             saved by ``datasets``, or a hub id ``owner/name``.
-        text: Column of the texts; absent means that it is found.
+        text: Column of the texts, or two columns of texts that are read as pairs; absent means that one is found.
         label: Column of the labels; absent means that it is found. A list of columns that hold 0 or 1 each stands for
             several labels a text, which are called as the columns are.
         label_separator: What stands between the labels of a text in one column, such as ``;``, or ``json`` where it
             holds lists; absent means that a text has one label.
         split: Column that names each row's split: train, validation or test; absent means that none does.
+        group: Column of what texts belong to, such as a patient or an author: no group stands in two splits; absent means
+            that each text stands for itself.
         validation_source: File with the validation texts; absent means as the source gives them, else made.
         test_source: File with the test texts; absent means as the source gives them, else made.
         subset: Of a hub id.
@@ -44,7 +60,7 @@ class DataConfig(Table):
         train: Texts in the training split; absent means all that the other splits leave over.
         validation: Texts in the validation split; absent means all of a given one, or a fifth of the texts.
         test: Texts in the test split; absent means all of a given one, or a fifth of the texts.
-        max_length: Tokens kept of a text, special tokens included.
+        max_length: Tokens kept of a text, or of a pair, special tokens included.
         head_tokens: Tokens kept from a long text's start, the rest being taken from its end; absent
             keeps the start alone.
         seed: Decides which text falls into which split.
@@ -52,11 +68,14 @@ class DataConfig(Table):
             any will do.
     """
 
+    ADDED: ClassVar[frozenset[str]] = frozenset({"group", "label_separator"})
+
     source: Name
-    text: Name | None = None
+    text: Columns | None = None
     label: Name | tuple[Name, ...] | None = None
-    label_separator: Name | None = Field(default=None, exclude_if=lambda value: value is None)
+    label_separator: Name | None = None
     split: Name | None = None
+    group: Name | None = None
     validation_source: Name | None = None
     test_source: Name | None = None
     subset: Name | None = None
@@ -110,7 +129,15 @@ class DataConfig(Table):
         if self.source in PACKAGED_SOURCES:
             extra = [
                 key
-                for key in ("text", "label", "label_separator", "split", "validation_source", "test_source")
+                for key in (
+                    "text",
+                    "label",
+                    "label_separator",
+                    "split",
+                    "group",
+                    "validation_source",
+                    "test_source",
+                )
                 if getattr(self, key) is not None
             ]
             if extra:
@@ -135,6 +162,11 @@ class DataConfig(Table):
 
     @model_validator(mode="after")
     def _head_fits(self) -> Self:
+        if self.head_tokens is not None and self.pair is not None:
+            raise ValueError(
+                f"head_tokens is for single texts, got {self.head_tokens} with the two columns {self.text}: of a pair the "
+                "longer text is cut; remove it"
+            )
         if self.head_tokens is not None and self.head_tokens > self.max_length - 2:
             raise ValueError(
                 f"head_tokens must leave room for two special tokens: at most max_length - 2 = "
@@ -147,6 +179,16 @@ class DataConfig(Table):
         """Whether a text has one label or several."""
         several = isinstance(self.label, tuple) or self.label_separator is not None
         return "several_labels" if several else "one_label"
+
+    @property
+    def pair(self) -> tuple[str, str] | None:
+        """The columns of a pair; None where texts are single."""
+        return self.text if isinstance(self.text, tuple) else None
+
+    @property
+    def example(self) -> str:
+        """What a command line gives ``trainers.predict`` to classify."""
+        return "'a text'" if self.pair is None else "'a text' 'another one'"
 
     @property
     def is_hub_id(self) -> bool:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from trainers.config.choices import (
     TASK_METRICS,
@@ -12,6 +13,7 @@ from trainers.config.choices import (
     HeadLogits,
     HeadStart,
     HeadWeights,
+    Loss,
     Metric,
     Precision,
     Schedule,
@@ -20,6 +22,13 @@ from trainers.config.choices import (
 from trainers.config.data import DataConfig, task_of
 from trainers.config.encoder import EncoderConfig
 from trainers.config.table import Table
+
+FOCAL_GAMMA = 2.0
+"""What the focal loss's paper found best."""
+
+
+SEVERAL_ALLOW = {"loss": "cross_entropy", "class_weights": '"balanced" or absent'}
+"""What settings may be where a text may have several labels, of those that are not all supported there."""
 
 
 class Thaw(Table):
@@ -61,7 +70,11 @@ class TrainConfig(Table):
         encoder_dropout: Hidden dropout inside the trainable layers; attention dropout is always 0.
         class_weights: ``balanced`` weighs each text in the loss by the inverse of its class's share, in
             training and for early stopping alike; of several labels it weighs the texts that have a label by how many
-            have not; absent weighs all texts alike.
+            have not. A table gives each class its own weight, of which the ratios count; absent weighs all texts alike.
+        loss: What is minimised, and what early stopping looks at: ``cross_entropy``, or ``focal``, which counts texts the
+            less the surer they are right (Lin et al. 2017, arXiv:1708.02002).
+        focal_gamma: How much less: each text's loss is multiplied by (1 - probability of its class) to this power; 0 is
+            cross-entropy.
         metric: What is called accuracy throughout a fit: the share of texts that are right, the mean of that
             share over the classes, or the mean of the classes' F1. For several labels a text: the F1 of all labels
             together (the default), its mean over the labels, the share of texts of which all labels are right, or the mean
@@ -102,7 +115,9 @@ class TrainConfig(Table):
     schedule: Schedule = "constant"
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     encoder_dropout: float = Field(default=0.1, ge=0, lt=1)
-    class_weights: Literal["balanced"] | None = None
+    class_weights: Literal["balanced"] | dict[str, float] | None = None
+    loss: Loss = Field(default="cross_entropy", exclude_if=lambda loss: loss == "cross_entropy")
+    focal_gamma: float = Field(default=FOCAL_GAMMA, ge=0, exclude_if=lambda gamma: gamma == FOCAL_GAMMA)
     metric: Metric = "accuracy"
     ceiling: float | None = Field(default=None, gt=0, le=1)
     cache: Literal["float16", "float32"] = "float16"
@@ -123,10 +138,32 @@ class TrainConfig(Table):
         return settings
 
     @model_validator(mode="after")
-    def _metric_fits(self) -> Self:
-        if "data" in self.__dict__:  # a setting of a study is checked before there are any
-            check_metric(self.metric, self.data.task)
+    def _fits_the_task(self) -> Self:
+        if "data" not in self.__dict__:  # a setting of a study is checked before there are any
+            return self
+        check_metric(self.metric, self.data.task)
+        if self.data.task == "several_labels":
+            for key, value in (("loss", self.loss), ("class_weights", self.class_weights)):
+                if value not in (None, "cross_entropy", "balanced"):
+                    raise ValueError(
+                        f"{key} must be {SEVERAL_ALLOW[key]} where a text may have several labels, got {value!r}; change it"
+                    )
         return self
+
+    @field_validator("class_weights", mode="before")
+    @classmethod
+    def _weights_are_positive(cls, weights: Any) -> Any:
+        if weights is None or weights == "balanced":
+            return weights
+        if not isinstance(weights, dict) or not weights:
+            raise ValueError(
+                f'must be "balanced" or a table of weights by class, got {weights!r}; write {{ spam = 5.0, ham = 1.0 }}'
+            )
+        wrong = {name: weight for name, weight in weights.items() if not _is_positive(weight)}
+        if wrong:
+            shown = ", ".join(f"{name!r} {weight!r}" for name, weight in wrong.items())
+            raise ValueError(f"the weights of classes must be numbers above 0, got {shown}; change them")
+        return weights
 
     @model_validator(mode="after")
     def _probe_is_linear(self) -> Self:
@@ -143,6 +180,11 @@ class TrainConfig(Table):
         return self
 
     @property
+    def gamma(self) -> float | None:
+        """Of the focal loss; None if the loss is another one."""
+        return self.focal_gamma if self.loss == "focal" else None
+
+    @property
     def depths(self) -> set[int]:
         """The freeze depths of all stages."""
         return {self.freeze_depth, self.last_stage.freeze_depth}
@@ -153,3 +195,7 @@ class TrainConfig(Table):
         if self.thaw is None:
             return self
         return self.model_copy(update={**self.thaw.model_dump(), "thaw": None, "head_start": "random"})
+
+
+def _is_positive(weight: Any) -> bool:
+    return isinstance(weight, int | float) and not isinstance(weight, bool) and 0 < weight < math.inf

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import json
+import re
 import shlex
 import tomllib
 from collections.abc import Iterable, Iterator
@@ -15,6 +16,8 @@ from pydantic import ValidationError
 from trainers.config.fit import TrainConfig
 from trainers.config.table import table_keys
 from trainers.errors import CONTROL, InputError, describe
+
+_BARE = re.compile(r"[A-Za-z0-9_-]+")
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -71,10 +74,17 @@ def as_toml(config: TrainConfig) -> str:
 def _toml(table: dict[str, Any]) -> str:
     """Write scalars, then tables of scalars; their JSON forms are valid TOML."""
     scalars = [
-        f"{k} = {json.dumps(v, ensure_ascii=False)}\n" for k, v in table.items() if not isinstance(v, dict)
+        f"{_key(k)} = {json.dumps(v, ensure_ascii=False)}\n"
+        for k, v in table.items()
+        if not isinstance(v, dict)
     ]
     tables = [f"\n[{k}]\n{_toml(v)}" for k, v in table.items() if isinstance(v, dict)]
     return "".join([*scalars, *tables])
+
+
+def _key(name: str) -> str:
+    """Write a key, in quotes unless TOML takes it bare: a class may have any name."""
+    return name if _BARE.fullmatch(name) else json.dumps(name, ensure_ascii=False)
 
 
 def _texts(value: Any) -> Iterator[str]:

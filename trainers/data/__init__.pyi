@@ -1,7 +1,16 @@
 from .cleaning import clean_text as clean_text
 from .findings import SHOWN_AS as SHOWN_AS, Finding as Finding
+from .grouping import draw_groups as draw_groups, joined as joined
+from .pairs import (
+    Text as Text,
+    cleaned as cleaned,
+    encode_pairs as encode_pairs,
+    has_segments as has_segments,
+    is_blank as is_blank,
+    sides as sides,
+)
 from .rows import Answer as Answer, check_out as check_out, read_rows as read_rows, write_rows as write_rows
-from .sources import SplitName as SplitName
+from .sources import SplitName as SplitName, suggest_pair as suggest_pair
 from .splits import (
     Split as Split,
     Splits as Splits,

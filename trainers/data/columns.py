@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
 from trainers.config import DataConfig
 from trainers.data.findings import Finding
+from trainers.data.pairs import named_pair
 from trainers.data.tables import Table
 from trainers.errors import nearest
 
@@ -40,6 +44,51 @@ SPLIT_NAMES = {
 }
 """What data sets call the three splits."""
 
+GROUP_NAMES = frozenset(
+    (
+        *(
+            "patient",
+            "subject",
+            "person",
+            "author",
+            "writer",
+            "reviewer",
+            "user",
+            "username",
+            "speaker",
+            "student",
+            "customer",
+        ),
+        *(
+            "client",
+            "account",
+            "sender",
+            "doc",
+            "document",
+            "article",
+            "book",
+            "thread",
+            "conversation",
+            "dialogue",
+            "session",
+        ),
+        *("household", "family", "case", "group"),
+    )
+)
+ID_NAMES = frozenset({"id", "uid", "guid", "uuid"})
+"""Words in the name of a column that says what texts belong to."""
+
+GROUP_COLUMN = "possible group column"
+FEWEST_GROUPS = 3
+FEWEST_IDS = 10
+"""Different values of such a column: fewer are classes of something."""
+
+START_WORDS = 8
+SAME_START = 0.2
+"""Share of the texts that begin like another one, from which it is told."""
+
+_WORD_OF_NAME = re.compile(r"[A-Z]?[a-z]+|[A-Z]+")
+
 LOOKED_AT = 1000
 """Rows that tell what kind of content a column has."""
 
@@ -51,18 +100,30 @@ WORDS_OF_TEXTS = 3
 
 def choose_columns(
     table: Table, config: DataConfig
-) -> tuple[str | None, str | tuple[str, ...] | None, list[Finding]]:
-    """Return the columns of texts and labels, None for one that is missing, and what there is to say about it.
-
-    Several columns of labels are those that are asked for.
-    """
-    if config.task == "several_labels":
-        return _choose_several(table, config)
-    assert not isinstance(config.label, tuple)  # noqa: S101
-    text, about_text = _choose(table, config.text, TEXT_NAMES, _looks_like_texts, "text", taken=config.label)
-    label, about_label = _choose(table, config.label, LABEL_NAMES, _looks_like_labels, "label", taken=text)
-    findings = [about_text, about_label]
-    if text is None or label is None:
+) -> tuple[str | tuple[str, str] | None, str | tuple[str, ...] | None, list[Finding]]:
+    """Return the columns of texts and labels, None for one that is missing, and what there is to say about it."""
+    if config.pair is not None:
+        return _choose_pair(table, config.pair, config)
+    wanted = config.text if isinstance(config.text, str) else None
+    text, about_text = _choose(
+        table, wanted, TEXT_NAMES, _looks_like_texts, "text", taken=(*_named_labels(config), config.group)
+    )
+    label, about_label = _choose_label(table, config, taken=(text, config.group))
+    findings = [about_text, *about_label]
+    pair = find_pair(table, config)
+    if pair is not None and config.text is None:
+        message = f"columns {pair[0]!r} and {pair[1]!r} may be pairs; data.text = {[*pair]} reads them so"
+        findings.insert(1, Finding("pair columns", message, "note", table.name))
+    if config.group is not None and config.group in (text, label, *_named_labels(config), config.split):
+        message = (
+            f"data.group must be another column than those of texts, labels and splits, got {config.group!r}; name "
+            "another, or leave it out"
+        )
+        findings.append(Finding("one column twice", message, "error", table.name))
+    if text is not None and config.task == "several_labels" and text in _named_labels(config):
+        message = f"data.text and data.label must be different columns, got {text!r} for both; change one"
+        findings.append(Finding("one column twice", message, "error", table.name))
+    if text is None or label is None or isinstance(label, tuple) or config.task == "several_labels":
         return text, label, findings
     texts, labels = (_present(table.columns[column][:LOOKED_AT]) for column in (text, label))
     if text == label:
@@ -86,26 +147,60 @@ def choose_columns(
     return text, label, findings
 
 
-def _choose_several(
-    table: Table, config: DataConfig
-) -> tuple[str | None, str | tuple[str, ...] | None, list[Finding]]:
-    """Choose columns where a text may have several labels."""
-    label: str | tuple[str, ...] | None
-    if isinstance(config.label, tuple):
-        label = config.label
-        findings = [_missing(table, c, what="label") for c in label if c not in table.columns]
-    else:
-        label, about = _choose(table, config.label, SET_NAMES, _looks_like_labels, "label", taken=config.text)
-        findings = [about]
-    columns = label if isinstance(label, tuple) else (label,)
-    others = replace(
-        table, columns={c: v for c, v in table.columns.items() if c not in columns or c == config.text}
+def find_pair(table: Table, config: DataConfig) -> tuple[str, str] | None:
+    """Return two columns that have the usual names of a pair and hold texts; None if there are none."""
+    pair = named_pair(
+        column
+        for column in table.columns
+        if column not in (*_named_labels(config), config.split, config.group)
     )
-    text, about = _choose(others, config.text, TEXT_NAMES, _looks_like_texts, "text", taken=None)
-    if text is not None and text in columns:
-        message = f"data.text and data.label must be different columns, got {text!r} for both; change one"
+    if pair is None or not all(_holds_words(table.columns[column][:LOOKED_AT]) for column in pair):
+        return None
+    return pair
+
+
+def _choose_pair(
+    table: Table, pair: tuple[str, str], config: DataConfig
+) -> tuple[tuple[str, str] | None, str | tuple[str, ...] | None, list[Finding]]:
+    label, about_label = _choose_label(table, config, taken=(*pair, config.group))
+    missing = [_missing(table, column, what="text") for column in pair if column not in table.columns]
+    if missing:
+        return None, label, [*missing, *about_label]
+    message = f"texts are pairs, of columns {pair[0]!r} and {pair[1]!r}, as named"
+    findings = [Finding("columns", message, "note", table.name), *about_label]
+    if config.group is not None and config.group in (label, *_named_labels(config), config.split):
+        message = (
+            f"data.group must be another column than those of labels and splits, got {config.group!r}; name another, or "
+            "leave it out"
+        )
         findings.append(Finding("one column twice", message, "error", table.name))
-    return text, label, [about, *findings] if about not in findings else findings
+    both = [column for column in (label, *_named_labels(config)) if column in pair]
+    if both:
+        message = f"data.text and data.label must be different columns, got {both[0]!r} for both; change one"
+        findings.append(Finding("one column twice", message, "error", table.name))
+    return pair, label, findings
+
+
+def _named_labels(config: DataConfig) -> tuple[str, ...]:
+    """Return the columns of labels that were asked for."""
+    return (
+        config.label if isinstance(config.label, tuple) else () if config.label is None else (config.label,)
+    )
+
+
+def _choose_label(
+    table: Table, config: DataConfig, *, taken: tuple[str | None, ...]
+) -> tuple[str | tuple[str, ...] | None, list[Finding]]:
+    """Return the column of the labels, or all that were asked for, and what there is to say about it."""
+    if not isinstance(config.label, tuple):
+        usual = SET_NAMES if config.task == "several_labels" else LABEL_NAMES
+        label, about = _choose(table, config.label, usual, _looks_like_labels, "label", taken=taken)
+        return label, [about]
+    missing = [_missing(table, c, what="label") for c in config.label if c not in table.columns]
+    if missing:
+        return None, missing
+    message = f"labels are in the columns {_listed(config.label)}, which hold 0 or 1, as named"
+    return config.label, [Finding("columns", message, "note", table.name)]
 
 
 def with_header(table: Table, config: DataConfig, *, others_have_none: bool = False) -> Table:
@@ -161,6 +256,40 @@ def suggest_split(table: Table) -> list[Finding]:
     return []
 
 
+def suggest_group(table: Table, used: Sequence[str | None]) -> list[Finding]:
+    """Say which column seems to name what texts belong to, or that texts begin alike, though nobody asked for groups.
+
+    Args:
+        table: To look at.
+        used: Columns of texts, labels and splits, the texts' first.
+    """
+    for column, values in table.columns.items():
+        present = _present(values)
+        distinct = len({str(value) for value in present})
+        words = {word.lower() for word in _WORD_OF_NAME.findall(column)}
+        few, often = (FEWEST_GROUPS, 1.2) if words & GROUP_NAMES else (FEWEST_IDS, 1.5)
+        named = bool(words & (GROUP_NAMES | ID_NAMES))
+        if column not in used and named and distinct >= few and len(present) >= often * distinct:
+            message = (
+                f"data.group = {json.dumps(column, ensure_ascii=False)} would keep texts with the same value of this column in one "
+                f"split ({distinct:,} values in {len(present):,} rows); if they belong together, figures without it are too good"
+            )
+            return [Finding(GROUP_COLUMN, message, "warning", table.name)]
+    starts = Counter(
+        tuple(words[:START_WORDS])
+        for words in (text.lower().split() for text in {*map(str, _present(table.columns[str(used[0])]))})
+        if len(words) > START_WORDS
+    )
+    alike = sum(count for count in starts.values() if count > 1)
+    if alike > SAME_START * len(table.lines):
+        message = (
+            f"{alike:,} of {len(table.lines):,} texts begin with the same {START_WORDS} words as another; if they are parts of one "
+            "document, put its name into a column and name that with data.group"
+        )
+        return [Finding("texts that begin alike", message, "note", table.name)]
+    return []
+
+
 def _choose(
     table: Table,
     wanted: str | None,
@@ -168,11 +297,11 @@ def _choose(
     looks_right: Callable[[list[Any]], bool],
     what: str,
     *,
-    taken: str | None,
+    taken: Sequence[str | None],
 ) -> tuple[str | None, Finding]:
     """Return a column, or None, and a note how it was found, or an error why none was."""
     columns = {
-        column: values for column, values in table.columns.items() if column != taken or column == wanted
+        column: values for column, values in table.columns.items() if column not in taken or column == wanted
     }
     plain = {column.strip().lower(): column for column in reversed(columns)}
     named = next((plain[name] for name in usual if name in plain), None)
@@ -207,8 +336,7 @@ def _missing(table: Table, column: str, *, what: str | None = None) -> Finding:
 
 def _names_columns(table: Table, config: DataConfig) -> bool:
     """Tell whether the first line has a name that is usual or asked for."""
-    labels = config.label if isinstance(config.label, tuple) else (config.label,)
-    wanted = {config.text, *labels, config.split}
+    wanted = {*(config.pair or (config.text,)), *_named_labels(config), config.split, config.group}
     return any(column in wanted or column.lower() in {*TEXT_NAMES, *LABEL_NAMES} for column in table.columns)
 
 
@@ -227,6 +355,13 @@ def _looks_like_texts(values: list[Any]) -> bool:
         and words >= WORDS_OF_TEXTS * len(values)
         and len(set(map(str, values))) > len(values) / 2
     )
+
+
+def _holds_words(values: list[Any]) -> bool:
+    """Tell whether values are texts of a pair: answers may be of one word, and premises repeat."""
+    values = _present(values)
+    words = sum(len(v.split()) for v in values if isinstance(v, str))
+    return words > len(values) and not _looks_like_labels(values)
 
 
 def _looks_like_labels(values: list[Any]) -> bool:

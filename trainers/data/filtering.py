@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from trainers.config import Clean
-from trainers.data.cleaning import clean_text
 from trainers.data.findings import Finding, Severity, at_places, stop_on_errors
+from trainers.data.grouping import check_groups
 from trainers.data.label_sets import joined
 from trainers.data.labels import SMALLEST_CLASS, check_classes, check_labels, check_names, name_classes
+from trainers.data.pairs import Text, cleaned, is_blank, sides
 from trainers.data.sources import Row, Source
 
 # A text that stands in two splits stays in the one that must not be guessed from the other.
@@ -27,6 +28,7 @@ class Admitted:
         duplicates: Rows left out because another one has the same text and label.
         contradictions: Rows left out because another one has the same text and another label.
         mended: Texts that were changed.
+        same_groups: Pairs of groups of which each had a text that the other had, too.
     """
 
     rows: list[Row]
@@ -34,6 +36,7 @@ class Admitted:
     duplicates: int
     contradictions: int
     mended: int
+    same_groups: tuple[tuple[str, str], ...] = ()
 
 
 def admit(source: Source, *, clean: Clean = "html") -> Admitted:
@@ -63,12 +66,12 @@ def admit(source: Source, *, clean: Clean = "html") -> Admitted:
         )
 
     mendings: dict[str, list[Row]] = defaultdict(list)
-    with_markup: dict[str, set[str]] = defaultdict(set)
+    with_markup: dict[Text, set[Text]] = defaultdict(set)
     rows, num_mended = [], 0
     for row in source.rows:
-        text, done = clean_text(row.text, clean)
+        text, done = cleaned(row.text, clean)
         if clean in {"html", "0.1"}:
-            with_markup[text].add(clean_text(row.text, "spaces")[0] if done else text)
+            with_markup[text].add(cleaned(row.text, "spaces")[0] if done else text)
         num_mended += bool(done)
         for what in done:
             mendings[what].append(row)
@@ -76,17 +79,20 @@ def admit(source: Source, *, clean: Clean = "html") -> Admitted:
     for what, mended in mendings.items():
         found("mended texts", what, "mended", mended)
 
-    found(
-        "empty texts", "rows without a text were left out", "mended", (r for r in rows if not r.text.strip())
-    )
-    rows = [r for r in rows if r.text.strip()]
+    blank = [r for r in rows if is_blank(r.text)]
+    singles = (r for r in blank if isinstance(r.text, str))
+    found("empty texts", "rows without a text were left out", "mended", singles)
+    for side, which in enumerate(("first", "second")):
+        lacking = (r for r in blank if not isinstance(r.text, str) and not sides(r.text)[side].strip())
+        found("empty texts", f"pairs without a {which} text were left out", "mended", lacking)
+    rows = [r for r in rows if not is_blank(r.text)]
     rows = (
         _name_labels(rows, found, source) if source.task == "several_labels" else _name_classes(rows, found)
     )
     found("no label", "rows without a label were left out", "mended", (r for r in rows if r.label is None))
     rows = [r for r in rows if r.label is not None]
 
-    labels: dict[str, set[str | None]] = defaultdict(set)
+    labels: dict[Text, set[str | None]] = defaultdict(set)
     for row in rows:
         labels[row.text].add(row.label)
     contradicting = [r for r in rows if len(labels[r.text]) > 1]
@@ -94,7 +100,7 @@ def admit(source: Source, *, clean: Clean = "html") -> Admitted:
     found("contradictions", message + made_equal(contradicting), "warning", contradicting)
     agreed = [r for r in rows if len(labels[r.text]) == 1]
 
-    kept: dict[str, Row] = {}
+    kept: dict[Text, Row] = {}
     for row in sorted(agreed, key=lambda r: _PRECEDENCE[r.split]):  # stable: the first of a split is kept
         kept.setdefault(row.text, row)
     spare = [r for r in agreed if kept[r.text] is not r]
@@ -115,10 +121,12 @@ def admit(source: Source, *, clean: Clean = "html") -> Admitted:
         found("no label at all", "texts that have none of the labels are kept as such", "note", bare)
         names = source.label_names or sorted({name for r in unique for name in r.labels or ()})
         findings += check_names(names, file=file)
+        findings += check_groups(unique, spare, source)
         sets = [r.labels or () for r in unique if r.split in {None, "train"}]
         findings += check_labels(sets, names=names, smallest=smallest, file=file)
     else:
         findings += check_names({str(r.label) for r in unique}, file=file)
+        findings += check_groups(unique, spare, source)
         findings += check_classes(pool, smallest=smallest, file=file)
     stop_on_errors([*source.findings, *findings])
     return Admitted(
@@ -127,6 +135,7 @@ def admit(source: Source, *, clean: Clean = "html") -> Admitted:
         duplicates=len(spare),
         contradictions=len(contradicting),
         mended=num_mended,
+        same_groups=tuple({(str(kept[r.text].group), str(r.group)): None for r in spare if r.group}),
     )
 
 

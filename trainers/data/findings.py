@@ -18,7 +18,7 @@ SHOWN_AS: Mapping[Severity, str] = {"error": "error", "warning": "warning", "men
 LINES_SHOWN = 5
 
 _EXPLAINS: tuple[Severity, ...] = ("warning", "mended", "note")
-_TELLING = {"delimiter", "guessed columns"}
+_TELLING = {"delimiter", "guessed columns", "pair columns"}
 """Notes of what was guessed; others explain no error."""
 
 

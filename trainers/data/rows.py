@@ -12,6 +12,7 @@ from typing import Any
 
 from trainers.config import FILE_SUFFIXES
 from trainers.data.findings import Finding
+from trainers.data.pairs import Text, sides
 from trainers.data.sources import text_of
 from trainers.data.tables import check_text, decode, read_csv, read_jsonl
 from trainers.data.typed import read_arrow
@@ -34,18 +35,22 @@ class Rows:
     Attributes:
         path: Of the file.
         rows: By column what it holds.
-        texts: Of the column that was asked for.
+        texts: Of the column that was asked for, or pairs of two.
         findings: What was noticed while reading; no errors among them.
     """
 
     path: Path
     rows: list[dict[str, Any]]
-    texts: list[str]
+    texts: list[Text]
     findings: tuple[Finding, ...]
 
 
-def read_rows(path: Path, column: str) -> Rows:
+def read_rows(path: Path, column: str | tuple[str, str]) -> Rows:
     """Read all rows of a CSV, TSV, JSONL or Parquet file, as training reads them.
+
+    Args:
+        path: Of the file.
+        column: Of the texts, or the two of pairs.
 
     Raises:
         InputError: The file cannot be read, or has no such column of texts.
@@ -62,10 +67,10 @@ def read_rows(path: Path, column: str) -> Rows:
     if suffix == ".parquet":
         content = read_arrow(path)
         rows, columns = content.to_pylist(), content.column_names
-        values = content[column].to_pylist() if column in columns else []
+        values = {name: content[name].to_pylist() for name in sides(column) if name in columns}
     else:
         table = read_jsonl(path) if suffix == ".jsonl" else read_csv(path, blank_rows=True)
-        columns, values, findings = [*table.columns], table.columns.get(column, []), table.findings
+        columns, values, findings = [*table.columns], table.columns, table.findings
         if suffix == ".jsonl":  # once more, for numbers to be numbers
             text, _ = decode(path.read_bytes(), path)
             lines = text.split("\n")
@@ -74,9 +79,11 @@ def read_rows(path: Path, column: str) -> Rows:
             )
         else:
             rows = [dict(zip(columns, row, strict=True)) for row in zip(*table.columns.values(), strict=True)]
-    if column not in columns:
+    missing = [name for name in sides(column) if name not in columns]
+    if missing:
         raise InputError(
-            f"{path.name}: no column {column!r}; columns are {', '.join(map(repr, columns))}{nearest(column, columns)}"
+            f"{path.name}: no column {' and none '.join(map(repr, missing))}; columns are {', '.join(map(repr, columns))}"
+            f"{nearest(missing[0], columns)}"
         )
     there = [name for name in ADDED if name in columns]
     if there:
@@ -84,12 +91,18 @@ def read_rows(path: Path, column: str) -> Rows:
             f"{path.name}: the columns {' and '.join(map(repr, ADDED))} are added, got {' and '.join(map(repr, there))} "
             "already; rename them"
         )
-    kinds = sorted({type(v).__name__ for v in values if not isinstance(v, str | int | float | None)})
-    if kinds:
-        raise InputError(
-            f"{path.name}: column {column!r} must hold one text a row, got {', '.join(kinds)}; name another"
+    for name in sides(column):
+        kinds = sorted(
+            {type(v).__name__ for v in values[name] if not isinstance(v, str | int | float | None)}
         )
-    return Rows(path, rows, [text_of(value) for value in values], findings)
+        if kinds:
+            raise InputError(
+                f"{path.name}: column {name!r} must hold one text a row, got {', '.join(kinds)}; name another"
+            )
+    if isinstance(column, str):
+        return Rows(path, rows, [text_of(value) for value in values[column]], findings)
+    pairs = zip(*([text_of(value) for value in values[name]] for name in column), strict=True)
+    return Rows(path, rows, list(pairs), findings)
 
 
 def check_out(out: Path, path: Path) -> None:

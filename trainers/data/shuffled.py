@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from trainers.data.pairs import Text
 
 LEVEL = 0.03
 """Shuffled labels pass for sound ones with this probability."""
@@ -35,13 +38,16 @@ _FEWEST_BLANKS = 3
 _PIECE = re.compile(r"\w+|[^\w\s]")
 
 
-def look_shuffled(texts: Sequence[str], labels: Sequence[str]) -> bool:
+def look_shuffled(texts: Sequence[Text], labels: Sequence[str]) -> bool:
     """Tell whether texts of one class are no more alike than chance would have them.
 
     The similarity of two texts is the cosine of their TF-IDF vectors of words, and of characters where there are
     hardly any blanks. Summed over all pairs within a class, it is compared with the same sum after the labels were
     permuted. That is exact whatever the classes, their number and their sizes: shuffled labels are found out in 97 of
     100 cases. False unless there is enough to tell sound labels by; see ``num_telling``.
+
+    Pairs are looked at twice: at their words, each text's apart, and at which words the two texts share. Labels that
+    follow from either are sound, so that shuffled ones of pairs are found out in 94 of 100 cases at least.
     """
     names, classes_N = np.unique(labels, return_inverse=True)
     if len(names) < 2:
@@ -51,14 +57,21 @@ def look_shuffled(texts: Sequence[str], labels: Sequence[str]) -> bool:
     classes_N = classes_N[chosen]
     if num_telling(np.bincount(classes_N)) < FEWEST_TEXTS:
         return False
-    return chance(similarity([texts[i] for i in chosen]), classes_N, draw) > LEVEL
+    looks: tuple[Callable[[Any], list[str]], ...]
+    looks = (_words,) if isinstance(texts[0], str) else (_words_of_sides, _shared_words)
+    few = [texts[i] for i in chosen]
+    return all(chance(similarity(few, words=words), classes_N, draw) > LEVEL for words in looks)
 
 
-def similarity(texts: Sequence[str]) -> npt.NDArray[np.float32]:
+def similarity(
+    texts: Sequence[Text], *, words: Callable[[Any], list[str]] | None = None
+) -> npt.NDArray[np.float32]:
     """Return the cosines of all pairs, similarity_NN, without what all have in common; 0 for a text and itself."""
     from sklearn.feature_extraction.text import TfidfVectorizer
 
-    texts_NW = TfidfVectorizer(analyzer=_words, sublinear_tf=True, dtype=np.float32).fit_transform(texts)
+    texts_NW = TfidfVectorizer(analyzer=words or _words, sublinear_tf=True, dtype=np.float32).fit_transform(
+        texts
+    )
     similarity_NN: npt.NDArray[np.float32] = (texts_NW @ texts_NW.T).toarray()
     mean_N = similarity_NN.mean(axis=0)
     similarity_NN += mean_N.mean() - mean_N - mean_N[:, None]
@@ -124,3 +137,19 @@ def _words(text: str) -> list[str]:
         return words
     text = text[:MOST_CHARACTERS]
     return words + [text[i : i + size] for size in (2, 3, 4) for i in range(len(text) - size + 1)]
+
+
+def _words_of_sides(pair: tuple[str, str]) -> list[str]:
+    """Return the words of both texts of a pair, each with the number of its text."""
+    return [f"{side} {word}" for side, text in enumerate(pair) for word in _words(text)]
+
+
+def _shared_words(pair: tuple[str, str]) -> list[str]:
+    """Return how many of their words the two texts of a pair share, in tenths, and which ones the second has alone."""
+    first, second = ({*_PIECE.findall(text[:LONGEST_LOOK].lower())} for text in pair)
+    both = len(first & second)
+    shares = [10 * both // max(1, len(words)) for words in (first | second, first, second)]
+    return [
+        *(f"share {i} {share}" for i, share in enumerate(shares)),
+        *(f"alone {w}" for w in second - first),
+    ]

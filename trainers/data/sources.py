@@ -7,16 +7,26 @@ import hashlib
 import importlib.util
 import math
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from trainers.config import FILE_SUFFIXES, PACKAGED_SOURCES, DataConfig, Task
-from trainers.data.columns import SPLIT_NAMES, check_present, choose_columns, suggest_split, with_header
+from trainers.data.columns import (
+    SPLIT_NAMES,
+    TEXT_NAMES,
+    check_present,
+    choose_columns,
+    find_pair,
+    suggest_group,
+    suggest_split,
+    with_header,
+)
 from trainers.data.findings import Finding, at_lines, stop_on_errors
 from trainers.data.label_sets import joined, labels_of
-from trainers.data.labels import merged_classes
+from trainers.data.labels import merged_classes, name_classes
+from trainers.data.pairs import Text, sides
 from trainers.data.tables import Table, check_text, read_csv, read_jsonl
 from trainers.data.typed import NOT_READ, from_dataset, read_parquet
 from trainers.errors import InputError
@@ -32,7 +42,7 @@ HUB_TIMEOUT_SECONDS = 10
 
 
 class Row(NamedTuple):
-    """A labelled text.
+    """A labelled text, or pair of texts.
 
     Attributes:
         text: As it was read, or cleaned.
@@ -40,14 +50,16 @@ class Row(NamedTuple):
         split: Which one the source puts it in; None where it does not say.
         file: Name of the file.
         line: Where it begins there.
+        group: What it belongs to; None where the source has no groups.
         labels: Where a text may have several: those that it has, sorted; None where the source hides them.
     """
 
-    text: str
+    text: Text
     label: str | None
     split: SplitName | None
     file: str
     line: int
+    group: str | None = None
     labels: tuple[str, ...] | None = None
 
 
@@ -59,6 +71,7 @@ class Source:
         rows: In the order of the files.
         findings: What was noticed while reading; no errors among them.
         unit: What the rows' lines count.
+        group: Column of the groups; None if there are none.
         task: Whether a row has one label or several.
         label_names: The columns of 0 and 1; None where there are none.
     """
@@ -66,11 +79,12 @@ class Source:
     rows: list[Row]
     findings: tuple[Finding, ...]
     unit: Literal["line", "row"] = "line"
+    group: str | None = None
     task: Task = "one_label"
     label_names: tuple[str, ...] | None = None
 
     def fingerprint(self) -> str:
-        """Return a SHA-256 over texts, labels and given splits: equal rows, in whatever format, have equal ones.
+        """Return a SHA-256 over texts, labels, given splits and groups: equal rows, in whatever format, have equal ones.
 
         Labels that are one class count as one: who trained on them as several finds that the texts have changed.
         """
@@ -78,7 +92,8 @@ class Source:
         merged = merged_classes({row.label for row in self.rows if row.label is not None})
         for row in self.rows:
             label = row.label or ""
-            for part in (row.text, merged.get(label, label), row.split or ""):
+            groups = () if self.group is None else (row.group or "",)
+            for part in (*sides(row.text), merged.get(label, label), row.split or "", *groups):
                 content = part.encode("utf-8", "surrogatepass")
                 total.update(len(content).to_bytes(8, "little"))
                 total.update(content)
@@ -99,13 +114,15 @@ def read_source(config: DataConfig) -> Source:
     further = [(split, with_header(table, config, others_have_none=no_header)) for split, table in tables[1:]]
     tables = [(tables[0][0], first), *further]
     text, label, findings = choose_columns(first, config)
+    columns = label if isinstance(label, tuple) else (label,)
     for _, table in tables[1:]:
-        findings += check_present(table, (text, *(label if isinstance(label, tuple) else (label,))))
-    if config.split is not None:
-        for _, table in tables:
-            findings += check_present(table, (config.split,))
-    else:
+        findings += check_present(table, (*(sides(text) if text else ()), *columns))
+    for _, table in tables:
+        findings += check_present(table, (config.split, config.group))
+    if config.split is None:
         findings += suggest_split(first)
+    if config.group is None and text is not None:
+        findings += suggest_group(first, (*sides(text), *columns, config.split))
     found = [finding for _, table in tables for finding in table.findings] + findings
     if any(f.severity == "error" for f in found):  # maybe because a column is not read
         found = [replace(f, severity="error") if f.kind == NOT_READ else f for f in found]
@@ -117,11 +134,30 @@ def read_source(config: DataConfig) -> Source:
         more, findings = _rows(table, text, label, config, split=split)
         rows += more
         found += findings
+    if config.group is not None:
+        rows = _name_groups(rows)
     rows, findings = _without_hidden(rows, first.unit)
     found += findings
     stop_on_errors(found)
     names = label if isinstance(label, tuple) else None
-    return Source(rows, tuple(found), first.unit, config.task, names)
+    return Source(rows, tuple(found), first.unit, config.group, config.task, names)
+
+
+def suggest_pair(config: DataConfig) -> tuple[str, str] | None:
+    """Return two columns of the source that seem to be pairs; None if there are none, or a third seems to hold the texts.
+
+    Raises:
+        InputError: The source cannot be read.
+    """
+    if config.source in PACKAGED_SOURCES:
+        return None
+    table = with_header(_tables(config)[0][1], config)
+    pair = find_pair(table, config)
+    if pair is None:
+        return None
+    text, _, _ = choose_columns(table, config)
+    others = {column for column in table.columns if column.strip().lower() in TEXT_NAMES} - {*pair}
+    return None if text in others else pair
 
 
 def _tables(config: DataConfig) -> list[tuple[SplitName | None, Table]]:
@@ -239,9 +275,14 @@ def _splits_of(
 
 
 def _rows(
-    table: Table, text: str, label: str | tuple[str, ...], config: DataConfig, *, split: SplitName | None
+    table: Table,
+    text: str | tuple[str, str],
+    label: str | tuple[str, ...],
+    config: DataConfig,
+    *,
+    split: SplitName | None,
 ) -> tuple[list[Row], list[Finding]]:
-    split_column, several = config.split, config.task == "several_labels"
+    split_column, group = config.split, config.group
     findings: list[Finding] = []
     splits: Sequence[Any] = [split] * len(table.lines)
     if split_column is not None:
@@ -253,25 +294,36 @@ def _rows(
         )
         findings += at_lines(Finding("unknown split", message, "error", table.name, unit=table.unit), unknown)
         splits = [SPLIT_NAMES.get(name) for name in names]
-    for what, column in (("text", text), ("label", label)):
-        if isinstance(column, tuple) or (several and what == "label"):
-            continue
+    one_label = () if config.task == "several_labels" or isinstance(label, tuple) else (("label", label),)
+    named = (
+        *(("text", column) for column in sides(text)),
+        *one_label,
+        *([] if group is None else [("group", group)]),
+    )
+    for what, column in named:
         kinds = [type(v) for v in table.columns[column]]
         allowed = (str, bool, int, float, type(None))
         wrong = [n for n, kind in zip(table.lines, kinds, strict=True) if kind not in allowed]
         got = ", ".join(sorted({kind.__name__ for kind in kinds if kind not in allowed}))
         message = f"column {column!r} must hold one {what} a row, got {got}; fix these"
         findings += at_lines(Finding(f"no {what}", message, "error", table.name, unit=table.unit), wrong)
-    if several or isinstance(label, tuple):
+    texts: Iterable[Text]
+    if isinstance(text, str):
+        texts = map(text_of, table.columns[text])
+    else:
+        texts = zip(*(map(text_of, table.columns[column]) for column in text), strict=True)
+    groups = [None] * len(table.lines) if group is None else map(_name, table.columns[group])
+    sets: Sequence[tuple[str, ...] | None]
+    if one_label:
+        written = [_name(value) for value in table.columns[str(label)]]
+        sets = [None] * len(table.lines)
+    else:
         sets, more = labels_of(table, label, config.label_separator, splits=splits)
-        rows = [
-            Row(text_of(t), None if names is None else joined(names), s, table.name, n, names)
-            for t, names, s, n in zip(table.columns[text], sets, splits, table.lines, strict=True)
-        ]
-        return rows, findings + more
+        written = [None if labels is None else joined(labels) for labels in sets]
+        findings += more
     rows = [
-        Row(text_of(t), (_plain(k) or "").replace("\0", "").strip() or None, s, table.name, n)
-        for t, k, s, n in zip(table.columns[text], table.columns[label], splits, table.lines, strict=True)
+        Row(t, k, s, table.name, n, g, labels)
+        for t, k, s, n, g, labels in zip(texts, written, splits, table.lines, groups, sets, strict=True)
     ]
     return rows, findings
 
@@ -305,9 +357,20 @@ def _without_hidden(rows: list[Row], unit: Literal["line", "row"]) -> tuple[list
     return rows, findings
 
 
+def _name_groups(rows: list[Row]) -> list[Row]:
+    """Give groups that are the same value one name, as labels that are one class: files may write ``1`` and ``1.0``."""
+    names = name_classes({row.group for row in rows if row.group is not None})
+    return [row if row.group is None else row._replace(group=names[row.group] or None) for row in rows]
+
+
 def text_of(value: Any) -> str:
     """Write the value of a column of texts as a text: an empty one for None and NaN."""
     return _plain(value) or ""
+
+
+def _name(value: Any) -> str | None:
+    """Write the value of a column of labels or groups as a name: None where there is none."""
+    return (_plain(value) or "").replace("\0", "").strip() or None
 
 
 def _plain(value: Any) -> str | None:

@@ -6,17 +6,18 @@ Shapes: N texts, S tokens of all texts together.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from trainers.config import PACKAGED_SOURCES, DataConfig, Task
-from trainers.data.duplicates import near_duplicates
 from trainers.data.filtering import Admitted, admit
 from trainers.data.findings import Finding, told_with_errors
+from trainers.data.grouping import join_groups
 from trainers.data.labels import class_names
+from trainers.data.pairs import Text, encode_pairs, near_duplicate_texts, shared_texts
 from trainers.data.shuffled import look_shuffled
 from trainers.data.sources import Row, Source, SplitName, read_source
 from trainers.data.splitting import SPLITS, split_rows
@@ -40,6 +41,10 @@ class Split:
         labels_N: Class index of each text. int64. Of several labels a row of 0 and 1 for each text, one column a label.
         num_cut: Texts that are longer than what is kept of them.
         num_tokens: Of all texts before they were cut.
+        segments_S: Of pairs, which of the two texts each token is from; None of single texts, and where the tokenizer
+            does not say. int8.
+        groups_N: Number of each text's group, one for groups that nearly the same text stands in; None where each text stands
+            for itself. int64.
     """
 
     ids_S: npt.NDArray[np.int32]
@@ -47,6 +52,8 @@ class Split:
     labels_N: npt.NDArray[np.int64]
     num_cut: int = 0
     num_tokens: int = 0
+    segments_S: npt.NDArray[np.int8] | None = None
+    groups_N: npt.NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         return len(self.labels_N)
@@ -55,6 +62,20 @@ class Split:
     def lengths_N(self) -> npt.NDArray[np.int64]:
         """Tokens of each text."""
         return np.diff(self.offsets_N1)
+
+    def some(self, rows: npt.NDArray[np.int64], *, max_length: int | None = None) -> Split:
+        """Return some of the texts, each cut to ``max_length`` tokens."""
+        lengths = self.lengths_N[rows] if max_length is None else np.minimum(self.lengths_N[rows], max_length)
+        starts = self.offsets_N1[rows]
+        tokens = np.concatenate([np.arange(s, s + n) for s, n in zip(starts, lengths, strict=True)])
+        return replace(
+            self,
+            ids_S=self.ids_S[tokens],
+            offsets_N1=np.concatenate([[0], np.cumsum(lengths)]).astype(self.offsets_N1.dtype),
+            labels_N=self.labels_N[rows],
+            segments_S=None if self.segments_S is None else self.segments_S[tokens],
+            groups_N=None if self.groups_N is None else self.groups_N[rows],
+        )
 
 
 @dataclass(frozen=True)
@@ -101,6 +122,7 @@ class Texts:
         admitted: What was left out, and cleaned.
         findings: What was noticed; no errors among them.
         fingerprint: Of all rows of the source.
+        groups_N: Number of each row's group; None where each stands for itself.
     """
 
     rows: list[Row]
@@ -110,6 +132,7 @@ class Texts:
     admitted: Admitted
     findings: tuple[Finding, ...]
     fingerprint: str
+    groups_N: npt.NDArray[np.int64] | None = None
 
     @property
     def task(self) -> Task:
@@ -140,6 +163,10 @@ def load_splits(
         name: tokenise([texts.rows[i].text for i in part], texts.labels_N[part], config, tokenizer)
         for name, part in texts.parts.items()
     }
+    if texts.groups_N is not None:
+        splits = {
+            name: replace(split, groups_N=texts.groups_N[texts.parts[name]]) for name, split in splits.items()
+        }
     return Splits(
         train=splits["train"],
         validation=splits["validation"],
@@ -167,12 +194,19 @@ def read_texts(config: DataConfig) -> Texts:
     names, labels_N = _classes(rows, source)
     known = config.source in PACKAGED_SOURCES  # and spared what has been looked at once and for all
     texts = [row.text for row in rows]
-    clusters_N = np.arange(len(rows)) if known else near_duplicates(texts, emoji=config.clean != "0.1")
+    clusters_N = np.arange(len(rows)) if known else near_duplicate_texts(texts, emoji=config.clean != "0.1")
+    groups_N = None
+    if source.group is not None:
+        groups_N, more = join_groups(rows, clusters_N, admitted.same_groups, source.group)
+        findings += more
     with told_with_errors(findings):
-        parts, more = split_rows(rows, labels_N, clusters_N, config, names=names)
+        parts, more = split_rows(rows, labels_N, clusters_N, config, groups_N=groups_N, names=names)
     findings += more
     if not known:
         train = parts["train"]
+        if config.pair is not None:
+            evaluated = np.concatenate([parts["validation"], parts["test"]])
+            findings += shared_texts(texts, train, evaluated, config.pair)
         told = [str(rows[i].label) for i in train]
         columns = [told] if labels_N.ndim == 1 else _most_even_first(labels_N[train])
         findings += _suspect_labels([texts[i] for i in train], columns)
@@ -184,6 +218,7 @@ def read_texts(config: DataConfig) -> Texts:
         admitted=admitted,
         findings=tuple(findings),
         fingerprint=fingerprint,
+        groups_N=groups_N,
     )
 
 
@@ -261,13 +296,22 @@ def encode(
 
 
 def tokenise(
-    texts: Sequence[str],
+    texts: Sequence[Text],
     labels_N: npt.NDArray[np.int64],
     config: DataConfig,
     tokenizer: PreTrainedTokenizerBase,
 ) -> Split:
     """Tokenise labelled texts, as long as ``config`` says."""
-    rows, lengths_N = _encode(texts, tokenizer, max_length=config.max_length, head_tokens=config.head_tokens)
+    singles = [text for text in texts if isinstance(text, str)]
+    pairs = [text for text in texts if not isinstance(text, str)]
+    segments_S = None
+    if config.pair is not None:
+        rows, segments, lengths_N = encode_pairs(pairs, tokenizer, max_length=config.max_length)
+        segments_S = None if segments is None else pack(segments)[0].astype(np.int8)
+    else:
+        rows, lengths_N = _encode(
+            singles, tokenizer, max_length=config.max_length, head_tokens=config.head_tokens
+        )
     ids_S, offsets_N1 = pack(rows)
     return Split(
         ids_S=ids_S,
@@ -275,6 +319,7 @@ def tokenise(
         labels_N=labels_N,
         num_cut=int((lengths_N > config.max_length).sum()),
         num_tokens=int(lengths_N.sum()),
+        segments_S=segments_S,
     )
 
 
@@ -337,10 +382,16 @@ def _checked_fingerprint(source: Source, config: DataConfig) -> str:
     return fingerprint
 
 
-def _suspect_labels(texts: Sequence[str], columns: Sequence[Sequence[str]]) -> list[Finding]:
+def _suspect_labels(texts: Sequence[Text], columns: Sequence[Sequence[str]]) -> list[Finding]:
     """Warn of labels that look shuffled: of several labels, if each of them does."""
     if not all(look_shuffled(texts, labels) for labels in columns):
         return []
+    if not isinstance(texts[0], str):
+        message = (
+            "labels may be shuffled: training pairs of one class have no more in common than pairs with labels drawn by "
+            "lot, neither words nor how many of them the two texts share; check that each label stands beside its own pair"
+        )
+        return [Finding("shuffled labels", message, "warning", count=len(texts))]
     message = (
         "labels look shuffled: training texts of one class have no more words or characters in common than texts with "
         "labels drawn by lot; check that each label stands beside its own text"
@@ -359,13 +410,16 @@ def _cut_texts(splits: Sequence[Split], config: DataConfig) -> list[Finding]:
     num_cut = sum(split.num_cut for split in splits)
     if not num_cut:
         return []
+    what = "texts" if config.pair is None else "pairs"
     num_tokens = sum(split.num_tokens for split in splits)
     num_dropped = num_tokens - sum(len(split.ids_S) for split in splits)
     message = (
-        f"{num_cut:,} of {sum(map(len, splits)):,} texts are longer than data.max_length = {config.max_length} tokens: "
+        f"{num_cut:,} of {sum(map(len, splits)):,} {what} are longer than data.max_length = {config.max_length} tokens: "
         f"{num_dropped:,} tokens, {100 * num_dropped / num_tokens:.1f} % of all, are not read"
     )
     if config.source in PACKAGED_SOURCES or num_dropped < MUCH * num_tokens:
         return [Finding("long texts", message, "note", count=num_cut)]
-    message += "; raise it, or set data.head_tokens to keep each text's end, too"
+    message += (
+        "; raise it" if config.pair else "; raise it, or set data.head_tokens to keep each text's end, too"
+    )
     return [Finding("long texts", message, "warning", count=num_cut)]

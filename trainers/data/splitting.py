@@ -1,4 +1,4 @@
-"""Which row falls into which split: as the source gives it, else drawn by class and seed, near duplicates together."""
+"""Which row falls into which split: as the source gives it, else drawn by class, group and seed, near duplicates together."""
 
 from __future__ import annotations
 
@@ -9,13 +9,17 @@ import numpy as np
 import numpy.typing as npt
 
 from trainers.config import PACKAGED_SOURCES, SMALLEST_SPLIT, DataConfig
-from trainers.data.findings import Finding, at_places
+from trainers.data.findings import Finding, Severity, at_places
+from trainers.data.grouping import draw_groups
 from trainers.data.sources import Row, SplitName
 from trainers.data.stratified import stratified_parts
 from trainers.errors import InputError
 
 SHARE = 5
 """A split that is made and has no size of its own takes a fifth of the texts."""
+
+FAR = 0.1
+"""Of the size asked for; where whole groups make a split that much larger or smaller, it is warned of."""
 
 Indices = npt.NDArray[np.int64]
 
@@ -28,18 +32,21 @@ def split_rows(
     clusters_N: Indices,
     config: DataConfig,
     *,
+    groups_N: Indices | None = None,
     names: Sequence[str] = (),
 ) -> tuple[dict[SplitName, Indices], list[Finding]]:
     """Return the rows of each split, and what there is to say about it.
 
     Splits are disjoint, stratified by class where they are drawn, and depend on nothing but rows and seed. Of
-    near duplicates, validation and test are given one text each, and training none that these have.
+    near duplicates, validation and test are given one text each, and training none that these have. Groups are drawn
+    whole, so that sizes are as near to those asked for as groups allow.
 
     Args:
         rows: Distinct.
         labels_N: Class of each; of several labels, which ones it has.
         clusters_N: Near duplicates have the same number.
         config: Sizes and seed.
+        groups_N: Group of each, near duplicates in the same; None if each text stands for itself.
         names: Of several labels.
 
     Raises:
@@ -53,16 +60,30 @@ def split_rows(
     rest = pool[np.sort(first)] if made else pool
     sizes = {name: _size(config, name) or len(rest) // SHARE for name in made}
     _check_sizes(sizes, len(rest), config, any_alike=len(rest) < len(pool))
+    if groups_N is not None:
+        _check_groups(groups_N[rest], made, config)
     parts: dict[SplitName, Indices] = {}
-    for name in made:
-        rest, parts[name] = _draw(rest, labels_N, sizes[name], config, name=name)
+    for i, name in enumerate(made):
+        if groups_N is None:
+            rest, parts[name] = _draw(rest, labels_N, sizes[name], config, name=name)
+        else:
+            rest, parts[name] = draw_groups(
+                rest, labels_N, groups_N, sizes[name], leave=len(made) - i, seed=config.seed
+            )
     for name in given:
         if len(given[name]):
             parts[name] = _thin(given[name], labels_N, name, config)
     alike = np.setdiff1d(pool, np.concatenate([rest, *(parts[name] for name in made)]))
     following = np.isin(clusters_N[alike], clusters_N[rest])
-    parts["train"] = _thin(np.concatenate([rest, alike[following]]), labels_N, "train", config)
-    message = "rows that say nearly the same as one in validation or test were left out of training"
+    training = np.concatenate([rest, alike[following]])
+    if groups_N is not None and made:
+        _check_drawn({**parts, "train": training}, config)
+        parts["train"] = _thin(training, labels_N, "train", config, most=len(training))
+    else:
+        parts["train"] = _thin(training, labels_N, "train", config)
+    message = "rows that say nearly the same as one in validation or test were left out"
+    if groups_N is None:
+        message += " of training"
     findings = _at(rows, alike[~following], Finding("near duplicates", message, "mended"))
     evaluated = np.concatenate([parts["validation"], parts["test"]])
     leaked = parts["train"][np.isin(clusters_N[parts["train"]], clusters_N[evaluated])]
@@ -77,7 +98,13 @@ def split_rows(
     else:
         labels = {int(label): str(rows[i].label) for i, label in enumerate(labels_N)}
         present = {name: labels_N[part] for name, part in parts.items()}
-    return parts, findings + _check_classes(labels, present)
+    findings += _check_classes(labels, present)
+    if groups_N is not None:
+        wanted = dict(sizes)
+        if made and config.train is not None:
+            wanted["train"] = config.train
+        findings.append(_say_groups(rows, groups_N, parts, wanted, config))
+    return parts, findings
 
 
 def _size(config: DataConfig, name: SplitName) -> int | None:
@@ -135,9 +162,54 @@ def _draw(
     return rest, drawn
 
 
-def _thin(rows: Indices, labels_N: Indices, name: SplitName, config: DataConfig) -> Indices:
-    """Return as many rows as ``config`` asks for, all if it does not."""
+def _check_groups(groups_N: Indices, made: Sequence[SplitName], config: DataConfig) -> None:
+    """Check that each split that is made, and training, can have a group."""
+    num_groups = len(np.unique(groups_N))
+    if made and num_groups <= len(made):
+        raise InputError(
+            f"{' + '.join(f'data.{name}' for name in ('train', *reversed(made)))} must have a group of column "
+            f"{config.group!r} each, got {num_groups:,} for {len(made) + 1} splits; add texts of others, or leave data.group out"
+        )
+
+
+def _check_drawn(parts: dict[SplitName, Indices], config: DataConfig) -> None:
+    """Check that no split is too small, as where one group has nearly all texts."""
+    for name, part in parts.items():
+        if len(part) < SMALLEST_SPLIT:
+            raise InputError(
+                f"each split must have {SMALLEST_SPLIT} texts at least, whole groups of column {config.group!r} leave {name} "
+                f"{len(part)}; add texts of other groups, or change the sizes"
+            )
+
+
+def _say_groups(
+    rows: Sequence[Row],
+    groups_N: Indices,
+    parts: dict[SplitName, Indices],
+    wanted: Mapping[SplitName, int],
+    config: DataConfig,
+) -> Finding:
+    """Say how many groups each split has, and where its size is not the one asked for."""
+    sizes = [
+        f"{name} {len(parts[name]):,} texts of {len(np.unique(groups_N[parts[name]])):,}" for name in SPLITS
+    ]
+    message = f"no group of column {config.group!r} stands in two splits: {', '.join(sizes)}"
+    off = {name: size for name, size in wanted.items() if len(parts[name]) != size}
+    if off:
+        told = ", ".join(f"{name} {size:,}" for name, size in off.items())
+        message += f"; whole groups came no nearer to {told}"
+    is_far = any(abs(len(parts[name]) - size) > FAR * size for name, size in off.items())
+    severity: Severity = "warning" if is_far else "note"
+    return Finding("groups", message, severity, rows[0].file, count=len(np.unique(groups_N)))
+
+
+def _thin(
+    rows: Indices, labels_N: Indices, name: SplitName, config: DataConfig, *, most: int | None = None
+) -> Indices:
+    """Return as many rows as ``config`` asks for, all if it does not, ``most`` at most."""
     size = _size(config, name) or len(rows)
+    if most is not None:
+        size = min(size, most)
     if size < SMALLEST_SPLIT:
         raise InputError(f"the {name} split must have {SMALLEST_SPLIT} texts at least, got {size}; add some")
     if size > len(rows):

@@ -151,15 +151,14 @@ def _columns_to_read(
         config: May name columns.
     """
     findings = []
-    for key in ("text", "label", "split"):
+    for key in ("text", "label", "split", "group"):
         named = getattr(config, key)
         for column in named if isinstance(named, tuple) else (named,):
-            if not kinds.get(column):
-                continue
-            message = f"data.{key} = {column!r}: this column must hold one {key} a row, got {kinds[column]}; name another"
-            if key == "label" and "list" in str(kinds[column]):
-                message += ', or set data.label_separator = "json" to read several labels a text'
-            findings.append(Finding(f"no {key}", message, "error", name))
+            if kinds.get(column):
+                message = f"data.{key} = {column!r}: this column must hold one {key} a row, got {kinds[column]}; name another"
+                if key == "label" and "list" in str(kinds[column]):
+                    message += ', or set data.label_separator = "json" to read several labels a text'
+                findings.append(Finding(f"no {key}", message, "error", name))
     stop_on_errors(findings)
     others = [f"{column!r} ({kind})" for column, kind in kinds.items() if kind]
     if others:

@@ -14,4 +14,10 @@ from .loading import (
     load_tokenizer as load_tokenizer,
     quiet_transformers as quiet_transformers,
 )
-from .sections import EMBEDDINGS as EMBEDDINGS, POOLER as POOLER, run as run, set_dropout as set_dropout
+from .sections import (
+    EMBEDDINGS as EMBEDDINGS,
+    POOLER as POOLER,
+    embeds_segments as embeds_segments,
+    run as run,
+    set_dropout as set_dropout,
+)

@@ -122,12 +122,30 @@ def section(
     return twin
 
 
-def run(part: PreTrainedModel, inputs: Tensor, mask_BT: Tensor | None) -> Tensor:
-    """Return hidden_BTD of ids_BT, or of hidden_BTD that enters between layers; a text is segment 0 throughout."""
+def run(
+    part: PreTrainedModel, inputs: Tensor, mask_BT: Tensor | None, segments_BT: Tensor | None = None
+) -> Tensor:
+    """Return hidden_BTD of ids_BT, or of hidden_BTD that enters between layers.
+
+    Args:
+        part: A section.
+        inputs: ids_BT or hidden_BTD.
+        mask_BT: True where there is a token; None if nothing is padded.
+        segments_BT: Which of two texts each token is from, for embeddings that have segments; None is segment 0 throughout.
+    """
     name = "inputs_embeds" if inputs.is_floating_point() else "input_ids"
     attended_BT = None if mask_BT is None else mask_BT.long()  # DeBERTa computes with it
-    hidden_BTD: Tensor = part(**{name: inputs}, attention_mask=attended_BT).last_hidden_state
+    more = {}
+    if segments_BT is not None and name == "input_ids" and embeds_segments(part):
+        more["token_type_ids"] = segments_BT
+    hidden_BTD: Tensor = part(**{name: inputs}, attention_mask=attended_BT, **more).last_hidden_state
     return hidden_BTD
+
+
+def embeds_segments(model: nn.Module) -> bool:
+    """Tell whether a model's embeddings tell two texts apart: BERT's, ELECTRA's and some of DeBERTa's do."""
+    table = _at(model, f"{EMBEDDINGS}.token_type_embeddings")
+    return isinstance(table, nn.Embedding) and table.num_embeddings > 1
 
 
 def set_dropout(module: nn.Module, rate: float) -> None:

@@ -1,5 +1,18 @@
 from .batching import FORWARD_TOKENS as FORWARD_TOKENS, sorted_batches as sorted_batches
-from .device import choose_device as choose_device, named_failures as named_failures
+from .calibration import (
+    Answered as Answered,
+    Calibration as Calibration,
+    Coverage as Coverage,
+    Labels as Labels,
+    SplitCalibration as SplitCalibration,
+    calibrate as calibrate,
+    probabilities as probabilities,
+)
+from .device import (
+    choose_device as choose_device,
+    cuda_devices as cuda_devices,
+    named_failures as named_failures,
+)
 from .features import (
     Features as Features,
     Progress as Progress,
@@ -7,20 +20,29 @@ from .features import (
     default_cache_directory as default_cache_directory,
 )
 from .hits import unpacked as unpacked
-from .holdout import predict_test as predict_test
+from .holdout import (
+    answer_test as answer_test,
+    answer_validation as answer_validation,
+    predict_test as predict_test,
+)
 from .looks import (
     FIRST_SAMPLE as FIRST_SAMPLE,
     KEPT_CHECKPOINTS as KEPT_CHECKPOINTS,
     PEEK_TEXTS as PEEK_TEXTS,
 )
 from .loop import fit as fit
-from .metrics import (
-    effective_count as effective_count,
-    measure as measure,
-    standard_error as standard_error,
-)
+from .losses import check_class_weights as check_class_weights
+from .metrics import effective_count as effective_count, measure as measure, standard_error as standard_error
 from .network import Network as Network
 from .precision import choose_precision as choose_precision, pinned as pinned
 from .probe import folds as folds
 from .records import Cost as Cost, Evaluation as Evaluation, FitResult as FitResult
-from .several import Answers as Answers, decide as decide
+from .several import Answers as Answers
+from .thresholds import (
+    ThresholdAim as ThresholdAim,
+    achieved as achieved,
+    aim_in_words as aim_in_words,
+    best_threshold as best_threshold,
+    best_thresholds as best_thresholds,
+    decide as decide,
+)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import time
 from collections.abc import Iterator
@@ -58,6 +59,14 @@ def choose_device(wanted: Device | Literal["auto"]) -> Device:
             f"device must be one that this machine has ({known}), got {wanted!r}; try --device auto"
         )
     return wanted
+
+
+def cuda_devices() -> tuple[str, ...]:
+    """Name the CUDA devices that this process sees, as ``CUDA_VISIBLE_DEVICES`` does; CUDA is not started for that."""
+    count = torch.cuda.device_count()
+    listed = os.environ.get("CUDA_VISIBLE_DEVICES")
+    names = range(count) if listed is None else listed.split(",")
+    return tuple(str(name).strip() for name in names)[:count]
 
 
 def computes_bfloat16(device: Device) -> bool:

@@ -14,6 +14,7 @@ import contextlib
 import hashlib
 import math
 import os
+import tempfile
 import weakref
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -42,6 +43,7 @@ from trainers.fit.feature_files import (
     open_features,
 )
 from trainers.fit.inputs import SplitInputs
+from trainers.fit.losses import check_class_weights
 from trainers.fit.precision import choose_precision
 from trainers.fit.prefix import Prefix
 
@@ -147,14 +149,15 @@ def build_features(
         on_notice: Called with a line about each depth that is kept as float32 for its values.
 
     Raises:
-        InputError: The cache cannot be written, texts are longer than the encoder reads, or the encoder
-            gives numbers that are not finite.
+        InputError: The cache cannot be written, texts are longer than the encoder reads, the encoder
+            gives numbers that are not finite, or a class has no weight.
     """
     if encoder.max_length is not None and config.data.max_length > encoder.max_length:
         raise InputError(
             f"data.max_length must be at most {encoder.max_length}, the positions of {encoder.name!r}, "
             f"got {config.data.max_length}; lower it"
         )
+    check_class_weights(config, splits.class_names)
     if config.head_start != "random":
         depths = [*depths, encoder.num_layers]
     precision = choose_precision(config.precision, encoder.device)
@@ -210,9 +213,29 @@ def build_features(
 
 
 def default_cache_directory() -> Path:
-    """Return the user's cache directory for this project, after the XDG base directory specification."""
+    """Return the user's cache directory for this project, after the XDG base directory specification.
+
+    Where a home folder cannot be written, it is one of the user's own beside the system's temporary files.
+
+    Raises:
+        InputError: Somebody else has made that folder.
+    """
     base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "frostline"
+    if base:
+        return Path(base) / "frostline"
+    with contextlib.suppress(OSError, RuntimeError):  # no folder, or no home
+        folder = Path.home() / ".cache" / "frostline"
+        folder.mkdir(parents=True, exist_ok=True)
+        if os.access(folder, os.W_OK):
+            return folder
+    folder = Path(tempfile.gettempdir()) / f"frostline-{os.getuid()}"
+    with contextlib.suppress(FileExistsError):
+        folder.mkdir(mode=0o700)
+    if folder.lstat().st_uid != os.getuid():
+        raise InputError(
+            f"{folder}, which stands in for a home folder that cannot be written, must be your own; set XDG_CACHE_HOME"
+        )
+    return folder
 
 
 def _key(
@@ -225,7 +248,7 @@ def _key(
 ) -> str:
     """Name the folder of a split's features after everything that they depend on, the depth excepted.
 
-    Texts, lengths kept and tokenizer are all in the token ids.
+    Texts, lengths kept and tokenizer are all in the token ids, and in the segments of pairs.
     """
     parts = [
         f"format {FORMAT}",
@@ -240,6 +263,8 @@ def _key(
     ]
     if precision != "float32":
         parts.append(precision)
+    if split.segments_S is not None:
+        parts.append(f"segments {hashlib.sha256(split.segments_S.tobytes()).hexdigest()}")
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
 
 

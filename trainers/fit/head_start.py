@@ -20,7 +20,8 @@ from trainers.config import TrainConfig
 from trainers.fit.batching import sorted_batches
 from trainers.fit.features import Features
 from trainers.fit.inputs import Batch, SplitInputs
-from trainers.fit.metrics import cross_entropy, mean_loss, measure, tally
+from trainers.fit.losses import mean_loss
+from trainers.fit.metrics import cross_entropy, measure, tally
 from trainers.fit.network import Network
 from trainers.fit.probe import probes
 from trainers.modeling_frostline import Head
@@ -50,7 +51,7 @@ def fit_head(
 
     Args:
         head: With its first weights; fitted in place.
-        config: Seed, metric, ceiling and label smoothing are read from it.
+        config: Seed, metric, ceiling, loss and label smoothing are read from it.
         train: The training split in one batch, pooled.
         validation: The validation split in one batch, pooled.
         weights_C: Of the classes in the loss.
@@ -72,6 +73,7 @@ def fit_head(
                 train.labels_B[rows],
                 weights_C=weights_C,
                 label_smoothing=config.label_smoothing,
+                gamma=config.gamma,
             )
             optimizer.zero_grad()
             loss.backward()
@@ -82,7 +84,9 @@ def fit_head(
             logits_NC = head(validation.inputs)
         if config.ceiling is not None and measure(counts, metric=config.metric) > config.ceiling:
             break
-        validation_loss = cross_entropy(logits_NC, validation.labels_B, weights_C=weights_C)
+        validation_loss = cross_entropy(
+            logits_NC, validation.labels_B, weights_C=weights_C, gamma=config.gamma
+        )
         waited += 1
         if validation_loss < best_loss:
             best_loss, best, waited, fitted = validation_loss, _copy(head), 0, True
@@ -93,7 +97,7 @@ def fit_head(
 
 
 def _start_as_probe(head: Head, config: TrainConfig, *, train: Batch, weights_C: Tensor | None) -> None:
-    """Make a linear head a logistic regression.
+    """Make a linear head a logistic regression, whatever the loss.
 
     Of those under the ceiling it is the one that is regularised least, but no less than folds find best; if none lies
     under it, the one that is regularised most.

@@ -1,9 +1,12 @@
-"""The one door to the test split: what a finished fit predicts for it.
+"""What a finished fit answers on its validation split, and the one door to the test split.
 
-Shapes: N texts.
+Shapes: N texts, C classes.
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import numpy.typing as npt
@@ -11,12 +14,14 @@ import torch
 
 from trainers.config import TrainConfig
 from trainers.fit.batching import sorted_batches
+from trainers.fit.calibration import Answered
 from trainers.fit.device import generators, named_failures
 from trainers.fit.features import Features
 from trainers.fit.inputs import SplitInputs
 from trainers.fit.loop import threads
 from trainers.fit.network import Network
 from trainers.fit.records import FitResult
+from trainers.fit.several import sigmoid
 
 
 def predict_test(
@@ -25,6 +30,19 @@ def predict_test(
     """Return the class that a fit's restored weights predict for each text of the test split, predicted_N.
 
     Where a text may have several labels: the probability of each, probabilities_NC.
+
+    Raises:
+        FitError: Memory ran out.
+    """
+    logits_NC = answer_test(config, features, result).logits_NC
+    if features.splits.task == "several_labels":
+        return sigmoid(logits_NC)
+    predicted_N: npt.NDArray[np.int64] = logits_NC.argmax(axis=1)
+    return predicted_N
+
+
+def answer_test(config: TrainConfig, features: Features, result: FitResult) -> Answered:
+    """Return what a fit's restored weights answer on the test split.
 
     Nothing of the test split is stored: the frozen layers are run, too, and nothing is rounded between layers, as
     in a saved model.
@@ -42,19 +60,37 @@ def predict_test(
         wide=True,
     )
     num_classes = len(features.splits.class_names)
-    several = features.splits.task == "several_labels"
-    predicted_N = np.empty((len(inputs), num_classes)) if several else np.empty(len(inputs), dtype=np.int64)
+    with _as_in_a_fit(config):
+        network = Network(features.encoder, config, start=None, num_classes=num_classes).to(config.device)
+        network.load_state_dict(result.network.state_dict())
+        return _answers(network.eval(), inputs, num_classes)
+
+
+def answer_validation(config: TrainConfig, features: Features, result: FitResult) -> Answered:
+    """Return what a fit's restored weights answer on the validation split, from stored features as in the fit.
+
+    Raises:
+        FitError: Memory ran out.
+    """
+    config = config.last_stage
+    inputs = features.inputs("validation", config.freeze_depth)
+    with _as_in_a_fit(config):
+        return _answers(result.network, inputs, len(features.splits.class_names))
+
+
+def _answers(network: Network, inputs: SplitInputs, num_classes: int) -> Answered:
+    logits_NC = np.empty((len(inputs), num_classes), dtype=np.float64)
+    for rows in sorted_batches(inputs.lengths_N):
+        logits_NC[rows] = network(inputs.batch(rows)).cpu().numpy()
+    return Answered(logits_NC, inputs.labels_N.cpu().numpy())
+
+
+@contextmanager
+def _as_in_a_fit(config: TrainConfig) -> Iterator[None]:
     with (
         torch.random.fork_rng(devices=generators(config.device)),
         threads(config.threads),
         named_failures(config.device),
         torch.inference_mode(),
     ):
-        network = Network(features.encoder, config, start=None, num_classes=num_classes).to(config.device)
-        network.load_state_dict(result.network.state_dict())
-        network.eval()
-        for rows in sorted_batches(inputs.lengths_N):
-            logits_BC = network(inputs.batch(rows))
-            answers = logits_BC.double().sigmoid() if several else logits_BC.argmax(dim=1)
-            predicted_N[rows] = answers.cpu().numpy()
-    return predicted_N
+        yield

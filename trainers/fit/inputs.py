@@ -29,12 +29,14 @@ class Batch:
         mask_BT: True where there is a token; None if nothing is padded.
         labels_B: Class indices, or 0 and 1 for each of several labels.
         wide: Whether what frozen layers make of it stays in float32, though features are stored as float16.
+        segments_BT: Beside ids_BT of pairs, which of the two texts each token is from; None elsewhere.
     """
 
     inputs: Tensor
     mask_BT: Tensor | None
     labels_B: Tensor
     wide: bool = False
+    segments_BT: Tensor | None = None
 
 
 class SplitInputs:
@@ -65,11 +67,14 @@ class SplitInputs:
         self.lengths_N = split.lengths_N
         self.labels_N = torch.from_numpy(split.labels_N)
         self._pad_id = pad_id
+        self._segments = None
         self._pooled = values is not None and len(values) == len(split)
         self._mapped: mmap.mmap | None = getattr(values, "_mmap", None)
         if values is None:
             self._values = torch.from_numpy(split.ids_S)
             self._starts_N = split.offsets_N1[:-1]
+            if split.segments_S is not None:
+                self._segments = torch.from_numpy(split.segments_S)
         else:
             self._values = resident(torch.from_numpy(values), device)
             self._starts_N = np.arange(len(split)) if self._pooled else _starts_in_file(split.lengths_N)
@@ -83,10 +88,11 @@ class SplitInputs:
         if self._pooled:
             return Batch(moved(self._values[torch.from_numpy(rows)], self._device).float(), None, labels_B)
         lengths_B = self.lengths_N[rows]
-        parts = [
-            self._values[start : start + length]
+        places = [
+            slice(start, start + length)
             for start, length in zip(self._starts_N[rows], lengths_B, strict=True)
         ]
+        parts = [self._values[place] for place in places]
         fill = self._pad_id if self.depth is None else 0
         padded = moved(pad_sequence(parts, batch_first=True, padding_value=fill), self._device)
         if self._mapped is not None and hasattr(mmap, "MADV_DONTNEED"):
@@ -96,7 +102,11 @@ class SplitInputs:
         if mask_BT is not None:
             mask_BT = moved(mask_BT, self._device)
         inputs = padded.long() if self.depth is None else padded.float()
-        return Batch(inputs, mask_BT, labels_B, wide=self.wide)
+        segments_BT = None
+        if self._segments is not None:
+            segments = pad_sequence([self._segments[place] for place in places], batch_first=True)
+            segments_BT = moved(segments, self._device).long()
+        return Batch(inputs, mask_BT, labels_B, wide=self.wide, segments_BT=segments_BT)
 
 
 def padding_mask(lengths_B: Tensor) -> Tensor | None:

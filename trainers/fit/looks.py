@@ -5,6 +5,7 @@ for every look and every fit of a study, and compares the losses with those of t
 The sample doubles until the mean difference is clear, beyond two standard errors, or until all texts are looked at.
 Training texts are treated alike; there, the question is whether the training score is above the ceiling. Where a text may
 have several labels, all training texts are looked at: how far a sample's F1 may be off is not a matter of a share.
+Both questions are about the split at hand, from which texts are drawn one by one: the errors hold whatever groups the texts come in.
 
 Shapes: N texts of a split, C classes.
 """
@@ -119,7 +120,7 @@ class Looks:
 
     Args:
         network: Looked at.
-        config: Ceiling, patience and metric are read from it.
+        config: Ceiling, patience, metric and loss are read from it.
         train: The training split.
         validation: The validation split.
         weights_C: Of the classes in the loss.
@@ -322,7 +323,7 @@ class Looks:
 
     def _loss(self, look: _Look) -> float:
         logits_NC, labels_N = self._known(look)
-        return cross_entropy(logits_NC, labels_N, weights_C=self._weights_C)
+        return cross_entropy(logits_NC, labels_N, weights_C=self._weights_C, gamma=self._config.gamma)
 
     def _tally(self, look: _Look) -> Tally:
         return tally(*self._known(look))
@@ -338,7 +339,12 @@ class Looks:
         return packed((look.logits_NC[rows].argmax(dim=1) == self._validation.labels_N[rows]).numpy())
 
     def _losses(self, look: _Look, rows: Indices) -> npt.NDArray[np.float64]:
-        return losses(look.logits_NC[rows], self._validation.labels_N[rows], weights_C=self._weights_C)
+        return losses(
+            look.logits_NC[rows],
+            self._validation.labels_N[rows],
+            weights_C=self._weights_C,
+            gamma=self._config.gamma,
+        )
 
     def _weights(self, rows: Indices) -> npt.NDArray[np.float64] | None:
         if (

@@ -24,7 +24,7 @@ from trainers.fit.features import Features
 from trainers.fit.head_start import fit_head, pooled_splits
 from trainers.fit.inputs import Batch, SplitInputs
 from trainers.fit.looks import Looks, Measurement
-from trainers.fit.metrics import balanced_weights, mean_loss
+from trainers.fit.losses import class_weights, mean_loss
 from trainers.fit.network import Network
 from trainers.fit.precision import pinned
 from trainers.fit.records import Cost, Evaluation, FitResult, Stage
@@ -138,8 +138,8 @@ class _Fit:
         self.tokens = 0
         self.flops = 0.0
         self.weights_C = None
-        if config.class_weights:
-            weights_C = balanced_weights(features.splits.train.labels_N, num_classes=num_classes)
+        weights_C = class_weights(config, features.splits.train.labels_N, names=features.splits.class_names)
+        if weights_C is not None:
             self.weights_C = torch.from_numpy(weights_C).float().to(config.device)
         self.train_sample = Sample(self.train, seed=config.data.seed)
         self.validation_sample = Sample(self.validation, seed=config.data.seed)
@@ -211,6 +211,7 @@ class _Fit:
             batch.labels_B,
             weights_C=self.weights_C,
             label_smoothing=self.config.label_smoothing,
+            gamma=self.config.gamma,
         )
         if not math.isfinite(loss.item()):
             raise FitError(

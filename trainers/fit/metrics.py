@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from trainers.config import Metric, Task
-from trainers.fit.several import Answers, measure_several, positive_weights
+from trainers.fit.losses import focal_losses, mean_loss
+from trainers.fit.several import Answers, measure_several
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -83,61 +84,39 @@ def measure(counts_CC: Tally, *, metric: Metric) -> float:
     return float((2 * right_C[seen_C] / (texts_C + predicted_C)[seen_C]).mean())
 
 
-def cross_entropy(logits_NC: Tensor, labels_N: Tensor, *, weights_C: Tensor | None = None) -> float:
+def cross_entropy(
+    logits_NC: Tensor, labels_N: Tensor, *, weights_C: Tensor | None = None, gamma: float | None = None
+) -> float:
     """Return the mean negative log-likelihood in nats, weighted by class if asked for; NaN for no text.
 
-    Of several labels it is the mean over texts and labels.
+    With ``gamma`` it is the focal loss. Of several labels it is the mean over texts and labels.
     """
     logits_NC = logits_NC.double()
     weights_C = None if weights_C is None else weights_C.to(logits_NC)
-    return float(mean_loss(logits_NC, labels_N, weights_C=weights_C))
-
-
-def mean_loss(
-    logits_NC: Tensor, labels_N: Tensor, *, weights_C: Tensor | None = None, label_smoothing: float = 0.0
-) -> Tensor:
-    """Return the loss that is trained on: cross-entropy, or the binary one of each of several labels.
-
-    Args:
-        logits_NC: One a class.
-        labels_N: Classes, or 0 and 1 for each label.
-        weights_C: Of the classes; of several labels, of the texts that have it.
-        label_smoothing: Share of the target that is spread over all classes, or over having a label and not.
-    """
-    from torch.nn import functional as F
-
-    if labels_N.ndim == 1:
-        return F.cross_entropy(logits_NC, labels_N, weight=weights_C, label_smoothing=label_smoothing)
-    target_NC = labels_N.to(logits_NC) * (1 - label_smoothing) + label_smoothing / 2
-    return F.binary_cross_entropy_with_logits(logits_NC, target_NC, pos_weight=weights_C)
-
-
-def balanced_weights(labels_N: npt.NDArray[np.int64], *, num_classes: int) -> npt.NDArray[np.float64]:
-    """Return weights_C that give every class the same sum of weights, and the average text a weight of 1.
-
-    A class without a text has nothing to weigh, and gets 0. Of several labels: see ``positive_weights``.
-    """
-    if labels_N.ndim == 2:
-        return positive_weights(labels_N)
-    texts_C = np.bincount(labels_N, minlength=num_classes)
-    return np.where(texts_C > 0, len(labels_N) / (num_classes * np.maximum(texts_C, 1)), 0.0)
+    return float(mean_loss(logits_NC, labels_N, weights_C=weights_C, gamma=gamma))
 
 
 def losses(
-    logits_NC: Tensor, labels_N: Tensor, *, weights_C: Tensor | None = None
+    logits_NC: Tensor, labels_N: Tensor, *, weights_C: Tensor | None = None, gamma: float | None = None
 ) -> npt.NDArray[np.float64]:
-    """Return each text's negative log-likelihood in nats, losses_N; of several labels the mean over them, weighted."""
+    """Return each text's negative log-likelihood in nats, losses_N; with ``gamma`` its focal loss.
+
+    Of several labels it is the mean over them, in which ``weights_C`` count.
+    """
     from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy as loss
 
+    logits_NC = logits_NC.double()
     if labels_N.ndim == 2:
         weights_C = None if weights_C is None else weights_C.double()
-        logits_NC, target_NC = logits_NC.double(), labels_N.double()
         losses_NC = binary_cross_entropy_with_logits(
-            logits_NC, target_NC, pos_weight=weights_C, reduction="none"
+            logits_NC, labels_N.double(), pos_weight=weights_C, reduction="none"
         )
         mean_N: npt.NDArray[np.float64] = losses_NC.mean(dim=1).numpy()
         return mean_N
-    losses_N: npt.NDArray[np.float64] = loss(logits_NC.double(), labels_N, reduction="none").numpy()
+    if gamma is not None:
+        focal_N: npt.NDArray[np.float64] = focal_losses(logits_NC, labels_N, gamma).numpy()
+        return focal_N
+    losses_N: npt.NDArray[np.float64] = loss(logits_NC, labels_N, reduction="none").numpy()
     return losses_N
 
 

@@ -85,14 +85,14 @@ class Network(nn.Module):
         with computing_in(self.precision, self.device):
             hidden = self._frozen_prefix(batch)
             for part in self.trained:
-                hidden = run(part, hidden, batch.mask_BT)
+                hidden = run(part, hidden, batch.mask_BT, batch.segments_BT)
         return pool(hidden.float(), batch.mask_BT, pooling=self.pooling, pooler=self.pooler[0])
 
     @torch.no_grad()
     def _frozen_prefix(self, batch: Batch) -> Tensor:
         hidden = batch.inputs
         for part in self.frozen:
-            hidden = run(part, hidden, batch.mask_BT)
+            hidden = run(part, hidden, batch.mask_BT, batch.segments_BT)
             if self.trained and not batch.wide:
                 # Rounded as in the cache. What is rounded may differ in its last bit: it was computed in other batches.
                 hidden = hidden.to(self.store_dtype).float()

@@ -80,7 +80,7 @@ class Prefix:
             with torch.inference_mode():
                 for depth, stage in stages:
                     with computing_in(self.precision, self.encoder.device):
-                        hidden = run(stage, hidden, batch.mask_BT).float()
+                        hidden = run(stage, hidden, batch.mask_BT, batch.segments_BT).float()
                     if depth == self.encoder.num_layers:
                         given = pool(hidden, batch.mask_BT, pooling=self.pooling, pooler=pooler)
                     else:

@@ -26,6 +26,13 @@ def decide(probabilities_NC: Probabilities) -> Labels:
     return np.asarray(probabilities_NC >= THRESHOLD, dtype=np.int64)
 
 
+def sigmoid(logits_NC: Probabilities) -> npt.NDArray[np.float64]:
+    """Return probabilities_NC of labels."""
+    from scipy.special import expit
+
+    return np.asarray(expit(np.asarray(logits_NC, dtype=np.float64)))
+
+
 @dataclass(frozen=True)
 class Answers:
     """What a model says of texts, beside what they have. Those of parts of a split add up.

@@ -2,8 +2,17 @@ from .card import Confirmation as Confirmation, Search as Search, model_card as 
 from .classifier import (
     Classifier as Classifier,
     assemble as assemble,
+    class_names as class_names,
     load as load,
+    pair_columns as pair_columns,
     save as save,
     weights_sha256 as weights_sha256,
 )
+from .decisions import (
+    Decisions as Decisions,
+    check_threshold as check_threshold,
+    decisions as decisions,
+    describe_decisions as describe_decisions,
+)
+from .docker import docker_files as docker_files
 from .onnx import check_packages as check_packages

@@ -11,15 +11,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trainers.config import METRIC_NAMES, PACKAGED_ENCODER, PACKAGED_SOURCES, Clean, DataConfig, TrainConfig
-from trainers.data import SPLITS, describe_data
+from trainers.data import SPLITS, describe_data, has_segments
+from trainers.encoder import embeds_segments
 from trainers.errors import printable
+from trainers.fit import aim_in_words
 from trainers.model.classifier import weights_sha256
 from trainers.model.onnx import TOLERANCE
 
 if TYPE_CHECKING:
     from huggingface_hub import EvalResult
 
-    from trainers.fit import Features, FitResult
+    from trainers.fit import Features, FitResult, SplitCalibration
+    from trainers.model.decisions import Decisions
 
 TEMPLATE = Path(__file__).with_name("card.md.jinja")
 HUB_NAME_OF_PACKAGED = "sentence-transformers/all-MiniLM-L6-v2"
@@ -34,6 +37,9 @@ CLEANING: dict[Clean, str] = {
     "0.1": "cuts out whatever looks like a tag, such as `<br />`, resolves HTML's entities such as `&amp;`, and removes "
     "invisible characters and needless white space",
 }
+
+ABSTAIN_SHOWN = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
+"""Probabilities of the card's table of abstaining."""
 
 _MARKUP = re.compile(r"([\\`*_{}\[\]<>#|~&$!@:])")
 
@@ -99,6 +105,7 @@ def model_card(
     features: Features,
     result: FitResult,
     *,
+    decisions: Decisions | None = None,
     search: Search | None = None,
     onnx: bool = False,
 ) -> str:
@@ -110,6 +117,7 @@ def model_card(
         config: Of the fit.
         features: Its encoder and texts.
         result: What it came to.
+        decisions: The model's temperature and threshold; None if nobody looked at its probabilities.
         search: Where its settings come from; None if nobody knows.
         onnx: Whether ``model.onnx`` stands beside the card.
     """
@@ -135,6 +143,9 @@ def model_card(
         card_data,
         template_path=str(TEMPLATE),
         title=escape(f"{search.study}, trial {search.trial}") if search else "A text classifier",
+        pair=config.data.pair and [escape(name) for name in config.data.pair],
+        segments=has_segments(encoder.tokenizer) and embeds_segments(encoder.model),
+        max_tokens=config.data.max_length,
         classes=_few([escape(name) for name in data["class_names"]]),
         encoder=escape(_encoder_name(config)),
         revision=f", revision {escape(encoder.revision)}" if encoder.revision else "",
@@ -144,6 +155,9 @@ def model_card(
         figures=_figures(config, result, search, tested_itself=tested_itself),
         verdict=_verdict(confirmed),
         cleaning=CLEANING[config.data.clean],
+        decided=_decided(decisions, config) if decisions else [],
+        believed=_believed(decisions) if decisions else [],
+        abstaining=_abstaining(decisions) if decisions else [],
         goal=escape(search.goal.replace("+-", "±")) if search and search.goal else "",
         onnx=f"{TOLERANCE:g}" if onnx else "",
         source=escape(plain_source),
@@ -151,7 +165,7 @@ def model_card(
         splits=SPLITS,
         counts=_counts(data),
         fingerprint=data["fingerprint"],
-        limits=_limits(config, data, confirmed),
+        limits=_limits(config, data, confirmed, decisions),
         weights=weights_sha256(result.network),
         settings=_settings(config),
         versions=", ".join(
@@ -264,24 +278,97 @@ def _eval_results(
     ]
 
 
-def _limits(config: TrainConfig, data: dict[str, Any], confirmed: Confirmation | None) -> list[str]:
+def _decided(found: Decisions, config: TrainConfig) -> list[str]:
+    """Say what the model does to its logits, and how it chooses its label."""
+    temperature, reason = found.calibration.temperature, found.calibration.reason
+    said = [
+        f"Logits are divided by {temperature:g}, the temperature of the lowest log loss on validation (`logit_temperature` in "
+        "config.json). That is done inside the model: transformers and ONNX give the same probabilities as Frostline. It "
+        "changes no label."
+        if reason is None
+        else f"Logits are as they were fitted, not scaled by a temperature: {reason}."
+    ]
+    chosen = found.threshold
+    if chosen is not None:
+        aim, metric, name = aim_in_words(chosen.aim), METRIC_NAMES[config.metric], escape(chosen.name)
+        said.append(
+            f"**Threshold.** {name} is said from a probability of {chosen.probability:.4f} on, else the other class (`thresholds` "
+            f"in config.json), chosen for {aim} of {name} on validation. Frostline's `predict` does so; transformers' pipeline "
+            "and ONNX know nothing of it. The figures above are of the most probable class, without it."
+        )
+        for split, effect in (("validation", chosen.validation), ("the test split", chosen.test)):
+            if effect is not None:
+                said.append(
+                    f"On {split}, {aim} goes from {percent(effect.aim[0])} to {percent(effect.aim[1])}, {metric} from "
+                    f"{percent(effect.metric[0])} to {percent(effect.metric[1])}: {effect.num_changed:,} of "
+                    f"{effect.num_texts:,} labels change{', by which it was chosen' if split == 'validation' else ''}."
+                )
+    return said
+
+
+def _splits(found: Decisions) -> list[tuple[str, SplitCalibration]]:
+    test = found.calibration.test
+    return [("validation", found.calibration.validation), *([("test", test)] if test else [])]
+
+
+def _believed(found: Decisions) -> list[list[str]]:
+    """Write calibration errors before and after temperature scaling, a row a split."""
+    return [
+        [
+            name,
+            percent(split.before.error),
+            percent(split.after.error),
+            percent(split.after.by_chance),
+            f"{split.before.log_loss:.4f}",
+            f"{split.after.log_loss:.4f}",
+        ]
+        for name, split in _splits(found)
+        if split.num_texts
+    ]
+
+
+def _abstaining(found: Decisions) -> list[list[str]]:
+    """Write what abstaining would leave, on the test split if somebody looked, else on validation."""
+    name, split = _splits(found)[-1]
+    shown = [row for row in split.coverage if row.abstain_below in ABSTAIN_SHOWN]
+    return [[f"{row.abstain_below:g}", percent(row.coverage), percent(row.accuracy), name] for row in shown]
+
+
+def _limits(
+    config: TrainConfig, data: dict[str, Any], confirmed: Confirmation | None, decisions: Decisions | None
+) -> list[str]:
     longest, head = config.data.max_length, config.data.head_tokens
     kept = "the first ones" if head is None else f"the first {head} and the last ones"
+    if config.data.pair is not None:
+        kept = "the longer text loses its last ones until they fit"
+    what = "text" if config.data.pair is None else "pair"
     cut, texts = sum(data["texts_cut"].values()), sum(data[name] for name in SPLITS)
     language = "English" if config.data.source in PACKAGED_SOURCES else "That of the texts above"
-    unmeasured = [
-        "other sources of texts",
-        "how well its probabilities are calibrated",
-        "bias against groups of people",
-    ]
+    unmeasured = ["other sources of texts", "bias against groups of people"]
+    if decisions is None:
+        unmeasured.insert(1, "how well its probabilities are calibrated")
+    elif decisions.calibration.test is None:
+        unmeasured.insert(
+            1, "how well its probabilities are calibrated on texts that had no part in choosing"
+        )
     if confirmed is None or confirmed.test is None:
         unmeasured.insert(0, "the test split")
     return [
-        f"Length: of a text, {longest} tokens are read, special ones included: {kept}. {cut:,} of the {texts:,} texts "
+        f"Length: of a {what}, {longest} tokens are read, special ones included: {kept}. {cut:,} of the {texts:,} {what}s "
         "were longer.",
         f"Language: {language}; no other was tried.",
-        "It answers with one of its classes whatever the text is.",
+        *_groups(config),
+        f"It answers with one of its classes whatever the {what} is.",
         f"Not measured: {', '.join(unmeasured)}.",
+    ]
+
+
+def _groups(config: TrainConfig) -> list[str]:
+    column = config.data.group
+    if column is None:
+        return []
+    return [
+        f"Groups: texts with the same {escape(column)} were kept in one split; figures speak of groups that it was not trained on."
     ]
 
 

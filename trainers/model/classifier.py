@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import math
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -26,12 +27,13 @@ from transformers.tokenization_utils_base import VERY_LARGE_INTEGER
 
 from trainers import modeling_frostline
 from trainers.config import Clean, Device, TrainConfig
-from trainers.data import clean_text, cut_points, encode, special_tokens
+from trainers.data import Text, cleaned, cut_points, encode, encode_pairs, has_segments, special_tokens
 from trainers.encoder import (
     Encoder,
     KnownCode,
     check_files,
     check_vocabulary,
+    embeds_segments,
     load_checked,
     load_tokenizer,
     quiet_transformers,
@@ -40,7 +42,7 @@ from trainers.encoder import (
     write_checksums,
 )
 from trainers.errors import InputError
-from trainers.fit import FitResult, Network, sorted_batches
+from trainers.fit import FitResult, Network, decide, sorted_batches
 from trainers.modeling_frostline import FrostlineConfig, FrostlineForSequenceClassification
 
 CODE = Path(modeling_frostline.__file__)
@@ -48,9 +50,15 @@ CODE = Path(modeling_frostline.__file__)
 
 RELEASED = {
     "0.1.0": "e4db820d590eceda26e509afb13c1115023a2822527cfcf17837d2b5cc410a20",
-    "0.2.0": "7112c3a0c8b922e0b9d9db3010f785f92409e33fd163a56b37c60162c593965d",
+    "0.2.0": "855a1fbdbadbe0d4ff32c9c0a95cc5bd496e4042307185585b2bc53a459446eb",
 }
 """SHA-256 of that file in each version: what one of them saved, all later ones load."""
+
+BETWEEN = (
+    "7112c3a0c8b922e0b9d9db3010f785f92409e33fd163a56b37c60162c593965d",
+    "fbe0828dbbd32777a2d939ad108010f8571fdefe43e642c3de30cbdf2f9a41ff",
+)
+"""Likewise, of states between two versions."""
 
 
 AutoConfig.register(FrostlineConfig.model_type, FrostlineConfig)
@@ -62,7 +70,7 @@ class Prediction:
     """What the model says of one text.
 
     Attributes:
-        label: Name of the most probable class.
+        label: Name of the most probable class, or of the one that the model's threshold says.
         probability: Of that class.
     """
 
@@ -77,26 +85,30 @@ class Classifier:
     model: FrostlineForSequenceClassification
     tokenizer: PreTrainedTokenizerBase
 
-    def predict(self, texts: Sequence[str]) -> list[Prediction]:
-        """Return the most probable class of each text."""
+    def predict(self, texts: Sequence[Text]) -> list[Prediction]:
+        """Return the class of each text, or of each pair ``(first, second)``: the most probable, or as the threshold says."""
         probabilities_NC = self.predict_proba(texts)
-        best_N = probabilities_NC.argmax(axis=1)
         names = class_names(self.model)
+        best_N = self.decide(probabilities_NC)
         return [Prediction(names[i], float(row[i])) for i, row in zip(best_N, probabilities_NC, strict=True)]
 
-    def plain(self, texts: Sequence[str]) -> list[str]:
-        """Return texts cleaned as those that the model was trained on."""
-        return [clean_text(text, cleaning(self.model))[0] for text in texts]
+    def decide(self, probabilities_NC: npt.NDArray[np.floating]) -> npt.NDArray[np.int64]:
+        """Return the class of each text, best_N: the most probable, or as the threshold says."""
+        return decide(probabilities_NC, class_names(self.model), thresholds(self.model))
 
-    def predict_proba(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
+    def plain(self, texts: Sequence[Text]) -> list[Text]:
+        """Return texts cleaned as those that the model was trained on."""
+        return [cleaned(text, cleaning(self.model))[0] for text in texts]
+
+    def predict_proba(self, texts: Sequence[Text]) -> npt.NDArray[np.float32]:
         """Return probabilities_NC, the columns in the order of ``model.config.id2label``.
 
-        Texts are cleaned as those that the model was trained on.
+        Texts are cleaned as those that the model was trained on, and logits are divided by its temperature, if it has one.
+
+        Raises:
+            InputError: They are single where the model reads pairs, or the other way round.
         """
-        config = self.model.config
-        rows = encode(
-            self.plain(texts), self.tokenizer, max_length=config.max_tokens, head_tokens=config.head_tokens
-        )
+        rows, segments = self._encode(texts)
         probabilities_NC = np.empty((len(rows), len(class_names(self.model))), dtype=np.float32)
         lengths_N = np.array([len(r) for r in rows], dtype=np.int64)
         for batch in sorted_batches(lengths_N):
@@ -108,9 +120,55 @@ class Classifier:
             mask_BT = torch.arange(ids_BT.shape[1]) < torch.from_numpy(lengths_N[batch])[:, None]
             with torch.inference_mode():
                 device = self.model.device
-                logits_BC = self.model(ids_BT.to(device), mask_BT.long().to(device)).logits
+                more = {}
+                if segments is not None:
+                    padded = pad_sequence([torch.tensor(segments[i]) for i in batch], batch_first=True)
+                    more["token_type_ids"] = padded.to(device)
+                logits_BC = self.model(ids_BT.to(device), mask_BT.long().to(device), **more).logits
             probabilities_NC[batch] = logits_BC.softmax(dim=1).cpu().numpy()
         return probabilities_NC
+
+    def _encode(self, texts: Sequence[Text]) -> tuple[list[list[int]], list[list[int]] | None]:
+        config, columns = self.model.config, pair_columns(self.model)
+        check_form(texts, columns)
+        plain = self.plain(texts)
+        if columns is not None:
+            pairs = [text for text in plain if not isinstance(text, str)]
+            rows, segments, _ = encode_pairs(pairs, self.tokenizer, max_length=config.max_tokens)
+            return rows, segments
+        singles = [text for text in plain if isinstance(text, str)]
+        return encode(
+            singles, self.tokenizer, max_length=config.max_tokens, head_tokens=config.head_tokens
+        ), None
+
+
+def check_form(texts: Sequence[Text], columns: tuple[str, str] | None) -> None:
+    """Check that texts are pairs where a model reads pairs, and single ones elsewhere.
+
+    Args:
+        texts: To be classified.
+        columns: As ``pair_columns`` gives them.
+
+    Raises:
+        InputError: One is not.
+    """
+    for i, text in enumerate(texts):
+        is_pair = isinstance(text, tuple) and len(text) == 2 and all(isinstance(side, str) for side in text)
+        if columns is None and isinstance(text, tuple | list):
+            raise InputError(
+                f"this model reads single texts, got a pair or list at index {i}; give one str a text"
+            )
+        if columns is not None and not is_pair:
+            raise InputError(
+                f"this model reads pairs ({columns[0]}, {columns[1]}), got a {type(text).__name__} at index {i} that is not "
+                "two texts; give a tuple of two str"
+            )
+
+
+def pair_columns(model: FrostlineForSequenceClassification) -> tuple[str, str] | None:
+    """Return the columns of the pairs that a model was trained on; None of a model of single texts."""
+    columns = getattr(model.config, "pair", None)
+    return None if columns is None else (str(columns[0]), str(columns[1]))
 
 
 def cleaning(model: FrostlineForSequenceClassification) -> Clean:
@@ -119,13 +177,42 @@ def cleaning(model: FrostlineForSequenceClassification) -> Clean:
     return clean
 
 
+def temperature(model: FrostlineForSequenceClassification) -> float:
+    """Return the number by which a model divides its logits; 1 where it does not."""
+    found: float | None = getattr(model.config, "logit_temperature", None)
+    return 1.0 if found is None else found
+
+
+def thresholds(model: FrostlineForSequenceClassification) -> Mapping[str, float]:
+    """Return from which probability on a class is said, by name; empty where the most probable one is."""
+    found: Mapping[str, float] | None = getattr(model.config, "thresholds", None)
+    return found or {}
+
+
 def class_names(model: FrostlineForSequenceClassification) -> tuple[str, ...]:
     """Return the classes in the order of the logits."""
     return tuple(str(name) for _, name in sorted((model.config.id2label or {}).items()))
 
 
-def assemble(encoder: Encoder, config: TrainConfig, result: FitResult, *, names: Sequence[str]) -> Classifier:
-    """Put the frozen part of the encoder and what a fit trained together into one whole model."""
+def assemble(
+    encoder: Encoder,
+    config: TrainConfig,
+    result: FitResult,
+    *,
+    names: Sequence[str],
+    temperature: float = 1.0,
+    thresholds: Mapping[str, float] | None = None,
+) -> Classifier:
+    """Put the frozen part of the encoder and what a fit trained together into one whole model.
+
+    Args:
+        encoder: What was fine-tuned.
+        config: Of the fit.
+        result: What it trained.
+        names: Of the classes.
+        temperature: By which the model divides its logits.
+        thresholds: From which probability on a class is said, by name; None means that the most probable one is.
+    """
     inner = copy.deepcopy(encoder.model)
     network = result.network
     for path, part in network.encoder_parts().items():
@@ -137,7 +224,16 @@ def assemble(encoder: Encoder, config: TrainConfig, result: FitResult, *, names:
     described.pop("_name_or_path", None)  # a path of this machine
     tokenizer = copy.deepcopy(encoder.tokenizer)
     tokenizer.model_max_length = VERY_LARGE_INTEGER  # the model cuts; a tokenizer would take the start alone
-    max_tokens, head_tokens = config.data.max_length, config.data.head_tokens
+    max_tokens, head_tokens, pair = config.data.max_length, config.data.head_tokens, config.data.pair
+    beside: dict[str, Any] = {}  # models without these are described as before
+    if pair is not None:  # which the tokenizer cuts, as only it can
+        tokenizer.model_max_length = max_tokens
+        beside["pair"] = list(pair)
+        beside["segments"] = has_segments(tokenizer) and embeds_segments(encoder.model)
+    if temperature != 1:
+        beside["logit_temperature"] = temperature
+    if thresholds:
+        beside["thresholds"] = dict(thresholds)
     head, _ = cut_points(tokenizer, max_length=max_tokens, head_tokens=head_tokens)
     with torch.random.fork_rng(devices=[]):  # its first weights are random, and replaced at once
         model = FrostlineForSequenceClassification(
@@ -148,10 +244,11 @@ def assemble(encoder: Encoder, config: TrainConfig, result: FitResult, *, names:
                 dropout=config.dropout,
                 max_tokens=max_tokens,
                 head_tokens=head_tokens,
-                start_tokens=len(special_tokens(tokenizer)[0]) + head,
+                start_tokens=None if pair else len(special_tokens(tokenizer)[0]) + head,
                 clean=config.data.clean,
                 id2label=dict(enumerate(names)),
                 label2id={name: i for i, name in enumerate(names)},
+                **beside,
             )
         )
     model.encoder.load_state_dict(inner.state_dict())
@@ -223,7 +320,7 @@ def load(folder: str | Path, *, device: Device = "cpu") -> Classifier:
     if not folder.is_dir():
         raise InputError(f"no model directory {folder}; export one with: python -m search.export")
     what = "the fine-tuned model"
-    code = KnownCode(CODE.name, frozenset({sha256_of(CODE), *RELEASED.values()}))
+    code = KnownCode(CODE.name, frozenset({sha256_of(CODE), *RELEASED.values(), *BETWEEN}))
     check_files(folder, what=what, code=code)
     verify_checksums(folder, what=what)
     model = load_checked(FrostlineForSequenceClassification, folder, what=what, code=code)
@@ -232,9 +329,28 @@ def load(folder: str | Path, *, device: Device = "cpu") -> Classifier:
             f"{what}: clean in {folder / 'config.json'} must be one of {', '.join(get_args(Clean))}, got "
             f"{cleaning(model)!r}; a newer version of Frostline may know it: pip install -U frostline"
         )
+    _check_decisions(model, what=f"{what}: {folder / 'config.json'}")
     tokenizer = load_tokenizer(folder, what=what)
     check_vocabulary(model.encoder, tokenizer, what=what)
     return Classifier(model=model.to(device), tokenizer=tokenizer)
+
+
+def _check_decisions(model: FrostlineForSequenceClassification, *, what: str) -> None:
+    remedy = "export the model again: python -m search.export"
+    divisor = temperature(model)
+    if not _is_number(divisor) or not 0 < divisor < math.inf:
+        raise InputError(f"{what}: logit_temperature must be a number above 0, got {divisor!r}; {remedy}")
+    said, names = thresholds(model), class_names(model)
+    is_table = isinstance(said, Mapping) and all(_is_number(t) and 0 <= t <= 1 for t in said.values())
+    if not is_table or not set(said) <= set(names) or (said and (len(said), len(names)) != (1, 2)):
+        raise InputError(
+            f"{what}: thresholds must give one of two classes a number from 0 to 1, got {said!r} of {len(names)} classes; "
+            f"{remedy}"
+        )
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def weights_sha256(network: Network) -> str:

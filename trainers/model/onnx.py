@@ -26,6 +26,7 @@ TOLERANCE = 1e-4
 
 PACKAGES = ("onnx", "onnxruntime", "onnxscript")
 INPUTS = ("input_ids", "attention_mask")
+SEGMENTS = "token_type_ids"
 SHORTEST = 3
 """Tokens of a text of one token, with those before and after it."""
 
@@ -37,9 +38,12 @@ class _Logits(nn.Module):
         super().__init__()
         self.model = model
 
-    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+    def forward(
+        self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None = None
+    ) -> Tensor:
         """Return logits_BC."""
-        logits_BC: Tensor = self.model(input_ids=input_ids, attention_mask=attention_mask).logits
+        given = {"input_ids": input_ids, "attention_mask": attention_mask, "token_type_ids": token_type_ids}
+        logits_BC: Tensor = self.model(**given).logits
         return logits_BC
 
 
@@ -69,7 +73,7 @@ def export_onnx(model: PreTrainedModel, path: Path) -> None:
     """
     check_packages()
     module = _Logits(model).eval()
-    any_shape = {0: "batch", 1: "length"}
+    any_shape, names = {0: "batch", 1: "length"}, inputs_of(model)
     try:
         with _quiet_exporter(), torch.no_grad():
             program = torch.onnx.export(
@@ -77,9 +81,9 @@ def export_onnx(model: PreTrainedModel, path: Path) -> None:
                 _texts(model, count=2, length=SHORTEST + 2),
                 dynamo=True,
                 verbose=False,
-                input_names=INPUTS,
+                input_names=names,
                 output_names=["logits"],
-                dynamic_shapes=(any_shape, any_shape),
+                dynamic_shapes=(any_shape,) * len(names),
             )
             assert program is not None  # noqa: S101
             program.save(path)
@@ -114,7 +118,7 @@ def furthest(model: PreTrainedModel, path: Path) -> float:
         session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
         for count, length in shapes:
             texts = _texts(model, count=count, length=length)
-            named = {name: tensor.numpy() for name, tensor in zip(INPUTS, texts, strict=True)}
+            named = {name: tensor.numpy() for name, tensor in zip(inputs_of(model), texts, strict=True)}
             difference = torch.from_numpy(session.run(None, named)[0]) - _Logits(model)(*texts)
             largest = max(largest, float(difference.abs().max()))
     except Exception as error:  # onnxruntime raises a class for each of its codes
@@ -125,15 +129,23 @@ def furthest(model: PreTrainedModel, path: Path) -> float:
     return largest
 
 
-def _texts(model: PreTrainedModel, *, count: int, length: int) -> tuple[Tensor, Tensor]:
-    """Return ids_BT and mask_BT of random texts, the first one as long as asked for and each further one shorter."""
+def inputs_of(model: PreTrainedModel) -> tuple[str, ...]:
+    """Return the names of the graph's inputs: of pairs, segments are one where the encoder has them."""
+    return (*INPUTS, SEGMENTS) if getattr(model.config, "segments", False) else INPUTS
+
+
+def _texts(model: PreTrainedModel, *, count: int, length: int) -> tuple[Tensor, ...]:
+    """Return ids_BT and mask_BT, and segments_BT where there are any, of random texts, the first one as long as asked for and each further one shorter."""
     rows = len(model.get_input_embeddings().weight)  # type: ignore[arg-type]
     draw = torch.Generator().manual_seed(count * length)
     ids_BT = torch.randint(rows, (count, length), generator=draw)
     lengths_B1 = (length - torch.arange(count)[:, None] * length // count).clamp(min=SHORTEST)
     mask_BT = (torch.arange(length) < lengths_B1).long()
     padding = model.config.encoder.get("pad_token_id") or 0
-    return torch.where(mask_BT.bool(), ids_BT, padding), mask_BT
+    ids_BT = torch.where(mask_BT.bool(), ids_BT, padding)
+    if SEGMENTS not in inputs_of(model):
+        return ids_BT, mask_BT
+    return ids_BT, mask_BT, (torch.arange(length) >= lengths_B1 // 2).long() * mask_BT
 
 
 @contextmanager

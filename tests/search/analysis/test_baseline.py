@@ -117,4 +117,14 @@ def test_what_the_words_alone_reach_is_left_in_a_study_once(texts, monkeypatch):
 )
 def test_goal_and_ceiling_rise_where_words_alone_reach_the_goal(texts, monkeypatch, reached, aim):
     monkeypatch.setattr(baseline, "measure_baseline", lambda *_, **__: reached)
-    assert choose_aim(texts, metric="accuracy") == aim
+    found = choose_aim(texts, metric="accuracy")
+    assert found == dataclasses.replace(aim, majority=found.majority)
+
+
+def test_goal_and_ceiling_rise_where_the_majority_reaches_the_goal(texts, monkeypatch):
+    frequent = dataclasses.replace(texts, labels_N=np.where(np.arange(len(texts.labels_N)) % 50 == 0, 1, 0))
+    monkeypatch.setattr(baseline, "measure_baseline", lambda *_, **__: 0.7)
+    found = choose_aim(frequent, metric="accuracy")
+    assert found.majority == (frequent.labels_N[frequent.parts["validation"]] == 0).mean() > 0.9
+    assert found.goal >= found.majority
+    assert found.ceiling > found.goal

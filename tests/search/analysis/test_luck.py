@@ -98,3 +98,13 @@ def test_without_the_number_of_texts_the_error_over_texts_is_not_known():
 def test_seeds_that_agree_to_the_text_do_not_say_that_there_is_no_error():
     above = found(0.88, (0.87, 0.86), (0.87, 0.86), (0.87, 0.86)).search_above_fresh
     assert (above.low, above.high) == (None, None)
+
+
+def test_texts_of_a_group_count_as_one_where_groups_are_even():
+    texts = {"validation": [100, 100], "test": [150, 150]}
+    pairs = [(0.86, 0.80), (0.86, 0.80)]
+    sizes = {"validation": [10] * 20, "test": [10] * 30}
+    by_groups = flattery(0.86, fits(*pairs), metric="accuracy", texts=texts, group_sizes=sizes)
+    few = {"validation": [10, 10], "test": [15, 15]}
+    assert by_groups == flattery(0.86, fits(*pairs), metric="accuracy", texts=few)
+    assert by_groups.fresh_above_test.high > 2 * found(0.86, *pairs, texts=texts).fresh_above_test.high

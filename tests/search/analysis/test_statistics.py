@@ -1,8 +1,9 @@
+import itertools
 from functools import partial
 
 import numpy as np
 import pytest
-from scipy.stats import binomtest, bootstrap, permutation_test
+from scipy.stats import binomtest, bootstrap, permutation_test, t
 from sklearn.metrics import balanced_accuracy_score, f1_score
 
 from search.analysis.statistics import accuracy_of, compare, estimate, holm, student_half_width
@@ -228,3 +229,103 @@ def test_holm_goes_no_higher_than_one_and_keeps_the_order():
 
 def test_holm_of_nothing_is_nothing():
     assert holm([]) == []
+
+
+def grouped(seed, *, num_groups, size, spread):
+    """Labels, groups, and two fits whose texts of one group are right alike: each group has a share of its own."""
+    draw = np.random.default_rng(seed)
+    sizes = draw.integers(1, size + 1, num_groups)
+    groups = np.repeat(np.arange(num_groups), sizes)
+    shares = np.clip(0.7 + spread * draw.standard_normal((2, num_groups)), 0, 1)[:, groups]
+    labels = draw.integers(0, 2, len(groups))
+    right = draw.random(shares.shape) < shares
+    return labels, groups, np.where(right, labels, 1 - labels)
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_interval_over_groups_is_that_of_a_plain_loop_that_draws_groups(metric):
+    labels, groups, predicted = grouped(0, num_groups=30, size=9, spread=0.3)
+    found = estimate(labels, predicted[:1], metric=metric, num_classes=2, groups_N=groups)
+    draw, figures = np.random.default_rng(1), []
+    for _ in range(1500):
+        rows = np.concatenate([np.flatnonzero(groups == g) for g in draw.integers(30, size=29)])
+        figures.append(METRICS[metric](labels[rows], predicted[0][rows]))
+    half = t.ppf(0.975, 29) * np.std(figures, ddof=1)
+    assert found.value == pytest.approx(METRICS[metric](labels, predicted[0]), abs=1e-12)
+    assert (found.high - found.low) / 2 == pytest.approx(half, rel=0.08)
+    assert found.high - found.low > 1.3 * np.diff(
+        [
+            *(
+                getattr(estimate(labels, predicted[:1], metric=metric, num_classes=2), e)
+                for e in ("low", "high")
+            )
+        ]
+    )
+
+
+def test_interval_over_groups_holds_the_truth_where_that_over_texts_does_not():
+    held = {"groups": 0, "texts": 0}
+    truth = np.clip(0.7 + 0.3 * np.random.default_rng(0).standard_normal(100_000), 0, 1).mean()
+    for seed in range(200):
+        labels, groups, predicted = grouped(seed, num_groups=25, size=12, spread=0.3)
+        for name, given in (("groups", groups), ("texts", None)):
+            found = estimate(labels, predicted[:1], metric="accuracy", num_classes=2, groups_N=given)
+            held[name] += found.low <= truth <= found.high
+    assert held["groups"] >= 179  # 95 % of 200 are 190
+    assert held["texts"] <= 160
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_p_over_groups_is_that_of_all_ways_to_swap_groups(metric):
+    labels, groups, predicted = grouped(3, num_groups=9, size=8, spread=0.3)
+    found = compare(labels, predicted[:1], predicted[1:], metric=metric, num_classes=2, groups_N=groups)
+    observed = METRICS[metric](labels, predicted[0]) - METRICS[metric](labels, predicted[1])
+    differences = []
+    for swapped in itertools.product([False, True], repeat=9):
+        swap = np.array(swapped)[groups]
+        first, second = np.where(swap, predicted[1], predicted[0]), np.where(swap, predicted[0], predicted[1])
+        differences.append(METRICS[metric](labels, first) - METRICS[metric](labels, second))
+    expected = np.mean(np.abs(differences) >= abs(observed) - 1e-9)
+    assert found.p == pytest.approx(expected, abs=0.02)
+    assert found.p != compare(labels, predicted[:1], predicted[1:], metric=metric, num_classes=2).p
+
+
+def test_p_over_groups_is_small_as_often_as_it_says_where_fits_are_alike():
+    small = {"groups": 0, "texts": 0}
+    for seed in range(100):
+        labels, groups, predicted = grouped(seed, num_groups=25, size=12, spread=0.3)
+        for name, given in (("groups", groups), ("texts", None)):
+            found = compare(
+                labels, predicted[:1], predicted[1:], metric="accuracy", num_classes=2, groups_N=given
+            )
+            small[name] += found.p < 0.05
+    assert small["groups"] <= 11
+    assert small["texts"] >= 20
+
+
+def test_where_each_text_is_a_group_little_changes():
+    labels, predicted = fits(7, 0.8, 0.75, 0.7, 0.7, count=300)
+    found, plain = (
+        compare(labels, predicted[:2], predicted[2:], metric="macro_f1", num_classes=2, groups_N=given)
+        for given in (np.arange(300), None)
+    )
+    assert (found.difference.low, found.difference.high) == pytest.approx(
+        (plain.difference.low, plain.difference.high), abs=0.01
+    )
+    assert found.p == pytest.approx(plain.p, abs=0.015)
+
+
+def test_one_group_shows_no_spread_and_no_difference():
+    labels, predicted = fits(8, 0.9, 0.6, count=50)
+    found = compare(
+        labels,
+        predicted[:1],
+        predicted[1:],
+        metric="accuracy",
+        num_classes=2,
+        groups_N=np.zeros(50, dtype=np.int64),
+    )
+    assert (found.difference.low, found.difference.high, found.p) == (None, None, 1.0)
+    assert found.difference.value == pytest.approx(
+        (predicted[0] == labels).mean() - (predicted[1] == labels).mean()
+    )

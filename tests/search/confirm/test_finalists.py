@@ -3,7 +3,7 @@ import optuna
 import pytest
 from optuna.trial import TrialState, create_trial
 
-from search.analysis import OverSeeds
+from search.analysis import OverSeeds, compare, estimate
 from search.confirm.finalists import choose_finalists, fresh_seeds, outcome, pairs_of
 from search.study.space import trial_seed
 from search.study.spec import Score, StudySpec
@@ -281,3 +281,38 @@ def test_where_the_baseline_leads_nothing_is_counted_twice(study):
     assert found.winner == "frozen-head"
     assert len(found.comparisons) == 2
     assert found.comparisons[0].p_holm == pytest.approx(2 * found.comparisons[0].p)
+
+
+def test_where_there_are_groups_intervals_and_tests_are_over_them(study):
+    add(study, 0.90, 0.85)
+    add(study, 0.60, 0.70, recipe="frozen-head")
+    finalists = choose_finalists(study, SPEC, num_finalists=1)
+    fits = {
+        "trial 0": [record(s, 0.9, 0.85, with_wrong(2 + s)) for s in (0, 1)],
+        "frozen-head": [record(s, 0.6, 0.7, with_wrong(14 + s)) for s in (0, 1)],
+    }
+    groups = np.arange(40) // 5
+    found = outcome(
+        finalists,
+        fits,
+        LABELS,
+        validation_N=LABELS[:20],
+        rule=RULE,
+        num_classes=2,
+        after=9,
+        versions=VERSIONS,
+        words_N=1 - LABELS,
+        groups_N={"validation": groups[:20], "test": groups},
+    )
+    first, second = (np.array([f["test_predictions"] for f in fits[n]]) for n in ("trial 0", "frozen-head"))
+    how = {"metric": RULE.metric, "num_classes": 2, "groups_N": groups}
+    pair = compare(LABELS, first, second, **how)
+    told = next(c for c in found.comparisons if c.second == "frozen-head")
+    assert (told.p, told.low, told.high) == (pair.p, pair.difference.low, pair.difference.high)
+    assert found.finalists[0].test.low == estimate(LABELS, first, **how).low
+    assert found.words.high == estimate(LABELS, 1 - LABELS[None], **how).high
+    assert (found.num_test_groups, found.plain()["num_test_groups"]) == (8, 8)
+
+
+def test_where_there_are_no_groups_nothing_is_said_of_them(study):
+    assert "num_test_groups" not in judged(study, [[record(7, 0.80, 0.85)]]).plain()

@@ -18,10 +18,12 @@ import search.trials
 import search.trials.fit_memory
 import trainers.encoder
 import trainers.encoder.loading
+from search.export import main as export
 from search.new import main
 from search.new.speed import Speed
 from search.run import main as run
 from search.study.spec import Range, load_spec
+from trainers.predict import main as predict
 
 CSV = Path(__file__).parents[2] / "data" / "messages.csv"
 
@@ -290,3 +292,32 @@ def test_a_name_without_letters_of_a_study_asks_for_another(capsys):
         "a study is named after its source in a-z and 0-9, of which '\u8bc4\u8bba.csv' has none; name a file with --to "
         "studies/NAME.toml"
     )
+
+
+def test_groups_go_from_a_csv_to_predictions_without_an_edit(write, here, capsys):
+    shutil.copy(CSV.parent / "groups.csv", here)
+    assert write("--group", "patient_id", "--trials", "1", source="groups.csv") == 0
+    assert (
+        "no group of column 'patient_id' stands in two splits: train 211 texts of 50"
+        in capsys.readouterr().out
+    )
+    assert load_spec(here / "studies" / "groups.toml").data.group == "patient_id"
+    assert run(["--study", "groups", "--trials", "1", "--workers", "1"]) == 0
+    assert export(["--study", "groups"]) == 0
+    assert predict([str(here / "studies" / "groups" / "model"), "chest and fever since Monday"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1].split()[0] in {"routine", "urgent"}
+    assert "patient\\_id were kept in one split" in (here / "studies/groups/model/README.md").read_text()
+
+
+def test_a_column_that_may_name_groups_stands_as_a_comment(write, here):
+    shutil.copy(CSV.parent / "groups.csv", here)
+    assert write(source="groups.csv") == 0
+    text = (here / "studies" / "groups.toml").read_text()
+    assert (
+        '\n# group = "patient_id"  # would keep texts with the same value of this column in one split (80 values in 354 rows); if '
+        "they belong together, figures without it are too good\n"
+    ) in text
+    (here / "studies" / "groups.toml").write_text(
+        text.replace('# group = "patient_id"', 'group = "patient_id"')
+    )
+    assert load_spec(here / "studies" / "groups.toml").data.group == "patient_id"

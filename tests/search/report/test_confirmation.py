@@ -193,3 +193,12 @@ def test_what_was_never_tested_has_no_figure():
 
 def test_nothing_is_printed_of_a_study_that_nobody_confirmed():
     assert printed(None) == ""
+
+
+def test_groups_that_were_resampled_are_told():
+    told = coverage(outcome(row("trial 3")).model_copy(update={"num_test_groups": 40}))
+    assert told == (
+        "Intervals (95 %) speak of other seeds and of other groups of texts like these, as far as 3 seeds can tell; p (paired "
+        "permutation, Holm) speaks of these fits on other groups of texts. Texts of a group were kept together: the 2,500 test "
+        "texts count as 40 groups."
+    )

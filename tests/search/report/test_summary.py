@@ -21,7 +21,7 @@ DATA = Path(__file__).parents[2] / "data"
 OF_THE_PLACE = ("machine", "versions", "spec")
 """What depends on where and by whom a report is written, or is the study's file again."""
 
-NEWER = ("flat",)
+NEWER = ("flat", "majority")
 """What reports say since."""
 
 

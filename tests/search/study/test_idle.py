@@ -80,3 +80,11 @@ def test_dropout_in_layers_that_never_train_is_named():
         "encoder_dropout cannot change a fit: all layers are frozen in every trial; fix it"
     ]
     assert idle(num_layers=7, **frozen) == []
+
+
+def test_a_gamma_without_the_focal_loss_is_named():
+    gamma = {"low": 0.5, "high": 5.0}
+    assert idle(focal_gamma=gamma) == [
+        'focal_gamma cannot change a fit: loss is never "focal"; fix it, or add "focal" to loss'
+    ]
+    assert idle(focal_gamma=gamma, loss=["cross_entropy", "focal"]) == []

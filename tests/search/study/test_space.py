@@ -185,6 +185,6 @@ def test_what_has_no_logarithm_is_left_to_the_sampler():
 
 @pytest.mark.parametrize("name", ["probe", "usual", "frozen-head"])
 def test_what_people_would_do_without_us_weighs_classes_as_the_study_does(name):
-    fit = {"class_weights": "balanced"}
-    settings = recipe_settings(name, make_spec(fit=fit), num_layers=6)
-    assert settings.get("class_weights") == (None if name == "frozen-head" else "balanced")
+    for weights in ("balanced", {"spam": 5.0, "ham": 1.0}):
+        settings = recipe_settings(name, make_spec(fit={"class_weights": weights}), num_layers=6)
+        assert settings.get("class_weights") == (None if name == "frozen-head" else weights)

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from search.study.spec import Range, find_study, load_spec
+from search.study.spec import Range, load_spec
 from trainers.errors import CONTROL, InputError
 
 STUDY = """
@@ -203,37 +203,32 @@ def test_class_weights_are_a_setting_of_the_fit(tmp_path):
     assert load(tmp_path, text).any_config().class_weights == "balanced"
 
 
-def test_study_is_found_by_name_and_by_path(tmp_path, monkeypatch):
-    (tmp_path / "studies").mkdir()
-    (tmp_path / "studies" / "toy.toml").write_text(STUDY)
-    monkeypatch.chdir(tmp_path)
-    assert find_study("toy") == Path("studies/toy.toml")
-    assert find_study("studies/toy.toml") == Path("studies/toy.toml")
+@pytest.mark.parametrize("weights", [{"spam": 5.0, "ham": 1.0}, {"low": 1.0, "high": 5.0}])
+def test_class_weights_may_be_a_table_by_class_which_is_no_range(tmp_path, weights):
+    table = ", ".join(f"{name} = {weight}" for name, weight in weights.items())
+    spec = load(tmp_path, changed("patience = 2", f"patience = 2\nclass_weights = {{ {table} }}"))
+    assert spec.any_config().class_weights == weights
+    assert type(spec).model_validate(spec.model_dump(mode="json")) == spec
 
 
-def test_study_not_found_is_met_with_the_nearest_name(tmp_path, monkeypatch):
-    (tmp_path / "studies").mkdir()
-    for name in ("imdb", "quick"):
-        (tmp_path / "studies" / f"{name}.toml").write_text(STUDY)
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(InputError) as caught:
-        find_study("quik")
-    assert str(caught.value) == "no study 'quik' in studies/; did you mean 'quick'?; give one of imdb, quick"
+def test_mistakes_in_class_weights_are_named(tmp_path):
+    text = changed("patience = 2", "patience = 2\nclass_weights = { spam = 5.0, ham = 0 }")
+    assert mistake(tmp_path, text) == (
+        "fit.class_weights: the weights of classes must be numbers above 0, got 'ham' 0; change them"
+    )
+    text = changed("patience = 2", "patience = 2\nclass_weights = [{ spam = 5.0 }, { spam = 1.0 }]")
+    assert mistake(tmp_path, text).startswith(
+        "fit.class_weights: a table cannot be one of several choices; choose one"
+    )
 
 
-def test_missing_study_file_is_named(tmp_path):
-    with pytest.raises(
-        InputError, match=r"no study file .*absent\.toml; give an existing TOML file or a name"
-    ):
-        find_study(str(tmp_path / "absent.toml"))
-
-
-@pytest.mark.parametrize("study", ["../imdb", "/etc/passwd", "studies/imdb"])
-def test_study_name_cannot_leave_the_folder_of_studies(study):
-    with pytest.raises(InputError) as caught:
-        find_study(study)
-    assert str(caught.value).startswith("--study: a study's name has 1 to 64 characters")
-    assert str(caught.value).endswith("or give the path of a TOML file")
+def test_the_focal_loss_is_an_open_setting(tmp_path):
+    text = 'patience = 2\nloss = ["cross_entropy", "focal"]\nfocal_gamma = { low = 0.5, high = 5.0 }'
+    fit = load(tmp_path, changed("patience = 2", text)).fit
+    assert fit["focal_gamma"] == Range(low=0.5, high=5.0)
+    assert "fit.focal_gamma: Input should be greater than or equal to 0" in mistake(
+        tmp_path, changed("patience = 2", "patience = 2\nfocal_gamma = { low = -1, high = 5 }")
+    )
 
 
 @pytest.mark.parametrize(
@@ -290,18 +285,6 @@ def test_control_characters_are_refused_wherever_they_stand(tmp_path, line):
     message = mistake(tmp_path, f"{STUDY}{line}\n")
     assert message.startswith("a text must hold no control characters, got '")
     assert CONTROL.search(message) is None
-
-
-@pytest.mark.parametrize("study", ["x" * 5000 + ".toml", "a\0b.toml", "../" * 2000 + "x.toml"])
-def test_study_path_that_no_file_can_have_is_named(study):
-    with pytest.raises(InputError, match="give an existing TOML file or a name from studies/"):
-        find_study(study)
-
-
-@pytest.mark.parametrize("study", ["x" * 5000, "a\0b", "a\nb", "", "."])
-def test_study_name_that_no_study_can_have_is_refused(study):
-    with pytest.raises(InputError, match="--study: a study's name has 1 to 64 characters"):
-        find_study(study)
 
 
 @pytest.mark.parametrize("setting", ['["float32", "bfloat16"]', "{ low = 0, high = 1 }"])

@@ -327,6 +327,24 @@ def test_a_gpu_has_one_worker_unless_more_are_asked_for():
     assert number_of_workers(3, threads=1, trials_left=50, device="cuda") == 3
 
 
+@pytest.mark.parametrize(
+    ("wanted", "device", "left", "number"),
+    [("auto", "cuda", 50, 4), ("auto", "cuda", 3, 3), (6, "cuda", 50, 6), ("auto", "cuda:1", 50, 1)],
+)
+def test_each_cuda_device_has_a_worker(monkeypatch, wanted, device, left, number):
+    monkeypatch.setattr("search.trials.scheduler.cuda_devices", lambda: ("0", "1", "2", "3"))
+    options = {"threads": 1, "trials_left": left, "device": device, "worker_bytes": pytest.fail}
+    assert number_of_workers(wanted, **options) == number
+
+
+def test_the_sampler_gets_five_trials_a_gpu_to_learn_from(monkeypatch):
+    monkeypatch.setattr("search.trials.scheduler.cuda_devices", lambda: ("0", "1", "2", "3"))
+    said = []
+    options = {"threads": 1, "trials_left": 15, "num_trials": 15, "device": "cuda", "tell": said.append}
+    assert number_of_workers("auto", **options) == 3
+    assert said[0].startswith("3 workers, though there are 4 GPUs: with more than one for every 5 trials")
+
+
 def test_pruned_trials_count(search_on):
     study = make_study()
     search_on(study, 3, plan={1: optuna.TrialPruned("rung")})

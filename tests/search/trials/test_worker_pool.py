@@ -215,6 +215,45 @@ def test_time_that_the_machine_stood_still_is_no_silence(features, make_config, 
         assert isinstance(follow(crew, 1)[-1], Fitted)
 
 
+class SeesDevices:
+    """Stands in for features: whoever unpickles it leaves a file that says which CUDA devices it sees."""
+
+    encoder = SimpleNamespace(device="cuda")
+
+    def __init__(self, folder):
+        self.folder = folder
+
+    def __reduce__(self):
+        code = (
+            "(lambda os, pathlib, torch: pathlib.Path({!r}, str(os.getpid())).write_text("
+            "f\"{{os.environ.get('CUDA_VISIBLE_DEVICES')}} {{torch.cuda.is_initialized()}}\"))"
+            "(*map(__import__, ('os', 'pathlib', 'torch')))"
+        )
+        return eval, (code.format(str(self.folder)),)
+
+
+def devices_seen(folder, *, count):
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while len(files := sorted(folder.iterdir())) < count or not all(f.read_text() for f in files):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert {f.read_text().split()[1] for f in files} == {"False"}
+    return {int(f.name): f.read_text().split()[0] for f in files}
+
+
+def test_processes_share_cuda_devices_evenly_and_see_one_each_before_cuda_starts(tmp_path, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "6,GPU-1f2e")
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    with Crew(SeesDevices(tmp_path), size=4, peeks=()) as crew:
+        seen = devices_seen(tmp_path, count=4)
+        assert sorted(seen.values()) == ["6", "6", "GPU-1f2e", "GPU-1f2e"]
+        member = crew._members[0]
+        assert kill_before_news(crew, 1, None) == [(1, Death(-signal.SIGKILL))]
+        (new,) = (device for pid, device in devices_seen(tmp_path, count=5).items() if pid not in seen)
+        assert new == seen[member.process.pid]
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == "6,GPU-1f2e"
+
+
 @pytest.fixture
 def oom_kills(tmp_path, monkeypatch):
     """A function: pretend that the kernel has killed so many processes of this cgroup for memory."""
@@ -255,6 +294,7 @@ def test_a_process_that_the_system_killed_for_memory_is_not_replaced(features, m
 
 def kill_before_news(crew, job, config):
     os.kill(crew._members[0].process.pid, signal.SIGKILL)
+    crew._members[0].process.join()
     crew.begin(job, config)
     return list(crew.news())
 

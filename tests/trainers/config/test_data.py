@@ -77,3 +77,12 @@ def test_a_further_file_of_another_kind_is_named_with_its_remedy():
         ValidationError, match=r"got 'dev.xlsx', a spreadsheet; save it as CSV \(UTF-8\) there"
     ):
         DataConfig(source="/train.csv", validation_source="dev.xlsx")
+
+
+def test_a_group_that_is_absent_leaves_what_is_written_of_a_configuration_as_it_was():
+    plain, grouped = DataConfig(source="/r.csv"), DataConfig(source="/r.csv", group="patient")
+    assert "group" not in plain.model_dump()
+    assert "group" not in plain.model_dump_json()
+    assert grouped.model_dump(mode="json") == {**plain.model_dump(mode="json"), "group": "patient"}
+    assert DataConfig.model_validate(grouped.model_dump()) == grouped
+    assert plain.model_dump()["split"] is None  # what was written before goes on being written

@@ -22,6 +22,9 @@ from trainers.errors import InputError
         ("schedule", "cosine"),
         ("cache", "bfloat16"),
         ("seed", -1),
+        ("loss", "hinge"),
+        ("focal_gamma", -0.5),
+        ("focal_gamma", float("nan")),
     ],
 )
 def test_a_value_out_of_range_is_refused(make_config, key, value):
@@ -61,3 +64,42 @@ def test_only_a_probe_may_train_nothing(make_config, start):
     with pytest.raises(ValidationError, match=f'got 0 with head_start = "{start}"; raise it'):
         make_config(head_start=start, epochs=0)
     assert make_config(head_start="probe", head_width=0, epochs=0).epochs == 0
+
+
+@pytest.mark.parametrize(
+    ("weights", "said"),
+    [
+        ({"spam": 5.0, "ham": 0.0}, "must be numbers above 0, got 'ham' 0.0; change them"),
+        (
+            {"a": -1, "b": float("nan"), "c": "2", "d": True, "e": float("inf"), "f": 1},
+            "must be numbers above 0, got 'a' -1, 'b' nan, 'c' '2', 'd' True, 'e' inf; change them",
+        ),
+        ({}, 'must be "balanced" or a table of weights by class, got {}; write { spam = 5.0, ham = 1.0 }'),
+        (5.0, 'must be "balanced" or a table of weights by class, got 5.0; write { spam = 5.0, ham = 1.0 }'),
+        (
+            "even",
+            "must be \"balanced\" or a table of weights by class, got 'even'; write { spam = 5.0, ham = 1.0 }",
+        ),
+    ],
+)
+def test_weights_of_classes_are_numbers_above_0(make_config, weights, said):
+    with pytest.raises(ValidationError) as caught:
+        make_config(class_weights=weights)
+    [mistake] = caught.value.errors()
+    assert mistake["loc"] == ("class_weights",)
+    assert mistake["msg"].endswith(said)
+
+
+def test_weights_are_written_and_read_whatever_classes_are_called(make_config, tmp_path):
+    path = tmp_path / "fit.toml"
+    config = make_config(
+        class_weights={"not spam": 1.0, "low": 2.0, 'a "b".c': 3.0, "é": 4, "7": 5.0}, loss="focal"
+    )
+    path.write_text(as_toml(config))
+    assert load_config(path) == config
+
+
+def test_a_configuration_without_the_newer_settings_is_written_as_before(make_config):
+    written = make_config().model_dump(mode="json")
+    assert not {"loss", "focal_gamma"} & set(written)
+    assert make_config(loss="focal", focal_gamma=3.0).model_dump()["focal_gamma"] == 3.0

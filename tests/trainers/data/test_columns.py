@@ -1,7 +1,7 @@
 import pytest
 
 from trainers.config import DataConfig
-from trainers.data.columns import check_present, choose_columns, suggest_split, with_header
+from trainers.data.columns import check_present, choose_columns, suggest_group, suggest_split, with_header
 from trainers.data.tables import Table
 
 LONG = [f"a rather long text number {i}" for i in range(40)]
@@ -172,3 +172,36 @@ def test_a_column_that_seems_to_name_splits_is_pointed_out():
 @pytest.mark.parametrize("values", [["train"] * 40, ["train", "other"] * 20])
 def test_a_column_of_one_split_or_of_other_words_names_no_splits(values):
     assert suggest_split(table(text=LONG, label=FEW, fold=values)) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "is_told"),
+    [
+        ("patient_id", [f"p{i // 4}" for i in range(80)], True),
+        ("authorName", [f"p{i // 4}" for i in range(80)], True),
+        ("ID", [str(i // 4) for i in range(80)], True),
+        ("id", [str(i) for i in range(80)], False),
+        ("row_id", [str(i % 5) for i in range(80)], False),
+        ("source", [f"p{i // 4}" for i in range(80)], False),
+        ("idea", [f"p{i // 4}" for i in range(80)], False),
+    ],
+)
+def test_a_column_that_may_name_groups_is_told(name, values, is_told):
+    table = Table(
+        "r.csv",
+        {"text": [f"{i} word here" for i in range(80)], "label": ["0", "1"] * 40, name: values},
+        list(range(2, 82)),
+        "line",
+    )
+    assert [f.kind for f in suggest_group(table, ("text", "label", None))] == [
+        "possible group column"
+    ] * is_told
+
+
+def test_texts_that_begin_alike_are_told():
+    texts = [f"report of the clinic in Leeds for ward {i // 2} today: {i}" for i in range(80)]
+    table = Table("r.csv", {"text": texts, "label": ["0", "1"] * 40}, list(range(2, 82)), "line")
+    assert [str(f) for f in suggest_group(table, ("text", "label", None))] == [
+        "r.csv: 80 of 80 texts begin with the same 8 words as another; if they are parts of one document, put its name into a "
+        "column and name that with data.group"
+    ]

@@ -12,6 +12,7 @@ from trainers.fit.device import (
     choose_device,
     clock,
     computes_bfloat16,
+    cuda_devices,
     generators,
     moved,
     named_failures,
@@ -32,6 +33,25 @@ def machine(monkeypatch):
         monkeypatch.setattr(torch.backends.mps, "is_available", lambda: "mps" in devices)
 
     return has
+
+
+@pytest.mark.parametrize(
+    ("listed", "count", "names"),
+    [
+        (None, 3, ("0", "1", "2")),
+        (None, 0, ()),
+        ("6, GPU-1f2e", 2, ("6", "GPU-1f2e")),
+        ("3,9", 1, ("3",)),  # CUDA sees none from the first on that is not there
+        ("", 0, ()),
+    ],
+)
+def test_cuda_devices_are_named_as_the_environment_has_them(machine, monkeypatch, listed, count, names):
+    machine("cuda", num_gpus=count)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if listed is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", listed)
+    assert cuda_devices() == names
+    assert not torch.cuda.is_initialized()
 
 
 @pytest.mark.parametrize(

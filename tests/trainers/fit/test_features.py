@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import sys
+import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
@@ -451,6 +452,27 @@ def test_without_xdg_the_cache_stands_in_the_home_directory(monkeypatch, tmp_pat
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
     assert default_cache_directory() == tmp_path / ".cache" / "frostline"
+
+
+def test_without_a_home_folder_the_cache_stands_beside_temporary_files(monkeypatch, tmp_path):
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setenv("HOME", "/proc/none")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    folder = default_cache_directory()
+    assert folder == default_cache_directory() == tmp_path / f"frostline-{os.getuid()}"
+    assert folder.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_folder_of_somebody_else_is_not_taken_for_the_cache(monkeypatch, tmp_path):
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setenv("HOME", "/proc/none")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    default_cache_directory()
+    stranger = os.getuid() + 1
+    monkeypatch.setattr(os, "getuid", lambda: stranger)
+    (tmp_path / f"frostline-{os.getuid()}").mkdir()
+    with pytest.raises(InputError, match="must be your own; set XDG_CACHE_HOME"):
+        default_cache_directory()
 
 
 def test_what_is_not_the_caches_own_is_never_evicted(build, tmp_path):

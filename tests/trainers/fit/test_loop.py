@@ -17,7 +17,8 @@ from trainers.fit.batching import shuffled_batches
 from trainers.fit.features import Features, build_features
 from trainers.fit.hits import unpacked
 from trainers.fit.loop import Network, fit
-from trainers.fit.metrics import balanced_weights, confusion, cross_entropy, measure
+from trainers.fit.losses import balanced_weights
+from trainers.fit.metrics import confusion, cross_entropy, measure
 from trainers.fit.samples import Sample
 from trainers.model.classifier import weights_sha256
 from trainers.modeling_frostline import Head, pool
@@ -73,16 +74,15 @@ def figures(result):
 def training_losses(config, features, **options):
     """Fit, and return the result with the training loss of every step."""
     losses = []
-    real = F.cross_entropy
+    real = trainers.fit.loop.mean_loss
 
     def recorded(*args, **kwargs):
         loss = real(*args, **kwargs)
-        if "label_smoothing" in kwargs:
-            losses.append(loss.item())
+        losses.append(loss.item())
         return loss
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(F, "cross_entropy", recorded)
+        patch.setattr(trainers.fit.loop, "mean_loss", recorded)
         result = fit(config, features, **options)
     return result, losses
 
@@ -554,6 +554,47 @@ def test_balanced_weights_weigh_training_and_validation_loss(make_config, featur
         validation = cross_entropy(result.network(everything), everything.labels_B, weights_C=weights_C)
     assert losses[0] == pytest.approx(first.item(), abs=1e-6)
     assert result.validation_loss == pytest.approx(validation, abs=1e-6)
+
+
+def test_the_focal_loss_with_weights_is_what_is_trained_on_and_stopped_by(make_config, features):
+    skewed, _ = lopsided(features)
+    weights = dict(zip(skewed.splits.class_names, (1.0, 3.0), strict=True))
+    settings = {"class_weights": weights, "focal_gamma": 1.5}
+    config = make_config(
+        epochs=1, learning_rate=1e-12, dropout=0.0, encoder_dropout=0.0, loss="focal", **settings
+    )
+    result, losses = training_losses(config, skewed)
+    weights_C = torch.tensor([1.0, 3.0])
+
+    def plain(logits_NC, labels_N):
+        own_N = logits_NC.softmax(dim=1)[range(len(labels_N)), labels_N]
+        return ((1 - own_N) ** 1.5 * -own_N.log() * weights_C[labels_N]).sum() / weights_C[labels_N].sum()
+
+    rows = shuffled_batches(
+        skewed.splits.train.lengths_N, batch_size=16, generator=np.random.default_rng(config.seed)
+    )[0]
+    with torch.no_grad():
+        batch = skewed.inputs("train", 2).batch(rows)
+        first = plain(result.network(batch), batch.labels_B)
+        everything = skewed.inputs("validation", 2).batch(np.arange(len(skewed.splits.validation)))
+        validation = plain(result.network(everything), everything.labels_B)
+    assert losses[0] == pytest.approx(first.item(), abs=1e-6)
+    assert result.validation_loss == pytest.approx(validation.item(), abs=1e-6)
+
+
+def test_a_focal_loss_of_gamma_0_is_cross_entropy_but_for_rounding(make_config, features):
+    settings = {"class_weights": dict.fromkeys(features.splits.class_names, 2.0), "label_smoothing": 0.1}
+    plain = fit(make_config(**settings), features)
+    focal = fit(make_config(**settings, loss="focal", focal_gamma=0.0), features)
+    assert focal.validation_loss == pytest.approx(plain.validation_loss, abs=1e-5)
+
+
+def test_weights_without_a_class_are_refused(make_config, features):
+    with pytest.raises(
+        InputError,
+        match="class_weights must give each of the 2 classes its weight, got unknown 'ham', 'spam' and missing",
+    ):
+        fit(make_config(class_weights={"spam": 5.0, "ham": 1.0}), features)
 
 
 def test_where_classes_are_even_balanced_weights_change_nothing_but_rounding(make_config, features):

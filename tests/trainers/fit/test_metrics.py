@@ -12,10 +12,10 @@ from sklearn.metrics import (
     log_loss,
     recall_score,
 )
-from sklearn.utils.class_weight import compute_class_weight, compute_sample_weight
+from sklearn.utils.class_weight import compute_sample_weight
 
+from trainers.fit.losses import balanced_weights
 from trainers.fit.metrics import (
-    balanced_weights,
     confusion,
     cross_entropy,
     effective_count,
@@ -103,18 +103,6 @@ def test_weighted_cross_entropy_is_scikit_learns_log_loss_with_sample_weights(ca
     )
     found = cross_entropy(torch.from_numpy(logits_NC), torch.from_numpy(labels_N), weights_C=weights_C)
     assert found == pytest.approx(expected, abs=1e-9, rel=1e-6)
-
-
-@given(st.lists(st.integers(0, 4), min_size=1, max_size=60))
-def test_balanced_weights_are_scikit_learns(labels):
-    labels_N = np.unique(labels, return_inverse=True)[1]  # all classes have a text, as scikit-learn wants it
-    classes = np.unique(labels_N)
-    expected = compute_class_weight("balanced", classes=classes, y=labels_N)
-    assert balanced_weights(labels_N, num_classes=len(classes)) == pytest.approx(expected)
-
-
-def test_a_class_without_a_text_weighs_nothing():
-    assert balanced_weights(np.array([0, 0, 2]), num_classes=3).tolist() == [0.5, 0.0, 1.0]
 
 
 @pytest.mark.parametrize("metric", METRICS)
@@ -253,3 +241,21 @@ def test_the_error_of_a_weighted_mean_is_what_samples_show():
     means, errors = np.array(found).T
     assert errors.mean() == pytest.approx(means.std(), rel=0.04)
     assert means.mean() == pytest.approx(np.average(values_N, weights=weights_N), abs=0.005)
+
+
+def test_a_random_sample_tells_its_split_as_surely_where_texts_come_in_groups():
+    """Looks ask about the split at hand: texts are drawn from it one by one, so that groups make no sample worse."""
+    draw = np.random.default_rng(0)
+    shares = np.repeat(np.clip(0.7 + 0.4 * draw.standard_normal(60), 0, 1), 20)
+    right = (draw.random(1200) < shares).astype(float)
+    told, misled, errors = [], 0, []
+    for seed in range(1000):
+        sample = right[np.random.default_rng(seed).permutation(1200)[:300]]
+        mean, error = weighted_mean(sample, of=1200)
+        told.append(mean)
+        errors.append(error)
+        wrong = round((1 - mean) * 300)
+        counts = np.array([[300 - wrong, wrong], [0, 0]])
+        misled += is_clear_of(right.mean(), counts, metric="accuracy", of=1200)
+    assert np.std(told) == pytest.approx(np.mean(errors), rel=0.06)
+    assert misled <= 70  # beyond two standard errors: 4.6 % of 1000

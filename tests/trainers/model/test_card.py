@@ -226,3 +226,12 @@ def test_hostile_names_of_classes_stay_text(fitted):
 
 def test_a_line_cannot_be_begun_by_a_name():
     assert escape("a\nb\u2028c\x1b[2J") == "a b c\\\\x1b\\[2J"
+
+
+def test_groups_that_were_kept_together_are_told(card, fitted):
+    data = fitted[0].data.model_copy(update={"group": "patient_id"})
+    assert (
+        "- Groups: texts with the same patient\\_id were kept in one split; figures speak of groups that it was not trained on."
+        in card(data=data).text
+    )
+    assert "- Groups:" not in card().text

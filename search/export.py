@@ -148,7 +148,7 @@ def fit_again(
     check_same_encoder(found.study, spec, encoder_fingerprint(config.encoder))
     config = on_this_machine(config, device)
     features = prepare(config, cache_directory=spec.cache.directory)
-    check_threshold(threshold, positive, names=features.splits.class_names)
+    check_threshold(threshold, positive, names=features.splits.class_names, task=features.splits.task)
     result = fit(config, features, on_evaluation=lambda e: tell(describe_evaluation(e, metric=config.metric)))
     chosen = decisions(
         config, features, result, aim=threshold, positive=positive, test=choice.tested is not None

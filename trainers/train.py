@@ -161,7 +161,7 @@ def _command(
         check_packages()
     settings = on_this_machine(load_config(config), device)
     features = prepare(settings, on_notice=lambda text: print(printable(text), flush=True))  # noqa: T201
-    check_threshold(threshold, positive, names=features.splits.class_names)
+    check_threshold(threshold, positive, names=features.splits.class_names, task=features.splits.task)
     result = fit(
         settings,
         features,

@@ -32,7 +32,12 @@ def majority_of(data: Mapping[str, Any] | None, *, metric: Metric) -> float | No
     from trainers.fit import measure
 
     counts = (data or {}).get("texts_per_class") or {}
-    if data is None or metric not in KNOWN or not {"train", "validation"} <= counts.keys():
+    if (
+        data is None
+        or data.get("several_labels")
+        or metric not in KNOWN
+        or not {"train", "validation"} <= counts.keys()
+    ):
         return None
     if any(sum(counts[split]) != data[split] or not data[split] for split in ("train", "validation")):
         return None

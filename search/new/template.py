@@ -137,7 +137,9 @@ def are_uneven(splits: Splits) -> bool:
 def texts_per_class(splits: Splits) -> npt.NDArray[np.int64]:
     """Count the texts of all splits by class, texts_C."""
     labels_N = np.concatenate([s.labels_N for s in (splits.train, splits.validation, splits.test)])
-    return np.bincount(labels_N, minlength=len(splits.class_names))
+    from trainers.data import texts_per_class as count
+
+    return count(labels_N, num_classes=len(splits.class_names))
 
 
 def _goal_comment(aim: Aim, name: str) -> str:

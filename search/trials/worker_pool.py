@@ -285,15 +285,19 @@ def figures_of(
     Args:
         config: What to fit.
         features: Encoder, splits and stored features.
-        test: Whether to add ``test_predictions``, the class index of each text of the test split.
+        test: Whether to add ``test_predictions``, the class index of each text of the test split; of several labels the
+            probability of each, in millionths.
         **options: Of ``fit``.
     """
-    from trainers.fit import fit, predict_test
+    from trainers.fit import fit, in_millionths, predict_test
 
     result = fit(config, features, **options)
     figures = result.figures()
     if test:
-        figures["test_predictions"] = predict_test(config, features, result).tolist()
+        predicted = predict_test(config, features, result)
+        if features.splits.task == "several_labels":
+            predicted = in_millionths(predicted)
+        figures["test_predictions"] = predicted.tolist()
     return figures
 
 

@@ -9,7 +9,13 @@ from .pairs import (
     is_blank as is_blank,
     sides as sides,
 )
-from .rows import Answer as Answer, check_out as check_out, read_rows as read_rows, write_rows as write_rows
+from .rows import (
+    Answer as Answer,
+    check_out as check_out,
+    in_a_cell as in_a_cell,
+    read_rows as read_rows,
+    write_rows as write_rows,
+)
 from .sources import SplitName as SplitName, suggest_pair as suggest_pair
 from .splits import (
     Split as Split,

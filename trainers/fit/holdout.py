@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -24,9 +25,7 @@ from trainers.fit.records import FitResult
 from trainers.fit.several import sigmoid
 
 
-def predict_test(
-    config: TrainConfig, features: Features, result: FitResult
-) -> npt.NDArray[np.int64] | npt.NDArray[np.float64]:
+def predict_test(config: TrainConfig, features: Features, result: FitResult) -> npt.NDArray[np.number[Any]]:
     """Return the class that a fit's restored weights predict for each text of the test split, predicted_N.
 
     Where a text may have several labels: the probability of each, probabilities_NC.

@@ -8,12 +8,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from trainers.config import Metric
 
+MILLION = 1_000_000
 THRESHOLD = 0.5
 """Probability from which on a text has a label."""
 
@@ -21,7 +23,7 @@ Labels = npt.NDArray[np.int64]
 Probabilities = npt.NDArray[np.floating]
 
 
-def decide(probabilities_NC: Probabilities) -> Labels:
+def decide_labels(probabilities_NC: Probabilities) -> Labels:
     """Return which labels each text has, labels_NC of 0 and 1."""
     return np.asarray(probabilities_NC >= THRESHOLD, dtype=np.int64)
 
@@ -31,6 +33,16 @@ def sigmoid(logits_NC: Probabilities) -> npt.NDArray[np.float64]:
     from scipy.special import expit
 
     return np.asarray(expit(np.asarray(logits_NC, dtype=np.float64)))
+
+
+def in_millionths(probabilities_NC: npt.NDArray[np.number[Any]]) -> Labels:
+    """Return probabilities as whole numbers, rounded down, which leaves on which side of one half they lie."""
+    return np.asarray(np.floor(probabilities_NC * MILLION), dtype=np.int64)
+
+
+def from_millionths(numbers_NC: Labels) -> npt.NDArray[np.float64]:
+    """Return the probabilities that ``in_millionths`` was given, up to rounding."""
+    return np.asarray(numbers_NC / MILLION)
 
 
 @dataclass(frozen=True)
@@ -65,7 +77,7 @@ def measure_several(answers: Answers, *, metric: Metric) -> float:
     """
     if not len(answers):
         return math.nan
-    labels_NC, predicted_NC = answers.labels_NC, decide(answers.probabilities_NC)
+    labels_NC, predicted_NC = answers.labels_NC, decide_labels(answers.probabilities_NC)
     if metric == "subset_accuracy":
         return float((labels_NC == predicted_NC).all(axis=1).mean())
     if metric == "average_precision":

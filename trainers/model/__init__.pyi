@@ -6,6 +6,7 @@ from .classifier import (
     load as load,
     pair_columns as pair_columns,
     save as save,
+    task as task,
     weights_sha256 as weights_sha256,
 )
 from .decisions import (

@@ -6,12 +6,12 @@ Shapes: N texts, C classes.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from trainers.config import METRIC_NAMES, Metric
+from trainers.config import METRIC_NAMES, Metric, Task
 from trainers.errors import InputError, nearest, printable
 from trainers.fit import (
     Answered,
@@ -86,7 +86,11 @@ class Decisions:
 
 
 def check_threshold(
-    aim: ThresholdAim | None, positive: str | None, *, names: Sequence[str] | None = None
+    aim: ThresholdAim | None,
+    positive: str | None,
+    *,
+    names: Sequence[str] | None = None,
+    task: Task = "one_label",
 ) -> None:
     """Check, before anything is fitted, that a threshold can be chosen.
 
@@ -94,14 +98,21 @@ def check_threshold(
         aim: As for ``decisions``.
         positive: Likewise.
         names: Of the classes; None before they are known.
+        task: Whether a text has one label or several.
 
     Raises:
-        InputError: A class is given without an aim, there are more than two classes, or none has that name.
+        InputError: A class is given without an aim, there are more than two classes, none has that name, or a text may have
+            several labels.
     """
     if positive is not None and aim is None:
         raise InputError(f"--positive needs --threshold, got --positive {positive} alone; give both")
     if names is None:
         return
+    if aim is not None and task == "several_labels":
+        raise InputError(
+            "--threshold must be of two classes of which a text has one, got texts of several labels; leave it out: a label is "
+            "said from a probability of 0.5 on"
+        )
     if aim is not None and len(names) != 2:
         raise InputError(
             f"--threshold must be of two classes, got {len(names)}; leave it out: the most probable class is said"
@@ -137,11 +148,19 @@ def decisions(
         InputError: As ``check_threshold``.
         FitError: Memory ran out.
     """
-    names = features.splits.class_names
-    check_threshold(aim, positive, names=names)
+    names, several = features.splits.class_names, features.splits.task == "several_labels"
+    check_threshold(aim, positive, names=names, task=features.splits.task)
     validation = answer_validation(config, features, result)
     tested = answer_test(config, features, result) if test else None
+    if several:
+        validation, tested = label_by_label(validation), None if tested is None else label_by_label(tested)
     calibration = calibrate(validation, tested)
+    if several:  # a model abstains from texts, not from labels
+        calibration = replace(
+            calibration,
+            validation=replace(calibration.validation, coverage=()),
+            test=calibration.test and replace(calibration.test, coverage=()),
+        )
     if aim is None:
         return Decisions(calibration=calibration)
     place = names.index(positive) if positive is not None else _rarer(features)
@@ -164,6 +183,12 @@ def decisions(
             test=None if tested is None else effect(tested),
         ),
     )
+
+
+def label_by_label(split: Answered) -> Answered:
+    """Return the answers on several labels as if each text and label were a text of two classes: without it, and with it."""
+    logits_M = split.logits_NC.reshape(-1)
+    return Answered(np.stack([np.zeros_like(logits_M), logits_M], axis=1), split.labels_N.reshape(-1))
 
 
 def describe_decisions(found: Decisions, *, metric: Metric) -> Iterator[str]:

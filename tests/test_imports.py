@@ -31,7 +31,8 @@ FLOORS = {
         "analysis",
         "trials report",
         "export new confirm dashboard",
-        "run",
+        "run result frames",
+        "interface",
         "frostline",
     ),
 }

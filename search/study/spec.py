@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, cast
 
@@ -35,6 +36,7 @@ Weights = dict[str, float]
 """Of the classes. A class may well be called low or high, as the ends of a range are."""
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
+_BARE = re.compile(r"[A-Za-z0-9_-]+")
 
 
 class Range(Table):
@@ -294,10 +296,43 @@ def load_spec(path: Path) -> StudySpec:
             f"{path} must be a study, which has a table [fit], got the configuration of one fit; fit it: "
             f"python -m trainers.train {shlex.quote(str(path))}"
         )
+    return spec_of(table, path)
+
+
+def spec_of(table: dict[str, Any], path: Path) -> StudySpec:
+    """Check what a study's TOML file says, or would say.
+
+    Raises:
+        InputError: Every mistake, in one message.
+    """
     try:
         return StudySpec.model_validate(table, context={"folder": path.parent})
     except ValidationError as error:
         raise InputError(f"{path}: {describe(error, valid_keys=_keys_of_table)}") from error
+
+
+def study_toml(table: Mapping[str, Any]) -> str:
+    """Write a study as the text of a TOML file: scalars, then tables, whose own tables stand inline."""
+    plain = {k: v for k, v in table.items() if not isinstance(v, dict)}
+    lines = [f"{key} = {_inline(value)}\n" for key, value in plain.items()]
+    for key, inner in table.items():
+        if isinstance(inner, dict):
+            lines.append(f"\n[{key}]\n")
+            lines += [f"{_key(k)} = {_inline(v)}\n" for k, v in inner.items()]
+    return "".join(lines)
+
+
+def _key(key: str) -> str:
+    return key if _BARE.fullmatch(key) else json.dumps(key, ensure_ascii=False)
+
+
+def _inline(value: Any) -> str:
+    """Write a value; the JSON forms of scalars are valid TOML."""
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{_key(k)} = {_inline(v)}" for k, v in value.items()) + " }"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(_inline, value)) + "]"
+    return json.dumps(value, ensure_ascii=False)
 
 
 def _unknown_or_missing(fit: dict[str, Any]) -> Iterator[InitErrorDetails]:

@@ -7,11 +7,13 @@ import multiprocessing
 import os
 import pickle
 import signal
+import sys
 import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from importlib.machinery import ModuleSpec
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerContext
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
     from search.trials.news import News
     from trainers.fit import Evaluation, Features
 
+
+_MAIN = threading.Lock()
 
 LISTEN_SECONDS = 5.0
 """Between two looks at who has been silent for too long, and at what the system has killed."""
@@ -205,7 +209,7 @@ class Crew:
         context = _context()
         ours, theirs = context.Pipe()
         process = context.Process(target=_serve, args=(theirs, device), daemon=True)
-        with _signals_blocked():
+        with _signals_blocked(), _without_main():
             process.start()
         theirs.close()  # so that the end of the process is the end of the pipe
         with _unheard():
@@ -313,6 +317,23 @@ def _signals_blocked() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextlib.contextmanager
+def _without_main() -> Iterator[None]:
+    """What starts in the block does not run the user's script again, which then needs no guard.
+
+    A new process runs the file of ``__main__`` once more, to unpickle what is defined there: nothing of ours is. It leaves
+    that out if the module's name ends in ``__main__``, as a package's does.
+    """
+    main = sys.modules["__main__"]
+    with _MAIN:
+        before = main.__spec__
+        main.__spec__ = ModuleSpec("__main__", None)
+        try:
+            yield
+        finally:
+            main.__spec__ = before
 
 
 def _send(link: Connection, thing: object) -> None:

@@ -85,6 +85,16 @@ class DataConfig(Table):
     seed: int = Field(default=0, ge=0)
     fingerprint: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")
 
+    @field_validator("label", mode="before")
+    @classmethod
+    def _is_one_column(cls, label: Any) -> Any:
+        if isinstance(label, list | tuple) and len(label) > 1:
+            raise ValueError(
+                f"must be the name of one column, got {[*label]!r}: several labels a text are not supported; name one of "
+                "them, and search for each in a study of its own"
+            )
+        return label
+
     @field_validator("source")
     @classmethod
     def _placed(cls, source: str, info: ValidationInfo) -> str:

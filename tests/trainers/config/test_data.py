@@ -86,3 +86,11 @@ def test_a_group_that_is_absent_leaves_what_is_written_of_a_configuration_as_it_
     assert grouped.model_dump(mode="json") == {**plain.model_dump(mode="json"), "group": "patient"}
     assert DataConfig.model_validate(grouped.model_dump()) == grouped
     assert plain.model_dump()["split"] is None  # what was written before goes on being written
+
+
+def test_several_columns_of_labels_are_refused_with_the_remedy(tmp_path):
+    several = COMPLETE.replace('"imdb"', '"tickets.csv"\nlabel = ["late", "broken"]')
+    assert mistakes(tmp_path, several).endswith(
+        "data.label: must be the name of one column, got ['late', 'broken']: several labels a text are not supported; "
+        "name one of them, and search for each in a study of its own"
+    )

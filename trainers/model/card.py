@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from trainers.fit import Features, FitResult, SplitCalibration
     from trainers.model.decisions import Decisions
+    from trainers.model.int8 import Int8
 
 TEMPLATE = Path(__file__).with_name("card.md.jinja")
 HUB_NAME_OF_PACKAGED = "sentence-transformers/all-MiniLM-L6-v2"
@@ -108,6 +109,7 @@ def model_card(
     decisions: Decisions | None = None,
     search: Search | None = None,
     onnx: bool = False,
+    int8: Int8 | None = None,
 ) -> str:
     """Return the card of a fitted model, as Markdown with a YAML head.
 
@@ -120,6 +122,7 @@ def model_card(
         decisions: The model's temperature and threshold; None if nobody looked at its probabilities.
         search: Where its settings come from; None if nobody knows.
         onnx: Whether ``model.onnx`` stands beside the card.
+        int8: What was measured of ``model-int8.onnx`` beside it; None if there is none.
     """
     from huggingface_hub import ModelCard, ModelCardData
 
@@ -160,6 +163,7 @@ def model_card(
         abstaining=_abstaining(decisions) if decisions else [],
         goal=escape(search.goal.replace("+-", "±")) if search and search.goal else "",
         onnx=f"{TOLERANCE:g}" if onnx else "",
+        int8=_int8(int8, config) if int8 else "",
         source=escape(plain_source),
         cleaned=_cleaned(data),
         splits=SPLITS,
@@ -304,6 +308,22 @@ def _decided(found: Decisions, config: TrainConfig) -> list[str]:
                     f"{effect.num_texts:,} labels change{', by which it was chosen' if split == 'validation' else ''}."
                 )
     return said
+
+
+def _int8(found: Int8, config: TrainConfig) -> str:
+    """Say what eight bits did to size, speed and score."""
+    small, large = (f"{size / 2**20:.1f} MiB" for size in sorted(found.num_bytes))
+    cost = (
+        f"{100 * found.loss:.1f} points lost, **more than half a point**"
+        if found.is_noticeable
+        else f"{100 * -found.loss:+.1f} points"
+    )
+    return (
+        f"`model-int8.onnx` holds the same matrices in eight bits (onnxruntime's dynamic quantisation): {small} instead of {large}, "
+        f"{found.seconds[0] / found.seconds[1]:.2f} times as fast on the processor that exported it (one thread, the validation "
+        f"texts). Validation {METRIC_NAMES[config.metric]} was {percent(found.score[1])} instead of {percent(found.score[0])}: {cost}, "
+        f"{found.num_changed:,} of {found.num_texts:,} labels changed."
+    )
 
 
 def _splits(found: Decisions) -> list[tuple[str, SplitCalibration]]:

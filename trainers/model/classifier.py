@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import math
+import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -294,7 +295,12 @@ def assemble(
 
 
 def save(
-    classifier: Classifier, folder: Path, *, files: Mapping[str, str] | None = None, onnx: bool = False
+    classifier: Classifier,
+    folder: Path,
+    *,
+    files: Mapping[str, str] | None = None,
+    onnx: bool = False,
+    copied: Path | None = None,
 ) -> None:
     """Write model and tokenizer so that ``folder`` is at every moment whole: the old one, or the new one.
 
@@ -303,6 +309,7 @@ def save(
         folder: Where.
         files: Further texts that belong there, such as a card, by name.
         onnx: Write the model as ONNX, too.
+        copied: Folder of further files that belong there; None if there are none.
 
     Raises:
         InputError: The folder cannot be written, holds something that is no model, or the model cannot be had as
@@ -321,6 +328,8 @@ def save(
                 classifier.tokenizer.save_pretrained(fresh)
             for name, text in (files or {}).items():
                 (fresh / name).write_text(text, encoding="utf-8")
+            if copied is not None:
+                shutil.copytree(copied, fresh, dirs_exist_ok=True)
             if onnx:
                 from trainers.model.onnx import export_onnx
 

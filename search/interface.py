@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -51,7 +51,7 @@ def run_study(
     data: Any = None,
     *,
     text: str | None = None,
-    label: str | None = None,
+    label: str | Sequence[str] | None = None,
     study: str | os.PathLike[str] | None = None,
     name: str | None = None,
     folder: str | os.PathLike[str] = "studies",
@@ -82,7 +82,8 @@ def run_study(
         data: DataFrame of pandas or polars, ``Dataset`` or ``DatasetDict``, a dictionary of lists, a pair (texts, labels), or
             what ``[data] source`` may be: a path, a hub id, a packaged name.
         text: Column of the texts; None finds it.
-        label: Column of the labels; None finds it.
+        label: Column of the labels; None finds it. Several columns of 0 and 1 are labels of which a text may have several; for
+            one column of them see ``label_separator`` in ``data_options``.
         study: A name in studies/ or the path of a TOML file, instead of data.
         name: Of a study of data; None takes one after the texts and settings, so that others are another study.
         folder: Where such a study and its results are kept.
@@ -176,7 +177,7 @@ def _study(
     folder: Path,
     *,
     text: str | None,
-    label: str | None,
+    label: str | Sequence[str] | None,
     name: str | None,
     encoder: str | None,
     space: Tables,
@@ -193,6 +194,9 @@ def _study(
     options = {
         k: v for k, v in {"text": text, "label": label, **(data_options or {})}.items() if v is not None
     }
+    for key in ("text", "label"):
+        if isinstance(options.get(key), tuple):
+            options[key] = list(options[key])  # as TOML has it
     if isinstance(data, str | os.PathLike):
         source = _checked_data({"source": os.fspath(data), **options}).source
         stem = re.sub(r"[^a-z0-9_-]+", "-", Path(source).stem.lower()).strip("-_")[:48] or "texts"
@@ -201,7 +205,8 @@ def _study(
         if "source" in options:
             raise InputError("data_options must have no source beside data; leave it out")
         # Any further column may be needed whose name an option gives; without text and label, all are looked at.
-        needed = [options[key] for key in ("text", "label", "split", "group", "id") if key in options]
+        named = [options[key] for key in ("text", "label", "split", "group", "id") if key in options]
+        needed = [name for names in named for name in (names if isinstance(names, list) else [names])]
         some = text is not None and label is not None
         source, _ = stored(data, folder, columns=needed if some else ())
         stem = "texts"

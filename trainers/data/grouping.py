@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from trainers.data.findings import Finding, Severity, at_places
 from trainers.data.sources import Row, Source, SplitName
+from trainers.data.stratified import with_bare
 
 GROUPS_SHOWN = 5
 
@@ -142,6 +143,7 @@ def draw_groups(
     """
     _, group_N, texts_G = np.unique(groups_N[rows], return_inverse=True, return_counts=True)
     if labels_N.ndim == 2:
+        labels_N = with_bare(labels_N)
         counts_GD = np.zeros((len(texts_G), 1 + labels_N.shape[1]))
         np.add.at(counts_GD[:, 1:], group_N, labels_N[rows])
     else:

@@ -55,6 +55,12 @@ def labels_of(
     return found, findings
 
 
+def is_truth(value: Any) -> bool | None:
+    """Return whether a cell says that a text has a label; None if it says neither."""
+    written = _written(value).lower()
+    return True if written in _TRUE else False if written in _FALSE else None
+
+
 def joined(labels: Labels) -> str:
     """Write the labels of a text as one text, equal for equal labels."""
     return json.dumps(sorted(labels), ensure_ascii=False)

@@ -108,11 +108,8 @@ def read_source(config: DataConfig) -> Source:
     """
     if config.source in PACKAGED_SOURCES:
         return _read_packaged(config.source)
-    tables = _tables(config)
-    first = with_header(tables[0][1], config)
-    no_header = first is not tables[0][1]
-    further = [(split, with_header(table, config, others_have_none=no_header)) for split, table in tables[1:]]
-    tables = [(tables[0][0], first), *further]
+    tables = read_tables(config)
+    first = tables[0][1]
     text, label, findings = choose_columns(first, config)
     columns = label if isinstance(label, tuple) else (label,)
     for _, table in tables[1:]:
@@ -158,6 +155,19 @@ def suggest_pair(config: DataConfig) -> tuple[str, str] | None:
     text, _, _ = choose_columns(table, config)
     others = {column for column in table.columns if column.strip().lower() in TEXT_NAMES} - {*pair}
     return None if text in others else pair
+
+
+def read_tables(config: DataConfig) -> list[tuple[SplitName | None, Table]]:
+    """Read every table of a source, each with the split that it is, its columns numbered where its first line names none.
+
+    Raises:
+        InputError: One cannot be read.
+    """
+    tables = _tables(config)
+    first = with_header(tables[0][1], config)
+    no_header = first is not tables[0][1]
+    further = [(split, with_header(table, config, others_have_none=no_header)) for split, table in tables[1:]]
+    return [(tables[0][0], first), *further]
 
 
 def _tables(config: DataConfig) -> list[tuple[SplitName | None, Table]]:

@@ -12,7 +12,7 @@ from trainers.config import PACKAGED_SOURCES, SMALLEST_SPLIT, DataConfig
 from trainers.data.findings import Finding, Severity, at_places
 from trainers.data.grouping import draw_groups
 from trainers.data.sources import Row, SplitName
-from trainers.data.stratified import stratified_parts
+from trainers.data.stratified import stratified_parts, with_bare
 from trainers.errors import InputError
 
 SHARE = 5
@@ -148,7 +148,7 @@ def _draw(
     from sklearn.model_selection import train_test_split
 
     if labels_N.ndim == 2:
-        part_N = stratified_parts(labels_N[rows], (len(rows) - size, size), seed=config.seed)
+        part_N = stratified_parts(with_bare(labels_N[rows]), (len(rows) - size, size), seed=config.seed)
         return rows[part_N == 0], rows[part_N == 1]
     try:
         rest, drawn = train_test_split(

@@ -52,3 +52,8 @@ def stratified_parts(labels_NC: Indices, sizes: Sequence[int], *, seed: int) -> 
     for text in order[part_N[order] < 0]:
         deal(int(text), room_P.astype(float))
     return part_N
+
+
+def with_bare(labels_NC: Indices) -> Indices:
+    """Return labels with one more, of the texts that have none, for these to be dealt out in proportion, too."""
+    return np.hstack([labels_NC, ~labels_NC.any(axis=1, keepdims=True)]).astype(np.int64)

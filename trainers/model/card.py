@@ -39,6 +39,9 @@ CLEANING: dict[Clean, str] = {
     "invisible characters and needless white space",
 }
 
+METRIC_TYPES: dict[str, str] = {"macro_f1": "f1", "micro_f1": "f1", "subset_accuracy": "accuracy"}
+"""What Hugging Face calls a metric, where it has another name."""
+
 ABSTAIN_SHOWN = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
 """Probabilities of the card's table of abstaining."""
 
@@ -149,6 +152,7 @@ def model_card(
         pair=config.data.pair and [escape(name) for name in config.data.pair],
         segments=has_segments(encoder.tokenizer) and embeds_segments(encoder.model),
         max_tokens=config.data.max_length,
+        several=config.data.task == "several_labels",
         classes=_few([escape(name) for name in data["class_names"]]),
         encoder=escape(_encoder_name(config)),
         revision=f", revision {escape(encoder.revision)}" if encoder.revision else "",
@@ -273,7 +277,7 @@ def _eval_results(
             dataset_type=config.data.source if config.data.is_hub_id else "text",
             dataset_name=printable(source),
             dataset_split=split,
-            metric_type="f1" if config.metric == "macro_f1" else config.metric,
+            metric_type=METRIC_TYPES.get(config.metric, config.metric),
             metric_name=METRIC_NAMES[config.metric],
             metric_value=round(value, 6),
         )
@@ -378,7 +382,9 @@ def _limits(
         "were longer.",
         f"Language: {language}; no other was tried.",
         *_groups(config),
-        f"It answers with one of its classes whatever the {what} is.",
+        "It knows no other labels than these, and may give none."
+        if config.data.task == "several_labels"
+        else f"It answers with one of its classes whatever the {what} is.",
         f"Not measured: {', '.join(unmeasured)}.",
     ]
 
@@ -414,6 +420,9 @@ def _counts(data: dict[str, Any]) -> list[list[str]]:
     more = len(data["class_names"]) - MOST_CLASSES
     if more > 0:
         rows.append([f"{more} more", *(f"{sum(split[MOST_CLASSES:]):,}" for split in per_class)])
+    bare = data.get("texts_without_label")
+    if bare is not None:
+        rows.append(["none of them", *(f"{bare[name]:,}" for name in SPLITS)])
     return [*rows, ["all", *(f"{data[name]:,}" for name in SPLITS)]]
 
 

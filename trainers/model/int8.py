@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from trainers.config import METRIC_NAMES, Metric
 from trainers.errors import InputError
-from trainers.fit import measure, sorted_batches
+from trainers.fit import Answers, decide_labels, measure, sigmoid, sorted_batches
 from trainers.model.onnx import inputs_of
 
 if TYPE_CHECKING:
@@ -89,15 +89,21 @@ def export_int8(
         sessions = [
             onnxruntime.InferenceSession(p, options, providers=["CPUExecutionProvider"]) for p in (onnx, path)
         ]
-        seconds, predicted = _predict(sessions, split, inputs_of(model))
+        seconds, predicted = _predict(sessions, split, inputs_of(model), num_classes=num_classes)
     except Exception as error:  # onnxruntime raises dozens of kinds
         raise InputError(
             f"onnxruntime cannot write the model with eight bits ({type(error).__name__}: "
             f"{next(iter(str(error).strip().splitlines()), '')[:200]}); export it without --int8"
         ) from error
-    before_N, after_N = predicted
+    several = split.labels_N.ndim == 2
+    before_N, after_N = (
+        decide_labels(sigmoid(found_NC)) if several else found_NC.argmax(axis=1) for found_NC in predicted
+    )
     scores = [
-        _score(found_N, split.labels_N, metric=metric, num_classes=num_classes) for found_N in predicted
+        measure(Answers(split.labels_N, sigmoid(found_NC)), metric=metric)
+        if several
+        else _score(found_NC.argmax(axis=1), split.labels_N, metric=metric, num_classes=num_classes)
+        for found_NC in predicted
     ]
     return Int8(
         num_bytes=(_size(onnx), _size(path)),
@@ -133,18 +139,18 @@ def _quiet() -> Iterator[None]:
 
 
 def _predict(
-    sessions: Sequence[Any], split: Split, names: Sequence[str]
-) -> tuple[list[float], list[npt.NDArray[np.int64]]]:
-    """Return seconds and class of each text, session by session. In turns, since machines change their speed."""
+    sessions: Sequence[Any], split: Split, names: Sequence[str], *, num_classes: int
+) -> tuple[list[float], list[npt.NDArray[np.float32]]]:
+    """Return seconds and logits_NC, session by session. In turns, since machines change their speed."""
     seconds = [0.0 for _ in sessions]
-    predicted = [np.empty(len(split), dtype=np.int64) for _ in sessions]
+    predicted = [np.empty((len(split), num_classes), dtype=np.float32) for _ in sessions]
     for batch in sorted_batches(split.lengths_N):
         given = _batch(split.some(batch), names)
         for i, session in enumerate(sessions):
             began = time.perf_counter()
             [logits_BC] = session.run(None, given)
             seconds[i] += time.perf_counter() - began
-            predicted[i][batch] = logits_BC.argmax(axis=1)
+            predicted[i][batch] = logits_BC
     return seconds, predicted
 
 

@@ -101,7 +101,10 @@ def test_a_label_is_a_column_or_a_list_of_two_or_more(tmp_path, label):
 @pytest.mark.parametrize(
     ("keys", "said"),
     [
-        ('label = ["late", "late"]', "label must name each column once, got late, late; drop the repeated one"),
+        (
+            'label = ["late", "late"]',
+            "label must name each column once, got late, late; drop the repeated one",
+        ),
         (
             'label = ["late", "broken"]\nlabel_separator = ";"',
             "label as a list of columns and label_separator exclude each other, got both; keep one of them",

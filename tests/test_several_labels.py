@@ -66,6 +66,14 @@ def test_the_winner_is_confirmed_exported_and_predicts(capsys):
     assert known.count(";") == labels.count(";")
 
 
+@pytest.mark.usefixtures("tickets")
+def test_an_image_of_the_server_is_refused(capsys):
+    assert export(["--study", "tickets.toml", "--docker"]) == 2
+    assert (
+        "--docker is for models that give one label a text, got a study of several" in capsys.readouterr().err
+    )
+
+
 def test_a_metric_of_one_label_is_refused(tickets, capsys):
     assert new([str(CSV), "--to", str(tickets / "other.toml"), "--metric", "accuracy"]) == 2
     assert (

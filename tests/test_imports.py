@@ -45,6 +45,7 @@ COMMANDS = (
     "search.export",
     "trainers.train",
     "trainers.predict",
+    "trainers.serve",
 )
 HEAVY = (
     "torch",

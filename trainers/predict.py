@@ -13,7 +13,7 @@ from cyclopts import Parameter
 
 from trainers.cli import DEVICE, launch
 from trainers.config import FILE_SUFFIXES, Device
-from trainers.data import SHOWN_AS, check_text, decode, in_a_cell, is_blank, sides
+from trainers.data import SHOWN_AS, check_text, decode
 from trainers.errors import CONTROL, InputError, printable
 
 LINES_SHOWN = 5
@@ -104,6 +104,7 @@ def predict(
         _tell(rows.findings)
     wanted = rows.texts if rows else _in_form(_texts(texts, file), pair, are_lines=not texts)
 
+    from trainers.data import in_a_cell, sides
     from trainers.fit import choose_device
     from trainers.model import load
 
@@ -206,6 +207,8 @@ def _answers(classifier: Classifier, texts: Sequence[Text], *, abstain_below: fl
 
     An answer that is less probable than ``abstain_below`` has its probability alone.
     """
+    from trainers.data import is_blank
+
     found = [i for i, plain in enumerate(classifier.plain(texts)) if not is_blank(plain)]
     answers: list[Answer] = [(None, None)] * len(texts)
     for i, prediction in zip(found, classifier.predict([texts[i] for i in found]), strict=True):

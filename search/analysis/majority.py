@@ -66,8 +66,13 @@ def call_out(goal: float, *, words: float | None, majority: float | None, metric
     ]
     if not reached:
         return None
+    raised = (
+        "No goal lies above that"
+        if max(figure for figure, _ in reached) >= 1
+        else "Raise goal.validation_accuracy above that"
+    )
     return (
         f"The goal of {bound(goal)} validation {name} asks for little: "
-        f"{' and '.join(said for _, said in reached)}. Raise goal.validation_accuracy above that"
+        f"{' and '.join(said for _, said in reached)}. {raised}"
         + (", or take another metric." if majority is not None and majority > goal else ".")
     )

@@ -335,7 +335,8 @@ def test_without_the_packages_for_onnx_nothing_is_fitted(finished_study, tmp_pat
 
 
 @pytest.mark.slow
-def test_a_dockerfile_stands_beside_the_model(finished_study, tmp_path, capsys):
+def test_a_dockerfile_stands_beside_the_model(finished_study, reviews_dir, monkeypatch, tmp_path, capsys):
+    monkeypatch.syspath_prepend(reviews_dir)
     assert main(["--study", str(finished_study[0]), "--to", str(tmp_path / "out"), "--docker"]) == 0
     assert f"docker build -t frostline-model {tmp_path / 'out'}\n" in capsys.readouterr().out
     assert {p.name for p in (tmp_path / "out").iterdir()} == {

@@ -12,6 +12,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 from sklearn.utils import get_tags
 from sklearn.utils.estimator_checks import estimator_checks_generator
+from sklearn.utils.multiclass import is_multilabel
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from trainers.config import TrainConfig
@@ -295,7 +296,7 @@ class OnNumbers(TextClassifier):
     def fit(self, X, y):
         if y is None:
             return super().fit(X, y)
-        X, y = validate_data(self, X, y)
+        X, y = validate_data(self, X, y, multi_output=is_multilabel(y))
         return super().fit(self._written(X), y)
 
     def predict_proba(self, X):

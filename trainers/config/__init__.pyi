@@ -23,6 +23,7 @@ from .choices import (
 from .data import DataConfig as DataConfig, task_of as task_of
 from .encoder import EncoderConfig as EncoderConfig
 from .fit import (
+    SEVERAL_ALLOW as SEVERAL_ALLOW,
     Thaw as Thaw,
     TrainConfig as TrainConfig,
 )

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
@@ -47,6 +48,12 @@ def export(
         Parameter(help="Where to fit it again. [default: where the trial ran]"),
     ] = None,
     onnx: Annotated[bool, Parameter(help="Write model/model.onnx, too.")] = False,
+    int8: Annotated[
+        bool,
+        Parameter(
+            help="With --onnx: write model/model-int8.onnx, too, smaller and faster, and measure what it loses on validation."
+        ),
+    ] = False,
     docker: Annotated[
         bool,
         Parameter(
@@ -61,16 +68,29 @@ def export(
     from trainers.model import check_packages, check_threshold
 
     check_threshold(threshold, positive)
+    if int8 and not onnx:
+        raise InputError("--int8 needs --onnx, of which it is made; give both")
     if onnx:
         check_packages()
     found = open_named(study, storage)
+    if docker and found.spec.data.task == "several_labels":
+        raise InputError(
+            "--docker is for models that give one label a text, got a study of several labels a text; leave it out: the server "
+            "that it starts cannot answer with several"
+        )
+    if int8 and found.spec.data.folds is not None:
+        raise InputError(
+            f"--int8 must be measured on a validation split, got a study with data.folds = {found.spec.data.folds}: the model is fitted "
+            "on all folds, and no text is left; leave --int8 out"
+        )
     choice = choose(found.study, trial)
     say(f"trial {choice.trial.number}: {choice.reason}; fitting it again")
     winner = fit_again(found, choice, device=device, threshold=threshold, positive=positive, tell=say)
     folder = to or found.folder
     for line in describe_again(found, winner):
         say(line)
-    write_winner(found, winner, folder, onnx=onnx, docker=docker)
+    for line in write_winner(found, winner, folder, onnx=onnx, int8=int8, docker=docker):
+        say(line)
     say(
         f"wrote {folder / 'winner.toml'} and {folder / 'model'}",
         f"  fit again  python -m trainers.train {shlex.quote(str(folder / 'winner.toml'))}",
@@ -149,7 +169,7 @@ def fit_again(
     config = on_this_machine(config, device)
     check_threshold(threshold, positive, folds=config.data.folds)
     features = prepare(config, cache_directory=spec.cache.directory)
-    check_threshold(threshold, positive, names=features.splits.class_names)
+    check_threshold(threshold, positive, names=features.splits.class_names, task=features.splits.task)
     result = fit(config, features, on_evaluation=lambda e: tell(describe_evaluation(e, metric=config.metric)))
     chosen = decisions(
         config, features, result, aim=threshold, positive=positive, test=choice.tested is not None
@@ -177,33 +197,61 @@ def describe_again(found: Opened, winner: Winner) -> Iterator[str]:
 
 
 def write_winner(
-    found: Opened, winner: Winner, folder: Path, *, onnx: bool = False, docker: bool = False
-) -> None:
-    """Write ``winner.toml`` and ``model/`` into a folder.
+    found: Opened,
+    winner: Winner,
+    folder: Path,
+    *,
+    onnx: bool = False,
+    int8: bool = False,
+    docker: bool = False,
+) -> list[str]:
+    """Write ``winner.toml`` and ``model/`` into a folder, and return what there is to say of it.
 
     Args:
         found: The study.
         winner: Of it.
         folder: Where.
         onnx: Whether to write the model as ONNX, too.
+        int8: Whether to write that with eight bits, too.
         docker: Whether to write what an image that serves it is built from, too.
 
     Raises:
         InputError: The folder cannot be written.
     """
-    from trainers.model import docker_files, model_card, save
+    from trainers.model import describe_int8, docker_files, export_int8, export_onnx, model_card, save
 
-    study, spec = found.study, found.spec
+    study, spec, config, splits = found.study, found.spec, winner.config, winner.features.splits
     short = _falls_short(study, spec, winner.choice)
-    text = winner_toml(winner.choice, winner.config, winner.result, spec, short=short)
+    text = winner_toml(winner.choice, config, winner.result, spec, short=short)
     origin = _origin(study, spec, winner.choice)
-    card = model_card(
-        winner.config, winner.features, winner.result, decisions=winner.decisions, search=origin, onnx=onnx
-    )
-    save(winner.classifier(), folder / "model", files={"winner.toml": text, "README.md": card}, onnx=onnx)
+    classifier, small = winner.classifier(), None
+    with TemporaryDirectory() as scratch:
+        copied = Path(scratch)
+        if onnx:
+            export_onnx(classifier.model, copied / "model.onnx")
+        if int8:
+            small = export_int8(
+                classifier.model,
+                copied / "model.onnx",
+                copied / "model-int8.onnx",
+                splits.validation,
+                metric=config.metric,
+                num_classes=len(splits.class_names),
+            )
+        card = model_card(
+            config,
+            winner.features,
+            winner.result,
+            decisions=winner.decisions,
+            search=origin,
+            onnx=onnx,
+            int8=small,
+        )
+        save(classifier, folder / "model", files={"winner.toml": text, "README.md": card}, copied=copied)
     for name, content in (docker_files() if docker else {}).items():
         write_atomically(folder / name, content.encode())
     write_atomically(folder / "winner.toml", text.encode())
+    return list(describe_int8(small, metric=config.metric)) if small else []
 
 
 @dataclass(frozen=True)

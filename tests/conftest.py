@@ -215,6 +215,20 @@ TWO_RECIPES = '\n[recipes]\nenqueue = ["frozen-head", "thaw-top"]\n'
 
 
 @pytest.fixture(scope="session")
+def tiny_model(tiny_encoder, tiny_splits, make_config, tmp_path_factory):
+    """The directory of a fine-tuned model."""
+    from trainers.fit.features import Features
+    from trainers.fit.loop import fit
+    from trainers.model.classifier import assemble, save
+
+    config = make_config(epochs=1)
+    result = fit(config, Features(tiny_encoder, tiny_splits))
+    folder = tmp_path_factory.mktemp("tiny_model") / "model"
+    save(assemble(tiny_encoder, config, result, names=("negative", "positive")), folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
 def write_tiny_study(tiny_encoder_dir, tmp_path_factory):
     """A function: write a study of the tiny encoder into a folder, with pieces of its text exchanged."""
     cache = tmp_path_factory.mktemp("cache")

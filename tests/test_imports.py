@@ -31,7 +31,8 @@ FLOORS = {
         "analysis",
         "trials report",
         "export new confirm dashboard",
-        "run",
+        "run result frames",
+        "interface",
         "frostline",
     ),
 }
@@ -44,6 +45,7 @@ COMMANDS = (
     "search.export",
     "trainers.train",
     "trainers.predict",
+    "trainers.serve",
 )
 HEAVY = (
     "torch",

@@ -120,7 +120,8 @@ class FrostlineForSequenceClassification(PreTrainedModel):
         Args:
             input_ids: ids_BT.
             attention_mask: 1 where there is a token; None if nothing is padded.
-            labels: Class indices; adds the mean cross-entropy as ``loss``.
+            labels: Class indices; adds the mean cross-entropy as ``loss``. Of several labels a text 0 and 1 for each, and the
+                mean binary cross-entropy.
             token_type_ids: Of pairs, which of the two texts each token is from.
         """
         segments = {}
@@ -143,7 +144,11 @@ class FrostlineForSequenceClassification(PreTrainedModel):
         temperature = getattr(self.config, "logit_temperature", None)
         if temperature is not None:
             logits_BC = logits_BC / temperature
-        loss = None if labels is None else torch.nn.functional.cross_entropy(logits_BC, labels)
+        loss = None
+        if labels is not None and self.config.problem_type == "multi_label_classification":
+            loss = torch.nn.functional.binary_cross_entropy_with_logits(logits_BC, labels.to(logits_BC.dtype))
+        elif labels is not None:
+            loss = torch.nn.functional.cross_entropy(logits_BC, labels)
         return SequenceClassifierOutput(loss=loss, logits=logits_BC)
 
 

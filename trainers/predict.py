@@ -13,7 +13,7 @@ from cyclopts import Parameter
 
 from trainers.cli import DEVICE, launch
 from trainers.config import FILE_SUFFIXES, Device
-from trainers.data import SHOWN_AS, check_text, decode, is_blank, sides
+from trainers.data import SHOWN_AS, check_text, decode
 from trainers.errors import CONTROL, InputError, printable
 
 LINES_SHOWN = 5
@@ -68,6 +68,8 @@ def predict(
     label, so that line N answers line N. With --column, rows are written as they are, with the columns prediction and
     probability.
 
+    Of several labels a text all are printed, and their probabilities, with ; between them.
+
     A model of pairs takes two arguments for each, or lines with a tab between the two texts.
 
     Args:
@@ -102,6 +104,7 @@ def predict(
         _tell(rows.findings)
     wanted = rows.texts if rows else _in_form(_texts(texts, file), pair, are_lines=not texts)
 
+    from trainers.data import in_a_cell, sides
     from trainers.fit import choose_device
     from trainers.model import load
 
@@ -113,8 +116,11 @@ def predict(
         print(content, end="")  # noqa: T201
         return 0
     for text, (label, probability) in zip(wanted, answers, strict=True):
-        known = "" if probability is None else f"{probability:.4f}"
-        print(printable(label or ""), known, *map(printable, sides(text)), sep="\t")  # noqa: T201
+        several = (
+            probability if isinstance(probability, tuple) else () if probability is None else (probability,)
+        )
+        known = ";".join(f"{part:.4f}" for part in several)
+        print(printable(in_a_cell(label) or ""), known, *map(printable, sides(text)), sep="\t")  # noqa: T201
     return 0
 
 
@@ -201,11 +207,17 @@ def _answers(classifier: Classifier, texts: Sequence[Text], *, abstain_below: fl
 
     An answer that is less probable than ``abstain_below`` has its probability alone.
     """
+    from trainers.data import is_blank
+
     found = [i for i, plain in enumerate(classifier.plain(texts)) if not is_blank(plain)]
     answers: list[Answer] = [(None, None)] * len(texts)
     for i, prediction in zip(found, classifier.predict([texts[i] for i in found]), strict=True):
-        label = prediction.label if prediction.probability >= abstain_below else None
-        answers[i] = label, round(prediction.probability, 4)
+        is_sure = prediction.probability >= abstain_below
+        if prediction.labels is not None and prediction.probabilities is not None:
+            known = tuple(round(prediction.probabilities[name], 4) for name in prediction.labels)
+            answers[i] = (prediction.labels, known) if is_sure else (None, None)
+            continue
+        answers[i] = prediction.label if is_sure else None, round(prediction.probability, 4)
     return answers
 
 

@@ -165,10 +165,14 @@ def _of_single_texts(classifier: Classifier) -> Classifier:
     """Return a classifier of single texts as it is.
 
     Raises:
-        InputError: It reads pairs, which requests do not hold.
+        InputError: It reads pairs, which requests do not hold, or gives several labels a text.
     """
-    from trainers.model import pair_columns
+    from trainers.model import pair_columns, task
 
+    if task(classifier.model) == "several_labels":
+        raise InputError(
+            "a server answers with one label a text, got a model of several labels a text; use trainers.predict"
+        )
     pair = pair_columns(classifier.model)
     if pair is not None:
         raise InputError(

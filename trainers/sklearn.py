@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.model_selection import train_test_split
 from sklearn.utils import check_consistent_length, check_random_state, column_or_1d
-from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.multiclass import check_classification_targets, is_multilabel
 from sklearn.utils.validation import check_is_fitted
 
 from trainers.config import (
@@ -37,13 +37,16 @@ from trainers.config import (
     TrainConfig,
     load_config,
 )
-from trainers.data import Split, Splits, Text, cleaned, draw_groups, joined, tokenise
+from trainers.data import Split, Splits, Text, cleaned, draw_groups, joined, stratified_parts, tokenise
 from trainers.encoder import Encoder, load_encoder
 from trainers.errors import InputError, describe
-from trainers.fit import build_features, choose_device, fit, pinned
+from trainers.fit import build_features, choose_device, decide_labels, fit, pinned
 from trainers.model import assemble
 
 CACHE_BYTES = 8 * 2**30
+
+NO_SEPARATOR = ";"
+"""Stands for several labels in memory."""
 
 NO_SOURCE = "/texts in memory.csv"
 """Stands where a configuration names its texts; nothing reads it."""
@@ -86,7 +89,7 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         class_weights: ``balanced`` gives every class the same weight in the loss; a dictionary has one for each label.
         loss: ``cross_entropy``, or ``focal``, in which texts that are surely right count little.
         focal_gamma: How little: 0 is cross-entropy.
-        metric: By which ``ceiling`` is measured.
+        metric: By which ``ceiling`` is measured. Fitted on several labels, ``accuracy`` is that of all labels of a text.
         ceiling: Training accuracy above which an epoch counts as over-fitted, and is not restored if another can be.
         clean: What is cut out of texts: ``html``, ``spaces`` or ``none``; see ``DataConfig``.
         max_length: Tokens kept of a text, special ones included.
@@ -106,7 +109,8 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         random_state: Of the split and the fit; None draws from numpy's global generator.
 
     Attributes:
-        classes_: The labels, sorted; the columns of ``predict_proba``.
+        classes_: The labels, sorted; the columns of ``predict_proba``. Of several labels (``y`` of 0 and 1, a column each) the
+            names of these columns, or their numbers.
         classifier_: The ``trainers.model.classifier.Classifier``; ``trainers.model.classifier.save`` writes it.
         figures_: What the fit came to, by name: ``validation_accuracy``, ``training_accuracy``, ``best_epoch`` ...
         config_: The ``TrainConfig`` of the fit.
@@ -229,10 +233,14 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             raise ValueError(f"{type(self).__name__} requires y to be passed, but the target y is None")
         given = _texts(X)
         texts = [cleaned(text, self.clean)[0] for text in given]
-        y = column_or_1d(y, warn=True)
-        check_consistent_length(texts, y)
-        check_classification_targets(y)
-        self.classes_, labels_N = np.unique(y, return_inverse=True)
+        several = is_multilabel(y)
+        if several:
+            self.classes_, labels_N = _indicators(y)
+        else:
+            y = column_or_1d(y, warn=True)
+            check_classification_targets(y)
+            self.classes_, labels_N = np.unique(y, return_inverse=True)
+        check_consistent_length(texts, labels_N)
         seed = self._seed()
         if groups is None:
             train, validation = self._split(texts, labels_N, seed)
@@ -244,7 +252,9 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 EncoderConfig(name=self.encoder, revision=self.revision, pooling=self.pooling),
                 device=choose_device(self.device),
             )
-            config = self.config_ = pinned(self._config(encoder, seed, pair=_pair_names(X, given)))
+            config = self.config_ = pinned(
+                self._config(encoder, seed, pair=_pair_names(X, given), several=several)
+            )
 
             def part(rows: npt.NDArray[np.int64]) -> Split:
                 return tokenise([texts[i] for i in rows], labels_N[rows], config.data, encoder.tokenizer)
@@ -274,16 +284,21 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return self
 
     def predict(self, X: Sequence[Text]) -> npt.NDArray[Any]:
-        """Return the most probable label of each text."""
-        best_N = self.predict_proba(X).argmax(axis=1)
+        """Return the most probable label of each text; where it was fitted on several labels, which of them each has."""
+        probabilities_NC = self.predict_proba(X)
+        if self.config_.data.task == "several_labels":
+            return decide_labels(probabilities_NC)
+        best_N = probabilities_NC.argmax(axis=1)
         labels_N: npt.NDArray[Any] = self.classes_[best_N]
         return labels_N
 
     def predict_proba(self, X: Sequence[Text]) -> npt.NDArray[np.float64]:
-        """Return probabilities_NC, the columns in the order of ``classes_``."""
+        """Return probabilities_NC, the columns in the order of ``classes_``; those of several labels do not add up to 1."""
         check_is_fitted(self)
         with _value_errors():
             probabilities_NC = self.classifier_.predict_proba(_texts(X)).astype(np.float64)
+        if self.config_.data.task == "several_labels":
+            return probabilities_NC
         scaled_NC: npt.NDArray[np.float64] = probabilities_NC / probabilities_NC.sum(axis=1, keepdims=True)
         return scaled_NC
 
@@ -292,6 +307,7 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         tags.input_tags.one_d_array = True
         tags.input_tags.two_d_array = False
         tags.input_tags.string = True
+        tags.classifier_tags.multi_label = True
         return tags
 
     def _seed(self) -> int:
@@ -304,6 +320,8 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         """Draw the rows to train on and those to stop by, of which no text stands among the first."""
         self._check_split()
+        if labels_N.ndim == 2:
+            return self._split_several(texts, labels_N, seed)
         several_N = np.bincount(labels_N)[labels_N] > 1
         drawn_from, alone = np.flatnonzero(several_N), np.flatnonzero(~several_N)
         if not len(drawn_from):
@@ -329,6 +347,19 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             )
         return train, unseen
 
+    def _split_several(
+        self, texts: list[Text], labels_NC: npt.NDArray[np.int64], seed: int
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """Draw the rows to stop by where texts have several labels: equal texts stand on one side."""
+        _, first, inverse = np.unique([repr(text) for text in texts], return_index=True, return_inverse=True)
+        size = min(max(1, round(self.validation_fraction * len(first))), len(first) - 1)
+        if size < 1:
+            raise ValueError(
+                f"the {len(texts)} samples must have two distinct texts at least, one to train on and one to stop by; add others"
+            )
+        part = stratified_parts(labels_NC[first], (len(first) - size, size), seed=seed)[inverse]
+        return np.flatnonzero(part == 0), np.flatnonzero(part == 1)
+
     def _split_groups(
         self, texts: list[Text], labels_N: npt.NDArray[np.int64], groups: npt.NDArray[Any], seed: int
     ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
@@ -350,7 +381,9 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         train, validation = draw_groups(
             np.arange(len(texts)), labels_N, groups_N, max(1, wanted), leave=1, seed=seed
         )
-        absent = sorted({*range(len(self.classes_))} - {*labels_N[train].tolist()})
+        drawn = labels_N[train]
+        present = drawn if drawn.ndim == 1 else np.flatnonzero(drawn.any(axis=0))
+        absent = sorted({*range(len(self.classes_))} - {*present.tolist()})
         if absent:
             raise ValueError(
                 f"each class needs a group to train on, got none for {self.classes_[absent[0]].item()!r} beside the groups to "
@@ -368,7 +401,9 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 f"y must hold two classes at least, got 1 class, {self.classes_.tolist()[0]!r}; add texts of others"
             )
 
-    def _config(self, encoder: Encoder, seed: int, *, pair: tuple[str, str] | None) -> TrainConfig:
+    def _config(
+        self, encoder: Encoder, seed: int, *, pair: tuple[str, str] | None, several: bool
+    ) -> TrainConfig:
         settings = {
             key: value.item() if isinstance(value, np.generic) else value
             for key, value in self.get_params(deep=False).items()
@@ -378,8 +413,13 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             settings["class_weights"] = {str(label): weight for label, weight in self.class_weights.items()}
         if self.freeze_depth is None:
             settings["freeze_depth"] = encoder.num_layers
+        if (
+            several and settings["metric"] == "accuracy"
+        ):  # as both have it: all labels of a text must be right
+            settings["metric"] = "subset_accuracy"
         data = DataConfig(
             source=NO_SOURCE,
+            label_separator=NO_SEPARATOR if several else None,
             text=pair,
             clean=self.clean,
             max_length=self.max_length,
@@ -396,6 +436,20 @@ def _pair_names(X: Any, texts: Sequence[Text]) -> tuple[str, str] | None:
         return None
     first, second = map(str, getattr(X, "columns", PAIR))
     return first, second
+
+
+def _indicators(y: Any) -> tuple[npt.NDArray[Any], npt.NDArray[np.int64]]:
+    """Return the names of several labels, those of the columns where these have any, and 0 and 1 for each text."""
+    labels_NC = np.asarray(y.toarray() if hasattr(y, "toarray") else y).astype(np.int64)
+    names = np.asarray(y.columns) if hasattr(y, "columns") else np.arange(labels_NC.shape[1])
+    constant = [
+        str(name) for name, column in zip(names, labels_NC.T, strict=True) if len(np.unique(column)) < 2
+    ]
+    if constant:
+        raise ValueError(
+            f"each column of y must hold 0 and 1, got one of them alone in {', '.join(constant[:5])}; leave these out"
+        )
+    return names, labels_NC
 
 
 def _texts(X: Any) -> list[Text]:

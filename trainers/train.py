@@ -174,7 +174,7 @@ def _command(
     settings = on_this_machine(load_config(config), device)
     check_threshold(threshold, positive, folds=settings.data.folds)
     features = prepare(settings, on_notice=lambda text: print(printable(text), flush=True))  # noqa: T201
-    check_threshold(threshold, positive, names=features.splits.class_names)
+    check_threshold(threshold, positive, names=features.splits.class_names, task=features.splits.task)
     result = fit(
         settings,
         features,

@@ -68,6 +68,7 @@ from .statistics import (
     CONFIDENCE as CONFIDENCE,
     Classes as Classes,
     Paired as Paired,
+    Predicted as Predicted,
     accuracy_of as accuracy_of,
     compare as compare,
     estimate as estimate,

@@ -18,12 +18,14 @@ import numpy as np
 import numpy.typing as npt
 
 from search.analysis.majority import majority_of
+from search.analysis.statistics import Predicted, accuracy_of
 from search.interrupts import held_back
 from search.study import Goal, Score, attributes as attr
 
 if TYPE_CHECKING:
     import optuna
     from scipy.sparse import csr_matrix
+    from sklearn.multiclass import OneVsRestClassifier
     from sklearn.pipeline import FeatureUnion
     from sklearn.svm import LinearSVC
 
@@ -89,13 +91,12 @@ class Words:
     """
 
     ngrams: FeatureUnion
-    classifier: LinearSVC
+    classifier: LinearSVC | OneVsRestClassifier
     num_texts: int
 
-    def predict(self, texts: Iterable[Text]) -> Classes:
-        """Return the class of each text."""
-        classes_N: Classes = self.classifier.predict(self.ngrams.transform(list(texts)))
-        return classes_N
+    def predict(self, texts: Iterable[Text]) -> Predicted:
+        """Return the class of each text; of several labels a score of each, from 0.5 on for those that it has."""
+        return _predict(self.classifier, self.ngrams.transform(list(texts)))
 
 
 def choose_aim(texts: Texts, *, metric: Metric) -> Aim:
@@ -139,19 +140,16 @@ def measure_words(texts: Texts, *, metric: Metric) -> dict[str, Any]:
     Returns:
         ``validation_accuracy``, by the metric; ``num_texts`` that were learned from; ``seconds`` that it took.
     """
-    from sklearn.metrics import confusion_matrix
-
-    from trainers.fit import measure
-
     began = time.perf_counter()
     reached = []
     for train, validation in texts.folds or [(texts.parts["train"], texts.parts["validation"])]:
         words = fit_words(texts, metric=metric, rows=train)
-        predicted_N = words.predict(texts.rows[i].text for i in validation)
-        counts_CC = confusion_matrix(
-            texts.labels_N[validation], predicted_N, labels=range(len(texts.class_names))
+        predicted = words.predict(texts.rows[i].text for i in validation)
+        reached.append(
+            accuracy_of(
+                texts.labels_N[validation], predicted, metric=metric, num_classes=len(texts.class_names)
+            )
         )
-        reached.append(measure(counts_CC, metric=metric))
     return {
         "validation_accuracy": fmean(reached),
         "num_texts": words.num_texts,
@@ -172,7 +170,8 @@ def fit_words(texts: Texts, *, metric: Metric, rows: Classes | None = None) -> W
 
     They are counted in the texts as they stand, whatever the encoder reads of them, and weighed by TF-IDF. How strongly to
     regularise is chosen by folds, the strongest on a tie. A support vector classifier gave the same figures as a logistic
-    regression, in a tenth of its time (studies/LOG.md). By other metrics than accuracy every class has the same weight.
+    regression, in a tenth of its time (studies/LOG.md). By other metrics than accuracy every class has the same weight. Of
+    several labels each has a classifier of its own; a text and a label weigh the same by micro-F1 and subset accuracy.
     """
     rows = (texts.parts["train"] if rows is None else rows)[:MOST_TEXTS]
     train, labels_N = [texts.rows[i].text for i in rows], texts.labels_N[rows]
@@ -217,33 +216,49 @@ def _start(text: Any, *, side: int | None, length: int) -> str:
 
 
 def _choose_strength(values_NG: csr_matrix, labels_N: Classes, *, metric: Metric, num_classes: int) -> float:
-    from sklearn.metrics import confusion_matrix
-
-    from trainers.fit import folds, measure
+    from trainers.fit import folds
 
     parts = folds(labels_N, seed=0, num_folds=NUM_FOLDS)
     if not parts:
         return 1.0
     reached = []
     for strength in REGULARISATIONS:
-        counts_CC = np.zeros((num_classes, num_classes), dtype=np.int64)
-        for seen, unseen in parts:
-            predicted_N = _fit(values_NG[seen], labels_N[seen], strength, metric).predict(values_NG[unseen])
-            counts_CC += confusion_matrix(labels_N[unseen], predicted_N, labels=range(num_classes))
-        reached.append(measure(counts_CC, metric=metric))
+        predicted = [
+            _predict(_fit(values_NG[seen], labels_N[seen], strength, metric), values_NG[unseen])
+            for seen, unseen in parts
+        ]
+        rows = np.concatenate([unseen for _, unseen in parts])
+        reached.append(
+            accuracy_of(labels_N[rows], np.concatenate(predicted), metric=metric, num_classes=num_classes)
+        )
         if len(reached) - 1 - int(np.argmax(reached)) >= WORSE_IN_A_ROW:
             break
     return REGULARISATIONS[int(np.argmax(reached))]
 
 
-def _fit(values_NG: csr_matrix, labels_N: Classes, strength: float, metric: Metric) -> LinearSVC:
+def _predict(classifier: LinearSVC | OneVsRestClassifier, values_NG: csr_matrix) -> Predicted:
+    """Return classes, or of several labels a score of each."""
+    from trainers.fit import sigmoid
+
+    if getattr(classifier, "multilabel_", False):
+        return sigmoid(classifier.decision_function(values_NG))
+    classes_N: Classes = classifier.predict(values_NG)
+    return classes_N
+
+
+def _fit(
+    values_NG: csr_matrix, labels_N: Classes, strength: float, metric: Metric
+) -> LinearSVC | OneVsRestClassifier:
     from sklearn.exceptions import ConvergenceWarning
+    from sklearn.multiclass import OneVsRestClassifier
     from sklearn.svm import LinearSVC
 
-    weights = None if metric == "accuracy" else "balanced"
+    weights = None if metric in {"accuracy", "micro_f1", "subset_accuracy"} else "balanced"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # folds say how good it is all the same
+        warnings.filterwarnings("ignore", message="Label .* is present in all training examples")
+        warnings.filterwarnings("ignore", message="Label not .* is present in all training examples")
         model = LinearSVC(
             C=strength, tol=TOLERANCE, max_iter=MOST_STEPS, class_weight=weights, random_state=0
         )
-        return model.fit(values_NG, labels_N)
+        return (OneVsRestClassifier(model) if labels_N.ndim == 2 else model).fit(values_NG, labels_N)

@@ -105,7 +105,9 @@ def error_of_difference(
     from trainers.fit import effective_count, standard_error
 
     texts = ((data or {}).get("texts_per_class") or {}).get("validation")
-    count = effective_count(np.diag(np.asarray(texts, dtype=np.int64)), metric=metric) if texts else 0
+    total = data["validation"] if data and data.get("several_labels") else None
+    counts_CC = np.diag(np.asarray(texts or [], dtype=np.int64))
+    count = effective_count(counts_CC, metric=metric, of=total) if texts else 0
     return math.hypot(standard_error(first, count), standard_error(second, count)) if count else None
 
 

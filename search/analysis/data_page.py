@@ -41,7 +41,14 @@ class DataPage(Frozen):
     test: int = Field(description="Texts in the test split.")
     class_names: list[str] = Field(default=[], description="In the order of the class indices.")
     texts_per_class: dict[Split, list[int]] | None = Field(
-        default=None, description="By split, one number a class."
+        default=None,
+        description="By split, one number a class; a text that has several labels counts for each of them.",
+    )
+    several_labels: Literal[True] | None = Field(
+        default=None, description="True where a text may have several labels; there is no such key elsewhere."
+    )
+    texts_without_label: dict[Split, int] | None = Field(
+        default=None, description="By split, texts that have none of several labels; no such key elsewhere."
     )
     texts_cut: dict[Split, int] | None = Field(
         default=None, description="By split, texts longer than what is read."
@@ -102,7 +109,7 @@ _LEAD = {"note": "", "mended": "fixed: ", "warning": "warning: "}
 
 def _table(data: DataPage, texts_per_class: dict[Split, list[int]]) -> Table:
     table = Table(box=SIMPLE_HEAD, show_edge=False)
-    table.add_column("class")
+    table.add_column("label" if data.several_labels else "class")
     for split in SPLITS:
         table.add_column(split, justify="right")
     counts = [texts_per_class[split] for split in SPLITS]
@@ -111,7 +118,11 @@ def _table(data: DataPage, texts_per_class: dict[Split, list[int]]) -> Table:
     more = len(data.class_names) - MOST_CLASSES_SHOWN
     if more > 0:
         table.add_row(f"{more} more", *(f"{sum(numbers[MOST_CLASSES_SHOWN:]):,}" for numbers in counts))
+    if data.texts_without_label is not None:
+        table.add_row("none of them", *(f"{data.texts_without_label[split]:,}" for split in SPLITS))
     table.add_row(
-        "all", *(f"{number:,}" for number in (data.train, data.validation, data.test)), style="bold"
+        "all texts" if data.several_labels else "all",
+        *(f"{number:,}" for number in (data.train, data.validation, data.test)),
+        style="bold",
     )
     return table

@@ -101,11 +101,15 @@ class GoalJudged(Limits):
 
 
 def shortfall(row: Figures, limits: Limits) -> tuple[float, float]:
-    """Return how far validation accuracy is below its goal, and training accuracy above the ceiling."""
+    """Return how far validation accuracy is below its goal, and training accuracy above the ceiling.
+
+    A ceiling of 1 is none: nothing lies above it, and what reaches it lies as far below as can be.
+    """
     validation, training = row.validation_accuracy, row.training_accuracy
     assert validation is not None  # noqa: S101
     assert training is not None  # noqa: S101
-    return limits.validation_accuracy - validation, training - limits.training_accuracy
+    above = training - limits.training_accuracy if limits.training_accuracy < 1 else -1.0
+    return limits.validation_accuracy - validation, above
 
 
 def judge(complete: Sequence[Trial], confirmation: Outcome | None, limits: Limits) -> GoalJudged:

@@ -38,6 +38,7 @@ def flattery(
     metric: Metric,
     texts: Texts | None,
     group_sizes: Texts | None = None,
+    totals: Mapping[str, int] | None = None,
 ) -> Flattery:
     """Return by how much each figure of a setup lies above the one that luck has less part in.
 
@@ -50,6 +51,7 @@ def flattery(
         metric: Of them all.
         texts: By split, texts of each class in ``validation`` and ``test``; None if they are not known.
         group_sizes: By split, texts of each group; None where each text stands for itself.
+        totals: By split, texts in all, where they may have several labels; None where each has one.
 
     Returns:
         Each difference, None where there is nothing to compare. Its interval, if it has one, is over seeds; where the test
@@ -62,7 +64,7 @@ def flattery(
         if fit.validation_accuracy is not None and fit.test_accuracy is not None
     ]
     kept, test = [figure for figure, _ in tested], [figure for _, figure in tested]
-    by_texts = _text_variance(kept, test, metric=metric, texts=texts, group_sizes=group_sizes)
+    by_texts = _text_variance(kept, test, metric=metric, texts=texts, group_sizes=group_sizes, totals=totals)
     # One more fit of the setup lies as far from the mean of the others as this; a fit that was chosen, farther.
     one_fit = [(variance(validation), len(validation) - 1)] if len(validation) > 1 else None
     from_mean = one_fit and [((1 + 1 / len(validation)) * spread, degrees) for spread, degrees in one_fit]
@@ -107,6 +109,7 @@ def _text_variance(
     metric: Metric,
     texts: Texts | None,
     group_sizes: Texts | None,
+    totals: Mapping[str, int] | None,
 ) -> list[tuple[float, int]] | None:
     """Return the variance that drawing other texts would give a mean on each split: at most that of one fit.
 
@@ -120,7 +123,8 @@ def _text_variance(
         return None
     parts = []
     for split, figures in (("validation", validation), ("test", test)):
-        count = effective_count(np.diag(np.asarray(texts[split], dtype=np.int64)), metric=metric)
+        total = None if totals is None else totals[split]
+        count = effective_count(np.diag(np.asarray(texts[split], dtype=np.int64)), metric=metric, of=total)
         if not count:
             return None
         if group_sizes is not None:

@@ -32,7 +32,12 @@ def majority_of(data: Mapping[str, Any] | None, *, metric: Metric) -> float | No
     from trainers.fit import measure
 
     counts = (data or {}).get("texts_per_class") or {}
-    if data is None or metric not in KNOWN or not {"train", "validation"} <= counts.keys():
+    if (
+        data is None
+        or data.get("several_labels")
+        or metric not in KNOWN
+        or not {"train", "validation"} <= counts.keys()
+    ):
         return None
     if any(sum(counts[split]) != data[split] or not data[split] for split in ("train", "validation")):
         return None
@@ -61,8 +66,13 @@ def call_out(goal: float, *, words: float | None, majority: float | None, metric
     ]
     if not reached:
         return None
+    raised = (
+        "No goal lies above that"
+        if max(figure for figure, _ in reached) >= 1
+        else "Raise goal.validation_accuracy above that"
+    )
     return (
         f"The goal of {bound(goal)} validation {name} asks for little: "
-        f"{' and '.join(said for _, said in reached)}. Raise goal.validation_accuracy above that"
+        f"{' and '.join(said for _, said in reached)}. {raised}"
         + (", or take another metric." if majority is not None and majority > goal else ".")
     )

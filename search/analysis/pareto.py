@@ -151,10 +151,12 @@ def floor_of(data: Mapping[str, Any] | None, metric: str) -> float:
     """Return what a classifier that always answers the same reaches on validation; 0 where that is unknown.
 
     Args:
-        data: The data page; None before the texts were read.
+        data: The data page; None before the texts were read. 0 where texts may have several labels.
         metric: By which accuracies are measured. By other metrics than accuracy it is one class of them all.
     """
     counts = ((data or {}).get("texts_per_class") or {}).get("validation")
+    if (data or {}).get("several_labels"):
+        return 0.0  # by most metrics, saying no label or any label reaches next to nothing
     if not counts or not sum(counts):
         return 0.0
     return float(max(counts) / sum(counts) if metric == "accuracy" else 1 / len(counts))

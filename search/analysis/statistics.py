@@ -9,13 +9,14 @@ Shapes: N texts, C classes, G groups, S seeds, P patterns (texts of one class th
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
+from search.analysis.label_statistics import permutation_p, weighed
 from trainers.config import Metric
 
 if TYPE_CHECKING:
@@ -25,6 +26,9 @@ Classes = npt.NDArray[np.int64]
 """Class indices of texts, true ones or predicted, in the order of the split."""
 
 Figures = npt.NDArray[np.float64]
+
+Predicted = npt.NDArray[np.number[Any]]
+"""What is predicted: a class for each text, or the probability of each of several labels. Those have 0 and 1 for true labels."""
 
 CONFIDENCE = 0.95
 NUM_RESAMPLES = 2_000
@@ -68,17 +72,19 @@ class Paired:
     p: float
 
 
-def accuracy_of(labels_N: Classes, predicted_N: Classes, *, metric: Metric, num_classes: int) -> float:
+def accuracy_of(labels_N: Classes, predicted_N: Predicted, *, metric: Metric, num_classes: int) -> float:
     """Return the metric of predictions."""
-    from trainers.fit import measure
+    from trainers.fit import Answers, measure
 
+    if labels_N.ndim == 2:
+        return measure(Answers(labels_N, predicted_N.astype(np.float64)), metric=metric)
     cells = np.bincount(labels_N * num_classes + predicted_N, minlength=num_classes**2)
     return measure(cells.reshape(num_classes, num_classes), metric=metric)
 
 
 def estimate(
     labels_N: Classes,
-    predicted_SN: Classes,
+    predicted_SN: Predicted,
     *,
     metric: Metric,
     num_classes: int,
@@ -93,8 +99,8 @@ def estimate(
 
 def compare(
     labels_N: Classes,
-    first_SN: Classes,
-    second_SN: Classes,
+    first_SN: Predicted,
+    second_SN: Predicted,
     *,
     metric: Metric,
     num_classes: int,
@@ -104,7 +110,7 @@ def compare(
 
     With ``groups_N``, the number of each text's group, both are over groups instead of texts. Both setups have as many fits. The test speaks of these fits: it cannot know other seeds, the interval does.
     """
-    first_right, second_right = first_SN == labels_N, second_SN == labels_N
+    first_right, second_right = _right(labels_N, first_SN), _right(labels_N, second_SN)
     return Paired(
         difference=_estimate(
             labels_N, [first_SN, second_SN], metric=metric, num_classes=num_classes, groups_N=groups_N
@@ -150,7 +156,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 def _estimate(
     labels_N: Classes,
-    setups: Sequence[Classes],
+    setups: Sequence[Predicted],
     *,
     metric: Metric,
     num_classes: int,
@@ -164,8 +170,7 @@ def _estimate(
     Source: Rao and Wu, Resampling inference with complex survey data, 1988.
     """
     draw = np.random.default_rng(0)
-    counts_P, labels_P, predicted_FP, pattern_N = _patterns(labels_N, np.vstack(setups))
-    tables = _tables(labels_P, predicted_FP, num_classes)
+    counts_P, pattern_N, figures = _resampled(labels_N, setups, metric=metric, num_classes=num_classes)
     counts_GP = None if groups_N is None else _by_group(groups_N, pattern_N)
     num_units = len(labels_N) if counts_GP is None else counts_GP.shape[0]
 
@@ -175,10 +180,6 @@ def _estimate(
             return drawn_RP
         drawn_RG = draw.multinomial(num_units - 1, np.full(num_units, 1 / num_units), size=size)
         return np.asarray(drawn_RG @ counts_GP)
-
-    def figures(weights_RP: Classes) -> Figures:
-        texts_RC = weights_RP @ _one_hot(labels_P, num_classes)
-        return np.stack([_measure_each(weights_RP @ table, texts_RC, metric) for table in tables], axis=1)
 
     [observed_F] = figures(counts_P[None])
     if counts_GP is not None and num_units < 2:
@@ -208,8 +209,8 @@ def _estimate(
 
 def _permutation_p(
     labels_N: Classes,
-    first_SN: Classes,
-    second_SN: Classes,
+    first_SN: Predicted,
+    second_SN: Predicted,
     *,
     metric: Metric,
     num_classes: int,
@@ -222,6 +223,18 @@ def _permutation_p(
 
     Source: Edgington and Onghena, Randomization tests, 2007.
     """
+    if labels_N.ndim == 2:
+        group_N = (
+            np.arange(len(labels_N)) if groups_N is None else np.unique(groups_N, return_inverse=True)[1]
+        )
+        return permutation_p(
+            labels_N,
+            first_SN.astype(np.float64),
+            second_SN.astype(np.float64),
+            metric=metric,
+            num_swaps=NUM_SWAPS,
+            group_N=group_N,
+        )
     draw = np.random.default_rng(0)
     num_seeds = len(first_SN)
     counts_P, labels_P, predicted_FP, pattern_N = _patterns(labels_N, np.vstack([first_SN, second_SN]))
@@ -250,6 +263,42 @@ def _permutation_p(
             num_swapped_RP = np.asarray(swapped_RG @ counts_GP)[:, differ_P]
         as_large += int((np.abs(differences(num_swapped_RP)) >= observed - ROUNDING).sum())
     return (1 + as_large) / (1 + NUM_SWAPS)
+
+
+def _right(labels_N: Classes, predicted_SN: Predicted) -> npt.NDArray[np.bool_]:
+    """Tell which answers are right, right_SN: of several labels, if all are."""
+    from trainers.fit import decide_labels
+
+    if labels_N.ndim == 1:
+        return np.asarray(predicted_SN == labels_N)
+    return np.asarray((decide_labels(predicted_SN.astype(np.float64)) == labels_N).all(axis=-1))
+
+
+def _resampled(
+    labels_N: Classes, setups: Sequence[Predicted], *, metric: Metric, num_classes: int
+) -> tuple[Classes, Classes, Callable[[Classes], Figures]]:
+    """Return counts_P and pattern_N, and what gives each fit's figure, figures_RF, where patterns count as weights_RP say.
+
+    Of several labels, whose probabilities hardly repeat, each text is a pattern.
+    """
+    if labels_N.ndim == 2:
+        each_fit = [
+            weighed(labels_N, fit.astype(np.float64), metric=metric) for setup in setups for fit in setup
+        ]
+        ones_N, own_N = np.ones(len(labels_N), dtype=np.int64), np.arange(len(labels_N))
+        return (
+            ones_N,
+            own_N,
+            lambda weights_RN: np.stack([figure(weights_RN.astype(float)) for figure in each_fit], axis=1),
+        )
+    counts_P, labels_P, predicted_FP, pattern_N = _patterns(labels_N, np.vstack(setups))
+    tables = _tables(labels_P, predicted_FP, num_classes)
+
+    def figures(weights_RP: Classes) -> Figures:
+        texts_RC = weights_RP @ _one_hot(labels_P, num_classes)
+        return np.stack([_measure_each(weights_RP @ table, texts_RC, metric) for table in tables], axis=1)
+
+    return counts_P, pattern_N, figures
 
 
 def _patterns(labels_N: Classes, predicted_FN: Classes) -> tuple[Classes, Classes, Classes, Classes]:

@@ -21,7 +21,7 @@ from trainers.errors import FitError, InputError, printable
 if TYPE_CHECKING:
     import optuna
 
-    from search.analysis import Classes
+    from search.analysis import Classes, Predicted
     from search.confirm.finalists import Finalist
     from search.study import Opened, Reason, StudySpec
     from search.trials import Live
@@ -280,7 +280,7 @@ def _watch(
     return patience
 
 
-def _words_alone(study: optuna.Study, spec: StudySpec, texts: Texts) -> Classes:
+def _words_alone(study: optuna.Study, spec: StudySpec, texts: Texts) -> Predicted:
     """Return what the words alone take the test texts for; the test split is opened here, and in no search."""
     from search.analysis import fit_words, note_words
 

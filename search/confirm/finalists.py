@@ -20,6 +20,7 @@ from search.analysis import (
     Outcome,
     OverSeeds,
     Paired,
+    Predicted,
     SearchFigures,
     TestSplitFigures,
     WordsTested,
@@ -48,7 +49,7 @@ from trainers.errors import InputError
 Record = Mapping[str, Any]
 """What is kept of a fit; one that failed has no figures."""
 
-Predictions = Mapping[int, Classes]
+Predictions = Mapping[int, Predicted]
 """Of the test split, by the seed of the fit."""
 
 BASELINE = "frozen-head"
@@ -155,7 +156,7 @@ def outcome(
     num_classes: int,
     after: int,
     versions: dict[str, str],
-    words_N: Classes | None = None,
+    words_N: Predicted | None = None,
     groups_N: Mapping[str, Classes] | None = None,
 ) -> Outcome:
     """Judge the finalists; the best is first.
@@ -180,14 +181,23 @@ def outcome(
     sizes = None
     if groups_N is not None:
         sizes = {name: np.unique(groups, return_counts=True)[1].tolist() for name, groups in groups_N.items()}
+    from trainers.data import texts_per_class
+
+    splits = {"validation": validation_N, "test": labels_N}
     texts = {
-        name: np.bincount(labels, minlength=num_classes).tolist()
-        for name, labels in (("validation", validation_N), ("test", labels_N))
+        name: texts_per_class(labels, num_classes=num_classes).tolist() for name, labels in splits.items()
     }
+    totals = {name: len(labels) for name, labels in splits.items()} if labels_N.ndim == 2 else None
     predicted = {finalist.name: _predictions(fits[finalist.name]) for finalist in finalists}
     rows = [
         _row(
-            finalist, fits[finalist.name], _tests(labels_N, predicted[finalist.name], how), rule, texts, sizes
+            finalist,
+            fits[finalist.name],
+            _tests(labels_N, predicted[finalist.name], how),
+            rule,
+            texts,
+            sizes,
+            totals,
         )
         for finalist in finalists
     ]
@@ -211,10 +221,17 @@ def outcome(
 
 def _predictions(records: Sequence[Record]) -> Predictions:
     return {
-        record["seed"]: np.array(record["test_predictions"], dtype=np.int64)
+        record["seed"]: _as_predicted(np.array(record["test_predictions"], dtype=np.int64))
         for record in records
         if record["state"] == "complete"
     }
+
+
+def _as_predicted(kept: Classes) -> Predicted:
+    """Return classes as they were kept, or the probabilities of several labels."""
+    from trainers.fit import from_millionths
+
+    return from_millionths(kept) if kept.ndim == 2 else kept
 
 
 @dataclass(frozen=True)
@@ -252,6 +269,7 @@ def _row(
     rule: Score,
     texts: dict[str, list[int]],
     group_sizes: dict[str, list[int]] | None,
+    totals: dict[str, int] | None,
 ) -> ConfirmedFinalist:
     fits = [
         FreshFit.model_validate(
@@ -268,7 +286,7 @@ def _row(
     ]
     scores = [validation - rule.penalty * max(0.0, training - rule.ceiling) for validation, training in ended]
     promised = None if finalist.search is None else finalist.search.validation_accuracy
-    luck = flattery(promised, fits, metric=rule.metric, texts=texts, group_sizes=group_sizes)
+    luck = flattery(promised, fits, metric=rule.metric, texts=texts, group_sizes=group_sizes, totals=totals)
     return ConfirmedFinalist(
         name=finalist.name,
         trial=finalist.trial,
@@ -296,7 +314,7 @@ def _over_seeds(figures: Sequence[float]) -> OverSeeds:
     )
 
 
-def _words(labels_N: Classes, words_N: Classes, how: _How) -> WordsTested:
+def _words(labels_N: Classes, words_N: Predicted, how: _How) -> WordsTested:
     test = estimate(labels_N, words_N[None], **how)
     return WordsTested(accuracy=test.value, low=test.low, high=test.high)
 
@@ -305,7 +323,7 @@ def _comparisons(
     names: Sequence[str],
     predicted: Mapping[str, Predictions],
     labels_N: Classes,
-    words_N: Classes | None,
+    words_N: Predicted | None,
     how: _How,
 ) -> list[Comparison]:
     """Compare pairs by the seeds that both completed, and the best setup with the words alone; p is corrected over all."""

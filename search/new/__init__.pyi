@@ -1,1 +1,8 @@
 from .command import main as main
+from .cost import HEAD_START as HEAD_START, PRECISION as PRECISION
+from .sizes import (
+    CHEAP_RECIPES as CHEAP_RECIPES,
+    EVALUATIONS as EVALUATIONS,
+    STEPS as STEPS,
+    epochs_of as epochs_of,
+)

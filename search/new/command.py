@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from search.new.cost import Costs
     from search.new.sizes import Plan
     from search.new.speed import Speed
-    from trainers.config import DataConfig, TrainConfig
+    from trainers.config import DataConfig, Task, TrainConfig
     from trainers.data import Splits, Texts
     from trainers.encoder import Encoder
 
@@ -41,7 +41,18 @@ def new(
         list[str] | None,
         Parameter(negative=(), help="Column of the texts; give it twice for pairs. [default: found]"),
     ] = None,
-    label: Annotated[str | None, Parameter(help="Column of the labels. [default: found]")] = None,
+    label: Annotated[
+        list[str] | None,
+        Parameter(
+            negative=(),
+            help="Column of the labels; give it several times for columns of 0 and 1, of which a text may have several. "
+            "[default: found]",
+        ),
+    ] = None,
+    label_separator: Annotated[
+        str | None,
+        Parameter(help="What stands between several labels in one column; json for lists. [default: found]"),
+    ] = None,
     split: Annotated[
         str | None, Parameter(help="Column that names each row's split. [default: splits are made]")
     ] = None,
@@ -49,7 +60,12 @@ def new(
         str | None,
         Parameter(help="Column of what texts belong to, kept in one split. [default: each text for itself]"),
     ] = None,
-    metric: Annotated[Metric, Parameter(help="By which goal, score and ceiling are measured.")] = "accuracy",
+    metric: Annotated[
+        Metric | None,
+        Parameter(
+            help="By which goal, score and ceiling are measured. [default: accuracy, or micro_f1 for several labels a text]"
+        ),
+    ] = None,
     minutes: Annotated[float, Parameter(help="Time that the search may take.")] = 10.0,
     trials: Annotated[int, Parameter(help="Trials to run in this time.")] = 50,
     encoder: Annotated[
@@ -72,16 +88,29 @@ def new(
     refuse_windows()
     _check(minutes=minutes, trials=trials)
     path = _new_file(source, to)
-    named = {"text": text, "label": label and [label], "split": split and [split], "group": group and [group]}
+    named = {
+        "text": text,
+        "label": label,
+        "label_separator": label_separator and [label_separator],
+        "split": split and [split],
+        "group": group and [group],
+    }
     columns = {key: names for key, names in named.items() if names}
     data = _data_config(source, columns)
 
-    from trainers.data import read_texts, suggest_pair
+    from trainers.data import read_texts, suggest_labels, suggest_pair
 
     pair = None if text else suggest_pair(data)
     if pair is not None:
         columns = {"text": [*pair], **columns}
         data = _data_config(source, columns)
+    several = suggest_labels(data)
+    if several is not None and several.sure:
+        columns["label"] = [*several.label]
+        if several.separator is not None:
+            columns["label_separator"] = [several.separator]
+        data = _data_config(source, columns)
+    metric = _metric(metric, data.task)
     texts = read_texts(data)  # before all that takes its time to load: its mistakes are reported at once
 
     from search.trials import warm_up
@@ -102,6 +131,8 @@ def new(
         say(
             f"  columns {pair[0]!r} and {pair[1]!r} are read as pairs, for their names; --text {pair[0]} reads one alone"
         )
+    if several is not None:
+        say(f"  {several.message}")
     aim = choose_aim(texts, metric=metric)
     say(f"\nThe words alone reach {aim.baseline:.1%} validation {METRIC_NAMES[metric]}.")
     if aim.majority is not None:
@@ -114,6 +145,7 @@ def new(
     where = {} if device == "auto" else {"device": device}
     flags = [(key, name) for key, names in columns.items() for name in names]
     flags += {"metric": metric, "minutes": f"{minutes:g}", "trials": str(trials), **where}.items()
+    words = [word for key, value in flags for word in (f"--{key.replace('_', '-')}", value)]
     study = study_toml(
         {"source": _seen_from(path, data.source), **data.model_dump(mode="json", include={*columns})},
         splits,
@@ -122,7 +154,8 @@ def new(
         metric=metric,
         encoder=encoder,
         num_layers=loaded.num_layers,
-        command=f"python -m search.new {shlex.join([source, *(w for k, v in flags for w in (f'--{k}', v))])}",
+        about_labels=None if several is None else several.message,
+        command=f"python -m search.new {shlex.join([source, *words])}",
     )
     write_atomically(path, study.encode())
     _say_what_to_expect(path, plan, costs, asked=60 * minutes, start=start_seconds)
@@ -134,6 +167,23 @@ def new(
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line."""
     return launch(new, name="search.new", argv=argv)
+
+
+def _metric(metric: Metric | None, task: Task) -> Metric:
+    """Return the metric that was asked for, or the usual one of a task.
+
+    Raises:
+        InputError: It is of another task.
+    """
+    from trainers.config import TASK_METRICS, check_metric
+
+    if metric is None:
+        return TASK_METRICS[task][0]
+    try:
+        check_metric(metric, task)
+    except ValueError as error:
+        raise InputError(f"--{error}") from None
+    return metric
 
 
 def _check(*, minutes: float, trials: int) -> None:

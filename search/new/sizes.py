@@ -174,7 +174,7 @@ class _Wishes:
     def _with_texts(self, sizes: Sizes, train: int) -> Sizes:
         validation = min(self._num_validation, max(train // 2, PEEK_TEXTS))
         has_layers = sizes.freeze_depth < self._num_layers
-        epochs = _epochs_of(train, STEPS if has_layers else FEWEST_STEPS)
+        epochs = epochs_of(train, STEPS if has_layers else FEWEST_STEPS)
         sizes = replace(sizes, train=train, validation=validation)
         return _with_epochs(sizes, epochs, EVALUATIONS if has_layers else FEWEST_EVALUATIONS)
 
@@ -192,11 +192,11 @@ class _Wishes:
         ]
 
     def _steps(self, sizes: Sizes) -> list[Sizes]:
-        epochs = _epochs_of(sizes.train, STEPS)
+        epochs = epochs_of(sizes.train, STEPS)
         return [_with_epochs(sizes, e, FEWEST_EVALUATIONS) for e in range(sizes.epochs + 1, epochs + 1)]
 
     def _epochs(self, sizes: Sizes) -> list[Sizes]:
-        most = max(MOST_EPOCHS, 2 * _epochs_of(sizes.train, STEPS))
+        most = max(MOST_EPOCHS, 2 * epochs_of(sizes.train, STEPS))
         return [_with_epochs(sizes, e, EVALUATIONS) for e in range(sizes.epochs + 1, most + 1)]
 
     def _more_epochs(self, sizes: Sizes) -> list[Sizes]:
@@ -214,7 +214,7 @@ class _Wishes:
         return [replace(sizes, validation=count) for count in _fine(sizes.validation, self._num_validation)]
 
 
-def _epochs_of(train: int, steps: int) -> int:
+def epochs_of(train: int, steps: int) -> int:
     """Return the number of epochs in which ``train`` texts make about ``steps`` optimiser steps."""
     return min(MOST_EPOCHS_OF_FEW, max(1, round(steps * BATCH_SIZE / train)))
 

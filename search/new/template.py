@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from search.new.cost import HEAD_START, PRECISION
-from trainers.config import METRIC_NAMES, Metric
+from trainers.config import METRIC_NAMES, TASK_METRICS, Metric
 
 if TYPE_CHECKING:
     from search.analysis import Aim
@@ -86,6 +86,7 @@ def study_toml(
     encoder: str,
     num_layers: int,
     command: str,
+    about_labels: str | None = None,
 ) -> str:
     """Write a study, its choices with their reasons.
 
@@ -98,20 +99,21 @@ def study_toml(
         encoder: As the user named it.
         num_layers: Of the encoder.
         command: That wrote the study.
+        about_labels: How the columns of labels may be meant; None if there is no doubt.
     """
     name, sizes = METRIC_NAMES[metric], plan.sizes
     settings = {"precision": PRECISION, "head_start": HEAD_START}
     texts_C = texts_per_class(splits)
     return TEMPLATE.format(
-        texts=f"{texts_C.sum():,} texts: {_shares(splits, texts_C)}.",
+        texts=_heading(splits, texts_C),
         command=" ".join(command.split()),  # a file name may hold a line break
         goal_comment=_goal_comment(aim, name),
         goal=aim.goal,
         metric=metric,
         name=name,
-        other_metrics=" or ".join(json.dumps(m) for m in METRIC_NAMES if m != metric),
+        other_metrics=" or ".join(json.dumps(m) for m in TASK_METRICS[splits.task] if m != metric),
         ceiling=aim.ceiling,
-        data="\n".join(_data_lines(data, splits, sizes)),
+        data="\n".join(_data_lines(data, splits, sizes, about_labels)),
         encoder=json.dumps(encoder, ensure_ascii=False),
         freeze_depth=_depths(sizes.freeze_depth, num_layers),
         recipes=json.dumps(plan.recipes),
@@ -122,7 +124,7 @@ def study_toml(
         steps=sizes.epochs * -(-sizes.train // 32),
         evaluations_per_epoch=sizes.evaluations_per_epoch,
         weights='class_weights = "balanced"  # else the rarest class would hardly count'
-        if are_uneven(splits) and metric != "accuracy"
+        if are_uneven(splits) and metric not in {"accuracy", "micro_f1", "subset_accuracy"}
         else '# class_weights = "balanced"  # would let rare classes count as much as frequent ones',
         rungs=list(sizes.rungs),
     )
@@ -136,8 +138,10 @@ def are_uneven(splits: Splits) -> bool:
 
 def texts_per_class(splits: Splits) -> npt.NDArray[np.int64]:
     """Count the texts of all splits by class, texts_C."""
+    from trainers.data import texts_per_class as count
+
     labels_N = np.concatenate([s.labels_N for s in (splits.train, splits.validation, splits.test)])
-    return np.bincount(labels_N, minlength=len(splits.class_names))
+    return count(labels_N, num_classes=len(splits.class_names))
 
 
 def _goal_comment(aim: Aim, name: str) -> str:
@@ -157,18 +161,22 @@ def _depths(lowest: int, num_layers: int) -> str:
     return f"{{ low = {lowest}, high = {num_layers} }}  # of {num_layers} layers; lower ones take longer"
 
 
-def _data_lines(data: Mapping[str, str | Sequence[str]], splits: Splits, sizes: Sizes) -> Iterator[str]:
+def _data_lines(
+    data: Mapping[str, str | Sequence[str]], splits: Splits, sizes: Sizes, about_labels: str | None
+) -> Iterator[str]:
     for key, value in data.items():
         yield (
             f"{key} = {json.dumps(value, ensure_ascii=False)}"
             + ("  # relative to this file" if key == "source" else "")
             + (
                 ""
-                if isinstance(value, str)
+                if isinstance(value, str) or key != "text"
                 else f"  # pairs; text = {json.dumps(value[0], ensure_ascii=False)} reads one alone"
             )
         )
     yield from (f"# {' '.join(f.message.split())}" for f in splits.findings if f.kind.endswith("columns"))
+    if about_labels is not None:
+        yield f"# {' '.join(about_labels.split())}"
     for finding in splits.findings:
         if finding.kind == "possible group column":
             yield f"# {' '.join(finding.message.split()).removeprefix('data.').replace(' would', '  # would', 1)}"
@@ -192,8 +200,15 @@ def _share_cut(splits: Splits, sizes: Sizes) -> float:
     return float((splits.train.lengths_N > sizes.max_length).mean())
 
 
-def _shares(splits: Splits, texts_C: npt.NDArray[np.int64]) -> str:
-    named = sorted(zip(texts_C / texts_C.sum(), splits.class_names, strict=True), reverse=True)
+def _heading(splits: Splits, texts_C: npt.NDArray[np.int64]) -> str:
+    """Say how many texts there are, and what share of them is of each class."""
+    count = len(splits.train) + len(splits.validation) + len(splits.test)
+    several = ", of which a text may have several" if splits.task == "several_labels" else ""
+    return f"{count:,} texts: {_shares(splits, texts_C / count)}{several}."
+
+
+def _shares(splits: Splits, shares_C: npt.NDArray[np.float64]) -> str:
+    named = sorted(zip(shares_C, splits.class_names, strict=True), reverse=True)
     shown = ", ".join(
         f"{json.dumps(name, ensure_ascii=False)} {share:.0%}" for share, name in named[:MOST_NAMED]
     )

@@ -131,8 +131,9 @@ def verdict_on_trial(
 
 
 def _aim(limits: Limits, metric: Metric) -> str:
-    wanted, ceiling = bound(limits.validation_accuracy), bound(limits.training_accuracy)
-    return f"Goal: validation {METRIC_NAMES[metric]} >= {wanted}, training < {ceiling}"
+    wanted, ceiling = bound(limits.validation_accuracy), limits.training_accuracy
+    under = f", training < {bound(ceiling)}" if ceiling < 1 else ""
+    return f"Goal: validation {METRIC_NAMES[metric]} >= {wanted}{under}"
 
 
 def on_fresh_seeds(setup: SetupJudged) -> str:

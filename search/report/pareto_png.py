@@ -52,7 +52,7 @@ def _draw(axes: Axes, summary: Summary) -> None:
     axes.grid(color="0.93")
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
-    wanted = f"goal: validation ≥ {bound(goal)}, training < {bound(ceiling)}"
+    wanted = f"goal: validation ≥ {bound(goal)}" + (f", training < {bound(ceiling)}" if ceiling < 1 else "")
     axes.fill_between([left, ceiling], goal, 1.01, color="#d5eed9", linewidth=0, zorder=0.5, label=wanted)
     axes.axvline(ceiling, color="#b03a2e", linestyle="--", linewidth=1.3, label=f"ceiling {bound(ceiling)}")
     front = sorted(r.point for r in summary.pareto)

@@ -62,6 +62,8 @@ from .spec import (
     StudySpec as StudySpec,
     checked_name as checked_name,
     load_spec as load_spec,
+    spec_of as spec_of,
+    study_toml as study_toml,
 )
 from .start import sentences as sentences
 from .wording import (

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, cast
 
@@ -12,7 +13,19 @@ from pydantic import Field, ValidationError, ValidationInfo, field_validator, mo
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from search.study.recipes import RECIPES
-from trainers.config import DataConfig, EncoderConfig, Metric, Table, TrainConfig, read_toml, table_keys
+from trainers.config import (
+    SEVERAL_ALLOW,
+    TASK_METRICS,
+    DataConfig,
+    EncoderConfig,
+    Metric,
+    Table,
+    TrainConfig,
+    check_metric,
+    read_toml,
+    table_keys,
+    task_of,
+)
 from trainers.errors import InputError, describe, nearest
 
 SEARCHED = ("freeze_depth", "dropout", "head_width", "learning_rate", "patience")
@@ -35,6 +48,7 @@ Weights = dict[str, float]
 """Of the classes. A class may well be called low or high, as the ends of a range are."""
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
+_BARE = re.compile(r"[A-Za-z0-9_-]+")
 
 
 class Range(Table):
@@ -166,6 +180,16 @@ class StudySpec(Table):
     start: Start = Start()
     cache: Cache = Cache()
 
+    @model_validator(mode="before")
+    @classmethod
+    def _default_metric(cls, table: Any) -> Any:
+        if not isinstance(table, dict) or task_of(table.get("data")) == "one_label":
+            return table
+        score = table.get("score", {})
+        if not isinstance(score, dict):
+            return table
+        return {**table, "score": {"metric": TASK_METRICS["several_labels"][0], **score}}
+
     @field_validator("name")
     @classmethod
     def _plain_name(cls, name: str) -> str:
@@ -210,6 +234,21 @@ class StudySpec(Table):
         if mistakes:
             raise ValidationError.from_exception_data("start", mistakes)
         return start
+
+    @model_validator(mode="after")
+    def _metric_fits(self) -> Self:
+        try:
+            check_metric(self.score.metric, self.data.task)
+        except ValueError as error:
+            raise ValueError(f"score.{error}") from None
+        if self.data.task == "several_labels":
+            for key, allowed in SEVERAL_ALLOW.items():
+                wrong = [v for v in self._ends(key) if v not in (None, "cross_entropy", "balanced")]
+                if wrong:
+                    raise ValueError(
+                        f"fit.{key} must be {allowed} where a text may have several labels, got {wrong[0]!r}; change it"
+                    )
+        return self
 
     @model_validator(mode="after")
     def _probes_are_linear(self) -> Self:
@@ -294,10 +333,43 @@ def load_spec(path: Path) -> StudySpec:
             f"{path} must be a study, which has a table [fit], got the configuration of one fit; fit it: "
             f"python -m trainers.train {shlex.quote(str(path))}"
         )
+    return spec_of(table, path)
+
+
+def spec_of(table: dict[str, Any], path: Path) -> StudySpec:
+    """Check what a study's TOML file says, or would say.
+
+    Raises:
+        InputError: Every mistake, in one message.
+    """
     try:
         return StudySpec.model_validate(table, context={"folder": path.parent})
     except ValidationError as error:
         raise InputError(f"{path}: {describe(error, valid_keys=_keys_of_table)}") from error
+
+
+def study_toml(table: Mapping[str, Any]) -> str:
+    """Write a study as the text of a TOML file: scalars, then tables, whose own tables stand inline."""
+    plain = {k: v for k, v in table.items() if not isinstance(v, dict)}
+    lines = [f"{key} = {_inline(value)}\n" for key, value in plain.items()]
+    for key, inner in table.items():
+        if isinstance(inner, dict):
+            lines.append(f"\n[{key}]\n")
+            lines += [f"{_key(k)} = {_inline(v)}\n" for k, v in inner.items()]
+    return "".join(lines)
+
+
+def _key(key: str) -> str:
+    return key if _BARE.fullmatch(key) else json.dumps(key, ensure_ascii=False)
+
+
+def _inline(value: Any) -> str:
+    """Write a value; the JSON forms of scalars are valid TOML."""
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{_key(k)} = {_inline(v)}" for k, v in value.items()) + " }"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(_inline, value)) + "]"
+    return json.dumps(value, ensure_ascii=False)
 
 
 def _unknown_or_missing(fit: dict[str, Any]) -> Iterator[InitErrorDetails]:

@@ -85,7 +85,7 @@ class Attempt:
         self._history: list[dict[str, Any]] = []
         self._folds: list[FoldResult] = []
         self._inflation = 1.0
-        if config.data.folds is not None and config.metric != "accuracy":
+        if config.data.folds is not None and config.data.task == "one_label" and config.metric != "accuracy":
             texts_C = np.bincount(features.splits.train.labels_N)
             self._inflation = math.sqrt(
                 texts_C.sum() / effective_count(np.diag(texts_C), metric=config.metric)
@@ -127,6 +127,7 @@ class Attempt:
             or best is None
             or len(known) != num_folds
             or not self._spec.pruning.rungs  # pruning is turned off
+            or fold.hits is None  # several labels: nobody knows how sure the difference is
             or attr.RECIPE in trial.user_attrs
         ):
             return

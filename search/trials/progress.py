@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from search.study import attributes as attr, describe_counts, duration, origin, percent, rate, training_figure
+from search.trials.notebook import NotebookScreen
 from trainers.config import TrainConfig
 from trainers.errors import printable
 
@@ -65,8 +66,10 @@ class Live:
         self._running: dict[int, _Running] = {}
         self._started = time.monotonic()
         self._take_stock(list(trials))
-        self._screen: Screen | None = None
-        if console.is_terminal and not console.is_dumb_terminal:
+        self._screen: Screen | NotebookScreen | None = None
+        if console.is_jupyter:
+            self._screen = NotebookScreen(self._render)
+        elif console.is_terminal and not console.is_dumb_terminal:
             options: dict[str, Any] = {"refresh_per_second": REDRAWS_PER_SECOND, "transient": True}
             self._screen = Screen(console=console, get_renderable=self._render, **options)
 

@@ -7,11 +7,13 @@ import multiprocessing
 import os
 import pickle
 import signal
+import sys
 import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from importlib.machinery import ModuleSpec
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerContext
@@ -29,8 +31,10 @@ from trainers.errors import FitError
 
 if TYPE_CHECKING:
     from search.trials.news import News, Told
-    from trainers.fit import Features
+    from trainers.fit import Features, FitResult
 
+
+_MAIN = threading.Lock()
 
 LISTEN_SECONDS = 5.0
 """Between two looks at who has been silent for too long, and at what the system has killed."""
@@ -205,7 +209,7 @@ class Crew:
         context = _context()
         ours, theirs = context.Pipe()
         process = context.Process(target=_serve, args=(theirs, device), daemon=True)
-        with _signals_blocked():
+        with _signals_blocked(), _without_main():
             process.start()
         theirs.close()  # so that the end of the process is the end of the pipe
         with _unheard():
@@ -281,11 +285,12 @@ def figures_of(
     Args:
         config: What to fit.
         features: Encoder, splits and stored features.
-        test: Whether to add ``test_predictions``, the class index of each text of the test split. Of folds it is that of
-            a model that is fitted on all of them, for as long as ``stop_at`` says, which is added, too.
+        test: Whether to add ``test_predictions``, the class index of each text of the test split; of several labels the
+            probability of each, in millionths. Of folds it is that of a model that is fitted on all of them, for as long as
+            ``stop_at`` says, which is added, too.
         **options: Of ``fit``; ``on_evaluation`` is told of folds, too.
     """
-    from trainers.fit import fit, fit_folds, predict_test, refit_config
+    from trainers.fit import fit, fit_folds, refit_config
 
     if config.data.folds is not None:
         found = fit_folds(
@@ -302,13 +307,23 @@ def figures_of(
             figures["stop_at"] = list(whole.stop_at or ())
             figures["seconds"] += last.seconds
             figures["refit_training_accuracy"] = last.training_accuracy
-            figures["test_predictions"] = predict_test(whole, features, last).tolist()
+            figures["test_predictions"] = _test_predictions(whole, features, last)
         return figures
     result = fit(config, features, **options)
     figures = result.figures()
     if test:
-        figures["test_predictions"] = predict_test(config, features, result).tolist()
+        figures["test_predictions"] = _test_predictions(config, features, result)
     return figures
+
+
+def _test_predictions(config: TrainConfig, features: Features, result: FitResult) -> list[Any]:
+    from trainers.fit import in_millionths, predict_test
+
+    predicted = predict_test(config, features, result)
+    if features.splits.task == "several_labels":
+        predicted = in_millionths(predicted)
+    plain: list[Any] = predicted.tolist()
+    return plain
 
 
 def _ignored(_: object) -> None:
@@ -335,6 +350,23 @@ def _signals_blocked() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextlib.contextmanager
+def _without_main() -> Iterator[None]:
+    """What starts in the block does not run the user's script again, which then needs no guard.
+
+    A new process runs the file of ``__main__`` once more, to unpickle what is defined there: nothing of ours is. It leaves
+    that out if the module's name ends in ``__main__``, as a package's does.
+    """
+    main = sys.modules["__main__"]
+    with _MAIN:
+        before = main.__spec__
+        main.__spec__ = ModuleSpec("__main__", None)
+        try:
+            yield
+        finally:
+            main.__spec__ = before
 
 
 def _send(link: Connection, thing: object) -> None:

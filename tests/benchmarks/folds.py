@@ -1,10 +1,12 @@
 """Few texts searched with one validation split and with folds: how far is the search's figure from the truth?
 
-From a source's texts, 300 are drawn a seed; the others, 2,000, are never searched on and say what the exported model is worth.
-Each draw is searched three times with the same trials' seeds: with a validation split of 60 texts, with 5 folds, and with 5
-folds whose trials never end early. Features are stored once for all. Finished searches are kept: the same command goes on.
+From a source's texts, a few are drawn a seed, 300 if nothing else is said; 2,000 others are never searched on and say what the
+exported model is worth. Each draw is searched three times with the same trials' seeds: with a fifth of the texts as validation
+split, with 5 folds, and with 5 folds whose trials never end early. Features are stored once for all. Finished searches are kept:
+the same command goes on.
 
     python tests/benchmarks/folds.py --out folds.jsonl --seeds 10
+    python tests/benchmarks/folds.py --out folds.jsonl --seeds 10 --few 1000 --sources questions.csv
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from statistics import fmean, stdev
 import numpy as np
 import optuna
 from rich.console import Console
+from sklearn.model_selection import train_test_split
 
 from search.study import StudySpec, attributes as attr, best_feasible
 from search.trials import Live, run_trials
@@ -28,19 +31,19 @@ from trainers.data import load_splits
 from trainers.encoder import load_encoder
 from trainers.fit import answer_validation, build_features, default_cache_directory, fit, mean_ages
 
-FEW, MANY, FOLDS = 300, 2_000, 5
+MANY, FOLDS = 2_000, 5
 NUM_LAYERS = 6
 ARMS = ("one split", "folds", "folds, none ended early")
 
 
-def spec_of(source: str, arm: str, *, seed: int, layers: int) -> StudySpec:
+def spec_of(source: str, arm: str, *, few: int, seed: int, layers: int) -> StudySpec:
     """Return the study of an arm: the head alone is searched, or up to some layers, too."""
     return StudySpec.model_validate(
         {
             "name": "folds",
             "seed": seed,
             "score": {"ceiling": 0.97},
-            "data": {"source": source, "train": FEW, "test": 10, "max_length": 64, "seed": seed}
+            "data": {"source": source, "train": few, "test": 10, "max_length": 64, "seed": seed}
             | ({} if arm == ARMS[0] else {"folds": FOLDS}),
             "fit": {
                 "freeze_depth": {"low": NUM_LAYERS - layers, "high": NUM_LAYERS} if layers else NUM_LAYERS,
@@ -60,10 +63,10 @@ def spec_of(source: str, arm: str, *, seed: int, layers: int) -> StudySpec:
     )
 
 
-def all_features(source: str, layers: int):
+def all_features(source: str, *, few: int, layers: int):
     """Store the features of all texts that are drawn from."""
-    spec = spec_of(source, ARMS[1], seed=0, layers=layers)
-    data = spec.data.model_copy(update={"train": FEW + MANY})
+    spec = spec_of(source, ARMS[1], few=few, seed=0, layers=layers)
+    data = spec.data.model_copy(update={"train": few + MANY})
     encoder = load_encoder(spec.encoder)
     return build_features(
         encoder,
@@ -75,17 +78,18 @@ def all_features(source: str, layers: int):
     )
 
 
-def searched(features, source: str, arm: str, *, seed: int, layers: int, num_trials: int) -> dict:
+def searched(features, source: str, arm: str, *, few: int, seed: int, layers: int, num_trials: int) -> dict:
     """Search one draw, fit the winner again as an export does, and measure it on all other texts."""
-    rows = np.random.default_rng(seed).permutation(FEW + MANY)
-    few, others = np.sort(rows[:FEW]), np.sort(rows[FEW:])
-    spec = spec_of(source, arm, seed=seed, layers=layers)
+    rows = np.random.default_rng(seed).permutation(few + MANY)
+    drawn, others = np.sort(rows[:few]), np.sort(rows[few:])
+    spec = spec_of(source, arm, few=few, seed=seed, layers=layers)
     if arm == ARMS[0]:
-        mixed = np.random.default_rng(seed).permutation(few)
-        cut = FEW // FOLDS
-        view = features.of_rows(train=np.sort(mixed[cut:]), validation=np.sort(mixed[:cut]))
+        train, validation = train_test_split(
+            drawn, test_size=few // FOLDS, stratify=features.splits.train.labels_N[drawn], random_state=seed
+        )
+        view = features.of_rows(train=np.sort(train), validation=np.sort(validation))
     else:
-        view = features.of_rows(train=few, validation=few[:1])
+        view = features.of_rows(train=drawn, validation=drawn[:1])
         view.splits = replace(view.splits, folds=FOLDS, clusters_N=None)
     study = optuna.create_study(direction="maximize")
     began, wall = time.process_time(), time.monotonic()
@@ -101,11 +105,12 @@ def searched(features, source: str, arm: str, *, seed: int, layers: int, num_tri
             update={"stop_at": tuple(mean_ages(ages, looks=config.evaluations_per_epoch))}
         )
     result = fit(config, view)
-    answered = answer_validation(config, features.of_rows(train=few, validation=others), result)
+    answered = answer_validation(config, features.of_rows(train=drawn, validation=others), result)
     truth = float((answered.logits_NC.argmax(axis=1) == answered.labels_N).mean())
     fits = sum(len(t.user_attrs.get(attr.FOLDS, [None])) for t in study.trials)
     return {
-        "source": source,
+        "source": Path(source).stem,
+        "few": few,
         "layers": layers,
         "seed": seed,
         "arm": arm,
@@ -121,25 +126,34 @@ def searched(features, source: str, arm: str, *, seed: int, layers: int, num_tri
 def table(records: list[dict]) -> str:
     """Return the table of what was measured, as Markdown."""
     lines = [
-        "| source | layers | arm | seeds | figure | truth | figure - truth | mean distance | fits | tokens | processor s |",
-        "| --- | ---: | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+        "| source | texts | layers | arm | seeds | figure | truth | figure - truth | mean distance | fits | tokens | processor s |",
+        "| --- | ---: | ---: | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
-    for source, layers in dict.fromkeys((r["source"], r["layers"]) for r in records):
-        same = [r for r in records if (r["source"], r["layers"]) == (source, layers)]
+    for key in dict.fromkeys(_key(r)[:3] for r in records):
+        same = [r for r in records if _key(r)[:3] == key]
         whole = {r["seed"] for r in same if sum(s["seed"] == r["seed"] for s in same) == len(ARMS)}
         for arm in ARMS:
             rows = [r for r in same if r["arm"] == arm and r["seed"] in whole]
             if not rows:
                 continue
             gaps = [100 * (r["figure"] - r["truth"]) for r in rows]
-            spread = f" ± {stdev(gaps) / len(gaps) ** 0.5:.1f}" if len(gaps) > 1 else ""
+            truths = [100 * r["truth"] for r in rows]
             lines.append(
-                f"| {source} | {layers} | {arm} | {len(rows)} | {100 * fmean(r['figure'] for r in rows):.1f} | "
-                f"{100 * fmean(r['truth'] for r in rows):.1f} | {fmean(gaps):+.1f}{spread} | {fmean(map(abs, gaps)):.1f} | "
+                f"| {' | '.join(map(str, key))} | {arm} | {len(rows)} | {100 * fmean(r['figure'] for r in rows):.1f} | "
+                f"{_mean(truths)} | {_mean(gaps, sign='+')} | {_mean([abs(gap) for gap in gaps])} | "
                 f"{fmean(r['fits'] for r in rows):.1f} | {fmean(r['tokens'] for r in rows):,.0f} | "
                 f"{fmean(r['seconds'] for r in rows):.0f} |"
             )
     return "\n".join(lines)
+
+
+def _key(record: dict) -> tuple:
+    return record["source"], record["few"], record["layers"], record["seed"], record["arm"]
+
+
+def _mean(values: list[float], *, sign: str = "") -> str:
+    error = f" ± {stdev(values) / len(values) ** 0.5:.1f}" if len(values) > 1 else ""
+    return f"{fmean(values):{sign}.1f}{error}"
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -147,28 +161,32 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="File of what was measured; it is continued.")
     parser.add_argument("--seeds", type=int, default=10, help="Draws of a source.")
+    parser.add_argument("--few", type=int, default=300, help="Texts of a draw.")
     parser.add_argument("--trials", type=int, default=20, help="Of a search.")
     parser.add_argument("--layers", type=int, default=0, help="Trained at most.")
-    parser.add_argument("--sources", nargs="+", default=["rotten_tomatoes", "imdb"])
+    parser.add_argument(
+        "--sources", nargs="+", default=["rotten_tomatoes", "imdb"], help="As in data.source."
+    )
     options = parser.parse_args(argv)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     known = (
         [json.loads(line) for line in options.out.read_text().splitlines()] if options.out.exists() else []
     )
-    done = {(r["source"], r["layers"], r["seed"], r["arm"]) for r in known}
+    done = {_key(r) for r in known}
     features = {}
     for seed in range(options.seeds):
         for source in options.sources:
             for arm in ARMS:
-                if (source, options.layers, seed, arm) in done:
+                if (Path(source).stem, options.few, options.layers, seed, arm) in done:
                     continue
                 if source not in features:
-                    features[source] = all_features(source, options.layers)
+                    features[source] = all_features(source, few=options.few, layers=options.layers)
                 known.append(
                     searched(
                         features[source],
                         source,
                         arm,
+                        few=options.few,
                         seed=seed,
                         layers=options.layers,
                         num_trials=options.trials,

@@ -12,6 +12,7 @@ import json
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import httpx2
 import numpy as np
@@ -56,6 +57,7 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=600, help="Of each kind in each turn.")
     parser.add_argument("--clients", type=int, default=16)
     parser.add_argument("--turns", type=int, default=5)
+    parser.add_argument("--out", type=Path, help="JSON of all turns.")
     options = parser.parse_args()
     together, address = serve(options.model)
     alone, address_alone = serve(options.model, "--max-texts", "1")
@@ -78,7 +80,8 @@ def main() -> None:
     for kind, turns in found.items():
         rate, p99 = np.median(turns, axis=0)
         print(f"| {kind} | {rate:.0f} | {p99:.0f} |")  # noqa: T201
-    print(json.dumps(found))  # noqa: T201
+    if options.out:
+        options.out.write_text(json.dumps(found), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import pytest
 from trainers.cli import launch
 from trainers.errors import FitError, InputError
 
-COMMANDS = ["trainers.train", "trainers.predict"]
+COMMANDS = ["trainers.train", "trainers.predict", "trainers.serve"]
 
 HELP = """
 import json, runpy, sys

@@ -11,22 +11,15 @@ import urllib.request
 import pytest
 from starlette.testclient import TestClient
 
-from trainers.fit.features import Features
-from trainers.fit.loop import fit
-from trainers.model.classifier import assemble, load, save
+from trainers.model.classifier import load
 from trainers.serve import LOCAL_HOSTS, MAX_WAITING, Batches, Limits, _is_loopback, application, main
 
 TEXTS = ["the film was good", "a dull story"]
 
 
 @pytest.fixture(scope="module")
-def model(tiny_encoder, tiny_splits, make_config, tmp_path_factory):
-    """The directory of a fine-tuned model."""
-    config = make_config(epochs=1)
-    result = fit(config, Features(tiny_encoder, tiny_splits))
-    folder = tmp_path_factory.mktemp("serve") / "model"
-    save(assemble(tiny_encoder, config, result, names=("negative", "positive")), folder)
-    return folder
+def model(tiny_model):
+    return tiny_model
 
 
 @pytest.fixture(scope="module")

@@ -12,6 +12,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 from sklearn.utils import get_tags
 from sklearn.utils.estimator_checks import estimator_checks_generator
+from sklearn.utils.multiclass import is_multilabel
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from trainers.config import TrainConfig
@@ -297,7 +298,7 @@ class OnNumbers(TextClassifier):
     def fit(self, X, y):
         if y is None:
             return super().fit(X, y)
-        X, y = validate_data(self, X, y)
+        X, y = validate_data(self, X, y, multi_output=is_multilabel(y))
         return super().fit(self._written(X), y)
 
     def predict_proba(self, X):
@@ -386,3 +387,44 @@ def test_groups_that_cannot_be_kept_together_are_refused_in_words(small, groups,
         labels[0] = "y"
     with pytest.raises(ValueError, match=message):
         small().fit(texts, labels, groups=groups)
+
+
+@pytest.fixture(scope="module")
+def several():
+    """Texts, and 0 and 1 for each of two labels."""
+    texts = [
+        f"{'good ' * (i % 3 + 1)}film {i}" if i % 2 else f"{'bad ' * (i % 3 + 1)}plot {i}" for i in range(60)
+    ]
+    return texts, np.array([[i % 2, i % 3 == 0] for i in range(60)], dtype=int)
+
+
+def test_a_matrix_of_0_and_1_gives_one_back(several, tiny_encoder_dir):
+    texts, y = several
+    model = TextClassifier(encoder=str(tiny_encoder_dir), max_length=24, epochs=2).fit(texts, y)
+    predicted, probabilities = model.predict(texts), model.predict_proba(texts)
+    assert model.classes_.tolist() == [0, 1]
+    assert predicted.shape == probabilities.shape == (60, 2)
+    np.testing.assert_array_equal(predicted, probabilities >= 0.5)
+    assert model.score(texts, y) == (predicted == y).all(axis=1).mean()
+
+
+def test_sparse_labels_and_the_names_of_columns_are_taken(several, tiny_encoder_dir):
+    import pandas as pd
+    from scipy.sparse import csr_matrix
+
+    texts, y = several
+    model = TextClassifier(encoder=str(tiny_encoder_dir), max_length=24, epochs=1)
+    plain = model.fit(texts, y).predict_proba(texts)
+    np.testing.assert_array_equal(model.fit(texts, csr_matrix(y)).predict_proba(texts), plain)
+    named = model.fit(texts, pd.DataFrame(y, columns=["odd", "third"]))
+    assert named.classes_.tolist() == ["odd", "third"]
+    assert [*named.classifier_.predict(texts[:1])[0].probabilities] == ["odd", "third"]
+
+
+def test_a_column_without_both_values_is_refused(several, tiny_encoder_dir):
+    texts, y = several
+    y = np.hstack([y, np.zeros((60, 1), dtype=int)])
+    with pytest.raises(
+        ValueError, match="each column of y must hold 0 and 1, got one of them alone in 2; leave these out"
+    ):
+        TextClassifier(encoder=str(tiny_encoder_dir)).fit(texts, y)

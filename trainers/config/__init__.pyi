@@ -4,6 +4,7 @@ from .choices import (
     PACKAGED_ENCODER as PACKAGED_ENCODER,
     PACKAGED_SOURCES as PACKAGED_SOURCES,
     SMALLEST_SPLIT as SMALLEST_SPLIT,
+    TASK_METRICS as TASK_METRICS,
     Clean as Clean,
     Device as Device,
     FixedPrecision as FixedPrecision,
@@ -15,11 +16,14 @@ from .choices import (
     Pooling as Pooling,
     Precision as Precision,
     Schedule as Schedule,
+    Task as Task,
+    check_metric as check_metric,
     checked_device as checked_device,
 )
-from .data import DataConfig as DataConfig
+from .data import DataConfig as DataConfig, task_of as task_of
 from .encoder import EncoderConfig as EncoderConfig
 from .fit import (
+    SEVERAL_ALLOW as SEVERAL_ALLOW,
     Thaw as Thaw,
     TrainConfig as TrainConfig,
 )

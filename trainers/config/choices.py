@@ -20,14 +20,27 @@ Loss = Literal["cross_entropy", "focal"]
 HeadStart = Literal["random", "fitted", "probe"]
 HeadWeights = Literal["uniform", "glorot"]
 HeadLogits = Literal["classes", "one"]
-Metric = Literal["accuracy", "balanced_accuracy", "macro_f1"]
+Metric = Literal[
+    "accuracy", "balanced_accuracy", "macro_f1", "micro_f1", "subset_accuracy", "average_precision"
+]
+Task = Literal["one_label", "several_labels"]
+"""Whether a text has exactly one label, or any number of them."""
 
 METRIC_NAMES: Mapping[Metric, str] = {
     "accuracy": "accuracy",
     "balanced_accuracy": "balanced accuracy",
     "macro_f1": "macro-F1",
+    "micro_f1": "micro-F1",
+    "subset_accuracy": "subset accuracy",
+    "average_precision": "mean average precision",
 }
 """How a metric is called where people read of it."""
+
+TASK_METRICS: Mapping[Task, tuple[Metric, ...]] = {
+    "one_label": ("accuracy", "balanced_accuracy", "macro_f1"),
+    "several_labels": ("micro_f1", "macro_f1", "subset_accuracy", "average_precision"),
+}
+"""The metrics of each task, the default first."""
 
 PACKAGED_ENCODER = "minilm"
 PACKAGED_SOURCES = ("imdb", "rotten_tomatoes")
@@ -50,3 +63,16 @@ def checked_device(name: str) -> str:
 
 
 Device = Annotated[str, AfterValidator(checked_device)]
+
+
+def check_metric(metric: Metric, task: Task) -> None:
+    """Check that a metric is one of a task.
+
+    Raises:
+        ValueError: It is of the other one.
+    """
+    if metric not in TASK_METRICS[task]:
+        texts = "one label a text" if task == "one_label" else "several labels a text"
+        raise ValueError(
+            f"metric must be {', '.join(TASK_METRICS[task])} for {texts}, got {metric!r}; change it"
+        )

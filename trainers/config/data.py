@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
-from trainers.config.choices import FILE_SUFFIXES, MOST_FOLDS, PACKAGED_SOURCES, SMALLEST_SPLIT, Clean
+from trainers.config.choices import FILE_SUFFIXES, MOST_FOLDS, PACKAGED_SOURCES, SMALLEST_SPLIT, Clean, Task
 from trainers.config.table import Table
 from trainers.errors import nearest
 from trainers.formats import by_suffix
@@ -43,7 +43,10 @@ class DataConfig(Table):
         source: Name of the packaged reviews, a file (``.csv``, ``.tsv``, ``.jsonl``, ``.parquet``), a directory
             saved by ``datasets``, or a hub id ``owner/name``.
         text: Column of the texts, or two columns of texts that are read as pairs; absent means that one is found.
-        label: Column of the labels; absent means that it is found.
+        label: Column of the labels; absent means that it is found. A list of columns that hold 0 or 1 each stands for
+            several labels a text, which are called as the columns are.
+        label_separator: What stands between the labels of a text in one column, such as ``;``, or ``json`` where it
+            holds lists; absent means that a text has one label.
         split: Column that names each row's split: train, validation or test; absent means that none does.
         group: Column of what texts belong to, such as a patient or an author: no group stands in two splits; absent means
             that each text stands for itself.
@@ -69,11 +72,12 @@ class DataConfig(Table):
             any will do.
     """
 
-    ADDED: ClassVar[frozenset[str]] = frozenset({"group", "folds", "fold_seed"})
+    ADDED: ClassVar[frozenset[str]] = frozenset({"group", "folds", "fold_seed", "label_separator"})
 
     source: Name
     text: Columns | None = None
-    label: Name | None = None
+    label: Name | tuple[Name, ...] | None = None
+    label_separator: Name | None = None
     split: Name | None = None
     group: Name | None = None
     validation_source: Name | None = None
@@ -90,6 +94,19 @@ class DataConfig(Table):
     head_tokens: int | None = Field(default=None, ge=0)
     seed: int = Field(default=0, ge=0)
     fingerprint: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")
+
+    @field_validator("label", mode="before")
+    @classmethod
+    def _named(cls, label: Any) -> Any:
+        several = list(label) if isinstance(label, list | tuple) else [label]
+        if label is not None and (
+            not all(isinstance(name, str) and name for name in several)
+            or (len(several) < 2 and label != several[0])
+        ):
+            raise ValueError(
+                f"must be a column, or a list of two columns or more that hold 0 or 1, got {label!r}; change it"
+            )
+        return label
 
     @field_validator("source")
     @classmethod
@@ -118,7 +135,15 @@ class DataConfig(Table):
         if self.source in PACKAGED_SOURCES:
             extra = [
                 key
-                for key in ("text", "label", "split", "group", "validation_source", "test_source")
+                for key in (
+                    "text",
+                    "label",
+                    "label_separator",
+                    "split",
+                    "group",
+                    "validation_source",
+                    "test_source",
+                )
                 if getattr(self, key) is not None
             ]
             if extra:
@@ -144,6 +169,20 @@ class DataConfig(Table):
         return self
 
     @model_validator(mode="after")
+    def _labels_agree(self) -> Self:
+        if not isinstance(self.label, tuple):
+            return self
+        if self.label_separator is not None:
+            raise ValueError(
+                "label as a list of columns and label_separator exclude each other, got both; keep one of them"
+            )
+        if len(set(self.label)) < len(self.label):
+            raise ValueError(
+                f"label must name each column once, got {', '.join(self.label)}; drop the repeated one"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _head_fits(self) -> Self:
         if self.head_tokens is not None and self.pair is not None:
             raise ValueError(
@@ -156,6 +195,12 @@ class DataConfig(Table):
                 f"{self.max_length - 2}, got {self.head_tokens}"
             )
         return self
+
+    @property
+    def task(self) -> Task:
+        """Whether a text has one label or several."""
+        several = isinstance(self.label, tuple) or self.label_separator is not None
+        return "several_labels" if several else "one_label"
 
     @property
     def pair(self) -> tuple[str, str] | None:
@@ -186,3 +231,13 @@ def _place(source: str, info: ValidationInfo) -> str:
         f"must be {' or '.join(PACKAGED_SOURCES)}, a file that ends in {', '.join(FILE_SUFFIXES)}, a directory "
         f"saved by datasets, or a hub id owner/name, got {source!r}{nearest(source, PACKAGED_SOURCES)}"
     )
+
+
+def task_of(data: Any) -> Task:
+    """Return the task of a table ``[data]``, checked or not."""
+    if isinstance(data, DataConfig):
+        return data.task
+    several = isinstance(data, dict) and (
+        isinstance(data.get("label"), list | tuple) or data.get("label_separator") is not None
+    )
+    return "several_labels" if several else "one_label"

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from trainers.config.choices import (
+    TASK_METRICS,
     Device,
     HeadLogits,
     HeadStart,
@@ -16,13 +17,18 @@ from trainers.config.choices import (
     Metric,
     Precision,
     Schedule,
+    check_metric,
 )
-from trainers.config.data import DataConfig
+from trainers.config.data import DataConfig, task_of
 from trainers.config.encoder import EncoderConfig
 from trainers.config.table import Table
 
 FOCAL_GAMMA = 2.0
 """What the focal loss's paper found best."""
+
+
+SEVERAL_ALLOW = {"loss": "cross_entropy", "class_weights": '"balanced" or absent'}
+"""What settings may be where a text may have several labels, of those that are not all supported there."""
 
 
 class Thaw(Table):
@@ -63,14 +69,16 @@ class TrainConfig(Table):
         label_smoothing: Share of the target spread over all classes, in training only.
         encoder_dropout: Hidden dropout inside the trainable layers; attention dropout is always 0.
         class_weights: ``balanced`` weighs each text in the loss by the inverse of its class's share, in
-            training and for early stopping alike; a table gives each class its own weight, of which the ratios count;
-            absent weighs all texts alike.
+            training and for early stopping alike; of several labels it weighs the texts that have a label by how many
+            have not. A table gives each class its own weight, of which the ratios count; absent weighs all texts alike.
         loss: What is minimised, and what early stopping looks at: ``cross_entropy``, or ``focal``, which counts texts the
             less the surer they are right (Lin et al. 2017, arXiv:1708.02002).
         focal_gamma: How much less: each text's loss is multiplied by (1 - probability of its class) to this power; 0 is
             cross-entropy.
         metric: What is called accuracy throughout a fit: the share of texts that are right, the mean of that
-            share over the classes, or the mean of the classes' F1.
+            share over the classes, or the mean of the classes' F1. For several labels a text: the F1 of all labels
+            together (the default), its mean over the labels, the share of texts of which all labels are right, or the mean
+            over the labels of the average precision.
         ceiling: Training accuracy, by ``metric``, above which weights count as over-fitted; absent means no
             such rule.
         cache: Number format of the stored features.
@@ -80,7 +88,7 @@ class TrainConfig(Table):
         head_weights: What random weights are drawn from: PyTorch's ``uniform`` distribution, biases too, or Glorot's
             with biases of zero, as Keras does.
         head_logits: Logits of the head: one for each of the ``classes``, or, of two classes, ``one`` with binary
-            cross-entropy.
+            cross-entropy. Each of several labels has one logit anyway.
         thaw: A second stage; absent means none.
         stop_at: Age in epochs at which each stage of a fit ends, on all texts but those of the test split, without looking at
             any validation text; its last weights are kept. Of a model that goes with ``data.folds``, which found the ages;
@@ -127,6 +135,26 @@ class TrainConfig(Table):
     threads: int = Field(default=1, ge=1, le=1024)
     device: Device = "cpu"
     seed: int = Field(default=0, ge=0)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _default_metric(cls, settings: Any) -> Any:
+        if isinstance(settings, dict) and task_of(settings.get("data")) == "several_labels":
+            return {"metric": TASK_METRICS["several_labels"][0], **settings}
+        return settings
+
+    @model_validator(mode="after")
+    def _fits_the_task(self) -> Self:
+        if "data" not in self.__dict__:  # a setting of a study is checked before there are any
+            return self
+        check_metric(self.metric, self.data.task)
+        if self.data.task == "several_labels":
+            for key, value in (("loss", self.loss), ("class_weights", self.class_weights)):
+                if value not in (None, "cross_entropy", "balanced"):
+                    raise ValueError(
+                        f"{key} must be {SEVERAL_ALLOW[key]} where a text may have several labels, got {value!r}; change it"
+                    )
+        return self
 
     @field_validator("class_weights", mode="before")
     @classmethod

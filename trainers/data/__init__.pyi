@@ -2,6 +2,7 @@ from .cleaning import clean_text as clean_text
 from .findings import SHOWN_AS as SHOWN_AS, Finding as Finding
 from .folding import Fold as Fold, fold_rows as fold_rows
 from .grouping import draw_groups as draw_groups, joined as joined
+from .label_guesses import LabelGuess as LabelGuess, suggest_labels as suggest_labels
 from .pairs import (
     Text as Text,
     cleaned as cleaned,
@@ -10,7 +11,13 @@ from .pairs import (
     is_blank as is_blank,
     sides as sides,
 )
-from .rows import Answer as Answer, check_out as check_out, read_rows as read_rows, write_rows as write_rows
+from .rows import (
+    Answer as Answer,
+    check_out as check_out,
+    in_a_cell as in_a_cell,
+    read_rows as read_rows,
+    write_rows as write_rows,
+)
 from .sources import SplitName as SplitName, suggest_pair as suggest_pair
 from .splits import (
     Split as Split,
@@ -22,7 +29,9 @@ from .splits import (
     load_splits as load_splits,
     read_texts as read_texts,
     special_tokens as special_tokens,
+    texts_per_class as texts_per_class,
     tokenise as tokenise,
 )
 from .splitting import SPLITS as SPLITS
+from .stratified import stratified_parts as stratified_parts
 from .tables import check_text as check_text, decode as decode

@@ -24,6 +24,19 @@ LABEL_NAMES = (
 )
 """Usual names, the first that a table has is taken; upper and lower case are the same."""
 
+SET_NAMES = (
+    "labels",
+    "tags",
+    "categories",
+    "classes",
+    "topics",
+    "genres",
+    "intents",
+    "emotions",
+    *LABEL_NAMES,
+)
+"""Likewise of a column with several labels a text."""
+
 SPLIT_NAMES = {
     **dict.fromkeys(("train", "training"), "train"),
     **dict.fromkeys(("validation", "valid", "val", "dev", "development", "eval"), "validation"),
@@ -87,29 +100,30 @@ WORDS_OF_TEXTS = 3
 
 def choose_columns(
     table: Table, config: DataConfig
-) -> tuple[str | tuple[str, str] | None, str | None, list[Finding]]:
+) -> tuple[str | tuple[str, str] | None, str | tuple[str, ...] | None, list[Finding]]:
     """Return the columns of texts and labels, None for one that is missing, and what there is to say about it."""
     if config.pair is not None:
         return _choose_pair(table, config.pair, config)
     wanted = config.text if isinstance(config.text, str) else None
     text, about_text = _choose(
-        table, wanted, TEXT_NAMES, _looks_like_texts, "text", taken=(config.label, config.group)
+        table, wanted, TEXT_NAMES, _looks_like_texts, "text", taken=(*_named_labels(config), config.group)
     )
-    label, about_label = _choose(
-        table, config.label, LABEL_NAMES, _looks_like_labels, "label", taken=(text, config.group)
-    )
-    findings = [about_text, about_label]
+    label, about_label = _choose_label(table, config, taken=(text, config.group))
+    findings = [about_text, *about_label]
     pair = find_pair(table, config)
     if pair is not None and config.text is None:
         message = f"columns {pair[0]!r} and {pair[1]!r} may be pairs; data.text = {[*pair]} reads them so"
         findings.insert(1, Finding("pair columns", message, "note", table.name))
-    if config.group is not None and config.group in (text, label, config.split):
+    if config.group is not None and config.group in (text, label, *_named_labels(config), config.split):
         message = (
             f"data.group must be another column than those of texts, labels and splits, got {config.group!r}; name "
             "another, or leave it out"
         )
         findings.append(Finding("one column twice", message, "error", table.name))
-    if text is None or label is None:
+    if text is not None and config.task == "several_labels" and text in _named_labels(config):
+        message = f"data.text and data.label must be different columns, got {text!r} for both; change one"
+        findings.append(Finding("one column twice", message, "error", table.name))
+    if text is None or label is None or isinstance(label, tuple) or config.task == "several_labels":
         return text, label, findings
     texts, labels = (_present(table.columns[column][:LOOKED_AT]) for column in (text, label))
     if text == label:
@@ -136,7 +150,9 @@ def choose_columns(
 def find_pair(table: Table, config: DataConfig) -> tuple[str, str] | None:
     """Return two columns that have the usual names of a pair and hold texts; None if there are none."""
     pair = named_pair(
-        column for column in table.columns if column not in (config.label, config.split, config.group)
+        column
+        for column in table.columns
+        if column not in (*_named_labels(config), config.split, config.group)
     )
     if pair is None or not all(_holds_words(table.columns[column][:LOOKED_AT]) for column in pair):
         return None
@@ -145,25 +161,46 @@ def find_pair(table: Table, config: DataConfig) -> tuple[str, str] | None:
 
 def _choose_pair(
     table: Table, pair: tuple[str, str], config: DataConfig
-) -> tuple[tuple[str, str] | None, str | None, list[Finding]]:
-    label, about_label = _choose(
-        table, config.label, LABEL_NAMES, _looks_like_labels, "label", taken=(*pair, config.group)
-    )
+) -> tuple[tuple[str, str] | None, str | tuple[str, ...] | None, list[Finding]]:
+    label, about_label = _choose_label(table, config, taken=(*pair, config.group))
     missing = [_missing(table, column, what="text") for column in pair if column not in table.columns]
     if missing:
-        return None, label, [*missing, about_label]
+        return None, label, [*missing, *about_label]
     message = f"texts are pairs, of columns {pair[0]!r} and {pair[1]!r}, as named"
-    findings = [Finding("columns", message, "note", table.name), about_label]
-    if config.group is not None and config.group in (label, config.split):
+    findings = [Finding("columns", message, "note", table.name), *about_label]
+    if config.group is not None and config.group in (label, *_named_labels(config), config.split):
         message = (
             f"data.group must be another column than those of labels and splits, got {config.group!r}; name another, or "
             "leave it out"
         )
         findings.append(Finding("one column twice", message, "error", table.name))
-    if label in pair:
-        message = f"data.text and data.label must be different columns, got {label!r} for both; change one"
+    both = [column for column in (label, *_named_labels(config)) if column in pair]
+    if both:
+        message = f"data.text and data.label must be different columns, got {both[0]!r} for both; change one"
         findings.append(Finding("one column twice", message, "error", table.name))
     return pair, label, findings
+
+
+def _named_labels(config: DataConfig) -> tuple[str, ...]:
+    """Return the columns of labels that were asked for."""
+    return (
+        config.label if isinstance(config.label, tuple) else () if config.label is None else (config.label,)
+    )
+
+
+def _choose_label(
+    table: Table, config: DataConfig, *, taken: tuple[str | None, ...]
+) -> tuple[str | tuple[str, ...] | None, list[Finding]]:
+    """Return the column of the labels, or all that were asked for, and what there is to say about it."""
+    if not isinstance(config.label, tuple):
+        usual = SET_NAMES if config.task == "several_labels" else LABEL_NAMES
+        label, about = _choose(table, config.label, usual, _looks_like_labels, "label", taken=taken)
+        return label, [about]
+    missing = [_missing(table, c, what="label") for c in config.label if c not in table.columns]
+    if missing:
+        return None, missing
+    message = f"labels are in the columns {_listed(config.label)}, which hold 0 or 1, as named"
+    return config.label, [Finding("columns", message, "note", table.name)]
 
 
 def with_header(table: Table, config: DataConfig, *, others_have_none: bool = False) -> Table:
@@ -299,7 +336,7 @@ def _missing(table: Table, column: str, *, what: str | None = None) -> Finding:
 
 def _names_columns(table: Table, config: DataConfig) -> bool:
     """Tell whether the first line has a name that is usual or asked for."""
-    wanted = {*(config.pair or (config.text,)), config.label, config.split, config.group}
+    wanted = {*(config.pair or (config.text,)), *_named_labels(config), config.split, config.group}
     return any(column in wanted or column.lower() in {*TEXT_NAMES, *LABEL_NAMES} for column in table.columns)
 
 

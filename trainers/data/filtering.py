@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from trainers.config import Clean
 from trainers.data.findings import Finding, Severity, at_places, stop_on_errors
 from trainers.data.grouping import check_groups
-from trainers.data.labels import SMALLEST_CLASS, check_classes, check_names, name_classes
+from trainers.data.label_sets import joined
+from trainers.data.labels import SMALLEST_CLASS, check_classes, check_labels, check_names, name_classes
 from trainers.data.pairs import Text, cleaned, is_blank, sides
 from trainers.data.sources import Row, Source
 
@@ -85,7 +86,9 @@ def admit(source: Source, *, clean: Clean = "html") -> Admitted:
         lacking = (r for r in blank if not isinstance(r.text, str) and not sides(r.text)[side].strip())
         found("empty texts", f"pairs without a {which} text were left out", "mended", lacking)
     rows = [r for r in rows if not is_blank(r.text)]
-    rows = _name_classes(rows, found)
+    rows = (
+        _name_labels(rows, found, source) if source.task == "several_labels" else _name_classes(rows, found)
+    )
     found("no label", "rows without a label were left out", "mended", (r for r in rows if r.label is None))
     rows = [r for r in rows if r.label is not None]
 
@@ -112,9 +115,19 @@ def admit(source: Source, *, clean: Clean = "html") -> Admitted:
     pool = [r.label for r in unique if r.split in {None, "train"} and r.label is not None]
     all_given = {r.split for r in unique} == {"train", "validation", "test"}
     file = source.rows[0].file if source.rows else ""
-    findings += check_names({str(r.label) for r in unique}, file=file)
-    findings += check_groups(unique, spare, source)
-    findings += check_classes(pool, smallest=1 if all_given else SMALLEST_CLASS, file=file)
+    smallest = 1 if all_given else SMALLEST_CLASS
+    if source.task == "several_labels":
+        bare = [r for r in unique if not r.labels]
+        found("no label at all", "texts that have none of the labels are kept as such", "note", bare)
+        names = source.label_names or sorted({name for r in unique for name in r.labels or ()})
+        findings += check_names(names, file=file)
+        findings += check_groups(unique, spare, source)
+        sets = [r.labels or () for r in unique if r.split in {None, "train"}]
+        findings += check_labels(sets, names=names, smallest=smallest, file=file)
+    else:
+        findings += check_names({str(r.label) for r in unique}, file=file)
+        findings += check_groups(unique, spare, source)
+        findings += check_classes(pool, smallest=smallest, file=file)
     stop_on_errors([*source.findings, *findings])
     return Admitted(
         rows=unique,
@@ -130,6 +143,30 @@ def _name_classes(rows: list[Row], found: Callable[[str, str, Severity, Iterable
     """Give each row the name of its class, and say where that is not the label that was read."""
     counts = Counter(row.label for row in rows if row.label is not None)
     names = name_classes(counts)
+    _tell_names(names, lambda labels: (row for row in rows if row.label in labels), found)
+    return [row._replace(label=names[row.label] or None) if row.label in names else row for row in rows]
+
+
+def _name_labels(
+    rows: list[Row], found: Callable[[str, str, Severity, Iterable[Row]], None], source: Source
+) -> list[Row]:
+    """Likewise where a text may have several labels; columns of 0 and 1 keep their names."""
+    if source.label_names is not None:
+        return rows
+    names = name_classes({name for row in rows for name in row.labels or ()})
+    _tell_names(names, lambda labels: (r for r in rows if not {*labels}.isdisjoint(r.labels or ())), found)
+    named = [None if r.labels is None else tuple(sorted({names[n] for n in r.labels} - {""})) for r in rows]
+    return [
+        row if labels is None else row._replace(labels=labels, label=joined(labels))
+        for row, labels in zip(rows, named, strict=True)
+    ]
+
+
+def _tell_names(
+    names: Mapping[str, str],
+    rows_of: Callable[[list[str]], Iterable[Row]],
+    found: Callable[[str, str, Severity, Iterable[Row]], None],
+) -> None:
     mended = "invisible characters and superfluous white space in labels were removed"
     changed: dict[str, list[str]] = defaultdict(list)
     for label, name in names.items():
@@ -138,5 +175,4 @@ def _name_classes(rows: list[Row], found: Callable[[str, str, Severity, Iterable
             what = f"{label!r} is the same value as {name!r}, so they are one class" if same else mended
             changed[what].append(label)
     for what, labels in changed.items():
-        found("mended labels", what, "mended", (row for row in rows if row.label in labels))
-    return [row._replace(label=names[row.label] or None) if row.label in names else row for row in rows]
+        found("mended labels", what, "mended", rows_of(labels))

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from trainers.data.findings import Finding, Severity, at_places
 from trainers.data.sources import Row, Source, SplitName
+from trainers.data.stratified import with_bare
 
 GROUPS_SHOWN = 5
 
@@ -134,17 +135,22 @@ def draw_groups(
 
     Args:
         rows: To be drawn from; they must have more than ``leave`` groups.
-        labels_N: Class of each row of the source.
+        labels_N: Class of each row of the source, or 0 and 1 for each of several labels.
         groups_N: Group of each row of the source.
         size: Rows that are wanted.
         leave: Groups that are left over at least.
         seed: Decides between draws that are equally near.
     """
     _, group_N, texts_G = np.unique(groups_N[rows], return_inverse=True, return_counts=True)
-    classes, class_N = np.unique(labels_N[rows], return_inverse=True)
-    counts_GD = np.zeros((len(texts_G), 1 + len(classes)))
+    if labels_N.ndim == 2:
+        labels_N = with_bare(labels_N)
+        counts_GD = np.zeros((len(texts_G), 1 + labels_N.shape[1]))
+        np.add.at(counts_GD[:, 1:], group_N, labels_N[rows])
+    else:
+        classes, class_N = np.unique(labels_N[rows], return_inverse=True)
+        counts_GD = np.zeros((len(texts_G), 1 + len(classes)))
+        np.add.at(counts_GD, (group_N, 1 + class_N), 1)
     counts_GD[:, 0] = texts_G
-    np.add.at(counts_GD, (group_N, 1 + class_N), 1)
     wanted_D = counts_GD.sum(axis=0) * size / len(rows)
     num_starts = min(STARTS, max(4, MANY // len(texts_G)))
     generator = np.random.default_rng(seed)

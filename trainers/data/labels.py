@@ -15,9 +15,15 @@ SMALLEST_CLASS = 10
 
 LONGEST_NAME_SHOWN = 40
 
+MOST_NUMBERS = 30
+"""Distinct numbers that may be classes even if most of them occur once."""
+MOST_FRACTIONS = 10
+"""Distinct numbers with a fraction that may be classes."""
+
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)")
 # Who writes 01 means a code, such as that of an area, and 1 may be another one.
 _CODE = re.compile(r"[+-]?0+\d.*")
+_MEASURED = re.compile(rf"(?:{_NUMBER.pattern})(?:[eE][+-]?\d+)?")
 _TRUTH = {"true": 1, "false": 0}
 _JOINERS = "\u200c\u200d"  # several scripts are spelt with them
 
@@ -65,7 +71,7 @@ def class_names(labels: Iterable[str]) -> tuple[str, ...]:
 
 
 def check_classes(labels: Sequence[str], *, smallest: int, file: str) -> list[Finding]:
-    """Say what is wrong with the classes: none, one alone, too few texts of some.
+    """Say what is wrong with the classes: none, one alone, too few texts of some, amounts instead of classes.
 
     Args:
         labels: Of the distinct texts that training takes its share of.
@@ -80,12 +86,56 @@ def check_classes(labels: Sequence[str], *, smallest: int, file: str) -> list[Fi
         return [Finding("one class", message, "error", file)]
     findings = []
     small = {name: count for name, count in sorted(counts.items()) if count < smallest}
-    if small:
+    once = sum(count == 1 for count in counts.values())
+    # Numbers that have enough texts each are classes, whatever they look like.
+    if (small or 2 * once > len(counts)) and _are_measured(counts):
+        shown = ", ".join(repr(_short(name)) for name in sorted(counts)[:3])
+        message = (
+            f"labels must be a few classes, got {len(counts):,} distinct numbers such as {shown}, {once:,} of them "
+            "once; regression is not supported: sort the numbers into a few bins, and make the bins the labels"
+        )
+        findings.append(Finding("numbers for classes", message, "error", file, count=len(counts)))
+    elif small:
         message = (
             f"each of the {len(counts):,} classes must have {smallest} distinct texts, got {_counted(small)}; add "
             "texts, or merge or drop these classes"
         )
         findings.append(Finding("small classes", message, "error", file, count=len(small)))
+    return findings
+
+
+def check_labels(
+    label_sets: Sequence[Sequence[str]], *, names: Sequence[str], smallest: int, file: str
+) -> list[Finding]:
+    """Say what is wrong with the labels where a text may have several: none, one alone, one on too few texts or too many.
+
+    Args:
+        label_sets: Of the distinct texts that training takes its share of.
+        names: Of all labels.
+        smallest: Texts that must have each label, and texts that must not.
+        file: Where they come from.
+    """
+    if not label_sets or not names:
+        return [Finding("no texts", "must have labelled texts, got none; add them", "error", file)]
+    if len(names) == 1:
+        message = (
+            f"several labels a text must be two labels at least, got {names[0]!r} alone; add the others, or give one "
+            "label a text"
+        )
+        return [Finding("one class", message, "error", file)]
+    counts = Counter(name for labels in label_sets for name in labels)
+    findings = []
+    for what, told in (
+        ("have", {name: counts[name] for name in names}),
+        ("be without", {name: len(label_sets) - counts[name] for name in names}),
+    ):
+        small = {name: count for name, count in told.items() if count < smallest}
+        if small:
+            message = (
+                f"{smallest} distinct texts must {what} each of the {len(names):,} labels, got {_counted(small)}; add texts, "
+                "or drop these labels"
+            )
+            findings.append(Finding("small classes", message, "error", file, count=len(small)))
     return findings
 
 
@@ -131,6 +181,17 @@ def _is_unseen(character: str) -> bool:
 def _number(name: str) -> Decimal | None:
     """Return the number that a label is; None for a word or a code."""
     return Decimal(name) if _NUMBER.fullmatch(name) and not _CODE.fullmatch(name) else None
+
+
+def _are_measured(counts: dict[str, int]) -> bool:
+    """Tell whether labels look like amounts, which a regression would learn, rather than classes."""
+    if not all(_MEASURED.fullmatch(name) and not _CODE.fullmatch(name) for name in counts):
+        return False
+    fractions = sum(not float(name).is_integer() for name in counts)
+    once = sum(count == 1 for count in counts.values())
+    return (fractions > MOST_FRACTIONS and 2 * fractions > len(counts)) or (
+        len(counts) > MOST_NUMBERS and 2 * once > len(counts)
+    )
 
 
 def _counted(counts: dict[str, int]) -> str:

@@ -24,8 +24,8 @@ ADDED = ("prediction", "probability")
 
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
 
-Answer = tuple[str | None, float | None]
-"""A label and its probability; two times None for a row without a text."""
+Answer = tuple[str | tuple[str, ...] | None, float | tuple[float, ...] | None]
+"""A label and its probability; two times None for a row without a text; of several labels a text, a tuple of either."""
 
 
 @dataclass(frozen=True)
@@ -132,6 +132,8 @@ def write_rows(rows: Rows, answers: Sequence[Answer], out: Path | None) -> str:
         InputError: The file cannot be written.
     """
     suffix = (out or rows.path).suffix.lower()
+    if suffix in DELIMITERS:
+        answers = [(in_a_cell(label), in_a_cell(probability)) for label, probability in answers]
     full = [
         {**row, **dict(zip(ADDED, answer, strict=True))}
         for row, answer in zip(rows.rows, answers, strict=True)
@@ -155,6 +157,11 @@ def write_rows(rows: Rows, answers: Sequence[Answer], out: Path | None) -> str:
     return ""
 
 
+def in_a_cell(value: Any) -> Any:
+    """Return several labels, or their probabilities, as one text; anything else as it is."""
+    return ";".join(map(str, value)) if isinstance(value, tuple) else value
+
+
 def _cell(value: Any) -> str:
     if value is None:
         return ""
@@ -169,6 +176,8 @@ def _parquet(rows: Rows, answers: Sequence[Answer], full: list[dict[str, Any]]) 
     from pyarrow import parquet
 
     types = (pyarrow.string(), pyarrow.float64())
+    if any(isinstance(label, tuple) for label, _ in answers):
+        types = tuple(map(pyarrow.list_, types))
     try:
         if rows.path.suffix.lower() == ".parquet":
             table = read_arrow(rows.path)

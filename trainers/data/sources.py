@@ -7,12 +7,12 @@ import hashlib
 import importlib.util
 import math
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from trainers.config import FILE_SUFFIXES, PACKAGED_SOURCES, DataConfig
+from trainers.config import FILE_SUFFIXES, PACKAGED_SOURCES, DataConfig, Task
 from trainers.data.columns import (
     SPLIT_NAMES,
     TEXT_NAMES,
@@ -24,6 +24,7 @@ from trainers.data.columns import (
     with_header,
 )
 from trainers.data.findings import Finding, at_lines, stop_on_errors
+from trainers.data.label_sets import joined, labels_of
 from trainers.data.labels import merged_classes, name_classes
 from trainers.data.pairs import Text, sides
 from trainers.data.tables import Table, check_text, read_csv, read_jsonl
@@ -45,11 +46,12 @@ class Row(NamedTuple):
 
     Attributes:
         text: As it was read, or cleaned.
-        label: Name of its class; None where the source has none.
+        label: Name of its class; None where the source has none. Of several labels, all of them as one text.
         split: Which one the source puts it in; None where it does not say.
         file: Name of the file.
         line: Where it begins there.
         group: What it belongs to; None where the source has no groups.
+        labels: Where a text may have several: those that it has, sorted; None where the source hides them.
     """
 
     text: Text
@@ -58,6 +60,7 @@ class Row(NamedTuple):
     file: str
     line: int
     group: str | None = None
+    labels: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -69,12 +72,16 @@ class Source:
         findings: What was noticed while reading; no errors among them.
         unit: What the rows' lines count.
         group: Column of the groups; None if there are none.
+        task: Whether a row has one label or several.
+        label_names: The columns of 0 and 1; None where there are none.
     """
 
     rows: list[Row]
     findings: tuple[Finding, ...]
     unit: Literal["line", "row"] = "line"
     group: str | None = None
+    task: Task = "one_label"
+    label_names: tuple[str, ...] | None = None
 
     def fingerprint(self) -> str:
         """Return a SHA-256 over texts, labels, given splits and groups: equal rows, in whatever format, have equal ones.
@@ -101,20 +108,18 @@ def read_source(config: DataConfig) -> Source:
     """
     if config.source in PACKAGED_SOURCES:
         return _read_packaged(config.source)
-    tables = _tables(config)
-    first = with_header(tables[0][1], config)
-    no_header = first is not tables[0][1]
-    further = [(split, with_header(table, config, others_have_none=no_header)) for split, table in tables[1:]]
-    tables = [(tables[0][0], first), *further]
+    tables = read_tables(config)
+    first = tables[0][1]
     text, label, findings = choose_columns(first, config)
+    columns = label if isinstance(label, tuple) else (label,)
     for _, table in tables[1:]:
-        findings += check_present(table, (*(sides(text) if text else ()), label))
+        findings += check_present(table, (*(sides(text) if text else ()), *columns))
     for _, table in tables:
         findings += check_present(table, (config.split, config.group))
     if config.split is None:
         findings += suggest_split(first)
     if config.group is None and text is not None:
-        findings += suggest_group(first, (*sides(text), label, config.split))
+        findings += suggest_group(first, (*sides(text), *columns, config.split))
     found = [finding for _, table in tables for finding in table.findings] + findings
     if any(f.severity == "error" for f in found):  # maybe because a column is not read
         found = [replace(f, severity="error") if f.kind == NOT_READ else f for f in found]
@@ -123,7 +128,7 @@ def read_source(config: DataConfig) -> Source:
     assert label is not None  # noqa: S101
     rows: list[Row] = []
     for split, table in tables:
-        more, findings = _rows(table, text, label, split=split, split_column=config.split, group=config.group)
+        more, findings = _rows(table, text, label, config, split=split)
         rows += more
         found += findings
     if config.group is not None:
@@ -131,7 +136,8 @@ def read_source(config: DataConfig) -> Source:
     rows, findings = _without_hidden(rows, first.unit)
     found += findings
     stop_on_errors(found)
-    return Source(rows, tuple(found), first.unit, config.group)
+    names = label if isinstance(label, tuple) else None
+    return Source(rows, tuple(found), first.unit, config.group, config.task, names)
 
 
 def suggest_pair(config: DataConfig) -> tuple[str, str] | None:
@@ -149,6 +155,19 @@ def suggest_pair(config: DataConfig) -> tuple[str, str] | None:
     text, _, _ = choose_columns(table, config)
     others = {column for column in table.columns if column.strip().lower() in TEXT_NAMES} - {*pair}
     return None if text in others else pair
+
+
+def read_tables(config: DataConfig) -> list[tuple[SplitName | None, Table]]:
+    """Read every table of a source, each with the split that it is, its columns numbered where its first line names none.
+
+    Raises:
+        InputError: One cannot be read.
+    """
+    tables = _tables(config)
+    first = with_header(tables[0][1], config)
+    no_header = first is not tables[0][1]
+    further = [(split, with_header(table, config, others_have_none=no_header)) for split, table in tables[1:]]
+    return [(tables[0][0], first), *further]
 
 
 def _tables(config: DataConfig) -> list[tuple[SplitName | None, Table]]:
@@ -268,14 +287,14 @@ def _splits_of(
 def _rows(
     table: Table,
     text: str | tuple[str, str],
-    label: str,
+    label: str | tuple[str, ...],
+    config: DataConfig,
     *,
     split: SplitName | None,
-    split_column: str | None,
-    group: str | None,
 ) -> tuple[list[Row], list[Finding]]:
+    split_column, group = config.split, config.group
     findings: list[Finding] = []
-    splits: Iterable[Any] = [split] * len(table.lines)
+    splits: Sequence[Any] = [split] * len(table.lines)
     if split_column is not None:
         names = [str(value).strip().lower() for value in table.columns[split_column]]
         unknown = [n for n, name in zip(table.lines, names, strict=True) if name not in SPLIT_NAMES]
@@ -285,9 +304,10 @@ def _rows(
         )
         findings += at_lines(Finding("unknown split", message, "error", table.name, unit=table.unit), unknown)
         splits = [SPLIT_NAMES.get(name) for name in names]
+    one_label = () if config.task == "several_labels" or isinstance(label, tuple) else (("label", label),)
     named = (
         *(("text", column) for column in sides(text)),
-        ("label", label),
+        *one_label,
         *([] if group is None else [("group", group)]),
     )
     for what, column in named:
@@ -303,9 +323,17 @@ def _rows(
     else:
         texts = zip(*(map(text_of, table.columns[column]) for column in text), strict=True)
     groups = [None] * len(table.lines) if group is None else map(_name, table.columns[group])
+    sets: Sequence[tuple[str, ...] | None]
+    if one_label:
+        written = [_name(value) for value in table.columns[str(label)]]
+        sets = [None] * len(table.lines)
+    else:
+        sets, more = labels_of(table, label, config.label_separator, splits=splits)
+        written = [None if labels is None else joined(labels) for labels in sets]
+        findings += more
     rows = [
-        Row(t, _name(k), s, table.name, n, g)
-        for t, k, s, n, g in zip(texts, table.columns[label], splits, table.lines, groups, strict=True)
+        Row(t, k, s, table.name, n, g, labels)
+        for t, k, s, n, g, labels in zip(texts, written, splits, table.lines, groups, sets, strict=True)
     ]
     return rows, findings
 

@@ -5,14 +5,14 @@ Shapes: N texts, S tokens of all texts together.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from trainers.config import PACKAGED_SOURCES, DataConfig
+from trainers.config import PACKAGED_SOURCES, DataConfig, Task
 from trainers.data.filtering import Admitted, admit
 from trainers.data.findings import Finding, told_with_errors
 from trainers.data.folding import Fold, check_folds, fold_rows
@@ -39,7 +39,7 @@ class Split:
     Attributes:
         ids_S: Token ids of all texts, special tokens included, no padding. int32.
         offsets_N1: Text i owns ``ids_S[offsets_N1[i]:offsets_N1[i + 1]]``. int64, N + 1 entries.
-        labels_N: Class index of each text. int64.
+        labels_N: Class index of each text. int64. Of several labels a row of 0 and 1 for each text, one column a label.
         num_cut: Texts that are longer than what is kept of them.
         num_tokens: Of all texts before they were cut.
         segments_S: Of pairs, which of the two texts each token is from; None of single texts, and where the tokenizer
@@ -109,6 +109,11 @@ class Splits:
     folds: int | None = None
     clusters_N: npt.NDArray[np.int64] | None = None
 
+    @property
+    def task(self) -> Task:
+        """Whether a text has one label or several."""
+        return task_of_labels(self.train.labels_N)
+
 
 @dataclass(frozen=True)
 class Texts:
@@ -116,7 +121,7 @@ class Texts:
 
     Attributes:
         rows: Plain, distinct, labelled.
-        labels_N: Class of each.
+        labels_N: Class of each; of several labels as in ``Split``.
         parts: Rows of each split.
         class_names: In the order of the class indices.
         admitted: What was left out, and cleaned.
@@ -137,6 +142,16 @@ class Texts:
     folds: tuple[Fold, ...] = ()
     groups_N: npt.NDArray[np.int64] | None = None
     clusters_N: npt.NDArray[np.int64] | None = None
+
+    @property
+    def task(self) -> Task:
+        """Whether a text has one label or several."""
+        return task_of_labels(self.labels_N)
+
+
+def task_of_labels(labels_N: npt.NDArray[np.int64]) -> Task:
+    """Return the task of labels by their shape."""
+    return "several_labels" if labels_N.ndim == 2 else "one_label"
 
 
 def load_splits(
@@ -189,8 +204,7 @@ def read_texts(config: DataConfig) -> Texts:
     fingerprint = _checked_fingerprint(source, config)
     admitted = admit(source, clean=config.clean)
     rows, findings = admitted.rows, [*source.findings, *admitted.findings]
-    names = class_names(str(row.label) for row in rows)
-    labels_N = np.array([names.index(str(row.label)) for row in rows], dtype=np.int64)
+    names, labels_N = _classes(rows, source)
     known = config.source in PACKAGED_SOURCES  # and spared what has been looked at once and for all
     texts = [row.text for row in rows]
     clusters_N = np.arange(len(rows)) if known else near_duplicate_texts(texts, emoji=config.clean != "0.1")
@@ -199,7 +213,7 @@ def read_texts(config: DataConfig) -> Texts:
         groups_N, more = join_groups(rows, clusters_N, admitted.same_groups, source.group)
         findings += more
     with told_with_errors(findings):
-        parts, more = split_rows(rows, labels_N, clusters_N, config, groups_N=groups_N)
+        parts, more = split_rows(rows, labels_N, clusters_N, config, groups_N=groups_N, names=names)
         together_N = clusters_N if groups_N is None else groups_N
         if config.folds is not None:
             more.append(_say_folds(len(parts["train"]), config.folds))
@@ -210,7 +224,9 @@ def read_texts(config: DataConfig) -> Texts:
         if config.pair is not None:
             evaluated = np.concatenate([parts["validation"], parts["test"]])
             findings += shared_texts(texts, train, evaluated, config.pair)
-        findings += _suspect_labels([texts[i] for i in train], [str(rows[i].label) for i in train])
+        told = [str(rows[i].label) for i in train]
+        columns = [told] if labels_N.ndim == 1 else _most_even_first(labels_N[train])
+        findings += _suspect_labels([texts[i] for i in train], columns)
     return Texts(
         rows=rows,
         labels_N=labels_N,
@@ -247,13 +263,24 @@ def _folds(
     )
 
 
+def _classes(rows: Sequence[Row], source: Source) -> tuple[tuple[str, ...], npt.NDArray[np.int64]]:
+    """Return the names of the classes, and those of each row."""
+    if source.task == "one_label":
+        names = class_names(str(row.label) for row in rows)
+        return names, np.array([names.index(str(row.label)) for row in rows], dtype=np.int64)
+    names = source.label_names or class_names(name for row in rows for name in row.labels or ())
+    return names, np.array([[name in (row.labels or ()) for name in names] for row in rows], dtype=np.int64)
+
+
 def describe_data(splits: Splits) -> dict[str, Any]:
     """Say as plain data what there is to know about the texts: the data page of a report.
 
     Returns:
         train, validation, test: Texts in each split.
         class_names: In the order of the class indices.
-        texts_per_class: By split, one number a class.
+        texts_per_class: By split, one number a class; a text of several labels counts for each.
+        several_labels: True, where a text may have several; else there is no such key.
+        texts_without_label: Likewise, by split.
         texts_cut, tokens, tokens_kept: By split; longer texts than are read, all tokens, those that are kept.
         duplicates, contradictions, mended: Texts; see ``Splits``.
         findings: Each with ``kind``, ``severity``, ``message``, ``file``, ``lines`` (the first few), ``unit`` and
@@ -269,9 +296,10 @@ def describe_data(splits: Splits) -> dict[str, Any]:
         **{name: len(split) for name, split in counted.items()},
         "class_names": list(splits.class_names),
         "texts_per_class": {
-            name: np.bincount(split.labels_N, minlength=num_classes).tolist()
+            name: texts_per_class(split.labels_N, num_classes=num_classes).tolist()
             for name, split in counted.items()
         },
+        **(_describe_several(counted) if splits.task == "several_labels" else {}),
         "texts_cut": {name: split.num_cut for name, split in parts.items()},
         "tokens": {name: split.num_tokens for name, split in parts.items()},
         "tokens_kept": {name: len(split.ids_S) for name, split in parts.items()},
@@ -282,6 +310,18 @@ def describe_data(splits: Splits) -> dict[str, Any]:
         "findings": [{**asdict(finding), "lines": list(finding.lines)} for finding in splits.findings],
         "fingerprint": splits.fingerprint,
     }
+
+
+def texts_per_class(labels_N: npt.NDArray[np.int64], *, num_classes: int) -> npt.NDArray[np.int64]:
+    """Count the texts of each class, texts_C; a text of several labels counts for each."""
+    if task_of_labels(labels_N) == "several_labels":
+        return np.asarray(labels_N.sum(axis=0), dtype=np.int64)
+    return np.bincount(labels_N, minlength=num_classes)
+
+
+def _describe_several(parts: Mapping[SplitName, Split]) -> dict[str, Any]:
+    bare = {name: int((~split.labels_N.any(axis=1)).sum()) for name, split in parts.items()}
+    return {"several_labels": True, "texts_without_label": bare}
 
 
 def encode(
@@ -387,8 +427,9 @@ def _checked_fingerprint(source: Source, config: DataConfig) -> str:
     return fingerprint
 
 
-def _suspect_labels(texts: Sequence[Text], labels: Sequence[str]) -> list[Finding]:
-    if not look_shuffled(texts, labels):
+def _suspect_labels(texts: Sequence[Text], columns: Sequence[Sequence[str]]) -> list[Finding]:
+    """Warn of labels that look shuffled: of several labels, if each of them does."""
+    if not all(look_shuffled(texts, labels) for labels in columns):
         return []
     if not isinstance(texts[0], str):
         message = (
@@ -401,6 +442,12 @@ def _suspect_labels(texts: Sequence[Text], labels: Sequence[str]) -> list[Findin
         "labels drawn by lot; check that each label stands beside its own text"
     )
     return [Finding("shuffled labels", message, "warning", count=len(texts))]
+
+
+def _most_even_first(labels_NC: npt.NDArray[np.int64]) -> list[list[str]]:
+    """Return for each label whether each text has it, the label first that tells most."""
+    order = np.argsort(np.abs(labels_NC.mean(axis=0) - 0.5), kind="stable")
+    return [labels_NC[:, label].astype(str).tolist() for label in order]
 
 
 def _cut_texts(splits: Sequence[Split], config: DataConfig) -> list[Finding]:

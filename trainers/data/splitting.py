@@ -12,6 +12,7 @@ from trainers.config import PACKAGED_SOURCES, SMALLEST_SPLIT, DataConfig
 from trainers.data.findings import Finding, Severity, at_places
 from trainers.data.grouping import draw_groups
 from trainers.data.sources import Row, SplitName
+from trainers.data.stratified import stratified_parts, with_bare
 from trainers.errors import InputError
 
 SHARE = 5
@@ -32,6 +33,7 @@ def split_rows(
     config: DataConfig,
     *,
     groups_N: Indices | None = None,
+    names: Sequence[str] = (),
 ) -> tuple[dict[SplitName, Indices], list[Finding]]:
     """Return the rows of each split, and what there is to say about it.
 
@@ -41,10 +43,11 @@ def split_rows(
 
     Args:
         rows: Distinct.
-        labels_N: Class of each.
+        labels_N: Class of each; of several labels, which ones it has.
         clusters_N: Near duplicates have the same number.
         config: Sizes and seed.
         groups_N: Group of each, near duplicates in the same; None if each text stands for itself.
+        names: Of several labels.
 
     Raises:
         InputError: The sizes asked for do not fit the rows, or training lacks a class.
@@ -93,7 +96,15 @@ def split_rows(
         "figures flatter; leave them out"
     )
     findings += _at(rows, leaked, Finding("near duplicates across splits", message, "warning"))
-    findings += joined + _check_classes(rows, labels_N, parts)
+    if labels_N.ndim == 2:
+        labels = dict(enumerate(names))
+        present = {name: np.flatnonzero(labels_N[part].any(axis=0)) for name, part in parts.items()}
+    else:
+        labels = {int(label): str(rows[i].label) for i, label in enumerate(labels_N)}
+        present = {name: labels_N[part] for name, part in parts.items()}
+    if config.folds is not None:
+        del present["validation"]
+    findings += joined + _check_classes(labels, present)
     if groups_N is not None:
         wanted = dict(sizes)
         if made and config.train is not None:
@@ -150,6 +161,9 @@ def _draw(
     """
     from sklearn.model_selection import train_test_split
 
+    if labels_N.ndim == 2:
+        part_N = stratified_parts(with_bare(labels_N[rows]), (len(rows) - size, size), seed=config.seed)
+        return rows[part_N == 0], rows[part_N == 1]
     try:
         rest, drawn = train_test_split(
             rows, test_size=size, stratify=labels_N[rows], random_state=config.seed
@@ -218,21 +232,25 @@ def _thin(
         raise InputError(
             f"data.{name} must not exceed the {len(rows)} distinct texts of that split, got {size}; lower it"
         )
-    if len(rows) - size < len(np.unique(labels_N[rows])):  # too few are left out for a stratified choice
+    num_classes = len(np.unique(labels_N[rows])) if labels_N.ndim == 1 else 1
+    if len(rows) - size < num_classes:  # too few are left out for a stratified choice
         return rows[:size]
     return _draw(rows, labels_N, len(rows) - size, config, name=name)[0]
 
 
-def _check_classes(rows: Sequence[Row], labels_N: Indices, parts: dict[SplitName, Indices]) -> list[Finding]:
+def _check_classes(names: Mapping[int, str], present: Mapping[SplitName, Indices]) -> list[Finding]:
     """Warn of classes that a split lacks.
+
+    Args:
+        names: By class.
+        present: By split, the classes of its texts.
 
     Raises:
         InputError: Training lacks one.
     """
-    names = {int(label): rows[i].label for i, label in enumerate(labels_N)}
     findings = []
-    for split in [name for name in SPLITS if len(parts[name])]:
-        absent = [repr(names[label]) for label in sorted(set(names) - {*labels_N[parts[split]].tolist()})]
+    for split in [name for name in SPLITS if name in present]:
+        absent = [repr(names[label]) for label in sorted(set(names) - {*present[split].tolist()})]
         if absent:
             shown = ", ".join(absent[:5]) + (f" and {len(absent) - 5} more" if len(absent) > 5 else "")
             message = f"the {split} split has no text of {shown}"

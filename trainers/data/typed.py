@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from trainers.config import DataConfig
 from trainers.data.findings import Finding, stop_on_errors
+from trainers.data.label_sets import JSON
 from trainers.data.tables import Table
 from trainers.errors import InputError
 
@@ -29,7 +30,8 @@ def read_parquet(path: Path, config: DataConfig) -> Table:
     findings: list[Finding] = []
 
     def choose(schema: pyarrow.Schema) -> list[str]:
-        columns, found = _columns_to_read(_kinds(schema), path.name, config)
+        kinds = _with_lists(_kinds(schema), schema, config)
+        columns, found = _columns_to_read(kinds, path.name, config)
         findings.extend(found)
         return columns
 
@@ -81,7 +83,13 @@ def from_dataset(content: datasets.Dataset, name: str, config: DataConfig) -> Ta
 
     classes = {c: f.names for c, f in content.features.items() if isinstance(f, datasets.ClassLabel)}
     kinds = _kinds(content.features.arrow_schema)
+    kinds = _with_lists(kinds, content.features.arrow_schema, config)
     columns, findings = _columns_to_read(kinds, name, config)
+    classes |= {
+        c: f.feature.names
+        for c, f in content.features.items()
+        if isinstance(getattr(f, "feature", None), datasets.ClassLabel)
+    }
     values = {c: _named(list(content[c]), classes.get(c)) for c in columns}
     return _numbered(name, values, len(content), findings)
 
@@ -104,6 +112,23 @@ def _is_plain(kind: pyarrow.DataType) -> bool:
         *(types.is_boolean, types.is_integer, types.is_floating, types.is_null),
     )
     return any(is_one(kind) for is_one in tests)
+
+
+def _with_lists(
+    kinds: dict[str, str | None], schema: pyarrow.Schema, config: DataConfig
+) -> dict[str, str | None]:
+    """Take columns that hold lists of plain values for plain, where labels are to be read from lists."""
+    from pyarrow import types
+
+    if config.label_separator != JSON:
+        return kinds
+    tests = (types.is_list, types.is_large_list, types.is_fixed_size_list)
+    return {
+        field.name: None
+        if any(is_one(field.type) for is_one in tests) and _is_plain(field.type.value_type)
+        else kinds[field.name]
+        for field in schema
+    }
 
 
 def _classes_by_number(schema: pyarrow.Schema) -> dict[str, list[str]]:
@@ -131,6 +156,8 @@ def _columns_to_read(
         for column in named if isinstance(named, tuple) else (named,):
             if kinds.get(column):
                 message = f"data.{key} = {column!r}: this column must hold one {key} a row, got {kinds[column]}; name another"
+                if key == "label" and "list" in str(kinds[column]):
+                    message += ', or set data.label_separator = "json" to read several labels a text'
                 findings.append(Finding(f"no {key}", message, "error", name))
     stop_on_errors(findings)
     others = [f"{column!r} ({kind})" for column, kind in kinds.items() if kind]
@@ -144,7 +171,10 @@ def _named(values: list[Any], classes: Sequence[str] | None) -> list[Any]:
     """Give classes that are known by number their names; -1 stands for "no label"."""
     if classes is None:
         return values
-    return [None if v is None or v < 0 else classes[v] for v in values]
+    return [
+        [classes[item] for item in v] if isinstance(v, list) else None if v is None or v < 0 else classes[v]
+        for v in values
+    ]
 
 
 def _numbered(name: str, columns: dict[str, list[Any]], num_rows: int, findings: list[Finding]) -> Table:

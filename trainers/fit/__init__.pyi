@@ -44,6 +44,13 @@ from .network import Network as Network
 from .precision import choose_precision as choose_precision, pinned as pinned
 from .probe import folds as folds
 from .records import Cost as Cost, Evaluation as Evaluation, FitResult as FitResult
+from .several import (
+    Answers as Answers,
+    decide_labels as decide_labels,
+    from_millionths as from_millionths,
+    in_millionths as in_millionths,
+    sigmoid as sigmoid,
+)
 from .thresholds import (
     ThresholdAim as ThresholdAim,
     achieved as achieved,

@@ -29,7 +29,8 @@ class FoldResult(Cost):
         best_epoch: Age of the restored weights.
         epochs: How far the fit got.
         stopped: What ended it.
-        hits: Which of the fold's texts were right, of a sample that is the same for every fit (``trainers.fit.hits``).
+        hits: Which of the fold's texts were right, of a sample that is the same for every fit (``trainers.fit.hits``); None
+            where they may have several labels.
     """
 
     fold: int
@@ -40,7 +41,7 @@ class FoldResult(Cost):
     best_epoch: float
     epochs: float
     stopped: StopReason | str
-    hits: str
+    hits: str | None
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from trainers.fit.batching import sorted_batches
 from trainers.fit.features import Features
 from trainers.fit.inputs import Batch, SplitInputs
 from trainers.fit.losses import class_weights, mean_loss
-from trainers.fit.metrics import confusion, cross_entropy, measure
+from trainers.fit.metrics import cross_entropy, measure, tally
 from trainers.fit.network import Network
 from trainers.fit.probe import probes
 from trainers.modeling_frostline import Head
@@ -127,9 +127,9 @@ def _rounds(
             best, at_best = _copy(head), done
             continue
         with torch.inference_mode():
-            counts_CC = confusion(head(train.inputs), train.labels_B)
+            counts = tally(head(train.inputs), train.labels_B)
             logits_NC = head(validation.inputs)
-        if config.ceiling is not None and measure(counts_CC, metric=config.metric) > config.ceiling:
+        if config.ceiling is not None and measure(counts, metric=config.metric) > config.ceiling:
             break
         validation_loss = cross_entropy(
             logits_NC, validation.labels_B, weights_C=weights_C, gamma=config.gamma
@@ -153,9 +153,8 @@ def _start_as_probe(head: Head, config: TrainConfig, *, train: Batch, weights_C:
     num_classes = head.output.out_features
     weights = np.ones(num_classes) if weights_C is None else weights_C.cpu().double().numpy()
     for probe in probes(vectors_ND, labels_N, weights_C=weights, seed=config.seed, threads=config.threads):
-        cells_N = labels_N * num_classes + probe.predict(vectors_ND)
-        counts_CC = np.bincount(cells_N, minlength=num_classes**2).reshape(num_classes, -1)
-        if config.ceiling is None or measure(counts_CC, metric=config.metric) <= config.ceiling:
+        counts = tally(torch.from_numpy(probe.logits(vectors_ND)), torch.from_numpy(labels_N))
+        if config.ceiling is None or measure(counts, metric=config.metric) <= config.ceiling:
             break
     with torch.no_grad():
         head.output.weight.copy_(torch.from_numpy(probe.weight_CD))

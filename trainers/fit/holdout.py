@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -21,15 +22,21 @@ from trainers.fit.inputs import SplitInputs
 from trainers.fit.loop import threads
 from trainers.fit.network import Network
 from trainers.fit.records import FitResult
+from trainers.fit.several import sigmoid
 
 
-def predict_test(config: TrainConfig, features: Features, result: FitResult) -> npt.NDArray[np.int64]:
+def predict_test(config: TrainConfig, features: Features, result: FitResult) -> npt.NDArray[np.number[Any]]:
     """Return the class that a fit's restored weights predict for each text of the test split, predicted_N.
+
+    Where a text may have several labels: the probability of each, probabilities_NC.
 
     Raises:
         FitError: Memory ran out.
     """
-    predicted_N: npt.NDArray[np.int64] = answer_test(config, features, result).logits_NC.argmax(axis=1)
+    logits_NC = answer_test(config, features, result).logits_NC
+    if features.splits.task == "several_labels":
+        return sigmoid(logits_NC)
+    predicted_N: npt.NDArray[np.int64] = logits_NC.argmax(axis=1)
     return predicted_N
 
 

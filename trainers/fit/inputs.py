@@ -28,7 +28,7 @@ class Batch:
     Attributes:
         inputs: ids_BT before the embeddings, hidden_BTD between layers, pooled_BD above the last layer.
         mask_BT: True where there is a token; None if nothing is padded.
-        labels_B: Class indices.
+        labels_B: Class indices, or 0 and 1 for each of several labels.
         wide: Whether what frozen layers make of it stays in float32, though features are stored as float16.
         segments_BT: Beside ids_BT of pairs, which of the two texts each token is from; None elsewhere.
     """

@@ -3,7 +3,8 @@
 An evaluation decides whether its weights are the best so far. It looks at a random sample of the validation texts, the same
 for every look and every fit of a study, and compares the losses with those of the best weights so far, text by text.
 The sample doubles until the mean difference is clear, beyond two standard errors, or until all texts are looked at.
-Training texts are treated alike; there, the question is whether the training score is above the ceiling.
+Training texts are treated alike; there, the question is whether the training score is above the ceiling. Where a text may
+have several labels, all training texts are looked at: how far a sample's F1 may be off is not a matter of a share.
 Both questions are about the split at hand, from which texts are drawn one by one: the errors hold whatever groups the texts come in.
 
 Shapes: N texts of a split, C classes.
@@ -19,19 +20,22 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from trainers.config import TrainConfig
+from trainers.config import Task, TrainConfig
 from trainers.errors import FitError
 from trainers.fit.batching import Indices
 from trainers.fit.hits import packed
 from trainers.fit.inputs import Batch
 from trainers.fit.metrics import (
-    Confusion,
-    confusion,
+    Tally,
     cross_entropy,
     interval,
     is_clear_of,
     losses,
     measure,
+    no_tally,
+    num_texts,
+    tally,
+    together,
     weighted_mean,
 )
 from trainers.fit.network import Network
@@ -63,7 +67,8 @@ class Measurement:
         validation_loss: Over the texts looked at, as the score.
         validation_score: By the configuration's metric, as the training score.
         num_validation_texts: None means all.
-        hits: Which of the first ``PEEK_TEXTS`` texts of the sample were right (``trainers.fit.hits``).
+        hits: Which of the first ``PEEK_TEXTS`` texts of the sample were right (``trainers.fit.hits``); None where a text may
+            have several labels, and be right in part.
         training_score: None where no training text was looked at.
         training_exact: Whether it is over the whole split.
         training_interval: Of an estimate: where the score over the whole split lies with 95 % confidence.
@@ -72,7 +77,7 @@ class Measurement:
     validation_loss: float
     validation_score: float
     num_validation_texts: int | None
-    hits: str
+    hits: str | None
     training_score: float | None = None
     training_exact: bool = False
     training_interval: tuple[float, float] | None = None
@@ -84,27 +89,28 @@ class _Look:
     Args:
         num_validation: Texts of the validation split.
         num_classes: C.
+        task: Whether a text has one label or several.
 
     Attributes:
         logits_NC: Of the validation texts, in the order of the split; those that were looked at are known.
         num_validation: How many texts were looked at: the first ones of the sample.
-        counts_CC: Of the first training texts of the sample.
+        counts: Of the first training texts of the sample.
         standing: Validation loss beside that of other looks: it differs from that of the best weights so far as the losses
             on the same texts do.
         weights: While they may be restored, or be compared with.
     """
 
-    def __init__(self, num_validation: int, num_classes: int) -> None:
+    def __init__(self, num_validation: int, num_classes: int, task: Task) -> None:
         self.logits_NC = torch.full((num_validation, num_classes), math.nan)
         self.num_validation = 0
-        self.counts_CC: Confusion = np.zeros((num_classes, num_classes), dtype=np.int64)
+        self.counts: Tally = no_tally(num_classes, task=task)
         self.standing = math.inf
         self.weights: dict[str, Tensor] | None = None
 
     @property
     def num_training(self) -> int:
         """Training texts that were looked at."""
-        return int(self.counts_CC.sum())
+        return num_texts(self.counts)
 
 
 class Looks:
@@ -136,6 +142,7 @@ class Looks:
         self._train = train
         self._validation = validation
         self._weights_C = None if weights_C is None else weights_C.cpu()
+        self._task: Task = config.data.task
         self._num_classes = num_classes
         self._stopping = EarlyStopping(patience=config.patience, ceiling=config.ceiling)
         self._looks: list[_Look] = []
@@ -188,7 +195,7 @@ class Looks:
             if ceiling is not None and tried and self._training_score(look) > ceiling:
                 break  # only candidates that looked feasible are worth a second look
             self._look_at_validation(look, len(self._validation))
-            may_win = to_beat is None or self._score(self._confusion(look)) >= to_beat
+            may_win = to_beat is None or self._score(self._tally(look)) >= to_beat
             self._look_at_training(look, errors=math.inf if may_win else SURE, below=True)
             tried[i] = self._training_score(look)
             if ceiling is None or tried[i] <= ceiling:
@@ -199,7 +206,7 @@ class Looks:
 
     def _begin(self) -> _Look:
         self._network.eval()
-        self._loaded = _Look(len(self._validation), self._num_classes)
+        self._loaded = _Look(len(self._validation), self._num_classes, self._task)
         return self._loaded
 
     def _best(self) -> _Look | None:
@@ -243,26 +250,29 @@ class Looks:
     def _look_at_training(self, look: _Look, *, errors: float, below: bool = False) -> None:
         """Look at training texts until the score lies ``errors`` standard errors from the ceiling, or at all.
 
-        The sample doubles. With ``below``, being above does not count; without a ceiling the first sample is enough.
+        The sample doubles. With ``below``, being above does not count; without a ceiling the first sample is enough. Where a
+        text may have several labels, all are looked at.
         """
+        if self._task == "several_labels":
+            errors = math.inf
         ceiling, metric, total = self._config.ceiling, self._config.metric, len(self._train)
         while look.num_training < total:
             seen = look.num_training
             if seen >= min(FIRST_SAMPLE, total) and errors < math.inf:
                 clear = ceiling is None or is_clear_of(
-                    ceiling, look.counts_CC, metric=metric, of=total, errors=errors
+                    ceiling, look.counts, metric=metric, of=total, errors=errors
                 )
                 if clear and not (below and ceiling is not None and self._training_score(look) > ceiling):
                     return
             count = total if errors == math.inf else min(total, max(FIRST_SAMPLE, 2 * seen))
             rows = self._train.rows(seen, count)
             logits_NC = self._run(look, self._train, rows)
-            look.counts_CC = look.counts_CC + confusion(logits_NC, self._train.labels_N[rows])
+            look.counts = together(look.counts, tally(logits_NC, self._train.labels_N[rows]))
 
     @torch.inference_mode()
     def _take_pooled(self, look: _Look, train: Batch, validation: Batch) -> None:
         head = self._network.head
-        look.counts_CC = confusion(head(train.inputs), train.labels_B)
+        look.counts = tally(head(train.inputs), train.labels_B)
         look.logits_NC.copy_(head(validation.inputs))
         look.num_validation = len(self._validation)
 
@@ -301,42 +311,51 @@ class Looks:
         exact = look.num_training == len(self._train)
         return Measurement(
             validation_loss=self._loss(look),
-            validation_score=self._score(self._confusion(look)),
+            validation_score=self._score(self._tally(look)),
             num_validation_texts=None if complete else look.num_validation,
             hits=self._hits(look),
             training_score=self._training_score(look) if look.num_training else None,
             training_exact=exact,
             training_interval=None
             if exact or not look.num_training
-            else interval(look.counts_CC, metric=self._config.metric),
+            else interval(look.counts, metric=self._config.metric),
         )
 
     def _loss(self, look: _Look) -> float:
         logits_NC, labels_N = self._known(look)
         return cross_entropy(logits_NC, labels_N, weights_C=self._weights_C, gamma=self._config.gamma)
 
-    def _confusion(self, look: _Look) -> Confusion:
-        return confusion(*self._known(look))
+    def _tally(self, look: _Look) -> Tally:
+        return tally(*self._known(look))
 
     def _known(self, look: _Look) -> tuple[Tensor, Tensor]:
         rows = self._validation.rows(0, look.num_validation)
         return look.logits_NC[rows], self._validation.labels_N[rows]
 
-    def _hits(self, look: _Look) -> str:
+    def _hits(self, look: _Look) -> str | None:
+        if self._task == "several_labels":
+            return None
         rows = self._validation.rows(0, PEEK_TEXTS)
         return packed((look.logits_NC[rows].argmax(dim=1) == self._validation.labels_N[rows]).numpy())
 
     def _losses(self, look: _Look, rows: Indices) -> npt.NDArray[np.float64]:
-        return losses(look.logits_NC[rows], self._validation.labels_N[rows], gamma=self._config.gamma)
+        return losses(
+            look.logits_NC[rows],
+            self._validation.labels_N[rows],
+            weights_C=self._weights_C,
+            gamma=self._config.gamma,
+        )
 
     def _weights(self, rows: Indices) -> npt.NDArray[np.float64] | None:
-        if self._weights_C is None:
+        if (
+            self._weights_C is None or self._task == "several_labels"
+        ):  # whose losses are weighted label by label
             return None
         weights_N: npt.NDArray[np.float64] = self._weights_C[self._validation.labels_N[rows]].double().numpy()
         return weights_N
 
     def _training_score(self, look: _Look) -> float:
-        return self._score(look.counts_CC)
+        return self._score(look.counts)
 
-    def _score(self, counts_CC: Confusion) -> float:
-        return measure(counts_CC, metric=self._config.metric)
+    def _score(self, counts: Tally) -> float:
+        return measure(counts, metric=self._config.metric)

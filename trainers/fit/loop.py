@@ -217,7 +217,7 @@ class _Fit:
         self.evaluations.append(self._unvalidated(evaluation))
         self.on_evaluation(self.evaluations[-1])
         result = self._restore("epochs", None)
-        return replace(result, validation_loss=math.nan, validation_accuracy=math.nan, hits="")
+        return replace(result, validation_loss=math.nan, validation_accuracy=math.nan, hits=None)
 
     def _unvalidated(self, evaluation: Evaluation) -> Evaluation:
         return replace(

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from trainers.config import TrainConfig
 from trainers.errors import InputError, nearest
+from trainers.fit.several import positive_weights
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,13 +32,16 @@ def mean_loss(
 
     Args:
         logits_NC: Of the texts.
-        labels_N: Their classes.
-        weights_C: Of the classes.
-        label_smoothing: Share of the target spread over all classes.
+        labels_N: Their classes, or 0 and 1 for each of several labels: then it is the mean of the binary cross-entropies.
+        weights_C: Of the classes; of several labels, of the texts that have it.
+        label_smoothing: Share of the target spread over all classes, or over having a label and not.
         gamma: Of the focal loss; None is cross-entropy, as 0 is up to rounding.
     """
-    from torch.nn.functional import cross_entropy
+    from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
+    if labels_N.ndim == 2:
+        target_NC = labels_N.to(logits_NC) * (1 - label_smoothing) + label_smoothing / 2
+        return binary_cross_entropy_with_logits(logits_NC, target_NC, pos_weight=weights_C)
     if gamma is None:
         return cross_entropy(logits_NC, labels_N, weight=weights_C, label_smoothing=label_smoothing)
     losses_N = focal_losses(logits_NC, labels_N, gamma, weights_C=weights_C, label_smoothing=label_smoothing)
@@ -112,7 +116,9 @@ def class_weights(
 def balanced_weights(labels_N: npt.NDArray[np.int64], *, num_classes: int) -> npt.NDArray[np.float64]:
     """Return weights_C that give every class the same sum of weights, and the average text a weight of 1.
 
-    A class without a text has nothing to weigh, and gets 0.
+    A class without a text has nothing to weigh, and gets 0. Of several labels: see ``positive_weights``.
     """
+    if labels_N.ndim == 2:
+        return positive_weights(labels_N)
     texts_C = np.bincount(labels_N, minlength=num_classes)
     return np.where(texts_C > 0, len(labels_N) / (num_classes * np.maximum(texts_C, 1)), 0.0)

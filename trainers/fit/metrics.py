@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from trainers.config import Metric
+from trainers.config import Metric, Task
 from trainers.fit.losses import focal_losses, mean_loss
+from trainers.fit.several import Answers, measure_several
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -32,12 +33,46 @@ def confusion(logits_NC: Tensor, labels_N: Tensor) -> Confusion:
     return counts_CC
 
 
-def measure(counts_CC: Confusion, *, metric: Metric) -> float:
-    """Return accuracy, balanced accuracy or macro-F1; NaN for no text.
+Tally = Confusion | Answers
+"""What a metric is made of: the confusion of one label a text, all answers of several."""
+
+
+def tally(logits_NC: Tensor, labels_N: Tensor) -> Tally:
+    """Return what a metric is made of; the shape of the labels tells whether a text has one or several."""
+    if labels_N.ndim == 1:
+        return confusion(logits_NC, labels_N)
+    return Answers(labels_N.cpu().numpy(), logits_NC.detach().double().sigmoid().cpu().numpy())
+
+
+def no_tally(num_classes: int, *, task: Task) -> Tally:
+    """Return the tally of no text."""
+    if task == "one_label":
+        return np.zeros((num_classes, num_classes), dtype=np.int64)
+    return Answers(np.zeros((0, num_classes), dtype=np.int64), np.zeros((0, num_classes)))
+
+
+def together(first: Tally, second: Tally) -> Tally:
+    """Return the tally of the texts of two parts of a split."""
+    if isinstance(first, Answers) and isinstance(second, Answers):
+        return first + second
+    assert not isinstance(first, Answers)  # noqa: S101
+    assert not isinstance(second, Answers)  # noqa: S101
+    return first + second
+
+
+def num_texts(counts: Tally) -> int:
+    """Return how many texts were counted."""
+    return len(counts) if isinstance(counts, Answers) else int(counts.sum())
+
+
+def measure(counts_CC: Tally, *, metric: Metric) -> float:
+    """Return accuracy, balanced accuracy or macro-F1; NaN for no text. Of several labels: see ``measure_several``.
 
     Balanced accuracy is the mean over the classes that have a text; macro-F1 over those that have a text or
     were predicted, 0 for a class without a text that is right. Both as scikit-learn has them.
     """
+    if isinstance(counts_CC, Answers):
+        return measure_several(counts_CC, metric=metric)
     if not counts_CC.sum():
         return math.nan
     right_C, texts_C, predicted_C = counts_CC.diagonal(), counts_CC.sum(axis=1), counts_CC.sum(axis=0)
@@ -54,18 +89,30 @@ def cross_entropy(
 ) -> float:
     """Return the mean negative log-likelihood in nats, weighted by class if asked for; NaN for no text.
 
-    With ``gamma`` it is the focal loss.
+    With ``gamma`` it is the focal loss. Of several labels it is the mean over texts and labels.
     """
     logits_NC = logits_NC.double()
     weights_C = None if weights_C is None else weights_C.to(logits_NC)
     return float(mean_loss(logits_NC, labels_N, weights_C=weights_C, gamma=gamma))
 
 
-def losses(logits_NC: Tensor, labels_N: Tensor, *, gamma: float | None = None) -> npt.NDArray[np.float64]:
-    """Return each text's negative log-likelihood in nats, losses_N; with ``gamma`` its focal loss."""
-    from torch.nn.functional import cross_entropy as loss
+def losses(
+    logits_NC: Tensor, labels_N: Tensor, *, weights_C: Tensor | None = None, gamma: float | None = None
+) -> npt.NDArray[np.float64]:
+    """Return each text's negative log-likelihood in nats, losses_N; with ``gamma`` its focal loss.
+
+    Of several labels it is the mean over them, in which ``weights_C`` count.
+    """
+    from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy as loss
 
     logits_NC = logits_NC.double()
+    if labels_N.ndim == 2:
+        weights_C = None if weights_C is None else weights_C.double()
+        losses_NC = binary_cross_entropy_with_logits(
+            logits_NC, labels_N.double(), pos_weight=weights_C, reduction="none"
+        )
+        mean_N: npt.NDArray[np.float64] = losses_NC.mean(dim=1).numpy()
+        return mean_N
     if gamma is not None:
         focal_N: npt.NDArray[np.float64] = focal_losses(logits_NC, labels_N, gamma).numpy()
         return focal_N
@@ -94,7 +141,7 @@ def weighted_mean(
 
 
 def is_clear_of(
-    bound: float, counts_CC: Confusion, *, metric: Metric, of: int | None = None, errors: float = 2.0
+    bound: float, counts_CC: Tally, *, metric: Metric, of: int | None = None, errors: float = 2.0
 ) -> bool:
     """Tell whether the metric of a random sample lies more than ``errors`` standard errors from a bound.
 
@@ -106,6 +153,7 @@ def is_clear_of(
             means many.
         errors: How many.
     """
+    assert not isinstance(counts_CC, Answers)  # noqa: S101
     count = effective_count(counts_CC, metric=metric)
     if not count:
         return False
@@ -114,12 +162,13 @@ def is_clear_of(
     return abs(measure(counts_CC, metric=metric) - bound) > errors * error
 
 
-def interval(counts_CC: Confusion, *, metric: Metric) -> tuple[float, float]:
+def interval(counts_CC: Tally, *, metric: Metric) -> tuple[float, float]:
     """Return where the metric of all texts lies with 95 % confidence, given that of a random sample: Wilson's interval.
 
     It takes the sample for one of many texts, and is a little wide where they are few. A class without a text in the
     sample leaves anything possible.
     """
+    assert not isinstance(counts_CC, Answers)  # noqa: S101
     count = effective_count(counts_CC, metric=metric)
     if not count:
         return 0.0, 1.0
@@ -134,15 +183,32 @@ def standard_error(share: float, count: float) -> float:
     return math.sqrt(max(share * (1 - share), 0.0) / count)
 
 
-def effective_count(counts_CC: Confusion, *, metric: Metric) -> float:
+def effective_count(counts_CC: Confusion, *, metric: Metric, of: int | None = None) -> float:
     """Return how many texts, evenly spread over the classes, would tell the metric as exactly.
 
     For accuracy that is all of them. A mean over C classes of n_c texts each, all equally often right, has the
     variance of a share among C^2 / sum(1 / n_c) texts: balanced accuracy's. Macro-F1's was never found to be
     larger in random cases, and is often smaller where classes are uneven. A class without a text makes it 0,
     which tells nothing.
+
+    The texts of several labels, on the diagonal, may add up to more than there are. Subset accuracy is a share of all
+    texts. Micro-F1's variance is at most that of a share among as many texts as have labels, counted for each (delta method),
+    if these are right or wrong independently; no more are taken to be so than there are texts. Average precision is treated
+    as macro-F1 is.
+
+    Args:
+        counts_CC: Of the texts.
+        metric: Which one.
+        of: Texts in all, where they may have several labels.
     """
     texts_C = counts_CC.sum(axis=1)
+    most = int(texts_C.sum()) if of is None else of
+    if metric == "subset_accuracy":
+        return most
+    if metric == "micro_f1":
+        return min(most, int(texts_C.sum()))
     if metric == "accuracy":
         return int(texts_C.sum())
-    return 0.0 if (texts_C == 0).any() else float(len(texts_C) ** 2 / (1 / texts_C).sum())
+    if (texts_C == 0).any():
+        return 0.0
+    return min(float(len(texts_C) ** 2 / (1 / texts_C).sum()), math.inf if of is None else of)

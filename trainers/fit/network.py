@@ -105,7 +105,8 @@ def _begin(head: Head, config: TrainConfig, *, num_classes: int) -> None:
     A single logit z is that of the second of two classes, the first one's being 0 for ever: softmax([0, z]) is
     sigmoid(z), and cross-entropy is the binary one.
     """
-    first = 1 if config.head_logits == "one" and num_classes == 2 else 0
+    is_one = config.head_logits == "one" and num_classes == 2 and config.data.task == "one_label"
+    first = 1 if is_one else 0
     if config.head_weights == "glorot":
         layers = [(head.output.weight[first:], head.output.bias)]
         if head.hidden is not None:

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from trainers.data import stratified_parts
+
 Values = npt.NDArray[np.float64]
 Classes = npt.NDArray[np.int64]
 
@@ -49,9 +51,13 @@ class Linear:
     bias_C: Values
     strength: float
 
+    def logits(self, vectors_ND: Values) -> Values:
+        """Return logits_NC."""
+        return np.asarray(vectors_ND @ self.weight_CD.T + self.bias_C)
+
     def predict(self, vectors_ND: Values) -> Classes:
         """Return the class of the highest logit."""
-        classes_N: Classes = (vectors_ND @ self.weight_CD.T + self.bias_C).argmax(axis=1)
+        classes_N: Classes = self.logits(vectors_ND).argmax(axis=1)
         return classes_N
 
 
@@ -62,11 +68,11 @@ def probes(
 
     The best has the lowest cross-entropy on what it was not fitted on. Standardising each dimension was tried, and
     changed nothing (studies/LOG.md). A class of fewer texts than folds is missing in some of them; one of no text gets a
-    logit below all others.
+    logit below all others. Of several labels, each has a regression of its own, all of the same strength.
 
     Args:
         vectors_ND: Of the training texts.
-        labels_N: Their classes.
+        labels_N: Their classes, or 0 and 1 for each of several labels.
         weights_C: Of the classes in the loss.
         seed: Of the folds.
         threads: That compute; another number rounds differently.
@@ -98,26 +104,49 @@ def choose_strength(values_ND: Values, labels_N: Classes, *, weights_C: Values, 
     parts = folds(labels_N, seed=seed)
     if not parts:
         return 1.0
-    models = [LogisticRegression(warm_start=True, max_iter=MOST_STEPS, tol=FOLDS_TOLERANCE) for _ in parts]
+    columns = _columns(labels_N, weights_C)
+    models = [
+        [LogisticRegression(warm_start=True, max_iter=MOST_STEPS, tol=FOLDS_TOLERANCE) for _ in parts]
+        for _ in columns
+    ]
     losses: list[float] = []
     for strength in REGULARISATIONS:
         loss = 0.0
-        for model, (seen, unseen) in zip(models, parts, strict=True):
-            model.set_params(C=strength)
-            model.fit(values_ND[seen], labels_N[seen], sample_weight=weights_C[labels_N[seen]])
-            loss += _loss(
-                model.predict_log_proba(values_ND[unseen]), model.classes_, labels_N[unseen], weights_C
-            )
+        for of_column, (column_N, weights) in zip(models, columns, strict=True):
+            for model, (seen, unseen) in zip(of_column, parts, strict=True):
+                if len(np.unique(column_N[seen])) < 2:
+                    continue  # whatever the strength, it says the same
+                model.set_params(C=strength)
+                model.fit(values_ND[seen], column_N[seen], sample_weight=weights[column_N[seen]])
+                loss += _loss(
+                    model.predict_log_proba(values_ND[unseen]), model.classes_, column_N[unseen], weights
+                )
         losses.append(loss)
         if len(losses) - 1 - int(np.argmin(losses)) >= WORSE_IN_A_ROW:
             break
     return REGULARISATIONS[int(np.argmin(losses))]
 
 
+def _columns(labels_N: Classes, weights_C: Values) -> list[tuple[Classes, Values]]:
+    """Return what is fitted by itself: all classes together, or each of several labels, with the weights of the classes."""
+    if labels_N.ndim == 1:
+        return [(labels_N, weights_C)]
+    return [
+        (column_N, np.array([1.0, weight])) for column_N, weight in zip(labels_N.T, weights_C, strict=True)
+    ]
+
+
 def folds(labels_N: Classes, *, seed: int, num_folds: int = NUM_FOLDS) -> list[tuple[Classes, Classes]]:
     """Return rows to fit and rows to look at, stratified; none if no class has two texts, or there is but one class."""
     from sklearn.model_selection import StratifiedKFold
 
+    if labels_N.ndim == 2:
+        num_folds = min(num_folds, len(labels_N))
+        if num_folds < 2:
+            return []
+        sizes = [len(part) for part in np.array_split(np.arange(len(labels_N)), num_folds)]
+        part_N = stratified_parts(labels_N, sizes, seed=seed)
+        return [(np.flatnonzero(part_N != i), np.flatnonzero(part_N == i)) for i in range(num_folds)]
     num_folds = min(num_folds, int(np.bincount(labels_N).max()))
     if num_folds < 2:
         return []
@@ -139,6 +168,13 @@ def _fit(values_ND: Values, labels_N: Classes, weights_C: Values, strength: floa
     """Fit all texts; returns weight_CD and bias_C, whatever classes have texts."""
     from sklearn.linear_model import LogisticRegression
 
+    if labels_N.ndim == 2:
+        fitted = [
+            _fit(values_ND, column_N, weights, strength)
+            for column_N, weights in _columns(labels_N, weights_C)
+        ]
+        # Of each label the logit of having it; that of not having it is 0, or UNSEEN where every text has it.
+        return np.stack([w[1] - w[0] for w, _ in fitted]), np.array([b[1] - b[0] for _, b in fitted])
     num_classes = len(weights_C)
     weight_CD = np.zeros((num_classes, values_ND.shape[1]))
     bias_C = np.full(num_classes, UNSEEN)

@@ -53,7 +53,7 @@ class Evaluation(Cost):
             trained on would be free, but in train mode and of earlier weights it is far too low.
         exact: Whether the training accuracy is in eval mode over the whole split.
         training_interval: Of an estimate: Wilson's interval, 95 %. None where it is exact or not measured.
-        hits: Which texts of the peeks' sample were right (``trainers.fit.hits``).
+        hits: Which texts of the peeks' sample were right (``trainers.fit.hits``); None where they may have several labels.
         fold: Of a fit over folds, which one, counted from 1; else None.
     """
 
@@ -106,7 +106,7 @@ class FitResult(Cost):
         evaluations: The full ones, in order of age.
         stages: Of a fit in two stages, what each restored; empty for any other.
         best_epochs: Age of the restored weights in each stage, from the stage's start.
-        hits: Which validation texts of the peeks' sample were right.
+        hits: Which validation texts of the peeks' sample were right; None where they may have several labels.
     """
 
     network: Network
@@ -121,7 +121,7 @@ class FitResult(Cost):
     evaluations: tuple[Evaluation, ...]
     stages: tuple[Stage, ...] = ()
     best_epochs: tuple[float, ...] = ()
-    hits: str = ""
+    hits: str | None = None
 
     @property
     def is_refit(self) -> bool:

@@ -6,6 +6,7 @@ from .classifier import (
     load as load,
     pair_columns as pair_columns,
     save as save,
+    task as task,
     weights_sha256 as weights_sha256,
 )
 from .decisions import (
@@ -15,4 +16,5 @@ from .decisions import (
     describe_decisions as describe_decisions,
 )
 from .docker import docker_files as docker_files
-from .onnx import check_packages as check_packages
+from .int8 import Int8 as Int8, describe_int8 as describe_int8, export_int8 as export_int8
+from .onnx import check_packages as check_packages, export_onnx as export_onnx

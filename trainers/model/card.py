@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from trainers.fit import Features, FitResult, SplitCalibration
     from trainers.model.decisions import Decisions
+    from trainers.model.int8 import Int8
 
 TEMPLATE = Path(__file__).with_name("card.md.jinja")
 HUB_NAME_OF_PACKAGED = "sentence-transformers/all-MiniLM-L6-v2"
@@ -38,6 +39,9 @@ CLEANING: dict[Clean, str] = {
     "0.1": "cuts out whatever looks like a tag, such as `<br />`, resolves HTML's entities such as `&amp;`, and removes "
     "invisible characters and needless white space",
 }
+
+METRIC_TYPES: dict[str, str] = {"macro_f1": "f1", "micro_f1": "f1", "subset_accuracy": "accuracy"}
+"""What Hugging Face calls a metric, where it has another name."""
 
 ABSTAIN_SHOWN = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
 """Probabilities of the card's table of abstaining."""
@@ -109,6 +113,7 @@ def model_card(
     decisions: Decisions | None = None,
     search: Search | None = None,
     onnx: bool = False,
+    int8: Int8 | None = None,
 ) -> str:
     """Return the card of a fitted model, as Markdown with a YAML head.
 
@@ -121,6 +126,7 @@ def model_card(
         decisions: The model's temperature and threshold; None if nobody looked at its probabilities.
         search: Where its settings come from; None if nobody knows.
         onnx: Whether ``model.onnx`` stands beside the card.
+        int8: What was measured of ``model-int8.onnx`` beside it; None if there is none.
     """
     from huggingface_hub import ModelCard, ModelCardData
 
@@ -147,6 +153,7 @@ def model_card(
         pair=config.data.pair and [escape(name) for name in config.data.pair],
         segments=has_segments(encoder.tokenizer) and embeds_segments(encoder.model),
         max_tokens=config.data.max_length,
+        several=config.data.task == "several_labels",
         classes=_few([escape(name) for name in data["class_names"]]),
         encoder=escape(_encoder_name(config)),
         revision=f", revision {escape(encoder.revision)}" if encoder.revision else "",
@@ -161,6 +168,7 @@ def model_card(
         abstaining=_abstaining(decisions) if decisions else [],
         goal=escape(search.goal.replace("+-", "±")) if search and search.goal else "",
         onnx=f"{TOLERANCE:g}" if onnx else "",
+        int8=_int8(int8, config) if int8 else "",
         source=escape(plain_source),
         cleaned=_cleaned(data),
         splits=SPLITS,
@@ -282,7 +290,7 @@ def _eval_results(
             dataset_type=config.data.source if config.data.is_hub_id else "text",
             dataset_name=printable(source),
             dataset_split=split,
-            metric_type="f1" if config.metric == "macro_f1" else config.metric,
+            metric_type=METRIC_TYPES.get(config.metric, config.metric),
             metric_name=METRIC_NAMES[config.metric],
             metric_value=round(value, 6),
         )
@@ -317,6 +325,22 @@ def _decided(found: Decisions, config: TrainConfig) -> list[str]:
                     f"{effect.num_texts:,} labels change{', by which it was chosen' if split == 'validation' else ''}."
                 )
     return said
+
+
+def _int8(found: Int8, config: TrainConfig) -> str:
+    """Say what eight bits did to size, speed and score."""
+    small, large = (f"{size / 2**20:.1f} MiB" for size in sorted(found.num_bytes))
+    cost = (
+        f"{100 * found.loss:.1f} points lost, **more than half a point**"
+        if found.is_noticeable
+        else f"{100 * -found.loss:+.1f} points"
+    )
+    return (
+        f"`model-int8.onnx` holds the same matrices in eight bits (onnxruntime's dynamic quantisation): {small} instead of {large}, "
+        f"{found.seconds[0] / found.seconds[1]:.2f} times as fast on the processor that exported it (one thread, the validation "
+        f"texts). Validation {METRIC_NAMES[config.metric]} was {percent(found.score[1])} instead of {percent(found.score[0])}: {cost}, "
+        f"{found.num_changed:,} of {found.num_texts:,} labels changed."
+    )
 
 
 def _splits(found: Decisions) -> list[tuple[str, SplitCalibration]]:
@@ -372,7 +396,9 @@ def _limits(
         "were longer.",
         f"Language: {language}; no other was tried.",
         *_groups(config),
-        f"It answers with one of its classes whatever the {what} is.",
+        "It knows no other labels than these, and may give none."
+        if config.data.task == "several_labels"
+        else f"It answers with one of its classes whatever the {what} is.",
         f"Not measured: {', '.join(unmeasured)}.",
     ]
 
@@ -408,6 +434,9 @@ def _counts(data: dict[str, Any]) -> list[list[str]]:
     more = len(data["class_names"]) - MOST_CLASSES
     if more > 0:
         rows.append([f"{more} more", *(f"{sum(split[MOST_CLASSES:]):,}" for split in per_class)])
+    bare = data.get("texts_without_label")
+    if bare is not None:
+        rows.append(["none of them", *(f"{bare[name]:,}" for name in SPLITS)])
     return [*rows, ["all", *(f"{data[name]:,}" for name in SPLITS)]]
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import math
+import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -26,7 +27,7 @@ from transformers import (
 from transformers.tokenization_utils_base import VERY_LARGE_INTEGER
 
 from trainers import modeling_frostline
-from trainers.config import Clean, Device, TrainConfig
+from trainers.config import Clean, Device, Task, TrainConfig
 from trainers.data import Text, cleaned, cut_points, encode, encode_pairs, has_segments, special_tokens
 from trainers.encoder import (
     Encoder,
@@ -42,21 +43,25 @@ from trainers.encoder import (
     write_checksums,
 )
 from trainers.errors import InputError
-from trainers.fit import FitResult, Network, decide, sorted_batches
+from trainers.fit import FitResult, Network, decide, decide_labels, sorted_batches
 from trainers.modeling_frostline import FrostlineConfig, FrostlineForSequenceClassification
+
+JOINER = ";"
+"""Between the labels of a text, where they are one text."""
 
 CODE = Path(modeling_frostline.__file__)
 """Copied into saved models, for those who use them without this package."""
 
 RELEASED = {
     "0.1.0": "e4db820d590eceda26e509afb13c1115023a2822527cfcf17837d2b5cc410a20",
-    "0.2.0": "855a1fbdbadbe0d4ff32c9c0a95cc5bd496e4042307185585b2bc53a459446eb",
+    "0.2.0": "eba354854f2ab717c7493cd519841bd503b28260a72bf7670d99fd00a1bdacb2",
 }
 """SHA-256 of that file in each version: what one of them saved, all later ones load."""
 
 BETWEEN = (
     "7112c3a0c8b922e0b9d9db3010f785f92409e33fd163a56b37c60162c593965d",
     "fbe0828dbbd32777a2d939ad108010f8571fdefe43e642c3de30cbdf2f9a41ff",
+    "855a1fbdbadbe0d4ff32c9c0a95cc5bd496e4042307185585b2bc53a459446eb",
 )
 """Likewise, of states between two versions."""
 
@@ -70,12 +75,17 @@ class Prediction:
     """What the model says of one text.
 
     Attributes:
-        label: Name of the most probable class, or of the one that the model's threshold says.
-        probability: Of that class.
+        label: Name of the most probable class, or of the one that the model's threshold says. Of several labels all that the
+            text has, ``;`` between them.
+        probability: Of that class. Of several labels, that these and no others are right, if they do not depend on each other.
+        labels: Where a text may have several: those that it has, the most probable first; else None.
+        probabilities: Where a text may have several: that of each label that there is; else None.
     """
 
     label: str
     probability: float
+    labels: tuple[str, ...] | None = None
+    probabilities: Mapping[str, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -89,11 +99,15 @@ class Classifier:
         """Return the class of each text, or of each pair ``(first, second)``: the most probable, or as the threshold says."""
         probabilities_NC = self.predict_proba(texts)
         names = class_names(self.model)
+        if task(self.model) == "several_labels":
+            return [_prediction_of_several(names, row) for row in probabilities_NC]
         best_N = self.decide(probabilities_NC)
         return [Prediction(names[i], float(row[i])) for i, row in zip(best_N, probabilities_NC, strict=True)]
 
     def decide(self, probabilities_NC: npt.NDArray[np.floating]) -> npt.NDArray[np.int64]:
-        """Return the class of each text, best_N: the most probable, or as the threshold says."""
+        """Return the class of each text, best_N: the most probable, or as the threshold says; of several labels 0 and 1 for each."""
+        if task(self.model) == "several_labels":
+            return decide_labels(probabilities_NC)
         return decide(probabilities_NC, class_names(self.model), thresholds(self.model))
 
     def plain(self, texts: Sequence[Text]) -> list[Text]:
@@ -125,7 +139,10 @@ class Classifier:
                     padded = pad_sequence([torch.tensor(segments[i]) for i in batch], batch_first=True)
                     more["token_type_ids"] = padded.to(device)
                 logits_BC = self.model(ids_BT.to(device), mask_BT.long().to(device), **more).logits
-            probabilities_NC[batch] = logits_BC.softmax(dim=1).cpu().numpy()
+            found_BC = (
+                logits_BC.sigmoid() if task(self.model) == "several_labels" else logits_BC.softmax(dim=1)
+            )
+            probabilities_NC[batch] = found_BC.cpu().numpy()
         return probabilities_NC
 
     def _encode(self, texts: Sequence[Text]) -> tuple[list[list[int]], list[list[int]] | None]:
@@ -140,6 +157,18 @@ class Classifier:
         return encode(
             singles, self.tokenizer, max_length=config.max_tokens, head_tokens=config.head_tokens
         ), None
+
+
+def _prediction_of_several(names: Sequence[str], probabilities_C: npt.NDArray[np.floating]) -> Prediction:
+    has_C = decide_labels(probabilities_C).astype(bool)
+    order = sorted(np.flatnonzero(has_C).tolist(), key=lambda label: -float(probabilities_C[label]))
+    labels = tuple(names[label] for label in order)
+    return Prediction(
+        label=JOINER.join(labels),
+        probability=float(np.where(has_C, probabilities_C, 1 - probabilities_C).astype(np.float64).prod()),
+        labels=labels,
+        probabilities={name: float(p) for name, p in zip(names, probabilities_C, strict=True)},
+    )
 
 
 def check_form(texts: Sequence[Text], columns: tuple[str, str] | None) -> None:
@@ -175,6 +204,12 @@ def cleaning(model: FrostlineForSequenceClassification) -> Clean:
     """Return what was cut out of the texts that a model was trained on; version 0.1 did not save it."""
     clean: Clean = getattr(model.config, "clean", "0.1")
     return clean
+
+
+def task(model: FrostlineForSequenceClassification) -> Task:
+    """Return whether a text has one label or several."""
+    several = model.config.problem_type == "multi_label_classification"
+    return "several_labels" if several else "one_label"
 
 
 def temperature(model: FrostlineForSequenceClassification) -> float:
@@ -232,6 +267,8 @@ def assemble(
         beside["segments"] = has_segments(tokenizer) and embeds_segments(encoder.model)
     if temperature != 1:
         beside["logit_temperature"] = temperature
+    if config.data.task == "several_labels":
+        beside["problem_type"] = "multi_label_classification"
     if thresholds:
         beside["thresholds"] = dict(thresholds)
     head, _ = cut_points(tokenizer, max_length=max_tokens, head_tokens=head_tokens)
@@ -258,7 +295,12 @@ def assemble(
 
 
 def save(
-    classifier: Classifier, folder: Path, *, files: Mapping[str, str] | None = None, onnx: bool = False
+    classifier: Classifier,
+    folder: Path,
+    *,
+    files: Mapping[str, str] | None = None,
+    onnx: bool = False,
+    copied: Path | None = None,
 ) -> None:
     """Write model and tokenizer so that ``folder`` is at every moment whole: the old one, or the new one.
 
@@ -267,6 +309,7 @@ def save(
         folder: Where.
         files: Further texts that belong there, such as a card, by name.
         onnx: Write the model as ONNX, too.
+        copied: Folder of further files that belong there; None if there are none.
 
     Raises:
         InputError: The folder cannot be written, holds something that is no model, or the model cannot be had as
@@ -285,6 +328,8 @@ def save(
                 classifier.tokenizer.save_pretrained(fresh)
             for name, text in (files or {}).items():
                 (fresh / name).write_text(text, encoding="utf-8")
+            if copied is not None:
+                shutil.copytree(copied, fresh, dirs_exist_ok=True)
             if onnx:
                 from trainers.model.onnx import export_onnx
 

@@ -6,12 +6,12 @@ Shapes: N texts, C classes.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from trainers.config import METRIC_NAMES, Metric
+from trainers.config import METRIC_NAMES, Metric, Task
 from trainers.errors import InputError, nearest, printable
 from trainers.fit import (
     Answered,
@@ -90,6 +90,7 @@ def check_threshold(
     positive: str | None,
     *,
     names: Sequence[str] | None = None,
+    task: Task = "one_label",
     folds: int | None = None,
 ) -> None:
     """Check, before anything is fitted, that a threshold can be chosen.
@@ -98,10 +99,12 @@ def check_threshold(
         aim: As for ``decisions``.
         positive: Likewise.
         names: Of the classes; None before they are known.
+        task: Whether a text has one label or several.
         folds: That the model is fitted on all of; None where there is a validation split.
 
     Raises:
-        InputError: A class is given without an aim, no text is left to choose a threshold by, there are more than two classes, or none has that name.
+        InputError: A class is given without an aim, no text is left to choose a threshold by, there are more than two classes,
+            none has that name, or a text may have several labels.
     """
     if positive is not None and aim is None:
         raise InputError(f"--positive needs --threshold, got --positive {positive} alone; give both")
@@ -112,6 +115,11 @@ def check_threshold(
         )
     if names is None:
         return
+    if aim is not None and task == "several_labels":
+        raise InputError(
+            "--threshold must be of two classes of which a text has one, got texts of several labels; leave it out: a label is "
+            "said from a probability of 0.5 on"
+        )
     if aim is not None and len(names) != 2:
         raise InputError(
             f"--threshold must be of two classes, got {len(names)}; leave it out: the most probable class is said"
@@ -147,13 +155,21 @@ def decisions(
         InputError: As ``check_threshold``.
         FitError: Memory ran out.
     """
-    names = features.splits.class_names
-    check_threshold(aim, positive, names=names, folds=config.data.folds)
+    names, several = features.splits.class_names, features.splits.task == "several_labels"
+    check_threshold(aim, positive, names=names, task=features.splits.task, folds=config.data.folds)
     if result.is_refit:
         return None
     validation = answer_validation(config, features, result)
     tested = answer_test(config, features, result) if test else None
+    if several:
+        validation, tested = label_by_label(validation), None if tested is None else label_by_label(tested)
     calibration = calibrate(validation, tested)
+    if several:  # a model abstains from texts, not from labels
+        calibration = replace(
+            calibration,
+            validation=replace(calibration.validation, coverage=()),
+            test=calibration.test and replace(calibration.test, coverage=()),
+        )
     if aim is None:
         return Decisions(calibration=calibration)
     place = names.index(positive) if positive is not None else _rarer(features)
@@ -176,6 +192,12 @@ def decisions(
             test=None if tested is None else effect(tested),
         ),
     )
+
+
+def label_by_label(split: Answered) -> Answered:
+    """Return the answers on several labels as if each text and label were a text of two classes: without it, and with it."""
+    logits_M = split.logits_NC.reshape(-1)
+    return Answered(np.stack([np.zeros_like(logits_M), logits_M], axis=1), split.labels_N.reshape(-1))
 
 
 def describe_decisions(found: Decisions | None, *, metric: Metric) -> Iterator[str]:

@@ -117,3 +117,9 @@ def test_one_fresh_seed_is_not_called_several(validation, words):
 
 def test_one_fit_has_no_spread():
     assert judge_setup(finalist("trial 1", (0.67, 0.8)), AIM).spread is None
+
+
+def test_a_ceiling_of_one_is_none():
+    limits = Limits(validation_accuracy=0.85, training_accuracy=1.0)
+    assert judge([trial(0, 0.9, 1.0, feasible=True)], None, limits).met
+    assert not judge([trial(0, 0.8, 1.0, feasible=True)], None, limits).met

@@ -69,3 +69,9 @@ def test_the_report_holds_the_winner_against_the_majority():
         "goal.validation_accuracy above that, or take another metric."
     )
     assert asks_for_little(summarise(study, make_spec())) is None
+
+
+def test_a_goal_is_not_to_be_raised_above_what_is_perfect():
+    assert call_out(0.99, words=1.0, majority=0.5, metric="accuracy") == (
+        "The goal of 99 % validation accuracy asks for little: the words alone have 100.00 %. No goal lies above that."
+    )

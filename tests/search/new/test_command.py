@@ -119,9 +119,11 @@ def test_uneven_classes_are_weighed_or_warned_of(write, here, capsys, metric, we
     assert ("classes are uneven, and accuracy says little" in capsys.readouterr().out) is warned
 
 
-@pytest.mark.parametrize(("flags", "device"), [((), "cuda"), (("--device", "cuda:1"), "cuda:1")])
+@pytest.mark.parametrize(
+    ("flags", "device", "workers"), [((), "cuda", 2), (("--device", "cuda:1"), "cuda:1", 1)]
+)
 def test_what_is_measured_is_the_device_that_the_search_will_use(
-    write, here, monkeypatch, capsys, flags, device
+    write, here, monkeypatch, capsys, flags, device, workers
 ):
     """A pretended one: the encoder stays on the processor, and is said to be on the GPU."""
     load = trainers.encoder.loading.load_encoder
@@ -140,9 +142,9 @@ def test_what_is_measured_is_the_device_that_the_search_will_use(
     )
     monkeypatch.setattr(search.new.speed, "measure_speed", measure)
     assert write(*flags) == 0
-    assert measured == [(device, device, 1)]
+    assert measured == [(device, device, workers)]
     said = capsys.readouterr().out
-    assert f"Training reaches 1000 GFLOP/s in each of 1 worker on {device}, evaluation 1000." in said
+    assert f"in each of {workers} worker{'s' * (workers > 1)} on {device}, evaluation 1000." in said
     written = (here / "studies" / "messages.toml").read_text()
     if flags:
         assert "--trials 50 --device cuda:1\n" in said

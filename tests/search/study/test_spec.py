@@ -188,7 +188,22 @@ def test_ceiling_of_the_score_reaches_the_fit(tmp_path):
 
 def test_unknown_metric_is_met_with_those_there_are(tmp_path):
     assert mistake(tmp_path, STUDY + '[score]\nmetric = "f1"') == (
-        "score.metric: Input should be 'accuracy', 'balanced_accuracy' or 'macro_f1', got 'f1'"
+        "score.metric: Input should be 'accuracy', 'balanced_accuracy', 'macro_f1', 'micro_f1', 'subset_accuracy' or "
+        "'average_precision', got 'f1'"
+    )
+
+
+def test_settings_that_several_labels_do_not_have_are_refused(tmp_path):
+    several = STUDY.replace('source = "imdb"', 'source = "tickets.csv"\nlabel_separator = ";"')
+    assert several != STUDY
+    assert load(tmp_path, several).score.metric == "micro_f1"
+    said = "must be cross_entropy where a text may have several labels, got 'focal'; change it"
+    assert (
+        mistake(tmp_path, several.replace("patience = 2", 'patience = 2\nloss = "focal"'))
+        == f"fit.loss {said}"
+    )
+    assert mistake(tmp_path, several + '[score]\nmetric = "accuracy"').startswith(
+        "score.metric must be micro_f1"
     )
 
 

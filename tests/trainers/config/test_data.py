@@ -1,3 +1,5 @@
+import json
+
 import pytest
 from pydantic import ValidationError
 from winners import COMPLETE, mistakes, write
@@ -86,3 +88,40 @@ def test_a_group_that_is_absent_leaves_what_is_written_of_a_configuration_as_it_
     assert grouped.model_dump(mode="json") == {**plain.model_dump(mode="json"), "group": "patient"}
     assert DataConfig.model_validate(grouped.model_dump()) == grouped
     assert plain.model_dump()["split"] is None  # what was written before goes on being written
+
+
+@pytest.mark.parametrize("label", [["late"], ["late", ""], 5])
+def test_a_label_is_a_column_or_a_list_of_two_or_more(tmp_path, label):
+    wrong = COMPLETE.replace('"imdb"', f'"tickets.csv"\nlabel = {json.dumps(label)}')
+    assert mistakes(tmp_path, wrong).endswith(
+        f"data.label: must be a column, or a list of two columns or more that hold 0 or 1, got {label!r}; change it"
+    )
+
+
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        (
+            'label = ["late", "late"]',
+            "label must name each column once, got late, late; drop the repeated one",
+        ),
+        (
+            'label = ["late", "broken"]\nlabel_separator = ";"',
+            "label as a list of columns and label_separator exclude each other, got both; keep one of them",
+        ),
+    ],
+)
+def test_columns_of_labels_agree_with_what_stands_beside_them(tmp_path, keys, said):
+    assert said in mistakes(tmp_path, COMPLETE.replace('"imdb"', f'"tickets.csv"\n{keys}'))
+
+
+def test_several_labels_are_told_by_a_list_of_columns_or_a_separator():
+    tasks = [
+        DataConfig(source="/tickets.csv", **keys).task
+        for keys in ({}, {"label": "a"}, {"label": ("a", "b")}, {"label_separator": ";"})
+    ]
+    assert tasks == ["one_label", "one_label", "several_labels", "several_labels"]
+
+
+def test_a_separator_that_is_absent_leaves_what_is_written_of_a_configuration_as_it_was():
+    assert "label_separator" not in DataConfig(source="imdb").model_dump(mode="json")

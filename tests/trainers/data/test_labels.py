@@ -50,6 +50,55 @@ def test_long_names_of_small_classes_are_cut():
     assert f"got {'x' * 40 + '...'!r} 1;" in message
 
 
+def is_regression(labels, smallest=10):
+    return any("regression is not supported" in message for _, message in said(labels, smallest))
+
+
+def test_amounts_are_an_error_that_says_that_regression_is_not_supported():
+    assert said([f"{i / 8}" for i in range(100)] + ["0.5"]) == [
+        (
+            "error",
+            "reviews.csv: labels must be a few classes, got 100 distinct numbers such as '0.0', '0.125', '0.25', 99 of "
+            "them once; regression is not supported: sort the numbers into a few bins, and make the bins the labels",
+        )
+    ]
+
+
+def test_more_than_30_integers_most_of_which_occur_once_are_amounts():
+    many = ["0"] * 15 + ["1"] * 15
+    assert is_regression([str(i) for i in range(31)])
+    assert not is_regression([str(i) for i in range(30)])
+    assert is_regression([str(i) for i in range(2, 18)] + [str(i) for i in range(100, 115) for _ in "ab"])
+    assert not is_regression([str(i) for i in range(2, 17)] + [str(i) for i in range(100, 116) for _ in "ab"])
+    assert is_regression(many + [str(i) for i in range(2, 40)])
+
+
+def test_more_than_10_fractions_are_amounts_if_they_are_most_of_the_numbers():
+    assert is_regression([f"{i}.5" for i in range(11) for _ in "abc"])
+    assert not is_regression([f"{i}.5" for i in range(10) for _ in "abc"])
+    assert not is_regression([str(i) for i in range(11)] + [f"{i}.5" for i in range(11)])
+
+
+def test_amounts_may_have_signs_and_exponents():
+    assert is_regression([f"-{i}.25e-05" for i in range(1, 12)])
+    assert is_regression([f"1.{i}E+99999" for i in range(1, 32)])
+
+
+@pytest.mark.parametrize("word", ["n/a", "007", "1.2.3", "nan", "0x1", "1_0"])
+def test_one_label_that_is_no_number_makes_all_of_them_names(word):
+    assert not is_regression([f"{i / 8}" for i in range(100)] + [word])
+
+
+def test_amounts_of_given_splits_are_an_error_if_most_occur_once():
+    assert is_regression([str(i) for i in range(31)], smallest=1)
+    assert is_regression([f"{i}.5" for i in range(11)], smallest=1)
+    assert not is_regression([f"{i}.5" for i in range(11) for _ in "ab"], smallest=1)
+
+
+def test_fractions_with_enough_texts_each_stay_classes():
+    assert said([f"{i}.5" for i in range(20) for _ in range(10)]) == []
+
+
 def test_names_that_differ_in_case_or_leading_zeros_alone_are_a_warning():
     names = ["Good", "good", "bad", "01", "1", "0", "00", "1.0", "0x1"]
     assert [(f.severity, str(f)) for f in check_names(names, file="reviews.csv")] == [

@@ -38,7 +38,7 @@ IMPORT_ALL = """
 import sys
 class Refused:
     def find_spec(self, name, path=None, target=None):
-        if path is None and name.partition(".")[0] in {"search", "optuna", "datasets", "datasketch", "sklearn", "plotly"}:
+        if path is None and name.partition(".")[0] in {"search", "optuna", "datasketch", "plotly"}:
             raise ModuleNotFoundError(name)
 sys.meta_path.insert(0, Refused())
 import trainers.serve, trainers.model

@@ -1,0 +1,2 @@
+from .interface import run_study as run_study
+from .result import Result as Result

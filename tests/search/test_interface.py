@@ -1,0 +1,231 @@
+import asyncio
+import subprocess
+import sys
+import threading
+
+import pandas as pd
+import pytest
+from rich.console import Console
+
+import search
+from search.study import load_spec
+from trainers.errors import InputError
+
+SPACE = {
+    "freeze_depth": 3,
+    "dropout": [0.0, 0.1],
+    "head_width": [8, 16],
+    "learning_rate": {"low": 1e-4, "high": 1e-2, "log": True},
+    "patience": [1, 2],
+}
+
+
+@pytest.fixture(scope="module")
+def frame(named_reviews):
+    return pd.DataFrame(named_reviews[:200], columns=["the text", "verdict"])
+
+
+@pytest.fixture(scope="module")
+def ask(tiny_encoder_dir, frame):
+    """A function: search the frame for a few trials, with changes."""
+
+    def ask(folder, data=frame, **changes):
+        settings = {
+            "text": "the text",
+            "label": "verdict",
+            "encoder": str(tiny_encoder_dir),
+            "folder": folder,
+            "trials": 2,
+            "workers": 1,
+            "space": SPACE,
+            "fit": {"epochs": 1},
+            "score": {"ceiling": 1.0},
+            "data_options": {"max_length": 16},
+            "recipes": {"enqueue": []},
+            "console": Console(quiet=True),
+        }
+        return search.run_study(data, **settings | changes)
+
+    return ask
+
+
+@pytest.fixture(scope="module")
+def searched(ask, tmp_path_factory):
+    """A result. Read only."""
+    return ask(tmp_path_factory.mktemp("studies"), name="mine")
+
+
+def mistake(ask, folder, *data, **changes):
+    with pytest.raises(InputError) as caught:
+        ask(folder, *data, **changes)
+    return str(caught.value)
+
+
+def test_a_search_of_a_frame_has_the_trials_asked_for(searched):
+    assert searched.trials["state"].tolist() == ["complete", "complete"]
+    assert len(searched.study.trials) == 2
+    assert searched.best["number"] in searched.pareto["number"].tolist()
+
+
+def test_a_study_in_memory_is_a_study_of_the_commands(searched):
+    spec = load_spec(searched.folder.parent / "mine.toml")
+    assert spec.data.text == "the text"
+    assert spec == searched._found.spec
+    assert searched.report().read_text().startswith("<!")
+
+
+def test_the_same_call_continues_to_the_total(ask, tmp_path):
+    first = ask(tmp_path, trials=1)
+    again = ask(tmp_path, trials=2)
+    assert again.name == first.name
+    assert [t.number for t in again.study.trials] == [0, 1]
+
+
+def test_other_settings_without_a_name_are_another_study(ask, tmp_path):
+    first = ask(tmp_path, trials=1)
+    assert ask(tmp_path, trials=1, fit={"epochs": 1, "weight_decay": 0.02}).name != first.name
+
+
+def test_a_changed_frame_of_the_same_name_is_refused(ask, searched, frame):
+    folder = searched.folder.parent
+    before = (folder / "mine.toml").read_bytes()
+    said = mistake(ask, folder, frame.iloc[1:], name="mine")
+    assert said.startswith("study 'mine' was begun with texts of SHA-256 ")
+    assert said.endswith("the data have changed; restore them, or give another name")
+    assert (folder / "mine.toml").read_bytes() == before
+
+
+def test_changed_settings_of_the_same_name_are_refused_and_the_file_stays(ask, searched):
+    folder = searched.folder.parent
+    before = (folder / "mine.toml").read_bytes()
+    said = mistake(ask, folder, name="mine", fit={"epochs": 2})
+    assert "study 'mine' was begun with fit.epochs = 1, now it is 2" in said
+    assert (folder / "mine.toml").read_bytes() == before
+
+
+def test_a_file_of_the_users_is_not_written_over(ask, tmp_path):
+    (tmp_path / "mine.toml").write_text("# precious\n")
+    assert "was not written by run_study" in mistake(ask, tmp_path, name="mine")
+    assert (tmp_path / "mine.toml").read_text() == "# precious\n"
+
+
+def test_a_study_of_a_file_is_searched_and_takes_no_settings(searched):
+    path = searched.folder.parent / "mine.toml"
+    again = search.run_study(study=path, trials=2, console=Console(quiet=True))
+    assert len(again.study.trials) == 2
+    with pytest.raises(InputError, match=r"a study has its own settings, got text beside it"):
+        search.run_study(study=path, text="review")
+
+
+def test_neither_data_nor_study_is_refused():
+    with pytest.raises(InputError, match=r"takes data or study, got neither; give one of them"):
+        search.run_study()
+
+
+def test_numbers_are_checked_in_the_words_of_the_command(ask, tmp_path):
+    assert mistake(ask, tmp_path, trials=0) == "trials must be at least 1, got 0; raise it"
+    assert mistake(ask, tmp_path, minutes=0) == "minutes must be above 0, got 0; raise it or leave it out"
+    assert not list(tmp_path.iterdir())
+
+
+def test_mistakes_in_settings_are_told_at_once(ask, tmp_path):
+    said = mistake(ask, tmp_path, fit={"epochs": 1, "droput": 1}, score={"celing": 1})
+    assert "did you mean 'dropout'" in said
+    assert "did you mean 'ceiling'" in said
+
+
+def test_a_setting_in_space_and_fit_is_refused(ask, tmp_path):
+    said = mistake(ask, tmp_path, fit={"dropout": 0.1})
+    assert said == "space and fit must have different settings, got 'dropout' in both; leave one out"
+
+
+def test_it_runs_in_a_thread(ask, tmp_path):
+    found = []
+    thread = threading.Thread(target=lambda: found.append(ask(tmp_path, trials=1)))
+    thread.start()
+    thread.join()
+    assert len(found[0].study.trials) == 1
+
+
+def test_it_runs_inside_an_event_loop(ask, tmp_path):
+    async def cell():
+        return ask(tmp_path, trials=1)
+
+    assert len(asyncio.run(cell()).study.trials) == 1
+
+
+def test_an_interrupt_ends_the_search_in_order_and_returns_what_there_is(ask, tmp_path, monkeypatch):
+    from search.trials import Live
+
+    ended = Live.trial_ended
+
+    def interrupt(*arguments):
+        ended(*arguments)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Live, "trial_ended", interrupt)
+        result = ask(tmp_path, trials=3)
+    assert [t.state.is_finished() for t in result.study.trials] == [True]
+    assert len(ask(tmp_path, trials=3).study.trials) == 3
+
+
+def test_a_model_predicts_the_labels(searched):
+    assert {p.label for p in searched.model().predict(["a good film", "a bad film"])} <= {"good", "bad"}
+
+
+def test_an_export_is_written_where_it_is_asked_for(searched, tmp_path):
+    assert searched.export(tmp_path / "out") == tmp_path / "out"
+    assert (tmp_path / "out" / "winner.toml").is_file()
+    assert (tmp_path / "out" / "model" / "config.json").is_file()
+
+
+def test_a_result_says_its_headline(searched):
+    assert repr(searched).startswith("Result('mine': 2 complete (2 under the ceiling)")
+
+
+def test_a_notebook_gets_a_page_of_limited_size_with_nothing_of_the_users_that_runs(searched, monkeypatch):
+    summary = searched._summary()
+    row = summary.pareto[0].model_copy(update={"recipe": "<script>alert(1)</script>"})
+    hostile = summary.model_copy(update={"study": "<script>alert(2)</script>", "pareto": [row]})
+    monkeypatch.setattr(searched, "_summary", lambda: hostile)
+    page = searched._repr_html_()
+    assert "<script" not in page
+    assert "&lt;script&gt;alert(1)" in page
+    assert "data:image/png;base64," in page
+    assert "prefers-color-scheme:dark" in page
+    assert len(page.encode()) < 200_000
+
+
+def test_importing_search_imports_nothing_heavy():
+    code = "import sys, search; print(sorted({'torch', 'optuna', 'pandas', 'rich', 'pydantic'} & {*sys.modules}))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
+SCRIPT = """
+print("the script runs", flush=True)
+import pandas, search
+frame = pandas.read_json({frame!r})
+result = search.run_study(frame, text="the text", label="verdict", encoder={encoder!r}, folder={folder!r}, trials=2,
+    workers=2, space={space!r}, fit={{"epochs": 1}}, recipes={{"enqueue": []}}, score={{"ceiling": 1.0}}, data_options={{"max_length": 16}})
+print(len(result.study.trials), "trials")
+"""
+
+
+@pytest.mark.slow
+def test_a_script_needs_no_guard(command, frame, tiny_encoder_dir, tmp_path):
+    frame.to_json(tmp_path / "frame.json")
+    script = tmp_path / "script.py"
+    script.write_text(
+        SCRIPT.format(
+            frame=str(tmp_path / "frame.json"),
+            encoder=str(tiny_encoder_dir),
+            folder=str(tmp_path),
+            space=SPACE,
+        )
+    )
+    done = command(script)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.count("the script runs") == 1
+    assert done.stdout.endswith("2 trials\n")

@@ -1,0 +1,172 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from transformers import AutoModelForSequenceClassification, pipeline
+
+from trainers.config import DataConfig, EncoderConfig, TrainConfig
+from trainers.errors import InputError
+from trainers.fit import fit
+from trainers.model import assemble, decisions, model_card
+from trainers.model.classifier import class_names, load, save
+from trainers.model.decisions import check_threshold
+from trainers.predict import main
+from trainers.serve import main as serve
+from trainers.train import prepare
+
+CSV = Path(__file__).parents[2] / "data" / "several_labels.csv"
+TEXTS = ["I cannot sign in and the parcel has not arrived.", "The invoice shows a wrong amount.", "Hello"]
+
+
+@pytest.fixture(scope="module")
+def fitted(tiny_encoder_dir, tmp_path_factory):
+    """A configuration, its features, what came of the fit and where the model was saved."""
+    folder = tmp_path_factory.mktemp("several")
+    config = TrainConfig(
+        data=DataConfig(source=str(CSV), text="ticket", label_separator=";", max_length=24),
+        encoder=EncoderConfig(name=str(tiny_encoder_dir)),
+        freeze_depth=2,
+        dropout=0.0,
+        head_width=8,
+        learning_rate=3e-2,
+        epochs=6,
+    )
+    features = prepare(config, cache_directory=folder / "cache")
+    result = fit(config, features)
+    found = decisions(config, features, result)
+    classifier = assemble(
+        features.encoder,
+        config,
+        result,
+        names=features.splits.class_names,
+        temperature=found.calibration.temperature,
+    )
+    card = model_card(config, features, result, decisions=found)
+    save(classifier, folder / "model", files={"README.md": card}, onnx=True)
+    return config, features, result, folder / "model"
+
+
+def test_a_prediction_has_all_labels_with_their_probabilities(fitted):
+    classifier = load(fitted[3])
+    for prediction, row in zip(classifier.predict(TEXTS), classifier.predict_proba(TEXTS), strict=True):
+        assert prediction.probabilities == dict(zip(class_names(classifier.model), row.tolist(), strict=True))
+        has = [name for name, p in prediction.probabilities.items() if p >= 0.5]
+        assert set(prediction.labels) == set(has)
+        assert prediction.label == ";".join(prediction.labels)
+        each = [p if name in has else 1 - p for name, p in prediction.probabilities.items()]
+        assert prediction.probability == pytest.approx(np.prod(each))
+
+
+def test_a_saved_model_tells_transformers_its_problem_type(fitted):
+    config = json.loads((fitted[3] / "config.json").read_text())
+    assert config["problem_type"] == "multi_label_classification"
+
+
+def test_the_pipeline_of_transformers_gives_the_same_probabilities(fitted):
+    classify = pipeline("text-classification", model=str(fitted[3]), trust_remote_code=True, top_k=None)
+    own = load(fitted[3]).predict(TEXTS)
+    for prediction, scores in zip(own, classify(TEXTS), strict=True):
+        assert {s["label"]: s["score"] for s in scores} == pytest.approx(prediction.probabilities, abs=1e-5)
+
+
+def test_the_loss_of_a_saved_model_is_the_binary_cross_entropy(fitted):
+    model = AutoModelForSequenceClassification.from_pretrained(fitted[3], trust_remote_code=True)
+    ids, labels = torch.tensor([[1, 5, 6, 2], [1, 7, 8, 2]]), torch.tensor([[1, 0, 1, 0], [0, 0, 0, 1]])
+    with torch.inference_mode():
+        found = model(input_ids=ids, labels=labels)
+    probabilities = found.logits.sigmoid()
+    wanted = -(labels * probabilities.log() + (1 - labels) * (1 - probabilities).log()).mean()
+    assert float(found.loss) == pytest.approx(float(wanted), rel=1e-5)
+
+
+def test_onnx_gives_the_same_probabilities(fitted):
+    import onnxruntime
+
+    classifier = load(fitted[3])
+    inputs = classifier.tokenizer(TEXTS, padding=True, return_tensors="np", return_token_type_ids=False)
+    [logits] = onnxruntime.InferenceSession(fitted[3] / "model.onnx").run(None, dict(inputs))
+    np.testing.assert_allclose(1 / (1 + np.exp(-logits)), classifier.predict_proba(TEXTS), atol=1e-4)
+
+
+def test_a_temperature_is_fitted_on_each_text_and_label(fitted):
+    from scipy.optimize import minimize_scalar
+
+    from trainers.fit import answer_validation
+    from trainers.fit.calibration import log_loss
+    from trainers.model.decisions import label_by_label
+
+    config, features, result, _ = fitted
+    answers = answer_validation(config, features, result)
+    logits, labels = torch.from_numpy(answers.logits_NC), torch.from_numpy(answers.labels_N).double()
+
+    def loss(temperature):
+        return float(torch.nn.functional.binary_cross_entropy_with_logits(logits / temperature, labels))
+
+    flat = label_by_label(answers)
+    assert log_loss(flat.logits_NC, flat.labels_N) == pytest.approx(loss(1.0))
+    best = minimize_scalar(loss, bounds=(0.05, 20), method="bounded").x
+    found = decisions(config, features, result).calibration
+    assert found.temperature == pytest.approx(best, rel=0.01) or found.reason is not None
+    assert found.validation.coverage == ()
+
+
+def test_the_card_says_that_a_text_may_have_several_labels(fitted):
+    card = (fitted[3] / "README.md").read_text()
+    assert "Gives a text any of 4 labels, or none: app, billing, delivery, login." in card
+    assert 'pipeline("text-classification", model="model", top_k=None)' in card
+    assert "- It knows no other labels than these, and may give none." in card
+    assert "| none of them |" in card
+    assert "answers, one for each text and label" in card
+
+
+def test_predict_prints_labels_with_their_probabilities(fitted, capsys):
+    assert main([str(fitted[3]), *TEXTS, ""]) == 0
+    lines = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
+    for prediction, (labels, known, text) in zip(load(fitted[3]).predict(TEXTS), lines, strict=False):
+        assert labels == prediction.label
+        assert known == ";".join(f"{prediction.probabilities[name]:.4f}" for name in prediction.labels)
+        assert text in TEXTS
+    assert lines[-1] == ["", "", ""]
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
+def test_rows_are_written_back_with_their_labels(fitted, tmp_path, suffix):
+    source, out = tmp_path / "in.csv", tmp_path / f"out{suffix}"
+    source.write_text("ticket\n" + "\n".join(f'"{text}"' for text in [*TEXTS, " "]) + "\n")
+    assert main([str(fitted[3]), "--file", str(source), "--column", "ticket", "--out", str(out)]) == 0
+    predictions = [*(p.labels for p in load(fitted[3]).predict(TEXTS)), None]
+    if suffix == ".csv":
+        import csv
+
+        with out.open(newline="") as file:
+            assert [row["prediction"] for row in csv.DictReader(file)] == [
+                ";".join(p or ()) for p in predictions
+            ]
+        return
+    if suffix == ".jsonl":
+        rows = [json.loads(line)["prediction"] for line in out.read_text().splitlines()]
+    else:
+        from pyarrow import parquet
+
+        rows = parquet.read_table(out)["prediction"].to_pylist()
+    assert rows == [None if p is None else [*p] for p in predictions]
+
+
+def test_a_text_that_is_not_sure_enough_has_no_labels(fitted, capsys):
+    assert main([str(fitted[3]), TEXTS[0], "--abstain-below", "1"]) == 0
+    assert capsys.readouterr().out == f"\t\t{TEXTS[0]}\n"
+
+
+def test_a_server_refuses_several_labels(fitted, capsys):
+    assert serve([str(fitted[3]), "--port", "0"]) == 2
+    assert (
+        "a server answers with one label a text, got a model of several labels a text"
+        in capsys.readouterr().err
+    )
+
+
+def test_a_threshold_is_refused_for_several_labels():
+    with pytest.raises(InputError, match="--threshold must be of two classes of which a text has one"):
+        check_threshold("f1", None, names=("a", "b"), task="several_labels")

@@ -48,6 +48,38 @@ def test_no_group_is_cut_by_a_fold():
         assert not np.intersect1d(groups_N[train], groups_N[validation]).size
 
 
+def some_label_sets(num_texts, *, seed=0):
+    return (np.random.default_rng(seed).random((num_texts, 3)) < [0.5, 0.2, 0.1]).astype(np.int64)
+
+
+def test_folds_of_several_labels_have_each_label_in_proportion():
+    labels_NC = some_label_sets(203)
+    parts = fold_rows(labels_NC, None, config(folds=5))
+    assert np.sort(np.concatenate([validation for _, validation in parts])).tolist() == list(range(203))
+    for train, validation in parts:
+        assert not np.intersect1d(train, validation).size
+        assert len(validation) in {40, 41}
+        assert np.abs(labels_NC[validation].sum(axis=0) - labels_NC.sum(axis=0) / 5).max() <= 1.5
+
+
+def test_folds_of_several_labels_cut_no_group():
+    labels_NC, groups_N = some_label_sets(200), np.arange(200) // 4
+    parts = fold_rows(labels_NC, groups_N, config(folds=5))
+    assert np.sort(np.concatenate([validation for _, validation in parts])).tolist() == list(range(200))
+    for train, validation in parts:
+        assert not np.intersect1d(groups_N[train], groups_N[validation]).size
+        assert 36 <= len(validation) <= 44
+        assert np.abs(labels_NC[validation].sum(axis=0) - labels_NC.sum(axis=0) / 5).max() <= 4
+
+
+def test_a_label_of_too_few_texts_is_refused():
+    labels_NC = np.zeros((60, 2), dtype=np.int64)
+    labels_NC[:30, 0], labels_NC[:3, 1] = 1, 1
+    message = "each label must have a text in each of data.folds = 5 folds, got fewer texts of 'b' (3)"
+    with pytest.raises(InputError, match=re.escape(message)):
+        check_folds(labels_NC, None, ["a", "b"], config(folds=5))
+
+
 def test_the_seed_of_the_folds_decides_how_they_fall():
     labels_N = np.array([0, 1] * 30)
 
@@ -77,6 +109,12 @@ def test_the_seed_of_the_folds_decides_how_they_fall():
             [*range(50), *[50] * 10],
             "has no training text of 'b', since texts that belong together stay together; lower data.folds, or set another "
             "data.seed",
+        ),
+        (
+            [0, 1] * 30,
+            [0, 1, 2] * 20,
+            "each of data.folds = 5 folds must have a group of texts that belong together, got 3 of them beside the test split; "
+            "lower data.folds, or add texts of other groups",
         ),
     ],
 )

@@ -379,7 +379,7 @@ def winner_toml(
         *(["Fitted again on all texts but those of the test split."] if result.is_refit else []),
         f"restored epoch {result.best_epoch:g} of {result.epochs:g}, {result.seconds:.0f} s",
         f"weights sha256 {weights_sha256(result.network)}",
-        "The search's validation figure is the best of many trials, so probably too highs.",
+        "The search's validation figure is the best of many trials, so probably too high.",
         *([f"Confirmed: {_describe(choice.finalist)}."] if choice.finalist else []),
         "Fit again: python -m trainers.train winner.toml",
     ]

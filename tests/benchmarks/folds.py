@@ -131,8 +131,9 @@ def table(records: list[dict]) -> str:
     ]
     for key in dict.fromkeys(_key(r)[:3] for r in records):
         same = [r for r in records if _key(r)[:3] == key]
-        whole = {r["seed"] for r in same if sum(s["seed"] == r["seed"] for s in same) == len(ARMS)}
-        for arm in ARMS:
+        arms = [arm for arm in ARMS if any(r["arm"] == arm for r in same)]
+        whole = {r["seed"] for r in same if sum(s["seed"] == r["seed"] for s in same) == len(arms)}
+        for arm in arms:
             rows = [r for r in same if r["arm"] == arm and r["seed"] in whole]
             if not rows:
                 continue
@@ -163,6 +164,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--seeds", type=int, default=10, help="Draws of a source.")
     parser.add_argument("--few", type=int, default=300, help="Texts of a draw.")
     parser.add_argument("--trials", type=int, default=20, help="Of a search.")
+    parser.add_argument("--arms", type=int, default=len(ARMS), help="How many of the three searches of a draw.")
     parser.add_argument("--layers", type=int, default=0, help="Trained at most.")
     parser.add_argument(
         "--sources", nargs="+", default=["rotten_tomatoes", "imdb"], help="As in data.source."
@@ -176,7 +178,7 @@ def main(argv: list[str] | None = None) -> int:
     features = {}
     for seed in range(options.seeds):
         for source in options.sources:
-            for arm in ARMS:
+            for arm in ARMS[: options.arms]:
                 if (Path(source).stem, options.few, options.layers, seed, arm) in done:
                     continue
                 if source not in features:

@@ -9,8 +9,8 @@ import pytest
 
 from trainers.fit.features import build_features
 
-BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
-sys.path += [str(BENCHMARKS), str(BENCHMARKS / "tables")]
+sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parent / "tables"))
 
 import averages
 import build

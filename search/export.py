@@ -231,6 +231,7 @@ def write_winner(
                 splits.validation,
                 metric=config.metric,
                 num_classes=len(splits.class_names),
+                positive=splits.positive,
             )
         card = model_card(
             config,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from trainers.config import Clean
@@ -11,6 +11,7 @@ from trainers.data.findings import Finding, Severity, at_places, stop_on_errors
 from trainers.data.grouping import check_groups
 from trainers.data.label_sets import joined
 from trainers.data.labels import SMALLEST_CLASS, check_classes, check_labels, check_names, name_classes
+from trainers.data.ordering import check_order, check_positive
 from trainers.data.pairs import Text, cleaned, is_blank, sides
 from trainers.data.sources import Row, Source
 
@@ -39,15 +40,23 @@ class Admitted:
     same_groups: tuple[tuple[str, str], ...] = ()
 
 
-def admit(source: Source, *, clean: Clean = "html") -> Admitted:
+def admit(
+    source: Source,
+    *,
+    clean: Clean = "html",
+    ordered: Sequence[str] | None = None,
+    positive: str | None = None,
+) -> Admitted:
     """Clean the rows of a source, and leave out those that cannot be used.
 
     Args:
         source: The rows.
         clean: What to cut out of their texts.
+        ordered: All classes in their order; None if they have none.
+        positive: One of two classes; None if neither stands out.
 
     Raises:
-        InputError: There are not two classes, or one has too few texts.
+        InputError: There are not two classes, or one has too few texts, or they are called otherwise.
     """
     findings: list[Finding] = []
 
@@ -128,6 +137,11 @@ def admit(source: Source, *, clean: Clean = "html") -> Admitted:
         findings += check_names({str(r.label) for r in unique}, file=file)
         findings += check_groups(unique, spare, source)
         findings += check_classes(pool, smallest=smallest, file=file)
+        classes = {str(r.label) for r in unique}
+        if ordered is not None:
+            findings += check_order(ordered, classes, file=file)
+        if positive is not None:
+            findings += check_positive(positive, classes, file=file)
     stop_on_errors([*source.findings, *findings])
     return Admitted(
         rows=unique,

@@ -25,6 +25,7 @@ from trainers.fit.head_start import fit_head, pooled_splits
 from trainers.fit.inputs import Batch, SplitInputs
 from trainers.fit.looks import Looks, Measurement
 from trainers.fit.losses import class_weights, mean_loss
+from trainers.fit.metrics import ranked_class
 from trainers.fit.network import Network
 from trainers.fit.precision import pinned
 from trainers.fit.records import Cost, Evaluation, FitResult, Stage
@@ -150,13 +151,19 @@ class _Fit:
             validation=self.validation_sample,
             weights_C=self.weights_C,
             num_classes=num_classes,
+            positive=features.splits.positive,
         )
         self.head_is_fitted = False
         if self.pooled is not None:
             began = time.perf_counter()
             train, validation = self.pooled
             self.head_is_fitted = fit_head(
-                self.network.head, config, train=train, validation=validation, weights_C=self.weights_C
+                self.network.head,
+                config,
+                train=train,
+                validation=validation,
+                weights_C=self.weights_C,
+                ranked=ranked_class(config.metric, features.splits.positive),
             )
             self.training_seconds += clock(config.device) - began
         if since is not None:

@@ -96,21 +96,22 @@ class Finalist:
 def choose_finalists(study: optuna.Study, spec: StudySpec, *, num_finalists: int) -> list[Finalist]:
     """Return the Pareto-best feasible setups of the search, best validation first, and then the recipes.
 
-    The recipes are those that the study runs or has run; they do not count against ``num_finalists``.
+    The recipes are those that the study runs or has run; they do not count against ``num_finalists``, and are all there
+    is to confirm while a study has completed nothing else.
 
     Raises:
-        InputError: No complete trial of the search is feasible, so there is nothing to confirm.
+        InputError: No complete trial is feasible, so there is nothing to confirm.
     """
     trials = finished(study.get_trials(deepcopy=False))
     searched = [t for t in trials if attr.RECIPE not in t.user_attrs and is_feasible(t)]
     best = pareto_front(searched)[:num_finalists]
-    if not best:
+    ran = {name: t for name, t in recipe_trials(study).items() if t in complete(trials)}
+    if not best and not any(is_feasible(t) for t in ran.values()):
         raise InputError(
             f"study {study.study_name!r} must have a complete trial under the ceiling before it can be confirmed, "
             f"got none of {len(complete(trials))} complete ones; search on: python -m search.run"
         )
     data = begun_data(study, spec)
-    ran = {name: t for name, t in recipe_trials(study).items() if t in complete(trials)}
 
     def of(trial: optuna.trial.FrozenTrial) -> Finalist:
         notes = trial.user_attrs

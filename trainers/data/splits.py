@@ -13,13 +13,14 @@ import numpy as np
 import numpy.typing as npt
 
 from trainers.config import PACKAGED_SOURCES, DataConfig, Task
+from trainers.data.fetching import SplitName
 from trainers.data.filtering import Admitted, admit
 from trainers.data.findings import Finding, told_with_errors
 from trainers.data.grouping import join_groups
 from trainers.data.labels import class_names
 from trainers.data.pairs import Text, encode_pairs, near_duplicate_texts, shared_texts
 from trainers.data.shuffled import look_shuffled
-from trainers.data.sources import Row, Source, SplitName, read_source
+from trainers.data.sources import Row, Source, read_source
 from trainers.data.splitting import SPLITS, split_rows
 from trainers.errors import InputError
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, WithJsonSchema
 
-from search.study import Count, Figure, Frozen, Share
+from search.study import Count, Figure, Frozen, Share, percent
 
 NullableEnd = Annotated[float | None, Field(description="Upper end; likewise.")]
 FreeTable = Annotated[dict[str, Any], WithJsonSchema({"type": "object"})]
@@ -68,6 +68,22 @@ class OverSeeds(Frozen):
     spread: float | None = Field(description="Sample standard deviation over seeds; null for a single fit.")
 
 
+class ScaleFigures(Frozen):
+    """What answers come to where classes are steps of a scale, each figure by itself."""
+
+    accuracy: Share = Field(description="Share of texts that are right.")
+    quadratic_kappa: Figure = Field(description="Cohen's kappa with quadratic weights.")
+    mean_absolute_error: Annotated[float, WithJsonSchema({"type": "number", "minimum": 0})] = Field(
+        description="Steps between class and answer, on average."
+    )
+
+    def __str__(self) -> str:
+        return (
+            f"accuracy {percent(self.accuracy)}, quadratic kappa {percent(self.quadratic_kappa)}, "
+            f"{self.mean_absolute_error:.2f} steps off on average"
+        )
+
+
 class TestSplitFigures(Frozen):
     """The use of the test split, once by each fit."""
 
@@ -81,6 +97,10 @@ class TestSplitFigures(Frozen):
     high: Figure | None = Field(description="Upper end; likewise.")
     confidence: Share = Field(description="Of the interval.")
     seed: int = Field(description="Of the first fit that was tested, which an export gives.")
+    on_scale: ScaleFigures | None = Field(
+        default=None,
+        description="Where classes are steps of a scale: means over the fits that were tested; absent elsewhere.",
+    )
 
     @property
     def over_seeds(self) -> OverSeeds:

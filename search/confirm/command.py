@@ -247,6 +247,7 @@ def _judge(
         versions=_versions(),
         words_N=words,
         groups_N=_groups(features.splits),
+        ordered=features.splits.ordered,
     )
     with held_back():
         optuna_private.set_system_attribute(study, attributes.CONFIRMATION, found.plain())

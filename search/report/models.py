@@ -22,6 +22,7 @@ from search.analysis import (
     Opponent,
     Opponents,
     Outcome,
+    ScaleFigures,
 )
 from search.study import Count, Counts, Figure, Frozen, Share
 from trainers.config import Metric
@@ -72,6 +73,10 @@ class TrialRow(Frozen):
         "null."
     )
     gap: float | None = Field(description="Training - validation accuracy.")
+    on_scale: ScaleFigures | None = Field(
+        default=None,
+        description="Where classes are steps of a scale: of the restored weights on the whole validation split; absent elsewhere.",
+    )
     best_epoch: float | None = Field(description="Age of the restored weights, in epochs.")
     epochs: float | None = Field(description="How far the fit got.")
     seconds: float | None = Field(description="Wall time of the fit.")

@@ -33,6 +33,7 @@ from .looks import (
 from .loop import fit as fit
 from .losses import check_class_weights as check_class_weights
 from .metrics import (
+    answers as answers,
     effective_count as effective_count,
     measure as measure,
     ranked_class as ranked_class,
@@ -42,9 +43,9 @@ from .metrics import (
 from .network import Network as Network
 from .ordinal import (
     OnScale as OnScale,
+    median_class as median_class,
     on_scale as on_scale,
     quadratic_kappas as quadratic_kappas,
-    rounded_expectation as rounded_expectation,
 )
 from .precision import choose_precision as choose_precision, pinned as pinned
 from .probe import folds as folds

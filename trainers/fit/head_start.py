@@ -48,7 +48,7 @@ def fit_head(
     train: Batch,
     validation: Batch,
     weights_C: Tensor | None,
-    ranked: int | None = None,
+    positive: int | None = None,
 ) -> bool:
     """Fit a head on the vectors of the untouched encoder, gently, and leave it at its lowest validation loss.
 
@@ -61,13 +61,13 @@ def fit_head(
         train: The training split in one batch, pooled.
         validation: The validation split in one batch, pooled.
         weights_C: Of the classes in the loss.
-        ranked: As for ``tally``.
+        positive: As for ``tally``.
 
     Returns:
         Whether the head was fitted.
     """
     if config.head_start == "probe":
-        _start_as_probe(head, config, train=train, weights_C=weights_C, ranked=ranked)
+        _start_as_probe(head, config, train=train, weights_C=weights_C, positive=positive)
         return True
     optimizer = torch.optim.AdamW(head.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY, fused=True)
     batches = _shuffled(len(train.labels_B), config.seed)
@@ -87,7 +87,7 @@ def fit_head(
             optimizer.step()
         head.eval()
         with torch.inference_mode():
-            counts = tally(head(train.inputs), train.labels_B, ranked=ranked)
+            counts = tally(head(train.inputs), train.labels_B, metric=config.metric, positive=positive)
             logits_NC = head(validation.inputs)
         if config.ceiling is not None and measure(counts, metric=config.metric) > config.ceiling:
             break
@@ -104,7 +104,7 @@ def fit_head(
 
 
 def _start_as_probe(
-    head: Head, config: TrainConfig, *, train: Batch, weights_C: Tensor | None, ranked: int | None
+    head: Head, config: TrainConfig, *, train: Batch, weights_C: Tensor | None, positive: int | None
 ) -> None:
     """Make a linear head a logistic regression, whatever the loss.
 
@@ -115,7 +115,12 @@ def _start_as_probe(
     num_classes = head.output.out_features
     weights = np.ones(num_classes) if weights_C is None else weights_C.cpu().double().numpy()
     for probe in probes(vectors_ND, labels_N, weights_C=weights, seed=config.seed, threads=config.threads):
-        counts = tally(torch.from_numpy(probe.logits(vectors_ND)), torch.from_numpy(labels_N), ranked=ranked)
+        counts = tally(
+            torch.from_numpy(probe.logits(vectors_ND)),
+            torch.from_numpy(labels_N),
+            metric=config.metric,
+            positive=positive,
+        )
         if config.ceiling is None or measure(counts, metric=config.metric) <= config.ceiling:
             break
     with torch.no_grad():

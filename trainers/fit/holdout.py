@@ -20,7 +20,7 @@ from trainers.fit.device import generators, named_failures
 from trainers.fit.features import Features
 from trainers.fit.inputs import SplitInputs
 from trainers.fit.loop import threads
-from trainers.fit.metrics import ranked_class
+from trainers.fit.metrics import answers, ranked_class
 from trainers.fit.network import Network
 from trainers.fit.records import FitResult
 from trainers.fit.several import sigmoid
@@ -41,7 +41,7 @@ def predict_test(config: TrainConfig, features: Features, result: FitResult) -> 
     ranked = ranked_class(config.metric, features.splits.positive)
     if ranked is not None:
         return probabilities(logits_NC)[:, ranked : ranked + 1]
-    predicted_N: npt.NDArray[np.int64] = logits_NC.argmax(axis=1)
+    predicted_N: npt.NDArray[np.int64] = answers(torch.from_numpy(logits_NC), metric=config.metric).numpy()
     return predicted_N
 
 

@@ -15,19 +15,21 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TypedDict
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from trainers.config import Task, TrainConfig
+from trainers.config import Metric, Task, TrainConfig
 from trainers.errors import FitError
 from trainers.fit.batching import Indices
 from trainers.fit.hits import packed
 from trainers.fit.inputs import Batch
 from trainers.fit.metrics import (
     Tally,
+    confusion,
     cross_entropy,
     interval,
     is_clear_of,
@@ -36,12 +38,12 @@ from trainers.fit.metrics import (
     measure,
     no_tally,
     num_texts,
-    ranked_class,
     tally,
     together,
     weighted_mean,
 )
 from trainers.fit.network import Network
+from trainers.fit.ordinal import OnScale, on_scale
 from trainers.fit.samples import Sample
 from trainers.fit.stopping import EarlyStopping, StopReason
 
@@ -75,6 +77,7 @@ class Measurement:
         training_score: None where no training text was looked at.
         training_exact: Whether it is over the whole split.
         training_interval: Of an estimate: where the score over the whole split lies with 95 % confidence.
+        on_scale: Of steps of a scale, over all validation texts; None elsewhere.
     """
 
     validation_loss: float
@@ -84,6 +87,12 @@ class Measurement:
     training_score: float | None = None
     training_exact: bool = False
     training_interval: tuple[float, float] | None = None
+    on_scale: OnScale | None = None
+
+
+class _How(TypedDict):
+    metric: Metric
+    positive: int | None
 
 
 class _Look:
@@ -129,6 +138,7 @@ class Looks:
         weights_C: Of the classes in the loss.
         num_classes: C.
         positive: Index of the class that average precision is of; None if neither stands out.
+        ordered: Whether classes are steps of a scale.
     """
 
     def __init__(
@@ -141,6 +151,7 @@ class Looks:
         weights_C: Tensor | None,
         num_classes: int,
         positive: int | None = None,
+        ordered: bool = False,
     ) -> None:
         self._network = network
         self._config = config
@@ -148,7 +159,8 @@ class Looks:
         self._validation = validation
         self._weights_C = None if weights_C is None else weights_C.cpu()
         self._task: Task = config.data.task
-        self._ranked = ranked_class(config.metric, positive)
+        self._ordered = ordered
+        self._how = _How(metric=config.metric, positive=positive)
         self._num_classes = num_classes
         self._stopping = EarlyStopping(patience=config.patience, ceiling=config.ceiling)
         self._looks: list[_Look] = []
@@ -212,7 +224,7 @@ class Looks:
 
     def _begin(self) -> _Look:
         self._network.eval()
-        nothing = no_tally(self._num_classes, task=self._task, ranked=self._ranked)
+        nothing = no_tally(self._num_classes, task=self._task, **self._how)
         self._loaded = _Look(len(self._validation), self._num_classes, nothing)
         return self._loaded
 
@@ -274,14 +286,12 @@ class Looks:
             count = total if errors == math.inf else min(total, max(FIRST_SAMPLE, 2 * seen))
             rows = self._train.rows(seen, count)
             logits_NC = self._run(look, self._train, rows)
-            look.counts = together(
-                look.counts, tally(logits_NC, self._train.labels_N[rows], ranked=self._ranked)
-            )
+            look.counts = together(look.counts, tally(logits_NC, self._train.labels_N[rows], **self._how))
 
     @torch.inference_mode()
     def _take_pooled(self, look: _Look, train: Batch, validation: Batch) -> None:
         head = self._network.head
-        look.counts = tally(head(train.inputs), train.labels_B, ranked=self._ranked)
+        look.counts = tally(head(train.inputs), train.labels_B, **self._how)
         look.logits_NC.copy_(head(validation.inputs))
         look.num_validation = len(self._validation)
 
@@ -328,6 +338,9 @@ class Looks:
             training_interval=None
             if exact or not look.num_training
             else interval(look.counts, metric=self._config.metric),
+            on_scale=on_scale(confusion(*self._known(look), metric=self._config.metric))
+            if self._ordered and complete
+            else None,
         )
 
     def _loss(self, look: _Look) -> float:
@@ -335,7 +348,7 @@ class Looks:
         return cross_entropy(logits_NC, labels_N, weights_C=self._weights_C, gamma=self._config.gamma)
 
     def _tally(self, look: _Look) -> Tally:
-        return tally(*self._known(look), ranked=self._ranked)
+        return tally(*self._known(look), **self._how)
 
     def _known(self, look: _Look) -> tuple[Tensor, Tensor]:
         rows = self._validation.rows(0, look.num_validation)

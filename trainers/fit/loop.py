@@ -25,7 +25,6 @@ from trainers.fit.head_start import fit_head, pooled_splits
 from trainers.fit.inputs import Batch, SplitInputs
 from trainers.fit.looks import Looks, Measurement
 from trainers.fit.losses import class_weights, mean_loss
-from trainers.fit.metrics import ranked_class
 from trainers.fit.network import Network
 from trainers.fit.precision import pinned
 from trainers.fit.records import Cost, Evaluation, FitResult, Stage
@@ -152,6 +151,7 @@ class _Fit:
             weights_C=self.weights_C,
             num_classes=num_classes,
             positive=features.splits.positive,
+            ordered=features.splits.ordered,
         )
         self.head_is_fitted = False
         if self.pooled is not None:
@@ -163,7 +163,7 @@ class _Fit:
                 train=train,
                 validation=validation,
                 weights_C=self.weights_C,
-                ranked=ranked_class(config.metric, features.splits.positive),
+                positive=features.splits.positive,
             )
             self.training_seconds += clock(config.device) - began
         if since is not None:
@@ -310,6 +310,7 @@ class _Fit:
             epochs=self.evaluations[-1].epoch,
             stopped=stopped,
             evaluations=tuple(self.evaluations),
+            on_scale=found.on_scale,
             **self._cost(),
         )
 

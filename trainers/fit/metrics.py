@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from trainers.config import Metric, Task
 from trainers.fit.losses import focal_losses, mean_loss
-from trainers.fit.ordinal import quadratic_kappa
+from trainers.fit.ordinal import median_class, quadratic_kappa
 from trainers.fit.several import Answers, measure_several, one_column
 
 if TYPE_CHECKING:
@@ -24,12 +24,22 @@ Confusion = npt.NDArray[np.int64]
 """counts_CC: texts of the row's class that were taken for the column's. Those of parts of a split add up."""
 
 
-def confusion(logits_NC: Tensor, labels_N: Tensor) -> Confusion:
-    """Count the texts of each class by the class with their highest logit, counts_CC."""
+def answers(logits_NC: Tensor, *, metric: Metric) -> Tensor:
+    """Return the class that each text is taken for, answers_N: that of the highest logit; by quadratic kappa the median class."""
+    if metric != "quadratic_kappa":
+        return logits_NC.argmax(dim=1)
+    from torch import from_numpy
+
+    median_N = median_class(logits_NC.detach().double().softmax(dim=1).cpu().numpy())
+    return from_numpy(median_N).to(logits_NC.device)
+
+
+def confusion(logits_NC: Tensor, labels_N: Tensor, *, metric: Metric = "accuracy") -> Confusion:
+    """Count the texts of each class by the class that they are taken for, counts_CC."""
     from torch import bincount  # here, since a report needs figures and no torch
 
     num_classes = logits_NC.shape[1]
-    cells_N = labels_N * num_classes + logits_NC.argmax(dim=1)
+    cells_N = labels_N * num_classes + answers(logits_NC, metric=metric)
     counts_CC: Confusion = bincount(cells_N, minlength=num_classes**2).reshape(num_classes, -1).cpu().numpy()
     return counts_CC
 
@@ -38,24 +48,29 @@ Tally = Confusion | Answers
 """What a metric is made of: the confusion of one label a text, all answers of several."""
 
 
-def tally(logits_NC: Tensor, labels_N: Tensor, *, ranked: int | None = None) -> Tally:
+def tally(
+    logits_NC: Tensor, labels_N: Tensor, *, metric: Metric = "accuracy", positive: int | None = None
+) -> Tally:
     """Return what a metric is made of; the shape of the labels tells whether a text has one or several.
 
-    With ``ranked``, a class, it is what ranks texts by the probability of that class: a label that a text has or has not.
+    Average precision of two classes is made of the probabilities of the positive one, as of a label that a text has or has not.
     """
+    ranked = ranked_class(metric, positive)
     if ranked is not None:
         probabilities_NC = logits_NC.detach().double().softmax(dim=1).cpu().numpy()
         return Answers(
             one_column(labels_N.cpu().numpy(), positive=ranked), probabilities_NC[:, ranked : ranked + 1]
         )
     if labels_N.ndim == 1:
-        return confusion(logits_NC, labels_N)
+        return confusion(logits_NC, labels_N, metric=metric)
     return Answers(labels_N.cpu().numpy(), logits_NC.detach().double().sigmoid().cpu().numpy())
 
 
-def no_tally(num_classes: int, *, task: Task, ranked: int | None = None) -> Tally:
+def no_tally(
+    num_classes: int, *, task: Task, metric: Metric = "accuracy", positive: int | None = None
+) -> Tally:
     """Return the tally of no text."""
-    if ranked is not None:
+    if ranked_class(metric, positive) is not None:
         return Answers(np.zeros((0, 1), dtype=np.int64), np.zeros((0, 1)))
     if task == "one_label":
         return np.zeros((num_classes, num_classes), dtype=np.int64)

@@ -28,6 +28,12 @@ class OnScale:
     quadratic_kappa: float
     mean_absolute_error: float
 
+    def __str__(self) -> str:
+        return (
+            f"accuracy {self.accuracy:.2%}, quadratic kappa {self.quadratic_kappa:.2%}, "
+            f"{self.mean_absolute_error:.2f} steps off on average"
+        )
+
     def plain(self) -> dict[str, float]:
         """Return them by name."""
         return asdict(self)
@@ -73,14 +79,16 @@ def quadratic_kappas(errors_R: Figures, texts_RC: Confusion, predicted_RC: Confu
     return np.where(expected_R > 0, 1 - errors_R / np.where(expected_R > 0, expected_R, 1), 0.0)
 
 
-def rounded_expectation(probabilities_NC: npt.NDArray[np.floating]) -> npt.NDArray[np.int64]:
-    """Return the step nearest to the mean of the classes by their probabilities, a half upwards."""
-    steps_C = np.arange(probabilities_NC.shape[1])
-    scaled_NC = probabilities_NC.astype(np.float64)
-    mean_N = (scaled_NC @ steps_C) / scaled_NC.sum(axis=1)
-    return np.floor(mean_N + 0.5).astype(np.int64)
+def median_class(probabilities_NC: npt.NDArray[np.floating]) -> npt.NDArray[np.int64]:
+    """Return the median of the classes by their probabilities: the lowest at or below which half of the probability lies.
+
+    It is the answer that is fewest steps off on average. On tweets rated in five steps its quadratic kappa was higher than that of
+    the most probable class, and than that of the mean of the classes, rounded (studies/LOG.md).
+    """
+    share_NC = np.cumsum(probabilities_NC, axis=1, dtype=np.float64)
+    return np.asarray((share_NC < share_NC[:, -1:] / 2).sum(axis=1), dtype=np.int64)
 
 
 def _distances(num_classes: int) -> Confusion:
     steps_C = np.arange(num_classes)
-    return np.abs(steps_C[:, None] - steps_C)
+    return np.asarray(np.abs(steps_C[:, None] - steps_C))

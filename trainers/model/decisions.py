@@ -158,7 +158,7 @@ def decisions(
     if several:
         validation, tested = label_by_label(validation), None if tested is None else label_by_label(tested)
     calibration = calibrate(validation, tested)
-    if several:  # a model abstains from texts, not from labels
+    if several or config.metric == "quadratic_kappa":  # a model abstains by the probability of what it says
         calibration = replace(
             calibration,
             validation=replace(calibration.validation, coverage=()),

@@ -19,7 +19,7 @@ import torch
 
 from trainers.config import METRIC_NAMES, Metric
 from trainers.errors import InputError
-from trainers.fit import decide_labels, measure, ranked_class, sigmoid, sorted_batches, tally
+from trainers.fit import answers, decide_labels, measure, sigmoid, sorted_batches, tally
 from trainers.model.onnx import inputs_of
 
 if TYPE_CHECKING:
@@ -106,11 +106,14 @@ def export_int8(
         ) from error
     several = split.labels_N.ndim == 2
     before_N, after_N = (
-        decide_labels(sigmoid(found_NC)) if several else found_NC.argmax(axis=1) for found_NC in predicted
+        decide_labels(sigmoid(found_NC))
+        if several
+        else answers(torch.from_numpy(found_NC), metric=metric).numpy()
+        for found_NC in predicted
     )
-    ranked, labels_N = ranked_class(metric, positive), torch.from_numpy(split.labels_N)
+    labels_N = torch.from_numpy(split.labels_N)
     scores = [
-        measure(tally(torch.from_numpy(found_NC), labels_N, ranked=ranked), metric=metric)
+        measure(tally(torch.from_numpy(found_NC), labels_N, metric=metric, positive=positive), metric=metric)
         for found_NC in predicted
     ]
     return Int8(

@@ -182,7 +182,10 @@ def _data_lines(
             )
         )
     yield from (f"# {' '.join(f.message.split())}" for f in splits.findings if f.kind.endswith("columns"))
-    yield from (f"# {' '.join(said.split())}" for said in (about_labels, hint) if said is not None)
+    if about_labels is not None:
+        yield f"# {' '.join(about_labels.split())}"
+    if hint is not None:
+        yield f"# {hint}"
     for finding in splits.findings:
         if finding.kind == "possible group column":
             yield f"# {' '.join(finding.message.split()).removeprefix('data.').replace(' would', '  # would', 1)}"

@@ -8,7 +8,6 @@ import re
 import shlex
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -16,19 +15,14 @@ from cyclopts import Parameter
 
 from search.terminal import say
 from trainers.cli import DEVICE, launch, refuse_windows
-from trainers.config import METRIC_NAMES, PACKAGED_ENCODER, Device, Metric
+from trainers.config import PACKAGED_ENCODER, Device, Metric
 from trainers.errors import InputError, describe
 
 if TYPE_CHECKING:
     from search.new.cost import Costs
     from search.new.sizes import Plan
-    from search.new.speed import Speed
-    from trainers.config import DataConfig, TrainConfig
-    from trainers.data import Splits, Texts
-    from trainers.encoder import Encoder
-
-LONGEST_LOOK = 512
-"""Tokens of a text that are counted; a new study keeps fewer."""
+    from trainers.config import DataConfig
+    from trainers.data import Splits
 
 
 def new(
@@ -138,13 +132,13 @@ def new(
     from search.trials import warm_up
 
     warm_up()
-    from search.analysis import choose_aim
+    from search.new.choices import aim_of, any_config, load, measure_costs
     from search.new.sizes import choose_sizes
     from search.new.template import study_toml
     from trainers.files import write_atomically
     from trainers.fit import choose_device
 
-    loaded, splits, data = _load(encoder, choose_device(device), data, texts)
+    loaded, splits, data = load(encoder, choose_device(device), data, texts)
     start_seconds = (
         time.process_time() - began
     )  # a search starts in the same way; what other programs take does not count
@@ -156,14 +150,10 @@ def new(
         )
     if several is not None:
         say(f"  {several.message}")
-    aim = choose_aim(texts, metric=metric)
-    say(f"\nThe words alone reach {aim.baseline:.1%} validation {METRIC_NAMES[metric]}.")
-    if aim.majority is not None:
-        say(f"Always answering the most frequent class has {aim.majority:.1%}.")
-    config = _any_config(loaded, data, metric)
-    aim = replace(aim, ceiling=max(aim.ceiling, _choose_ceiling(loaded, splits, config)))
-    speed = _measure(loaded, splits, config, trials=trials)
-    costs = _costs(loaded, splits, speed, trials=trials)
+    say("")
+    config = any_config(loaded, data, metric)
+    aim = aim_of(texts, loaded, splits, config, tell=say)
+    costs = measure_costs(loaded, splits, config, trials=trials, tell=say)
     plan = choose_sizes(costs, seconds=60 * minutes - start_seconds)
     where = {} if device == "auto" else {"device": device}
     flags = [(key, name) for key, names in columns.items() for name in names]
@@ -265,82 +255,14 @@ def _data_config(source: str, columns: Mapping[str, Sequence[str]]) -> DataConfi
         raise InputError(describe(error, valid_keys=lambda _: DataConfig.model_fields)) from error
 
 
-def _load(encoder: str, device: Device, data: DataConfig, texts: Texts) -> tuple[Encoder, Splits, DataConfig]:
-    """Load encoder and texts, each text cut to the tokens that are counted."""
-    from trainers.config import EncoderConfig
-    from trainers.data import load_splits
-    from trainers.encoder import load_encoder
-
-    loaded = load_encoder(EncoderConfig(name=encoder), device=device)
-    longest = min(LONGEST_LOOK, loaded.max_length or LONGEST_LOOK)
-    data = data.model_copy(update={"max_length": longest})
-    return loaded, load_splits(data, loaded.tokenizer, texts=texts), data
-
-
 def _seen_from(path: Path, source: str) -> str:
     """Return a source as a study's file has it: a path is relative to that file."""
     return os.path.relpath(source, path.parent) if Path(source).is_absolute() else source
 
 
-def _any_config(encoder: Encoder, data: DataConfig, metric: Metric) -> TrainConfig:
-    """Return the configuration of a fit of all layers, as the study will have it."""
-    from search.new.cost import PRECISION
-    from trainers.config import TrainConfig
-
-    return TrainConfig(
-        data=data,
-        freeze_depth=0,
-        dropout=0.1,
-        head_width=64,
-        learning_rate=1e-5,
-        encoder_dropout=0.0,
-        metric=metric,
-        device=encoder.device,
-        precision=PRECISION,
-    )
-
-
-def _choose_ceiling(encoder: Encoder, splits: Splits, config: TrainConfig) -> float:
-    from search.new.ceiling import choose_ceiling, measure_head
-
-    reached = measure_head(encoder, splits, config)
-    say(f"A head on the untouched encoder reaches {reached:.1%} in training.")
-    return choose_ceiling(reached)
-
-
-def _measure(encoder: Encoder, splits: Splits, config: TrainConfig, *, trials: int) -> Speed:
-    from search.new.speed import measure_speed
-    from search.trials import measure_memory, most_bytes, number_of_workers
-
-    say("Measuring what this machine can do.")
-    little = config.model_copy(update={"freeze_depth": max(0, encoder.num_layers - 2), "batch_size": 8})
-    workers = number_of_workers(
-        "auto",
-        threads=config.threads,
-        trials_left=trials,
-        num_trials=trials,
-        device=encoder.device,
-        worker_bytes=lambda: measure_memory(encoder, splits, little),
-        most_bytes=lambda: most_bytes(encoder, splits, little),
-        tell=say,
-    )
-    speed = measure_speed(encoder, splits, config, workers=workers)
-    say(
-        f"Training reaches {speed.training / 1e9:.0f} GFLOP/s in each of {_workers(speed)} on {encoder.device}, evaluation "
-        f"{speed.evaluation / 1e9:.0f}."
-    )
-    return speed
-
-
-def _costs(encoder: Encoder, splits: Splits, speed: Speed, *, trials: int) -> Costs:
-    from search.new.cost import Costs
-
-    embedded = sum(weight.numel() for weight in encoder.model.get_input_embeddings().parameters())
-    return Costs(splits, trials, encoder.num_layers, encoder.layer_flops, speed, num_embedded=embedded)
-
-
 def _say_what_to_expect(path: Path, plan: Plan, costs: Costs, *, asked: float, start: float) -> None:
     """Say what was written, how long a search of it takes, and what to do where that is not what was asked for."""
+    from search.new.choices import in_words
     from search.new.sizes import LITTLE, MARGIN, trials_that_fill
     from search.study import duration
 
@@ -348,7 +270,7 @@ def _say_what_to_expect(path: Path, plan: Plan, costs: Costs, *, asked: float, s
     say(
         f"Wrote {path}: {sizes.train:,} training texts of up to {sizes.max_length} tokens, {sizes.freeze_depth} or more "
         f"of {costs.num_layers} layers frozen, {sizes.epochs} epoch{'s' * (sizes.epochs > 1)} a fit.",
-        f"{trials} trials are expected to take {duration(start + plan.seconds)} on {_workers(speed)} of this "
+        f"{trials} trials are expected to take {duration(start + plan.seconds)} on {in_words(speed)} of this "
         f"machine; you asked for {duration(asked)}.",
     )
     if speed.is_shared:
@@ -368,10 +290,6 @@ def _say_what_to_expect(path: Path, plan: Plan, costs: Costs, *, asked: float, s
             say(
                 f"The next larger study takes more than the time that is left: --minutes {enough:g} would allow it."
             )
-
-
-def _workers(speed: Speed) -> str:
-    return f"{speed.workers} worker{'s' * (speed.workers > 1)}"
 
 
 def _say_what_was_found(splits: Splits, *, of: str) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -122,15 +122,31 @@ def study_toml(
         recipes=json.dumps(plan.recipes),
         settings="".join(f"{key} = {json.dumps(value)}\n" for key, value in settings.items() if value),
         epochs=sizes.epochs,
-        # With fitted heads there is one evaluation more, before any training; a longer patience could not end a fit early.
-        patience=max(1, min(4, sizes.epochs * sizes.evaluations_per_epoch + (HEAD_START == "fitted") - 2)),
+        patience=most_patience(sizes),
         steps=sizes.epochs * -(-sizes.train // 32),
         evaluations_per_epoch=sizes.evaluations_per_epoch,
         weights='class_weights = "balanced"  # else the rarest class would hardly count'
-        if are_uneven(splits) and metric not in {"accuracy", "micro_f1", "subset_accuracy", "quadratic_kappa"}
+        if weights(splits, metric)
         else '# class_weights = "balanced"  # would let rare classes count as much as frequent ones',
         rungs=list(sizes.rungs),
     )
+
+
+def most_patience(sizes: Sizes) -> int:
+    """Return the longest patience that is searched; a longer one could not end a fit early."""
+    # With fitted heads there is one evaluation more, before any training.
+    return max(1, min(4, sizes.epochs * sizes.evaluations_per_epoch + (HEAD_START == "fitted") - 2))
+
+
+def weights(splits: Splits, metric: Metric) -> Literal["balanced"] | None:
+    """Return ``fit.class_weights``: balanced where the rarest class would hardly count, and the metric looks at it."""
+    by_class = metric not in {"accuracy", "micro_f1", "subset_accuracy", "quadratic_kappa"}
+    return "balanced" if by_class and are_uneven(splits) else None
+
+
+def start_kept(splits: Splits, sizes: Sizes) -> int | None:
+    """Return ``data.head_tokens``; None where hardly a text is cut."""
+    return sizes.max_length // 4 if _share_cut(splits, sizes) > 0.02 else None
 
 
 def are_uneven(splits: Splits) -> bool:
@@ -201,8 +217,9 @@ def _data_lines(
     is_pair = not isinstance(data.get("text", ""), str)
     what = "pair, the longer text being cut" if is_pair else "text"
     yield f"max_length = {sizes.max_length}  # tokens kept of a {what}; {_share_cut(splits, sizes):.1%} are longer"
-    if _share_cut(splits, sizes) > 0.02 and not is_pair:
-        yield f"head_tokens = {sizes.max_length // 4}  # of a longer text, and its end: a verdict often stands there"
+    kept = start_kept(splits, sizes)
+    if kept is not None and not is_pair:
+        yield f"head_tokens = {kept}  # of a longer text, and its end: a verdict often stands there"
 
 
 def _share_cut(splits: Splits, sizes: Sizes) -> float:

@@ -9,6 +9,9 @@ in ``search.storage.optuna_private``, and optuna-dashboard's in ``search.dashboa
 SPEC = "spec"
 """dict: the TOML file that the study was begun with, as ``StudySpec`` dumps it."""
 
+CHOSEN = "chosen"
+"""dict: settings that ``search.run_study`` chose by the texts, by table; absent of a study that took the defaults."""
+
 DATA = "data"
 """dict: the data page, see ``trainers.data.describe_data``."""
 

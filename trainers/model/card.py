@@ -115,6 +115,7 @@ def model_card(
     search: Search | None = None,
     onnx: bool = False,
     int8: Int8 | None = None,
+    hub_name: str | None = None,
 ) -> str:
     """Return the card of a fitted model, as Markdown with a YAML head.
 
@@ -128,6 +129,7 @@ def model_card(
         search: Where its settings come from; None if nobody knows.
         onnx: Whether ``model.onnx`` stands beside the card.
         int8: What was measured of ``model-int8.onnx`` beside it; None if there is none.
+        hub_name: Of the repository of a hub that the model will be sent to; None if it will not.
     """
     from huggingface_hub import ModelCard, ModelCardData
 
@@ -145,7 +147,7 @@ def model_card(
         datasets=[config.data.source] if config.data.is_hub_id else None,
         metrics=[config.metric],
         model_name=search.study if search else "text-classifier",
-        eval_results=_eval_results(config, plain_source, result, confirmed if tested_itself else None),
+        eval_results=_eval_results(config, plain_source, confirmed if tested_itself else None),
     )
     card = ModelCard.from_template(
         card_data,
@@ -156,6 +158,7 @@ def model_card(
         max_tokens=config.data.max_length,
         several=config.data.task == "several_labels",
         classes=_few([escape(name) for name in data["class_names"]]),
+        hub_name=hub_name,
         encoder=escape(_encoder_name(config)),
         revision=f", revision {escape(encoder.revision)}" if encoder.revision else "",
         encoder_sha256=encoder.fingerprint,
@@ -273,24 +276,22 @@ def _verdict(confirmed: Confirmation | None) -> str:
     return "What to expect of new texts like those is the confirmed test figure."
 
 
-def _eval_results(
-    config: TrainConfig, source: str, result: FitResult, tested: Confirmation | None
-) -> list[EvalResult]:
+def _eval_results(config: TrainConfig, source: str, tested: Confirmation | None) -> list[EvalResult] | None:
+    """Return what a hub lists beside other models: these weights' figure on texts that no choice was made by, if there is one."""
     from huggingface_hub import EvalResult
 
-    figures = {"validation": result.validation_accuracy, "test": tested.test_of_seed if tested else None}
+    if tested is None or tested.test_of_seed is None:
+        return None
     return [
         EvalResult(
             task_type="text-classification",
             dataset_type=config.data.source if config.data.is_hub_id else "text",
             dataset_name=printable(source),
-            dataset_split=split,
+            dataset_split="test",
             metric_type=METRIC_TYPES.get(config.metric, config.metric),
             metric_name=METRIC_NAMES[config.metric],
-            metric_value=round(value, 6),
+            metric_value=round(tested.test_of_seed, 6),
         )
-        for split, value in figures.items()
-        if value is not None
     ]
 
 

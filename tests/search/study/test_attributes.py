@@ -107,6 +107,7 @@ def test_names_in_databases_never_change():
         "preparation_seconds",
         "peak_flops",
         "flat",
+        "chosen",
         "workers",
         "worker_bytes",
         "wall_seconds",

@@ -91,6 +91,9 @@ ENDING = "ending"
 VALIDATION_ACCURACY = "validation_accuracy"
 """float: of the checkpoint that was restored, or of the latest evaluation of a pruned trial; in the study's metric."""
 
+ON_SCALE = "on_scale"
+"""dict: of steps of a scale, ``accuracy``, ``quadratic_kappa`` and ``mean_absolute_error`` on validation; absent elsewhere."""
+
 VALIDATION_LOSS = "validation_loss"
 """float: likewise, cross-entropy."""
 

@@ -11,6 +11,7 @@ from trainers.data.findings import Finding, Severity, at_places, stop_on_errors
 from trainers.data.grouping import check_groups
 from trainers.data.label_sets import joined
 from trainers.data.labels import SMALLEST_CLASS, check_classes, check_labels, check_names, name_classes
+from trainers.data.ordering import check_order, check_positive
 from trainers.data.pairs import Text, cleaned, is_blank, sides
 from trainers.data.sources import Row, Source
 
@@ -42,15 +43,23 @@ class Admitted:
     same_groups: tuple[tuple[str, str], ...] = ()
 
 
-def admit(source: Source, *, clean: Clean = "html") -> Admitted:
+def admit(
+    source: Source,
+    *,
+    clean: Clean = "html",
+    ordered: Sequence[str] | None = None,
+    positive: str | None = None,
+) -> Admitted:
     """Clean the rows of a source, and leave out those that cannot be used.
 
     Args:
         source: The rows.
         clean: What to cut out of their texts.
+        ordered: All classes in their order; None if they have none.
+        positive: One of two classes; None if neither stands out.
 
     Raises:
-        InputError: There are not two classes, or one has too few texts.
+        InputError: There are not two classes, or one has too few texts, or they are called otherwise.
     """
     findings: list[Finding] = []
 
@@ -72,6 +81,8 @@ def admit(source: Source, *, clean: Clean = "html") -> Admitted:
         say("no label at all", "texts that have none of the labels are kept as such", "note", bare)
     findings += check_groups(unique, spare, source)
     findings += _check_labels(unique, source)
+    if not several:
+        findings += _check_named(unique, ordered, positive)
     stop_on_errors([*source.findings, *findings])
     kept = {row.text: row for row in unique}
     return Admitted(
@@ -179,6 +190,15 @@ def _check_labels(rows: Sequence[Row], source: Source) -> list[Finding]:
     return [
         *check_names({str(r.label) for r in rows}, file=file),
         *check_classes(labels, smallest=smallest, file=file),
+    ]
+
+
+def _check_named(rows: Sequence[Row], ordered: Sequence[str] | None, positive: str | None) -> list[Finding]:
+    """Check that the classes that are named are those of the texts."""
+    classes, file = {str(r.label) for r in rows}, rows[0].file if rows else ""
+    return [
+        *([] if ordered is None else check_order(ordered, classes, file=file)),
+        *([] if positive is None else check_positive(positive, classes, file=file)),
     ]
 
 

@@ -119,6 +119,7 @@ def test_names_in_databases_never_change():
         "retry_of",
         "config",
         "evaluations",
+        "on_scale",
         "stages",
         "reason",
         "ending",

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from search.confirm.finalists import Finalist
     from search.study import Opened, Reason, StudySpec
     from search.trials import Live
-    from trainers.config import TrainConfig
+    from trainers.config import Metric, TrainConfig
     from trainers.data import Split, Splits, Texts
     from trainers.fit import Features
 
@@ -242,14 +242,15 @@ def _judge(
     found = outcome(
         chosen,
         {c.name: [kept[fit.key] for fit in rounds if fit.name == c.name] for c in chosen},
-        features.splits.test.labels_N,
-        validation_N=_validated(features.splits).labels_N,
+        _labels(features.splits, "test", spec.score.metric),
+        validation_N=_labels(features.splits, "validation", spec.score.metric),
         rule=spec.score,
         num_classes=len(features.splits.class_names),
         after=after,
         versions=_versions(),
         words_N=words,
         groups_N=_groups(features.splits),
+        ordered=features.splits.ordered,
     )
     with held_back():
         optuna_private.set_system_attribute(study, attributes.CONFIRMATION, found.plain())
@@ -258,6 +259,15 @@ def _judge(
 def _validated(splits: Splits) -> Split:
     """Return the texts that validation figures are over: of folds, all that they share."""
     return splits.validation if splits.folds is None else splits.train
+
+
+def _labels(splits: Splits, name: Literal["validation", "test"], metric: Metric) -> Classes:
+    """Return the classes of a split; where the metric ranks texts by one of two, that one as a label, labels_N1."""
+    from trainers.fit import one_column, ranked_class
+
+    labels_N: Classes = (splits.test if name == "test" else _validated(splits)).labels_N
+    ranked = ranked_class(metric, splits.positive)
+    return labels_N if ranked is None else one_column(labels_N, positive=ranked)
 
 
 def _groups(splits: Splits) -> dict[str, Classes] | None:

@@ -35,6 +35,7 @@ from trainers.fit import (
     figures_of_folds,
     fit,
     fit_folds,
+    is_share,
 )
 
 CONSTRAINT = "training_accuracy_over_ceiling"
@@ -85,7 +86,8 @@ class Attempt:
         self._history: list[dict[str, Any]] = []
         self._folds: list[FoldResult] = []
         self._inflation = 1.0
-        if config.data.folds is not None and config.data.task == "one_label" and config.metric != "accuracy":
+        is_folded_share = config.data.folds is not None and is_share(config.metric, config.data.task)
+        if is_folded_share and config.metric != "accuracy":
             texts_C = np.bincount(features.splits.train.labels_N)
             self._inflation = math.sqrt(
                 texts_C.sum() / effective_count(np.diag(texts_C), metric=config.metric)
@@ -127,7 +129,10 @@ class Attempt:
             or best is None
             or len(known) != num_folds
             or not self._spec.pruning.rungs  # pruning is turned off
-            or fold.hits is None  # several labels: nobody knows how sure the difference is
+            or not is_share(
+                self.config.metric, self.config.data.task
+            )  # nobody knows how sure the difference is
+            or fold.hits is None
             or attr.RECIPE in trial.user_attrs
         ):
             return
@@ -197,7 +202,7 @@ class Attempt:
             gap = training - figures["validation_accuracy"]
             exact = figures[attr.TRAINING_EXACT]
             notes |= {attr.TRAINING_ACCURACY: training, attr.TRAINING_EXACT: exact, attr.GAP: gap}
-        for key in (attr.NUM_VALIDATION_TEXTS, attr.TRAINING_INTERVAL):
+        for key in (attr.NUM_VALIDATION_TEXTS, attr.TRAINING_INTERVAL, attr.ON_SCALE):
             if figures.get(key) is not None:
                 notes[key] = figures[key]
         for key, value in notes.items():

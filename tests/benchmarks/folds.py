@@ -164,7 +164,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--seeds", type=int, default=10, help="Draws of a source.")
     parser.add_argument("--few", type=int, default=300, help="Texts of a draw.")
     parser.add_argument("--trials", type=int, default=20, help="Of a search.")
-    parser.add_argument("--arms", type=int, default=len(ARMS), help="How many of the three searches of a draw.")
+    parser.add_argument(
+        "--arms", type=int, default=len(ARMS), help="How many of the three searches of a draw."
+    )
     parser.add_argument("--layers", type=int, default=0, help="Trained at most.")
     parser.add_argument(
         "--sources", nargs="+", default=["rotten_tomatoes", "imdb"], help="As in data.source."

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from trainers.config import PACKAGED_SOURCES, DataConfig, Task
+from trainers.data.fetching import SplitName
 from trainers.data.filtering import Admitted, admit
 from trainers.data.findings import Finding, told_with_errors
 from trainers.data.folding import Fold, check_folds, fold_rows
@@ -20,7 +21,7 @@ from trainers.data.grouping import join_groups
 from trainers.data.labels import class_names
 from trainers.data.pairs import Text, encode_pairs, near_duplicate_texts, shared_texts
 from trainers.data.shuffled import look_shuffled
-from trainers.data.sources import Row, Source, SplitName, read_source
+from trainers.data.sources import Row, Source, read_source
 from trainers.data.splitting import SPLITS, split_rows
 from trainers.errors import InputError
 
@@ -95,6 +96,8 @@ class Splits:
         fingerprint: Of all rows of the source.
         folds: Parts of ``train`` each of which is the validation split once; None means that there are none.
         clusters_N: Of ``train``, where there are folds: what has the same number stays in one fold.
+        ordered: Whether the class indices are steps of a scale.
+        positive: Index of the class that is looked for, of two; None if neither stands out.
     """
 
     train: Split
@@ -108,6 +111,8 @@ class Splits:
     fingerprint: str = ""
     folds: int | None = None
     clusters_N: npt.NDArray[np.int64] | None = None
+    ordered: bool = False
+    positive: int | None = None
 
     @property
     def task(self) -> Task:
@@ -130,6 +135,8 @@ class Texts:
         folds: Of each fold, rows to train on and rows to validate on; empty where there is a validation split.
         groups_N: Number of each row's group; None where each stands for itself.
         clusters_N: Of all rows, where there are folds: what has the same number stays in one fold.
+        ordered: Whether the class indices are steps of a scale.
+        positive: Index of the class that is looked for, of two; None if neither stands out.
     """
 
     rows: list[Row]
@@ -142,6 +149,8 @@ class Texts:
     folds: tuple[Fold, ...] = ()
     groups_N: npt.NDArray[np.int64] | None = None
     clusters_N: npt.NDArray[np.int64] | None = None
+    ordered: bool = False
+    positive: int | None = None
 
     @property
     def task(self) -> Task:
@@ -190,6 +199,8 @@ def load_splits(
         clusters_N=texts.clusters_N[texts.parts["train"]]
         if texts.folds and texts.clusters_N is not None
         else None,
+        ordered=texts.ordered,
+        positive=texts.positive,
     )
 
 
@@ -202,9 +213,9 @@ def read_texts(config: DataConfig) -> Texts:
     """
     source = read_source(config)
     fingerprint = _checked_fingerprint(source, config)
-    admitted = admit(source, clean=config.clean)
+    admitted = admit(source, clean=config.clean, ordered=config.ordered, positive=config.positive)
     rows, findings = admitted.rows, [*source.findings, *admitted.findings]
-    names, labels_N = _classes(rows, source)
+    names, labels_N = _classes(rows, source, config)
     known = config.source in PACKAGED_SOURCES  # and spared what has been looked at once and for all
     texts = [row.text for row in rows]
     clusters_N = np.arange(len(rows)) if known else near_duplicate_texts(texts, emoji=config.clean != "0.1")
@@ -238,6 +249,8 @@ def read_texts(config: DataConfig) -> Texts:
         folds=_folds(parts["train"], labels_N, together_N, config),
         groups_N=groups_N,
         clusters_N=together_N,
+        ordered=config.ordered is not None,
+        positive=None if config.positive is None else names.index(config.positive),
     )
 
 
@@ -263,10 +276,12 @@ def _folds(
     )
 
 
-def _classes(rows: Sequence[Row], source: Source) -> tuple[tuple[str, ...], npt.NDArray[np.int64]]:
+def _classes(
+    rows: Sequence[Row], source: Source, config: DataConfig
+) -> tuple[tuple[str, ...], npt.NDArray[np.int64]]:
     """Return the names of the classes, and those of each row."""
     if source.task == "one_label":
-        names = class_names(str(row.label) for row in rows)
+        names = config.ordered or class_names(str(row.label) for row in rows)
         return names, np.array([names.index(str(row.label)) for row in rows], dtype=np.int64)
     names = source.label_names or class_names(name for row in rows for name in row.labels or ())
     return names, np.array([[name in (row.labels or ()) for name in names] for row in rows], dtype=np.int64)
@@ -279,7 +294,9 @@ def describe_data(splits: Splits) -> dict[str, Any]:
         train, validation, test: Texts in each split.
         class_names: In the order of the class indices.
         texts_per_class: By split, one number a class; a text of several labels counts for each.
-        several_labels: True, where a text may have several; else there is no such key.
+        ordered: True, where the classes are steps of a scale; else there is no such key.
+        positive: Name of the class that is looked for, of two; likewise.
+        several_labels: True, where a text may have several; likewise.
         texts_without_label: Likewise, by split.
         texts_cut, tokens, tokens_kept: By split; longer texts than are read, all tokens, those that are kept.
         duplicates, contradictions, mended: Texts; see ``Splits``.
@@ -299,6 +316,8 @@ def describe_data(splits: Splits) -> dict[str, Any]:
             name: texts_per_class(split.labels_N, num_classes=num_classes).tolist()
             for name, split in counted.items()
         },
+        **({"ordered": True} if splits.ordered else {}),
+        **({} if splits.positive is None else {"positive": splits.class_names[splits.positive]}),
         **(_describe_several(counted) if splits.task == "several_labels" else {}),
         "texts_cut": {name: split.num_cut for name, split in parts.items()},
         "tokens": {name: split.num_tokens for name, split in parts.items()},

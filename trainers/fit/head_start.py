@@ -51,6 +51,7 @@ def fit_head(
     validation: Batch,
     weights_C: Tensor | None,
     rounds: int | None = None,
+    positive: int | None = None,
 ) -> bool:
     """Fit a head on the vectors of the untouched encoder, gently, and leave it at its lowest validation loss.
 
@@ -64,14 +65,26 @@ def fit_head(
         validation: The validation split in one batch, pooled.
         weights_C: Of the classes in the loss.
         rounds: To train without a look at validation texts or ceiling; None looks.
+        positive: As for ``tally``.
 
     Returns:
         Whether the head was fitted.
     """
     if config.head_start == "probe":
-        _start_as_probe(head, config, train=train, weights_C=weights_C)
+        _start_as_probe(head, config, train=train, weights_C=weights_C, positive=positive)
         return True
-    return _rounds(head, config, train=train, validation=validation, weights_C=weights_C, rounds=rounds) > 0
+    return (
+        _rounds(
+            head,
+            config,
+            train=train,
+            validation=validation,
+            weights_C=weights_C,
+            positive=positive,
+            rounds=rounds,
+        )
+        > 0
+    )
 
 
 def head_rounds(features: Features, config: TrainConfig) -> int:
@@ -90,7 +103,13 @@ def head_rounds(features: Features, config: TrainConfig) -> int:
             weights_C = torch.from_numpy(balance_C).float().to(config.device)
         found.append(
             _rounds(
-                network.head, config, train=parts[0], validation=parts[1], weights_C=weights_C, rounds=None
+                network.head,
+                config,
+                train=parts[0],
+                validation=parts[1],
+                weights_C=weights_C,
+                positive=splits.positive,
+                rounds=None,
             )
         )
     return round(fmean(found))
@@ -103,6 +122,7 @@ def _rounds(
     train: Batch,
     validation: Batch,
     weights_C: Tensor | None,
+    positive: int | None,
     rounds: int | None,
 ) -> int:
     """Fit a head as ``fit_head`` does, and return after how many rounds it was as it is left; 0 is as it came."""
@@ -127,7 +147,7 @@ def _rounds(
             best, at_best = _copy(head), done
             continue
         with torch.inference_mode():
-            counts = tally(head(train.inputs), train.labels_B)
+            counts = tally(head(train.inputs), train.labels_B, metric=config.metric, positive=positive)
             logits_NC = head(validation.inputs)
         if config.ceiling is not None and measure(counts, metric=config.metric) > config.ceiling:
             break
@@ -143,7 +163,9 @@ def _rounds(
     return at_best
 
 
-def _start_as_probe(head: Head, config: TrainConfig, *, train: Batch, weights_C: Tensor | None) -> None:
+def _start_as_probe(
+    head: Head, config: TrainConfig, *, train: Batch, weights_C: Tensor | None, positive: int | None
+) -> None:
     """Make a linear head a logistic regression, whatever the loss.
 
     Of those under the ceiling it is the one that is regularised least, but no less than folds find best; if none lies
@@ -153,7 +175,12 @@ def _start_as_probe(head: Head, config: TrainConfig, *, train: Batch, weights_C:
     num_classes = head.output.out_features
     weights = np.ones(num_classes) if weights_C is None else weights_C.cpu().double().numpy()
     for probe in probes(vectors_ND, labels_N, weights_C=weights, seed=config.seed, threads=config.threads):
-        counts = tally(torch.from_numpy(probe.logits(vectors_ND)), torch.from_numpy(labels_N))
+        counts = tally(
+            torch.from_numpy(probe.logits(vectors_ND)),
+            torch.from_numpy(labels_N),
+            metric=config.metric,
+            positive=positive,
+        )
         if config.ceiling is None or measure(counts, metric=config.metric) <= config.ceiling:
             break
     with torch.no_grad():

@@ -169,6 +169,8 @@ class _Fit:
             validation=self.validation_sample,
             weights_C=self.weights_C,
             num_classes=num_classes,
+            positive=features.splits.positive,
+            ordered=features.splits.ordered,
         )
         self.head_is_fitted = False
         if self.pooled is not None:
@@ -181,6 +183,7 @@ class _Fit:
                 validation=validation,
                 weights_C=self.weights_C,
                 rounds=rounds,
+                positive=features.splits.positive,
             )
             self.training_seconds += clock(config.device) - began
         if since is not None:
@@ -217,7 +220,9 @@ class _Fit:
         self.evaluations.append(self._unvalidated(evaluation))
         self.on_evaluation(self.evaluations[-1])
         result = self._restore("epochs", None)
-        return replace(result, validation_loss=math.nan, validation_accuracy=math.nan, hits=None)
+        return replace(
+            result, validation_loss=math.nan, validation_accuracy=math.nan, hits=None, on_scale=None
+        )
 
     def _unvalidated(self, evaluation: Evaluation) -> Evaluation:
         return replace(
@@ -357,6 +362,7 @@ class _Fit:
             epochs=self.evaluations[-1].epoch,
             stopped=stopped,
             evaluations=tuple(self.evaluations),
+            on_scale=found.on_scale,
             **self._cost(),
         )
 

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
 from trainers.fit.network import Network
+from trainers.fit.ordinal import OnScale
 from trainers.fit.stopping import StopReason
 
 
@@ -107,6 +108,8 @@ class FitResult(Cost):
         stages: Of a fit in two stages, what each restored; empty for any other.
         best_epochs: Age of the restored weights in each stage, from the stage's start.
         hits: Which validation texts of the peeks' sample were right; None where they may have several labels.
+        on_scale: Of steps of a scale: accuracy, quadratic kappa and mean absolute error on the whole validation split; None
+            elsewhere.
     """
 
     network: Network
@@ -122,6 +125,7 @@ class FitResult(Cost):
     stages: tuple[Stage, ...] = ()
     best_epochs: tuple[float, ...] = ()
     hits: str | None = None
+    on_scale: OnScale | None = None
 
     @property
     def is_refit(self) -> bool:
@@ -130,6 +134,7 @@ class FitResult(Cost):
 
     def figures(self) -> dict[str, Any]:
         """Return accuracies, loss, ages and cost by name."""
-        own = {"network", "evaluations", "best_epochs", "hits"}
-        figures = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in own}
-        return {**figures, "stages": [asdict(stage) for stage in self.stages]}
+        apart = {"network", "evaluations", "best_epochs", "hits", "on_scale"}
+        figures = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in apart}
+        beside = {} if self.on_scale is None else {"on_scale": self.on_scale.plain()}
+        return {**figures, "stages": [asdict(stage) for stage in self.stages], **beside}

@@ -129,7 +129,7 @@ def _means(summary: Summary) -> str:
 def validation_figure(row: TrialRow) -> str:
     """Write a trial's validation accuracy without a unit; of folds, with the standard error of their mean."""
     error = row.folds.validation_error if row.folds else None
-    return percent(row.validation_accuracy, unit="") + ("" if error is None else f" ± {100 * error:.2f}")
+    return percent(row.validation_accuracy, unit="") + ("" if error is None else f"\n± {100 * error:.2f}")
 
 
 def _recipe_table(summary: Summary) -> Table:

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from trainers.config import TrainConfig
+from trainers.config import Task, TrainConfig
 from trainers.fit.batching import sorted_batches
 from trainers.fit.calibration import Answered
 from trainers.fit.device import generators, named_failures
@@ -33,10 +33,14 @@ def predict_test(config: TrainConfig, features: Features, result: FitResult) -> 
     Raises:
         FitError: Memory ran out.
     """
-    logits_NC = answer_test(config, features, result).logits_NC
-    if features.splits.task == "several_labels":
-        return sigmoid(logits_NC)
-    predicted_N: npt.NDArray[np.int64] = logits_NC.argmax(axis=1)
+    return said_by(answer_test(config, features, result), task=features.splits.task)
+
+
+def said_by(answered: Answered, *, task: Task) -> npt.NDArray[np.number[Any]]:
+    """Return the class that answers say, predicted_N; where a text may have several labels, the probability of each."""
+    if task == "several_labels":
+        return sigmoid(answered.logits_NC)
+    predicted_N: npt.NDArray[np.int64] = answered.logits_NC.argmax(axis=1)
     return predicted_N
 
 

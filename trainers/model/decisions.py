@@ -6,7 +6,7 @@ Shapes: N texts, C classes.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -152,15 +152,7 @@ def decisions(
     check_threshold(aim, positive, names=names, task=features.splits.task)
     validation = answer_validation(config, features, result)
     tested = answer_test(config, features, result) if test else None
-    if several:
-        validation, tested = label_by_label(validation), None if tested is None else label_by_label(tested)
-    calibration = calibrate(validation, tested)
-    if several:  # a model abstains from texts, not from labels
-        calibration = replace(
-            calibration,
-            validation=replace(calibration.validation, coverage=()),
-            test=calibration.test and replace(calibration.test, coverage=()),
-        )
+    calibration = calibrate(validation, tested, several_labels=several)
     if aim is None:
         return Decisions(calibration=calibration)
     place = names.index(positive) if positive is not None else _rarer(features)
@@ -183,12 +175,6 @@ def decisions(
             test=None if tested is None else effect(tested),
         ),
     )
-
-
-def label_by_label(split: Answered) -> Answered:
-    """Return the answers on several labels as if each text and label were a text of two classes: without it, and with it."""
-    logits_M = split.logits_NC.reshape(-1)
-    return Answered(np.stack([np.zeros_like(logits_M), logits_M], axis=1), split.labels_N.reshape(-1))
 
 
 def describe_decisions(found: Decisions, *, metric: Metric) -> Iterator[str]:

@@ -65,8 +65,9 @@ def figures_of(
     Args:
         config: What to fit.
         features: Encoder, splits and stored features.
-        test: Whether to add ``test_predictions``, the class index of each text of the test split; of several labels the
-            probability of each, in millionths; and ``calibration``, what ``Calibration.plain`` says of its probabilities.
+        test: Whether to add ``test_predictions``, the class index of each text of the test split; of several labels, or of
+            the class that a metric ranks texts by, the probability, in millionths; and ``calibration``, what
+            ``Calibration.plain`` says of its probabilities.
         **options: Of ``fit``.
     """
     from trainers.fit import answer_test, answer_validation, calibrate, fit, in_millionths, said_by
@@ -74,14 +75,13 @@ def figures_of(
     result = fit(config, features, **options)
     figures = result.figures()
     if test:
-        task = features.splits.task
         tested = answer_test(config, features, result)
-        predicted = said_by(tested, task=task)
-        if task == "several_labels":
+        predicted = said_by(tested, config, features.splits)
+        if predicted.ndim == 2:
             predicted = in_millionths(predicted)
         figures["test_predictions"] = predicted.tolist()
         validation = answer_validation(config, features, result)
         figures["calibration"] = calibrate(
-            validation, tested, several_labels=task == "several_labels"
+            validation, tested, several_labels=features.splits.task == "several_labels"
         ).plain()
     return figures

@@ -13,13 +13,15 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from trainers.config import Task, TrainConfig
+from trainers.config import TrainConfig
+from trainers.data import Splits
 from trainers.fit.batching import sorted_batches
-from trainers.fit.calibration import Answered
+from trainers.fit.calibration import Answered, probabilities
 from trainers.fit.device import generators, named_failures
 from trainers.fit.features import Features
 from trainers.fit.inputs import SplitInputs
 from trainers.fit.loop import threads
+from trainers.fit.metrics import answers, ranked_class
 from trainers.fit.network import Network
 from trainers.fit.records import FitResult
 from trainers.fit.several import sigmoid
@@ -28,19 +30,31 @@ from trainers.fit.several import sigmoid
 def predict_test(config: TrainConfig, features: Features, result: FitResult) -> npt.NDArray[np.number[Any]]:
     """Return the class that a fit's restored weights predict for each text of the test split, predicted_N.
 
-    Where a text may have several labels: the probability of each, probabilities_NC.
+    Where a text may have several labels: the probability of each, probabilities_NC. Where the metric ranks texts by the
+    probability of one of two classes: that, probabilities_N1.
 
     Raises:
         FitError: Memory ran out.
     """
-    return said_by(answer_test(config, features, result), task=features.splits.task)
+    return said_by(answer_test(config, features, result), config, features.splits)
 
 
-def said_by(answered: Answered, *, task: Task) -> npt.NDArray[np.number[Any]]:
-    """Return the class that answers say, predicted_N; where a text may have several labels, the probability of each."""
-    if task == "several_labels":
+def said_by(answered: Answered, config: TrainConfig, splits: Splits) -> npt.NDArray[np.number[Any]]:
+    """Return what ``predict_test`` does, of answers on the test split.
+
+    Args:
+        answered: Of ``answer_test``.
+        config: Of the fit.
+        splits: Of its texts.
+    """
+    if splits.task == "several_labels":
         return sigmoid(answered.logits_NC)
-    predicted_N: npt.NDArray[np.int64] = answered.logits_NC.argmax(axis=1)
+    ranked = ranked_class(config.metric, splits.positive)
+    if ranked is not None:
+        return probabilities(answered.logits_NC)[:, ranked : ranked + 1]
+    predicted_N: npt.NDArray[np.int64] = answers(
+        torch.from_numpy(answered.logits_NC), metric=config.metric
+    ).numpy()
     return predicted_N
 
 

@@ -71,6 +71,7 @@ def run_study(
     workers: int | Literal["auto"] = "auto",
     device: Device | Literal["auto"] = "auto",
     confirm: int = 0,
+    track: str | Sequence[str] = (),
     console: Console | None = None,
 ) -> Result:
     """Search, and return what was found; the same call continues.
@@ -104,6 +105,7 @@ def run_study(
         workers: Trials under way at once.
         device: Where to fit.
         confirm: Number of finalists to fit on fresh seeds afterwards.
+        track: As ``--track``, one or several.
         console: Where progress is shown; None takes standard output, or the notebook.
 
     Raises:
@@ -112,9 +114,10 @@ def run_study(
     refuse_windows()
     from search.report import command_options, write_files
     from search.study import open_named
-    from search.trials import check_timeout
+    from search.trials import check_timeout, targets_of
 
     check_timeout(trial_timeout)
+    targets = targets_of([track] if isinstance(track, str) else track)
     if minutes is not None and not minutes > 0:
         raise InputError(f"minutes must be above 0, got {minutes:g}; raise it or leave it out")
     check_request(
@@ -165,6 +168,7 @@ def run_study(
         device=device,
         trial_timeout=trial_timeout,
         confirm=confirm,
+        track=targets,
         console=console,
     )
     options = command_options(said, storage)

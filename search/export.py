@@ -81,11 +81,6 @@ def export(
     if onnx:
         check_packages()
     found = open_named(study, storage)
-    if docker and found.spec.data.task == "several_labels":
-        raise InputError(
-            "--docker is for models that give one label a text, got a study of several labels a text; leave it out: the server "
-            "that it starts cannot answer with several"
-        )
     if int8 and found.spec.data.folds is not None:
         raise InputError(
             f"--int8 must be measured on a validation split, got a study with data.folds = {found.spec.data.folds}: the model is fitted "

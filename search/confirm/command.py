@@ -32,7 +32,14 @@ if TYPE_CHECKING:
 NUM_FINALISTS = 3
 NUM_SEEDS = 3
 
-KEPT = ("validation_accuracy", "training_accuracy", "seconds", "best_epoch", "test_predictions")
+KEPT = (
+    "validation_accuracy",
+    "training_accuracy",
+    "seconds",
+    "best_epoch",
+    "test_predictions",
+    "calibration",
+)
 """Figures of a fit that the study keeps."""
 
 OF_FOLDS = ("stop_at", "refit_training_accuracy")
@@ -404,7 +411,7 @@ def _fitted_in_processes(
 
 
 def _complete(fit: _Fit, figures: dict[str, Any]) -> dict[str, Any]:
-    found = {k: figures[k] for k in (*KEPT, *OF_FOLDS) if k in KEPT or k in figures}
+    found = {k: figures[k] for k in (*KEPT, *OF_FOLDS) if k in figures}
     return {"seed": fit.config.seed, "state": "complete", "reason": None, **found, **_origin(fit)}
 
 

@@ -14,7 +14,7 @@ from trainers.errors import FitError
 if TYPE_CHECKING:
     from search.trials.news import Told
     from trainers.config import TrainConfig
-    from trainers.fit import Features, FitResult
+    from trainers.fit import Answered, Features
 
 
 class _UnwantedError(Exception):
@@ -67,11 +67,12 @@ def figures_of(
         config: What to fit.
         features: Encoder, splits and stored features.
         test: Whether to add ``test_predictions``, the class index of each text of the test split; of several labels, or of
-            the class that a metric ranks texts by, the probability, in millionths. Of folds it is that of a model that is fitted
-            on all of them, for as long as ``stop_at`` says, which is added, too.
+            the class that a metric ranks texts by, the probability, in millionths; and ``calibration``, what
+            ``Calibration.plain`` says of its probabilities. Of folds the test split is predicted by a model that is fitted on all
+            of them, for as long as ``stop_at`` says, which is added, too; no text is left for a calibration.
         **options: Of ``fit``; ``on_evaluation`` is told of folds, too.
     """
-    from trainers.fit import fit, fit_folds, refit_config
+    from trainers.fit import answer_test, answer_validation, calibrate, fit, fit_folds, refit_config
 
     if config.data.folds is not None:
         tell = options.get("on_evaluation", _ignored)
@@ -83,19 +84,24 @@ def figures_of(
             figures["stop_at"] = list(whole.stop_at or ())
             figures["seconds"] += last.seconds
             figures["refit_training_accuracy"] = last.training_accuracy
-            figures["test_predictions"] = _test_predictions(whole, features, last)
+            figures["test_predictions"] = _said(answer_test(whole, features, last), whole, features)
         return figures
     result = fit(config, features, **options)
     figures = result.figures()
     if test:
-        figures["test_predictions"] = _test_predictions(config, features, result)
+        tested = answer_test(config, features, result)
+        figures["test_predictions"] = _said(tested, config, features)
+        validation = answer_validation(config, features, result)
+        figures["calibration"] = calibrate(
+            validation, tested, several_labels=features.splits.task == "several_labels"
+        ).plain()
     return figures
 
 
-def _test_predictions(config: TrainConfig, features: Features, result: FitResult) -> list[Any]:
-    from trainers.fit import in_millionths, predict_test
+def _said(tested: Answered, config: TrainConfig, features: Features) -> list[Any]:
+    from trainers.fit import in_millionths, said_by
 
-    predicted = predict_test(config, features, result)
+    predicted = said_by(tested, config, features.splits)
     if predicted.ndim == 2:
         predicted = in_millionths(predicted)
     plain: list[Any] = predicted.tolist()

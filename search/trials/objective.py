@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import asdict, fields
 from statistics import fmean
 from typing import Any
@@ -65,6 +66,7 @@ class Attempt:
         spec: Of the study.
         live: What the terminal shows.
         features: What is fitted on.
+        saw: Called when the trial has begun, and after each evaluation.
 
     Attributes:
         config: What is to be fitted, pinned to the encoder's commit, device and precision.
@@ -73,7 +75,15 @@ class Attempt:
     """
 
     @held_back()
-    def __init__(self, trial: optuna.Trial, spec: StudySpec, live: Live, *, features: Features) -> None:
+    def __init__(
+        self,
+        trial: optuna.Trial,
+        spec: StudySpec,
+        live: Live,
+        *,
+        features: Features,
+        saw: Callable[[optuna.Trial], None] = lambda _: None,
+    ) -> None:
         encoder = features.encoder
         config = suggest(trial, spec, num_layers=encoder.num_layers)
         pinned = config.encoder.model_copy(update={"revision": encoder.revision})
@@ -83,6 +93,7 @@ class Attempt:
         self._trial = trial
         self._spec = spec
         self._live = live
+        self._saw = saw
         self._history: list[dict[str, Any]] = []
         self._folds: list[FoldResult] = []
         self._inflation = 1.0
@@ -96,6 +107,7 @@ class Attempt:
         self.to_beat = None if best is None or attr.RECIPE in trial.user_attrs else best.value
         trial.set_user_attr(attr.CONFIG, self.config.model_dump(mode="json", exclude_none=True))
         live.trial_started(trial.number, self.config)
+        saw(trial)
 
     def told(self, news: Evaluation | FoldResult) -> None:
         """Take note of an evaluation, or of a fold's end.
@@ -171,6 +183,7 @@ class Attempt:
         self._history.append(told)
         trial.set_user_attr(attr.EVALUATIONS, self._history)
         self._live.evaluated(trial.number, self._history[-1])
+        self._saw(trial)
         if evaluation.fold not in {None, 1}:  # rungs are looked at in the first fold, where all trials were
             return
         trial.report(value, step_of(evaluation.epoch))
@@ -226,14 +239,21 @@ class Attempt:
         return training_accuracy - self._spec.score.ceiling
 
 
-def objective(trial: optuna.Trial, spec: StudySpec, features: Features, live: Live) -> float:
+def objective(
+    trial: optuna.Trial,
+    spec: StudySpec,
+    features: Features,
+    live: Live,
+    *,
+    saw: Callable[[optuna.Trial], None] = lambda _: None,
+) -> float:
     """Run one trial in this process to its end and return its score.
 
     Raises:
         optuna.TrialPruned: The trial does not keep up with its feasible peers.
         FitError: The fit failed for a named reason.
     """
-    attempt = Attempt(trial, spec, live, features=features)
+    attempt = Attempt(trial, spec, live, features=features, saw=saw)
     if attempt.config.data.folds is not None:
         folds = fit_folds(
             attempt.config,

@@ -1,4 +1,4 @@
-"""How this process joins a Ray cluster and leaves it; what of Ray is private stands here."""
+"""How this process joins a Ray cluster and leaves it."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from search.trials.cluster.ray_private import quiet, running_address
 from trainers.errors import InputError
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def joined(options: ClusterOptions) -> Iterator[Cluster | None]:
         )
     address = find_address(options.cluster)
     before = signal.getsignal(signal.SIGTERM)
-    with _quiet():
+    with quiet():
         try:
             ray.init(
                 address=address,
@@ -110,10 +111,8 @@ def find_address(cluster: str) -> str:
             "use: ray job submit --address http://HOST:8265 -- python -m search.run --cluster auto ..."
         )
     if address == "auto":
-        from ray._private.services import canonicalize_bootstrap_address_or_die
-
         try:
-            address = canonicalize_bootstrap_address_or_die("auto")
+            address = running_address()
         except (ConnectionError, ValueError) as error:
             raise InputError(
                 "--cluster auto finds no Ray cluster that runs on this machine; start one (ray start --head), or give its "
@@ -146,19 +145,6 @@ def code() -> list[str]:
     import trainers
 
     return [str(Path(package.__path__[0]).resolve()) for package in (search, trainers)]
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep what Ray has to say of its nodes off the terminal; it stands in Ray's logs."""
-    from ray._private import worker
-
-    before = worker.print_to_stdstream
-    worker.print_to_stdstream = lambda *_, **__: None
-    try:
-        yield
-    finally:
-        worker.print_to_stdstream = before
 
 
 def _one_line(error: Exception) -> str:

@@ -66,12 +66,10 @@ def test_a_port_that_nobody_listens_at_is_refused_at_once():
 
 
 def test_auto_without_a_cluster_is_refused(monkeypatch):
-    services = pytest.importorskip("ray._private.services")
-
-    def finds_none(_):
+    def finds_none():
         raise ConnectionError("Could not find any running Ray instance.")
 
-    monkeypatch.setattr(services, "canonicalize_bootstrap_address_or_die", finds_none)
+    monkeypatch.setattr(connection, "running_address", finds_none)
     assert refusal("auto").startswith(
         "--cluster auto finds no Ray cluster that runs on this machine; start one"
     )

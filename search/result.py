@@ -68,6 +68,11 @@ class Result:
         return self._found.spec.name
 
     @property
+    def ceiling(self) -> float:
+        """Training figure to stay under."""
+        return self._found.spec.score.ceiling
+
+    @property
     def folder(self) -> Path:
         """Where report and database are."""
         return self._found.folder

@@ -258,6 +258,7 @@ def write_winner(
                 splits.validation,
                 metric=config.metric,
                 num_classes=len(splits.class_names),
+                positive=splits.positive,
             )
         card = model_card(
             config,
@@ -457,6 +458,7 @@ def _origin(study: optuna.Study, spec: StudySpec, choice: Choice) -> Search:
             num_test=known.num_test if known else 0,
             test_seed=test.seed if test else None,
             test_of_seed=choice.tested.test_accuracy if choice.tested else None,
+            test_on_scale=str(test.on_scale) if test and test.on_scale else None,
         )
     trial = choice.trial
     return Search(

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
-import numpy.typing as npt
 from sklearn.utils import check_consistent_length, column_or_1d
 from sklearn.utils.multiclass import check_classification_targets, is_multilabel
 
@@ -163,11 +162,6 @@ class SearchedTextClassifier(TextEstimator):
             self._take_winner(result, classes)
         return self
 
-    def predict_proba(self, X: Sequence[Text]) -> npt.NDArray[np.float64]:
-        """Return probabilities_NC, the columns in the order of ``classes_``; those of several labels do not add up to 1."""
-        found_NC = super().predict_proba(X)
-        return found_NC[:, self._columns_C]
-
     def _search(self, data: dict[str, list[Any]], options: dict[str, Any], folder: Path) -> Result:
         score = {"metric": self.metric, "ceiling": self.ceiling}
         return run_study(
@@ -210,7 +204,7 @@ class SearchedTextClassifier(TextEstimator):
         self.classifier_ = result.model()
         names = class_names(self.classifier_.model)
         self.classes_ = np.array([*classes.values()])
-        self._columns_C = [names.index(name) for name in classes]
+        self._columns_C = np.array([names.index(name) for name in classes])
         self.trials_ = result.trials
         self.best_score_ = best["validation_accuracy"]
         mark = "setting_"

@@ -18,7 +18,6 @@ from sklearn.utils.validation import check_is_fitted
 
 from trainers.data import Text
 from trainers.errors import InputError, describe
-from trainers.fit import decide_labels
 from trainers.model import Classifier, task
 
 PAIR = ("text", "text_pair")
@@ -28,22 +27,31 @@ MOST_SHOWN = 60
 
 
 class TextEstimator(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
-    """An estimator whose ``fit`` leaves ``classes_`` and ``classifier_``, the columns of both in one order."""
+    """An estimator whose ``fit`` leaves ``classes_`` and ``classifier_``."""
 
     classes_: npt.NDArray[Any]
     classifier_: Classifier
 
+    _columns_C: npt.NDArray[np.int64] | None = None
+    """Column of ``classifier_`` in which each class stands; None where both have one order."""
+
     def predict(self, X: Sequence[Text]) -> npt.NDArray[Any]:
         """Return the most probable label of each text; where it was fitted on several labels, which of them each has."""
-        probabilities_NC = self.predict_proba(X)
+        probabilities_NC = self._probabilities(X)
+        decided = self.classifier_.decide(probabilities_NC)
         if self._has_several():
-            return decide_labels(probabilities_NC)
-        best_N = probabilities_NC.argmax(axis=1)
-        labels_N: npt.NDArray[Any] = self.classes_[best_N]
+            return decided
+        order_C = np.arange(len(self.classes_)) if self._columns_C is None else np.argsort(self._columns_C)
+        labels_N: npt.NDArray[Any] = self.classes_[order_C[decided]]
         return labels_N
 
     def predict_proba(self, X: Sequence[Text]) -> npt.NDArray[np.float64]:
         """Return probabilities_NC, the columns in the order of ``classes_``; those of several labels do not add up to 1."""
+        probabilities_NC = self._probabilities(X)
+        return probabilities_NC if self._columns_C is None else probabilities_NC[:, self._columns_C]
+
+    def _probabilities(self, X: Sequence[Text]) -> npt.NDArray[np.float64]:
+        """Return probabilities_NC, the columns in the order of ``classifier_``."""
         check_is_fitted(self)
         with value_errors():
             probabilities_NC = self.classifier_.predict_proba(texts_of(X)).astype(np.float64)

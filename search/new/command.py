@@ -21,7 +21,7 @@ from trainers.errors import InputError, describe
 if TYPE_CHECKING:
     from search.new.cost import Costs
     from search.new.sizes import Plan
-    from trainers.config import DataConfig, Task
+    from trainers.config import DataConfig
     from trainers.data import Splits
 
 
@@ -47,6 +47,20 @@ def new(
         str | None,
         Parameter(help="What stands between several labels in one column; json for lists. [default: found]"),
     ] = None,
+    ordered: Annotated[
+        bool,
+        Parameter(
+            negative=(),
+            help="Classes are steps of a scale, such as stars: quadratic kappa counts how far off an answer is. [default: they have "
+            "no order]",
+        ),
+    ] = False,
+    positive: Annotated[
+        str | None,
+        Parameter(
+            help="Class that average precision looks for, of two. [default: with that metric the rarer one, else none]"
+        ),
+    ] = None,
     split: Annotated[
         str | None, Parameter(help="Column that names each row's split. [default: splits are made]")
     ] = None,
@@ -57,7 +71,8 @@ def new(
     metric: Annotated[
         Metric | None,
         Parameter(
-            help="By which goal, score and ceiling are measured. [default: accuracy, or micro_f1 for several labels a text]"
+            help="By which goal, score and ceiling are measured. [default: accuracy; quadratic_kappa with --ordered, "
+            "average_precision with --positive, micro_f1 for several labels a text]"
         ),
     ] = None,
     minutes: Annotated[float, Parameter(help="Time that the search may take.")] = 10.0,
@@ -92,6 +107,8 @@ def new(
     columns = {key: names for key, names in named.items() if names}
     data = _data_config(source, columns)
 
+    from search.new.classes import choose_classes, say_of_classes
+    from trainers.config import TASK_METRICS
     from trainers.data import read_texts, suggest_labels, suggest_pair
 
     pair = None if text else suggest_pair(data)
@@ -104,8 +121,13 @@ def new(
         if several.separator is not None:
             columns["label_separator"] = [several.separator]
         data = _data_config(source, columns)
-    metric = _metric(metric, data.task)
+    _check_task(metric, data)
     texts = read_texts(data)  # before all that takes its time to load: its mistakes are reported at once
+    classes = choose_classes(texts, metric=metric, ordered=ordered, positive=positive)
+    if classes.settings:
+        data = _data_config(source, {**columns, **classes.settings})
+        texts = read_texts(data)
+    metric = metric or classes.metric or TASK_METRICS[data.task][0]
 
     from search.trials import warm_up
 
@@ -120,7 +142,8 @@ def new(
     start_seconds = (
         time.process_time() - began
     )  # a search starts in the same way; what other programs take does not count
-    _say_what_was_found(splits, metric, of="texts" if data.pair is None else "pairs")
+    _say_what_was_found(splits, of="texts" if data.pair is None else "pairs")
+    say_of_classes(classes, splits, metric)
     if pair is not None:
         say(
             f"  columns {pair[0]!r} and {pair[1]!r} are read as pairs, for their names; --text {pair[0]} reads one alone"
@@ -135,9 +158,15 @@ def new(
     where = {} if device == "auto" else {"device": device}
     flags = [(key, name) for key, names in columns.items() for name in names]
     flags += {"metric": metric, "minutes": f"{minutes:g}", "trials": str(trials), **where}.items()
-    words = [word for key, value in flags for word in (f"--{key.replace('_', '-')}", value)]
+    words = [
+        *classes.flags,
+        *(word for key, value in flags for word in (f"--{key.replace('_', '-')}", value)),
+    ]
     study = study_toml(
-        {"source": _seen_from(path, data.source), **data.model_dump(mode="json", include={*columns})},
+        {
+            "source": _seen_from(path, data.source),
+            **data.model_dump(mode="json", include={*columns, *classes.settings}),
+        },
         splits,
         plan,
         aim,
@@ -145,6 +174,7 @@ def new(
         encoder=encoder,
         num_layers=loaded.num_layers,
         about_labels=None if several is None else several.message,
+        hint=classes.hint,
         command=f"python -m search.new {shlex.join([source, *words])}",
     )
     write_atomically(path, study.encode())
@@ -159,21 +189,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     return launch(new, name="search.new", argv=argv)
 
 
-def _metric(metric: Metric | None, task: Task) -> Metric:
-    """Return the metric that was asked for, or the usual one of a task.
+def _check_task(metric: Metric | None, data: DataConfig) -> None:
+    """Check that a metric is not one of the other task; what else it needs of the classes is found out later.
 
     Raises:
-        InputError: It is of another task.
+        InputError: It is.
     """
     from trainers.config import TASK_METRICS, check_metric
 
-    if metric is None:
-        return TASK_METRICS[task][0]
+    if metric is None or metric in TASK_METRICS[data.task]:
+        return
     try:
-        check_metric(metric, task)
+        check_metric(metric, data)
     except ValueError as error:
         raise InputError(f"--{error}") from None
-    return metric
 
 
 def _check(*, minutes: float, trials: int) -> None:
@@ -217,7 +246,10 @@ def _data_config(source: str, columns: Mapping[str, Sequence[str]]) -> DataConfi
     from trainers.config import DataConfig
 
     try:
-        named = {key: [*names] if len(names) > 1 else names[0] for key, names in columns.items()}
+        named = {
+            key: names if isinstance(names, str) else [*names] if len(names) > 1 else names[0]
+            for key, names in columns.items()
+        }
         return DataConfig.model_validate({"source": source, **named})
     except ValidationError as error:
         raise InputError(describe(error, valid_keys=lambda _: DataConfig.model_fields)) from error
@@ -260,12 +292,11 @@ def _say_what_to_expect(path: Path, plan: Plan, costs: Costs, *, asked: float, s
             )
 
 
-def _say_what_was_found(splits: Splits, metric: Metric, *, of: str) -> None:
-    """Print the data page, the lengths of the texts, and a warning where accuracy hides a class."""
+def _say_what_was_found(splits: Splits, *, of: str) -> None:
+    """Print the data page and the lengths of the texts."""
     from rich.console import Console
 
     from search.analysis import DataPage, print_page
-    from search.new.template import are_uneven
     from trainers.data import describe_data
 
     page = describe_data(splits)
@@ -274,8 +305,6 @@ def _say_what_was_found(splits: Splits, metric: Metric, *, of: str) -> None:
     print_page(DataPage.model_validate({**page, "findings": findings}), Console())
     lengths = sorted(splits.train.lengths_N.tolist())
     say(f"  half of the {of} have up to {lengths[len(lengths) // 2]} tokens, the longest {lengths[-1]}")
-    if are_uneven(splits) and metric == "accuracy":
-        say("  warning: classes are uneven, and accuracy says little of the rare ones; see --metric macro_f1")
 
 
 def _options(path: Path) -> str:

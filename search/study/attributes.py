@@ -54,6 +54,9 @@ PLAN = "start"
 WORDS = "words"
 """dict: what the words alone reach on validation, see ``search.analysis.baseline.measure_words``."""
 
+TRACKING = "tracking"
+"""str: what tells the study from others of its name in a tracker; absent of one that was never shown in any."""
+
 # System attributes of a study.
 
 CONFIRMATION = "frostline:confirmation"
@@ -90,6 +93,9 @@ ENDING = "ending"
 
 VALIDATION_ACCURACY = "validation_accuracy"
 """float: of the checkpoint that was restored, or of the latest evaluation of a pruned trial; in the study's metric."""
+
+ON_SCALE = "on_scale"
+"""dict: of steps of a scale, ``accuracy``, ``quadratic_kappa`` and ``mean_absolute_error`` on validation; absent elsewhere."""
 
 VALIDATION_LOSS = "validation_loss"
 """float: likewise, cross-entropy."""

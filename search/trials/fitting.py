@@ -65,8 +65,8 @@ def figures_of(
     Args:
         config: What to fit.
         features: Encoder, splits and stored features.
-        test: Whether to add ``test_predictions``, the class index of each text of the test split; of several labels the
-            probability of each, in millionths.
+        test: Whether to add ``test_predictions``, the class index of each text of the test split; of several labels, or of
+            the class that a metric ranks texts by, the probability, in millionths.
         **options: Of ``fit``.
     """
     from trainers.fit import fit, in_millionths, predict_test
@@ -75,7 +75,7 @@ def figures_of(
     figures = result.figures()
     if test:
         predicted = predict_test(config, features, result)
-        if features.splits.task == "several_labels":
+        if predicted.ndim == 2:
             predicted = in_millionths(predicted)
         figures["test_predictions"] = predicted.tolist()
     return figures

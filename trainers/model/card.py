@@ -66,6 +66,7 @@ class Confirmation:
         num_test: Texts in the test split.
         test_seed: Of the first fit that was tested.
         test_of_seed: What that one came to.
+        test_on_scale: Of steps of a scale, further figures of all of them, in words; None elsewhere.
     """
 
     validation: float
@@ -81,6 +82,7 @@ class Confirmation:
     num_test: int | None = None
     test_seed: int | None = None
     test_of_seed: float | None = None
+    test_on_scale: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -209,6 +211,9 @@ def _figures(
     if confirmed is not None:
         if confirmed.test is not None:
             _test_figures(row, confirmed, tested_itself=tested_itself)
+        if confirmed.test_on_scale is not None:
+            meaning = f"mean of {confirmed.num_tested} fits of the same settings on fresh seeds"
+            rows.append({"name": "test, on the scale", "value": confirmed.test_on_scale, "meaning": meaning})
         spread = "" if confirmed.spread is None else f" ± {percent(confirmed.spread)}"
         row(
             "confirmed validation",
@@ -217,6 +222,9 @@ def _figures(
             f"{100 * confirmed.share_under_ceiling:.0f} % kept under the ceiling of training",
         )
     row("validation", percent(result.validation_accuracy), "these weights; they were chosen by such a figure")
+    if result.on_scale is not None:
+        meaning = "these weights, of classes that are steps of a scale"
+        rows.append({"name": "validation, on the scale", "value": str(result.on_scale), "meaning": meaning})
     row("training", percent(result.training_accuracy), "these weights, on all that they were trained on")
     if search is not None:
         row(
@@ -298,6 +306,12 @@ def _decided(found: Decisions, config: TrainConfig) -> list[str]:
         else f"Logits are as they were fitted, not scaled by a temperature: {reason}."
     ]
     chosen = found.threshold
+    if chosen is None and config.metric == "quadratic_kappa":
+        said.append(
+            "**Steps of a scale.** The answer is the median class: the lowest at or below which half of the probability lies "
+            "(`decides` in config.json). Frostline's `predict` gives it, and the figures above are of it; transformers' pipeline "
+            "and ONNX give the most probable class."
+        )
     if chosen is not None:
         aim, metric, name = aim_in_words(chosen.aim), METRIC_NAMES[config.metric], escape(chosen.name)
         said.append(

@@ -204,7 +204,7 @@ class SearchedTextClassifier(TextEstimator):
         self.classifier_ = result.model()
         names = class_names(self.classifier_.model)
         self.classes_ = np.array([*classes.values()])
-        self._columns_C = np.array([names.index(name) for name in classes])
+        self._order = np.argsort([names.index(name) for name in classes])
         self.trials_ = result.trials
         self.best_score_ = best["validation_accuracy"]
         mark = "setting_"

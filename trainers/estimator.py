@@ -32,23 +32,23 @@ class TextEstimator(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     classes_: npt.NDArray[Any]
     classifier_: Classifier
 
-    _columns_C: npt.NDArray[np.int64] | None = None
-    """Column of ``classifier_`` in which each class stands; None where both have one order."""
+    _order: Any = None
+    """Numbers of ``classes_`` in the order of ``classifier_``; None where both have one order."""
 
     def predict(self, X: Sequence[Text]) -> npt.NDArray[Any]:
-        """Return the most probable label of each text; where it was fitted on several labels, which of them each has."""
+        """Return the most probable label of each text, or the median one; of several labels, which of them each has."""
         probabilities_NC = self._probabilities(X)
         decided = self.classifier_.decide(probabilities_NC)
         if self._has_several():
             return decided
-        order_C = np.arange(len(self.classes_)) if self._columns_C is None else np.argsort(self._columns_C)
-        labels_N: npt.NDArray[Any] = self.classes_[order_C[decided]]
+        classes = self.classes_ if self._order is None else self.classes_[self._order]
+        labels_N: npt.NDArray[Any] = classes[decided]
         return labels_N
 
     def predict_proba(self, X: Sequence[Text]) -> npt.NDArray[np.float64]:
         """Return probabilities_NC, the columns in the order of ``classes_``; those of several labels do not add up to 1."""
         probabilities_NC = self._probabilities(X)
-        return probabilities_NC if self._columns_C is None else probabilities_NC[:, self._columns_C]
+        return probabilities_NC if self._order is None else probabilities_NC[:, np.argsort(self._order)]
 
     def _probabilities(self, X: Sequence[Text]) -> npt.NDArray[np.float64]:
         """Return probabilities_NC, the columns in the order of ``classifier_``."""

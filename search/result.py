@@ -27,7 +27,7 @@ MOST_BYTES = 100_000
 STYLE = (
     "<style>.frostline{color:#1a1a1a;background:#fff;padding:.6em;max-width:60em;overflow-x:auto}"
     # Jupyter has colours of its own for tables, which do not know of dark mode.
-    ".frostline tr,.frostline th,.frostline td{color:inherit!important;background:none!important}"
+    ".frostline table,.frostline tr,.frostline th,.frostline td{color:inherit!important;background:none!important}"
     ".frostline td,.frostline th{padding:.1em .7em;text-align:right}.frostline img{max-width:36em;background:#fff}"
     "@media(prefers-color-scheme:dark){.frostline{color:#e6e6e6;background:#1b1b1b}}</style>"
 )

@@ -32,7 +32,14 @@ if TYPE_CHECKING:
 NUM_FINALISTS = 3
 NUM_SEEDS = 3
 
-KEPT = ("validation_accuracy", "training_accuracy", "seconds", "best_epoch", "test_predictions")
+KEPT = (
+    "validation_accuracy",
+    "training_accuracy",
+    "seconds",
+    "best_epoch",
+    "test_predictions",
+    "calibration",
+)
 """Figures of a fit that the study keeps."""
 
 MADE_BY = ("frostline", "torch", "transformers", "tokenizers")

@@ -6,6 +6,7 @@ from .calibration import (
     Labels as Labels,
     SplitCalibration as SplitCalibration,
     calibrate as calibrate,
+    label_by_label as label_by_label,
     probabilities as probabilities,
 )
 from .device import (
@@ -26,6 +27,7 @@ from .holdout import (
     answer_test as answer_test,
     answer_validation as answer_validation,
     predict_test as predict_test,
+    said_by as said_by,
 )
 from .looks import (
     FIRST_SAMPLE as FIRST_SAMPLE,

@@ -326,7 +326,7 @@ class FakeCrew:
 def test_fits_that_hang_or_were_killed_for_memory_are_told(make_config):
     beside, alone = Death(-9, "for lack of memory", num_left=1), Death(-9, "for lack of memory")
     figures = {"validation_accuracy": 0.8, "training_accuracy": 0.9, "seconds": 1.0, "best_epoch": 1.0}
-    figures |= {"test_predictions": [0, 1]}
+    figures |= {"test_predictions": [0, 1], "calibration": None}
     crew = FakeCrew([Silence(7.0), beside, Fitted(figures), *[alone] * 3])
     fits = [_Fit(f"trial {seed}", make_config(seed=seed)) for seed in (1, 2, 3)]
     said = []

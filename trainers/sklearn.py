@@ -35,6 +35,7 @@ from trainers.config import (
 )
 from trainers.data import Split, Splits, Text, cleaned, draw_groups, joined, stratified_parts, tokenise
 from trainers.encoder import Encoder, load_encoder
+from trainers.errors import InputError
 from trainers.estimator import TextEstimator, indicators, pair_names, seed_of, texts_of, value_errors
 from trainers.fit import build_features, choose_device, fit, pinned
 from trainers.model import assemble

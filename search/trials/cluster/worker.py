@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from search.trials.news import News
+    from search.trials.news import News, Told
     from trainers.config import Device, FixedPrecision, TrainConfig
-    from trainers.fit import Evaluation, Features
+    from trainers.fit import Features
 
 LIBRARIES = ("torch", "transformers", "tokenizers")
 """Packages that every node must have in the driver's version: of them a fit's result may depend."""
@@ -171,8 +171,8 @@ class Worker:
         return news
 
     def _fit(self, config: TrainConfig, test: bool, to_beat: float | None) -> None:
-        def ask(evaluation: Evaluation) -> bool:
-            self._news.put(evaluation)
+        def ask(told: Told) -> bool:
+            self._news.put(told)
             return self._answers.get()
 
         assert self._features is not None  # noqa: S101

@@ -1,4 +1,4 @@
-"""A scikit-learn estimator around one fit: texts and labels in, a classifier out.
+"""Scikit-learn estimators: texts and labels in, a classifier out, of one fit or of a whole search.
 
 Shapes: N texts, C classes.
 """
@@ -6,19 +6,15 @@ Shapes: N texts, C classes.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import ValidationError
-from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.model_selection import train_test_split
-from sklearn.utils import check_consistent_length, check_random_state, column_or_1d
+from sklearn.utils import check_consistent_length, column_or_1d
 from sklearn.utils.multiclass import check_classification_targets, is_multilabel
-from sklearn.utils.validation import check_is_fitted
 
 from trainers.config import (
     PACKAGED_ENCODER,
@@ -39,9 +35,12 @@ from trainers.config import (
 )
 from trainers.data import Split, Splits, Text, cleaned, draw_groups, joined, stratified_parts, tokenise
 from trainers.encoder import Encoder, load_encoder
-from trainers.errors import InputError, describe
-from trainers.fit import build_features, choose_device, decide_labels, fit, pinned
+from trainers.estimator import TextEstimator, indicators, pair_names, seed_of, texts_of, value_errors
+from trainers.fit import build_features, choose_device, fit, pinned
 from trainers.model import assemble
+
+if TYPE_CHECKING:
+    from search.sklearn import SearchedTextClassifier as SearchedTextClassifier
 
 CACHE_BYTES = 8 * 2**30
 
@@ -51,16 +50,23 @@ NO_SEPARATOR = ";"
 NO_SOURCE = "/texts in memory.csv"
 """Stands where a configuration names its texts; nothing reads it."""
 
-PAIR = ("text", "text_pair")
-"""What the texts of pairs are called that have no names."""
-
-MOST_SHOWN = 60
-
-NOT_OF_A_FIT = {"encoder", "revision", "pooling", "clean", "max_length", "head_tokens", "random_state"}
+NOT_OF_A_FIT = {
+    *("encoder", "revision", "pooling", "clean", "max_length", "head_tokens", "random_state"),
+    *("ordered", "positive"),
+}
 OWN = {"validation_fraction", "cache_directory"}
 
 
-class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+def __getattr__(name: str) -> Any:
+    """Find ``SearchedTextClassifier``, which stands with the search: nothing here needs that until somebody asks."""
+    if name == "SearchedTextClassifier":
+        from search.sklearn import SearchedTextClassifier
+
+        return SearchedTextClassifier
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+class TextClassifier(TextEstimator):
     """Fine-tunes a pre-trained encoder on labelled texts.
 
     Of the texts given to ``fit``, a share is drawn by class for early stopping, none of a class that has but one: the
@@ -89,7 +95,11 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         class_weights: ``balanced`` gives every class the same weight in the loss; a dictionary has one for each label.
         loss: ``cross_entropy``, or ``focal``, in which texts that are surely right count little.
         focal_gamma: How little: 0 is cross-entropy.
-        metric: By which ``ceiling`` is measured. Fitted on several labels, ``accuracy`` is that of all labels of a text.
+        metric: By which ``ceiling`` is measured. Fitted on several labels, ``accuracy`` is that of all labels of a text. With
+            ``quadratic_kappa``, which needs ``ordered``, the median class is predicted instead of the most probable one.
+        ordered: All labels from the lowest to the highest, where they are steps of a scale; ``figures_`` then has accuracy,
+            quadratic kappa and mean absolute error. True takes them as they are sorted; None means that they have no order.
+        positive: Of two labels the one that the metric ``average_precision`` is of.
         ceiling: Training accuracy above which an epoch counts as over-fitted, and is not restored if another can be.
         clean: What is cut out of texts: ``html``, ``spaces`` or ``none``; see ``DataConfig``.
         max_length: Tokens kept of a text, special ones included.
@@ -144,6 +154,8 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         clean: Clean = "html",
         max_length: int = 128,
         head_tokens: int | None = None,
+        ordered: Sequence[Any] | bool | None = None,
+        positive: Any = None,
         cache: Literal["float16", "float32"] = "float16",
         head_start: HeadStart = "random",
         head_weights: HeadWeights = "uniform",
@@ -181,6 +193,8 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.clean = clean
         self.max_length = max_length
         self.head_tokens = head_tokens
+        self.ordered = ordered
+        self.positive = positive
         self.cache = cache
         self.head_start = head_start
         self.head_weights = head_weights
@@ -208,7 +222,10 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         settings = config.model_dump(exclude={"data", "encoder", "seed"})
         settings |= {"encoder": config.encoder.name, "random_state": config.seed}
         settings |= config.encoder.model_dump(exclude={"name"})
-        settings |= config.data.model_dump(include={"clean", "max_length", "head_tokens"})
+        settings |= {
+            key: getattr(config.data, key)
+            for key in ("clean", "max_length", "head_tokens", "ordered", "positive")
+        }
         return cls(**{**settings, **changes})
 
     def fit(self, X: Sequence[Text], y: Sequence[Any], groups: Sequence[Any] | None = None) -> Self:
@@ -226,35 +243,38 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """
         if y is None:
             raise ValueError(f"{type(self).__name__} requires y to be passed, but the target y is None")
-        given = _texts(X)
+        given = texts_of(X)
         texts = [cleaned(text, self.clean)[0] for text in given]
         several = is_multilabel(y)
         if several:
-            self.classes_, labels_N = _indicators(y)
+            self.classes_, labels_N = indicators(y)
         else:
             y = column_or_1d(y, warn=True)
             check_classification_targets(y)
             self.classes_, labels_N = np.unique(y, return_inverse=True)
         check_consistent_length(texts, labels_N)
-        seed = self._seed()
+        order, positive = self._named_classes()
+        if order is not None:
+            labels_N = np.argsort(order)[labels_N]
+        seed = seed_of(self.random_state)
         if groups is None:
             train, validation = self._split(texts, labels_N, seed)
         else:
             check_consistent_length(texts, groups)
             train, validation = self._split_groups(texts, labels_N, column_or_1d(groups), seed)
-        with _value_errors():
+        with value_errors():
             encoder = load_encoder(
                 EncoderConfig(name=self.encoder, revision=self.revision, pooling=self.pooling),
                 device=choose_device(self.device),
             )
             config = self.config_ = pinned(
-                self._config(encoder, seed, pair=_pair_names(X, given), several=several)
+                self._config(encoder, seed, pair=pair_names(X, given), several=several, order=order)
             )
 
             def part(rows: npt.NDArray[np.int64]) -> Split:
                 return tokenise([texts[i] for i in rows], labels_N[rows], config.data, encoder.tokenizer)
 
-            names = tuple(map(str, self.classes_))
+            names = tuple(map(str, self.classes_ if order is None else self.classes_[order]))
             splits = Splits(
                 train=part(train),
                 validation=part(validation),
@@ -263,6 +283,8 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 duplicates=0,
                 contradictions=0,
                 mended=0,
+                ordered=order is not None,
+                positive=positive,
             )
             with tempfile.TemporaryDirectory() as scratch:
                 features = build_features(
@@ -274,40 +296,9 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                     disk_bytes=CACHE_BYTES,
                 )
                 result = fit(config, features)
-        self.figures_ = result.figures()
+        self.figures_, self._order = result.figures(), order
         self.classifier_ = assemble(encoder, config, result, names=names)
         return self
-
-    def predict(self, X: Sequence[Text]) -> npt.NDArray[Any]:
-        """Return the most probable label of each text; where it was fitted on several labels, which of them each has."""
-        probabilities_NC = self.predict_proba(X)
-        if self.config_.data.task == "several_labels":
-            return decide_labels(probabilities_NC)
-        labels_N: npt.NDArray[Any] = self.classes_[self.classifier_.decide(probabilities_NC)]
-        return labels_N
-
-    def predict_proba(self, X: Sequence[Text]) -> npt.NDArray[np.float64]:
-        """Return probabilities_NC, the columns in the order of ``classes_``; those of several labels do not add up to 1."""
-        check_is_fitted(self)
-        with _value_errors():
-            probabilities_NC = self.classifier_.predict_proba(_texts(X)).astype(np.float64)
-        if self.config_.data.task == "several_labels":
-            return probabilities_NC
-        scaled_NC: npt.NDArray[np.float64] = probabilities_NC / probabilities_NC.sum(axis=1, keepdims=True)
-        return scaled_NC
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.one_d_array = True
-        tags.input_tags.two_d_array = False
-        tags.input_tags.string = True
-        tags.classifier_tags.multi_label = True
-        return tags
-
-    def _seed(self) -> int:
-        if isinstance(self.random_state, int | np.integer):
-            return int(self.random_state)
-        return int(check_random_state(self.random_state).randint(2**31 - 1))
 
     def _split(
         self, texts: list[Text], labels_N: npt.NDArray[np.int64], seed: int
@@ -385,6 +376,27 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             )
         return train, validation
 
+    def _named_classes(self) -> tuple[npt.NDArray[np.int64] | None, int | None]:
+        """Return the order of ``classes_`` on the scale, and which of them is looked for, in that order; None for none."""
+        names = list(map(str, self.classes_))
+        order, positive = None, None
+        if self.ordered is not None and self.ordered is not False:
+            steps = names if self.ordered is True else list(map(str, self.ordered))
+            if sorted(steps) != sorted(names):
+                raise ValueError(
+                    f"ordered must name each label once, from the lowest to the highest, got {self.ordered!r} for "
+                    f"{self.classes_.tolist()}; change it"
+                )
+            order = np.array([names.index(step) for step in steps], dtype=np.int64)
+            names = steps
+        if self.positive is not None:
+            if len(names) != 2 or str(self.positive) not in names:
+                raise ValueError(
+                    f"positive must be one of two labels, got {self.positive!r} for {self.classes_.tolist()}; change it"
+                )
+            positive = names.index(str(self.positive))
+        return order, positive
+
     def _check_split(self) -> None:
         if not 0 < self.validation_fraction < 1:
             raise ValueError(
@@ -396,7 +408,13 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             )
 
     def _config(
-        self, encoder: Encoder, seed: int, *, pair: tuple[str, str] | None, several: bool
+        self,
+        encoder: Encoder,
+        seed: int,
+        *,
+        pair: tuple[str, str] | None,
+        several: bool,
+        order: npt.NDArray[np.int64] | None,
     ) -> TrainConfig:
         settings = {
             key: value.item() if isinstance(value, np.generic) else value
@@ -418,75 +436,9 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             clean=self.clean,
             max_length=self.max_length,
             head_tokens=self.head_tokens,
+            ordered=None if order is None else tuple(map(str, self.classes_[order])),
+            positive=None if self.positive is None else str(self.positive),
             seed=seed,
         )
         chosen = EncoderConfig(name=self.encoder, revision=self.revision, pooling=self.pooling)
         return TrainConfig.model_validate({**settings, "data": data, "encoder": chosen, "seed": seed})
-
-
-def _pair_names(X: Any, texts: Sequence[Text]) -> tuple[str, str] | None:
-    """Return what the two texts of pairs are called: as the columns of a data frame; None if texts are single."""
-    if isinstance(texts[0], str):
-        return None
-    first, second = map(str, getattr(X, "columns", PAIR))
-    return first, second
-
-
-def _indicators(y: Any) -> tuple[npt.NDArray[Any], npt.NDArray[np.int64]]:
-    """Return the names of several labels, those of the columns where these have any, and 0 and 1 for each text."""
-    labels_NC = np.asarray(y.toarray() if hasattr(y, "toarray") else y).astype(np.int64)
-    names = np.asarray(y.columns) if hasattr(y, "columns") else np.arange(labels_NC.shape[1])
-    constant = [
-        str(name) for name, column in zip(names, labels_NC.T, strict=True) if len(np.unique(column)) < 2
-    ]
-    if constant:
-        raise ValueError(
-            f"each column of y must hold 0 and 1, got one of them alone in {', '.join(constant[:5])}; leave these out"
-        )
-    return names, labels_NC
-
-
-def _texts(X: Any) -> list[Text]:
-    """Return texts, or pairs of texts, as a list.
-
-    Raises:
-        ValueError: They are none.
-    """
-    if getattr(X, "ndim", 1) == 2:  # an array of two columns, or a data frame
-        X = [tuple(row) for row in np.asarray(X, dtype=object).tolist()]
-    if isinstance(X, str | bytes) or not hasattr(X, "__iter__"):
-        raise ValueError(f"X must be a sequence of texts, got one {type(X).__name__}; put it in a list")
-    texts = list(X)
-    if not texts:
-        raise ValueError("X must hold one text at least, got 0 samples; add some")
-    pairs: list[Text] = [(*text,) for text in texts if isinstance(text, tuple | list)]
-    if any(len(pair) > 1 for pair in pairs):
-        for i, pair in enumerate(texts):
-            sound = isinstance(pair, tuple | list) and len(pair) == 2
-            if not sound or not all(isinstance(side, str) for side in pair):
-                raise ValueError(
-                    f"X must hold pairs of two texts alone, if it holds one, got {_short(pair)} at index {i}; fix it"
-                )
-        return pairs
-    for i, text in enumerate(texts):
-        if not isinstance(text, str):
-            raise ValueError(
-                f"X must hold texts alone, got {type(text).__name__} at index {i}; make it a str"
-            )
-    return texts
-
-
-def _short(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]}..."
-
-
-@contextmanager
-def _value_errors() -> Iterator[None]:
-    """Turn what the user can fix into what scikit-learn expects."""
-    try:
-        yield
-    except ValidationError as error:
-        raise ValueError(describe(error, valid_keys=lambda _: ())) from error
-    except InputError as error:
-        raise ValueError(str(error)) from error

@@ -8,7 +8,7 @@ from typing import Any
 import optuna
 
 from search.interrupts import held_back
-from search.storage import optuna_private
+from search.storage import optuna_private, together
 from search.study import (
     Ending,
     Reason,
@@ -60,18 +60,19 @@ class Attempt:
     @held_back()
     def __init__(self, trial: optuna.Trial, spec: StudySpec, live: Live, *, features: Features) -> None:
         encoder = features.encoder
-        config = suggest(trial, spec, num_layers=encoder.num_layers)
-        pinned = config.encoder.model_copy(update={"revision": encoder.revision})
-        self.config = config.model_copy(
-            update={"encoder": pinned, "device": encoder.device, "precision": features.precision}
-        )
+        with together(trial.study):
+            config = suggest(trial, spec, num_layers=encoder.num_layers)
+            pinned = config.encoder.model_copy(update={"revision": encoder.revision})
+            self.config = config.model_copy(
+                update={"encoder": pinned, "device": encoder.device, "precision": features.precision}
+            )
+            trial.set_user_attr(attr.CONFIG, self.config.model_dump(mode="json", exclude_none=True))
         self._trial = trial
         self._spec = spec
         self._live = live
         self._history: list[dict[str, Any]] = []
         best = best_feasible(trial.study.get_trials(deepcopy=False))
         self.to_beat = None if best is None or attr.RECIPE in trial.user_attrs else best.value
-        trial.set_user_attr(attr.CONFIG, self.config.model_dump(mode="json", exclude_none=True))
         live.trial_started(trial.number, self.config)
 
     @held_back()
@@ -86,8 +87,9 @@ class Attempt:
         if evaluation.training_accuracy is not None:
             value = score(value, evaluation.training_accuracy, self._spec.score)
         self._history.append({**asdict(evaluation), "score": value})
-        trial.set_user_attr(attr.EVALUATIONS, self._history)
-        trial.report(value, step_of(evaluation.epoch))
+        with together(trial.study):
+            trial.set_user_attr(attr.EVALUATIONS, self._history)
+            trial.report(value, step_of(evaluation.epoch))
         self._live.evaluated(trial.number, self._history[-1])
         # Nothing is saved by pruning what is finished.
         reason = None if evaluation.last else _reason_to_prune(trial)
@@ -120,12 +122,13 @@ class Attempt:
         for key in (attr.NUM_VALIDATION_TEXTS, attr.TRAINING_INTERVAL):
             if figures.get(key) is not None:
                 notes[key] = figures[key]
-        for key, value in notes.items():
-            trial.set_user_attr(key, value)
         excess = self._excess(training)
-        trial.set_constraint(CONSTRAINT, excess)
-        # optuna-dashboard 0.21 reads this attribute and is blind to Optuna 5 constraints.
-        trial.storage.set_trial_system_attr(optuna_private.trial_id(trial), attr.CONSTRAINTS, [excess])
+        with together(trial.study):
+            for key, value in notes.items():
+                trial.set_user_attr(key, value)
+            trial.set_constraint(CONSTRAINT, excess)
+            # optuna-dashboard 0.21 reads this attribute and is blind to Optuna 5 constraints.
+            trial.storage.set_trial_system_attr(optuna_private.trial_id(trial), attr.CONSTRAINTS, [excess])
 
     def _excess(self, training_accuracy: float | None) -> float:
         """Return training accuracy - ceiling; of a trial that is pruned at a peek, what is known of it.

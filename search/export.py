@@ -62,10 +62,18 @@ def export(
     ] = False,
     threshold: ThresholdOption = None,
     positive: PositiveOption = None,
+    push: Annotated[
+        str | None,
+        Parameter(
+            help="Send model/ to this repository OWNER/NAME of a hub of models, too, which only you can read: https://huggingface.co, "
+            "or what HF_ENDPOINT names. [default: nowhere]"
+        ),
+    ] = None,
+    public: Annotated[bool, Parameter(help="With --push: let everybody read it.")] = False,
 ) -> int:
     """Write the winner's configuration, fit it again and save the model."""
     from search.study import open_named
-    from trainers.model import check_packages, check_threshold
+    from trainers.model import check_packages, check_push, check_threshold
 
     check_threshold(threshold, positive)
     if int8 and not onnx:
@@ -79,12 +87,13 @@ def export(
             "that it starts cannot answer with several"
         )
     choice = choose(found.study, trial)
+    check_push(push, public=public)
     say(f"trial {choice.trial.number}: {choice.reason}; fitting it again")
     winner = fit_again(found, choice, device=device, threshold=threshold, positive=positive, tell=say)
     folder = to or found.folder
     for line in describe_again(found, winner):
         say(line)
-    for line in write_winner(found, winner, folder, onnx=onnx, int8=int8, docker=docker):
+    for line in write_winner(found, winner, folder, onnx=onnx, int8=int8, docker=docker, hub_name=push):
         say(line)
     say(
         f"wrote {folder / 'winner.toml'} and {folder / 'model'}",
@@ -93,6 +102,10 @@ def export(
     )
     if docker:
         say(f"  serve      docker build -t frostline-model {shlex.quote(str(folder))}")
+    if push is not None:
+        from trainers.model import push as send
+
+        say(f"sent {folder / 'model'} to {send(folder / 'model', push, public=public)}")
     return 0
 
 
@@ -198,6 +211,7 @@ def write_winner(
     onnx: bool = False,
     int8: bool = False,
     docker: bool = False,
+    hub_name: str | None = None,
 ) -> list[str]:
     """Write ``winner.toml`` and ``model/`` into a folder, and return what there is to say of it.
 
@@ -208,15 +222,28 @@ def write_winner(
         onnx: Whether to write the model as ONNX, too.
         int8: Whether to write that with eight bits, too.
         docker: Whether to write what an image that serves it is built from, too.
+        hub_name: Of the repository that the model will be sent to; None if it will not. Its ``winner.toml`` then names no
+            folder of this machine.
 
     Raises:
         InputError: The folder cannot be written.
     """
-    from trainers.model import describe_int8, docker_files, export_int8, export_onnx, model_card, save
+    from trainers.model import (
+        describe_int8,
+        docker_files,
+        export_int8,
+        export_onnx,
+        model_card,
+        save,
+        without_folders,
+    )
 
     study, spec, config, splits = found.study, found.spec, winner.config, winner.features.splits
     short = _falls_short(study, spec, winner.choice)
-    text = winner_toml(winner.choice, config, winner.result, spec, short=short)
+
+    def as_text(config: TrainConfig) -> str:
+        return winner_toml(winner.choice, config, winner.result, spec, short=short)
+
     origin = _origin(study, spec, winner.choice)
     classifier, small = winner.classifier(), None
     with TemporaryDirectory() as scratch:
@@ -231,6 +258,7 @@ def write_winner(
                 splits.validation,
                 metric=config.metric,
                 num_classes=len(splits.class_names),
+                positive=splits.positive,
             )
         card = model_card(
             config,
@@ -240,11 +268,13 @@ def write_winner(
             search=origin,
             onnx=onnx,
             int8=small,
+            hub_name=hub_name,
         )
-        save(classifier, folder / "model", files={"winner.toml": text, "README.md": card}, copied=copied)
+        inside = as_text(config if hub_name is None else without_folders(config))
+        save(classifier, folder / "model", files={"winner.toml": inside, "README.md": card}, copied=copied)
     for name, content in (docker_files() if docker else {}).items():
         write_atomically(folder / name, content.encode())
-    write_atomically(folder / "winner.toml", text.encode())
+    write_atomically(folder / "winner.toml", as_text(config).encode())
     return list(describe_int8(small, metric=config.metric)) if small else []
 
 
@@ -428,6 +458,7 @@ def _origin(study: optuna.Study, spec: StudySpec, choice: Choice) -> Search:
             num_test=known.num_test if known else 0,
             test_seed=test.seed if test else None,
             test_of_seed=choice.tested.test_accuracy if choice.tested else None,
+            test_on_scale=str(test.on_scale) if test and test.on_scale else None,
         )
     trial = choice.trial
     return Search(

@@ -6,12 +6,14 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from search.result import Result
 from search.run import check_request, search_study
+from search.trials import check_timeout
 from trainers.cli import refuse_windows
 from trainers.config import PACKAGED_ENCODER, Device
 from trainers.errors import InputError, describe
@@ -20,6 +22,7 @@ from trainers.files import write_atomically
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from search.new import Chosen
     from search.study import Opened
     from search.trials import TrialTimeout
 
@@ -42,7 +45,7 @@ SEARCHED = {
 """As ``search.new`` writes them."""
 
 TRAINED_LAYERS = 2
-"""At most, where the caller names no freeze depths."""
+"""At most, where neither the caller names freeze depths nor the texts decide."""
 
 Tables = Mapping[str, Any] | None
 
@@ -88,15 +91,16 @@ def run_study(
         name: Of a study of data; None takes one after the texts and settings, so that others are another study.
         folder: Where such a study and its results are kept.
         trials: Total number of finished trials.
-        minutes: No trial begins after so many; None means no limit.
+        minutes: No trial begins after so many; None means no limit. A new study is sized to end in time, once this machine has
+            been measured.
         until_flat: As ``--until-flat`` of ``search.run``.
         trial_timeout: As ``--trial-timeout``.
         encoder: ``minilm`` (packaged, the default), a local directory, or a hub id.
         space: Settings of ``[fit]`` that are searched: a list of choices, or ``{"low": ..., "high": ..., "log": ...}``. They
             stand in place of those that a new study searches.
         fit: Further settings of ``[fit]``.
-        score: Settings of ``[score]``.
-        goal: Settings of ``[goal]``.
+        score: Settings of ``[score]``; a ceiling that is not named is chosen by the texts, once, when the study is new.
+        goal: Settings of ``[goal]``; likewise.
         data_options: Further settings of ``[data]``, such as ``{"max_length": 64}``.
         recipes: Settings of ``[recipes]``.
         seed: Of a new study.
@@ -111,12 +115,10 @@ def run_study(
     """
     refuse_windows()
     from search.report import command_options, write_files
-    from search.study import open_named
-    from search.trials import check_timeout
 
-    check_timeout(trial_timeout)
     if minutes is not None and not minutes > 0:
         raise InputError(f"minutes must be above 0, got {minutes:g}; raise it or leave it out")
+    check_timeout(trial_timeout)
     check_request(
         trials=trials,
         timeout=None,
@@ -134,29 +136,15 @@ def run_study(
         "data_options": data_options,
         "recipes": recipes,
     }
-    if (data is None) == (study is None):
-        raise InputError(
-            f"run_study takes data or study, got {'neither' if data is None else 'both'}; give one of them"
-        )
+    given = {"text": text, "label": label, "name": name, "encoder": encoder, **tables}
     if study is not None:
-        given = {"text": text, "label": label, "name": name, "encoder": encoder, **tables}
-        extra = [key for key, value in given.items() if value is not None]
-        if extra:
-            raise InputError(
-                f"a study has its own settings, got {', '.join(extra)} beside it; set them in its TOML file"
-            )
-        said = os.fspath(study)
-        found = open_named(said, storage, create=True, seed=seed, tell=lambda _: None)
+        found = _named(os.fspath(study), data, given, storage=storage, seed=seed)
     else:
-        for key, value in tables.items():
-            if value is not None and not isinstance(value, Mapping):
-                raise InputError(
-                    f"{key} must be a dictionary, got {type(value).__name__}; write {{'key': value}}"
-                )
-        path, table = _study(data, Path(folder), text=text, label=label, name=name, encoder=encoder, **tables)
-        found = _opened(path, table, storage, seed)
-        said = path.stem if path.parent == Path("studies") else str(path)
-    search_study(
+        _check_tables(data, tables)
+        asked = _asked(data, Path(folder), text=text, label=label, name=name, encoder=encoder, **tables)
+        choose = partial(_chosen, asked, device, console, trials=trials, minutes=minutes)
+        found = _opened(asked, storage, seed, choose=choose)
+    interrupted = search_study(
         found,
         trials=trials,
         timeout=None if minutes is None else 60 * minutes,
@@ -167,12 +155,53 @@ def run_study(
         confirm=confirm,
         console=console,
     )
-    options = command_options(said, storage)
+    path = found.path
+    options = command_options(path.stem if path.parent == Path("studies") else str(path), storage)
     write_files(found.study, found.spec, found.folder, options)
-    return Result(found, options=options, device=device, workers=workers)
+    return Result(found, options=options, device=device, workers=workers, interrupted=interrupted)
 
 
-def _study(
+class _Asked(NamedTuple):
+    """A study of data, as the caller described it.
+
+    Attributes:
+        path: Of its TOML file.
+        table: What that says, with defaults for what is to be chosen.
+        named: What the caller named, by table.
+    """
+
+    path: Path
+    table: dict[str, Any]
+    named: dict[str, dict[str, Any]]
+
+
+def _named(
+    study: str, data: Any, given: Mapping[str, Any], *, storage: str | None, seed: int | None
+) -> Opened:
+    """Open the study of a TOML file, beside which nothing else may be given."""
+    from search.study import open_named
+
+    if data is not None:
+        raise InputError("run_study takes data or study, got both; give one of them")
+    extra = [key for key, value in given.items() if value is not None]
+    if extra:
+        raise InputError(
+            f"a study has its own settings, got {', '.join(extra)} beside it; set them in its TOML file"
+        )
+    return open_named(study, storage, create=True, seed=seed, tell=lambda _: None)
+
+
+def _check_tables(data: Any, tables: Mapping[str, Tables]) -> None:
+    if data is None:
+        raise InputError("run_study takes data or study, got neither; give one of them")
+    for key, value in tables.items():
+        if value is not None and not isinstance(value, Mapping):
+            raise InputError(
+                f"{key} must be a dictionary, got {type(value).__name__}; write {{'key': value}}"
+            )
+
+
+def _asked(
     data: Any,
     folder: Path,
     *,
@@ -186,8 +215,7 @@ def _study(
     goal: Tables,
     data_options: Tables,
     recipes: Tables,
-) -> tuple[Path, dict[str, Any]]:
-    """Return the path of a study's TOML file and what it says."""
+) -> _Asked:
     from search.frames import stored
     from search.new import CHEAP_RECIPES, EVALUATIONS, HEAD_START, PRECISION, STEPS, epochs_of
 
@@ -253,7 +281,45 @@ def _study(
             checked_name(name)
         except ValueError as error:
             raise InputError(str(error)) from None
-    return folder / f"{name}.toml", study
+    given = {
+        "fit": {**(fit or {}), **(space or {})},
+        "score": dict(score or {}),
+        "goal": dict(goal or {}),
+        "data": options,
+        "recipes": dict(recipes or {}),
+    }
+    return _Asked(folder / f"{name}.toml", study, given)
+
+
+def _chosen(
+    asked: _Asked,
+    device: Device | Literal["auto"],
+    console: Console | None,
+    *,
+    trials: int,
+    minutes: float | None,
+) -> Chosen:
+    """Choose by the texts what the caller left open, as ``search.new`` does."""
+    from rich.console import Console
+
+    from search.new import choose_settings
+    from trainers.config import TASK_METRICS
+    from trainers.data import read_texts
+    from trainers.fit import choose_device
+
+    data = _checked_data(asked.table["data"], asked.path.parent)
+    say = console or Console()
+    return choose_settings(
+        data,
+        read_texts(data),
+        named=asked.named,
+        metric=asked.named["score"].get("metric") or TASK_METRICS[data.task][0],
+        encoder=asked.table["encoder"]["name"],
+        device=choose_device(device),
+        trials=trials,
+        minutes=minutes,
+        tell=lambda line: say.print(line, markup=False, highlight=False),
+    )
 
 
 def _checked_data(table: Mapping[str, Any], folder: Path = Path()) -> Any:
@@ -289,28 +355,48 @@ def _placed(encoder: str) -> str:
     return os.path.abspath(encoder) if Path(encoder).is_dir() else encoder  # noqa: PTH100
 
 
-def _opened(path: Path, table: dict[str, Any], storage: str | None, seed: int | None) -> Opened:
-    """Open the study, then write its TOML file, so that one which is refused leaves the file as it was."""
-    from search.storage import chosen_url
-    from search.study import Opened, begun_with, open_study, spec_of, study_toml
+def _opened(asked: _Asked, storage: str | None, seed: int | None, *, choose: Callable[[], Chosen]) -> Opened:
+    """Open the study, then write its TOML file, so that one which is refused leaves the file as it was.
 
+    What is chosen by the texts is chosen once: a study that has trials goes on with that, or with the defaults that it was
+    begun with.
+    """
+    from search.new import unnamed
+    from search.storage import chosen_url
+    from search.study import Opened, attributes as attr, begun_with, open_study, spec_of, study_toml
+
+    path, table = asked.path, asked.table
     spec = spec_of({"name": path.stem, **table}, path)
-    if path.exists():
-        before = path.read_text(encoding="utf-8")
-        if not before.startswith(HEADING):
-            raise InputError(
-                f"{path} is there already and was not written by run_study; search it with study={str(path)!r}, or give "
-                "another name"
-            )
-        known = re.search(r"texts/([0-9a-f]{64})\.parquet", before)
-        now = re.search(r"texts/([0-9a-f]{64})\.parquet", str(table["data"]["source"]))
-        if known and now and known[1] != now[1]:
-            raise InputError(
-                f"study {path.stem!r} was begun with texts of SHA-256 {known[1][:12]}, got {now[1][:12]}: the data have "
-                "changed; restore them, or give another name"
-            )
-    text = HEADING + study_toml(table)
-    opened = open_study(spec, path, storage_url=chosen_url(storage), create=True)
+    _check_file(path, table)
+    url = chosen_url(storage)
+    before = open_study(spec, path, storage_url=url, create=True, compare=False)
+    is_begun = bool(before.get_trials(deepcopy=False))
+    chosen = before.user_attrs.get(attr.CHOSEN, {}) if is_begun else choose()
+    for key, settings in unnamed(chosen, asked.named).items():
+        table = {**table, key: {**table.get(key, {}), **settings}}
+    spec = spec_of({"name": path.stem, **table}, path)
+    opened = open_study(spec, path, storage_url=url, create=True)
+    if not is_begun:
+        opened.set_user_attr(attr.CHOSEN, chosen)
     spec = begun_with(opened, spec, seed=seed)
-    write_atomically(path, text.encode())
+    write_atomically(path, f"{HEADING}{study_toml(table)}".encode())
     return Opened(opened, spec, path)
+
+
+def _check_file(path: Path, table: Mapping[str, Any]) -> None:
+    """Refuse to write over a file that is the user's own, or that is about other texts."""
+    if not path.exists():
+        return
+    before = path.read_text(encoding="utf-8")
+    if not before.startswith(HEADING):
+        raise InputError(
+            f"{path} is there already and was not written by run_study; search it with study={str(path)!r}, or give "
+            "another name"
+        )
+    known = re.search(r"texts/([0-9a-f]{64})\.parquet", before)
+    now = re.search(r"texts/([0-9a-f]{64})\.parquet", str(table["data"]["source"]))
+    if known and now and known[1] != now[1]:
+        raise InputError(
+            f"study {path.stem!r} was begun with texts of SHA-256 {known[1][:12]}, got {now[1][:12]}: the data have "
+            "changed; restore them, or give another name"
+        )

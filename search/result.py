@@ -39,6 +39,7 @@ class Result:
         options: With which commands find it.
         device: Where ``confirm`` fits, and ``model``.
         workers: Fits under way at once in ``confirm``.
+        interrupted: Whether the user ended the search.
     """
 
     def __init__(
@@ -48,11 +49,13 @@ class Result:
         options: str,
         device: Device | Literal["auto"] = "auto",
         workers: int | Literal["auto"] = "auto",
+        interrupted: bool = False,
     ) -> None:
         self._found = found
         self._options = options
         self._device: Device | Literal["auto"] = device
         self._workers: int | Literal["auto"] = workers
+        self.interrupted = interrupted
 
     @property
     def study(self) -> optuna.Study:

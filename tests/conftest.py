@@ -228,6 +228,25 @@ def tiny_model(tiny_encoder, tiny_splits, make_config, tmp_path_factory):
     return folder
 
 
+@pytest.fixture
+def hub(monkeypatch, tmp_path):
+    """A pretended hub, which this process takes for the hub, and a token of alice's in the environment."""
+    from hub import TOKEN, pretended
+    from huggingface_hub import constants
+    from huggingface_hub.utils import _http
+
+    with pretended() as hub:
+        monkeypatch.setattr(constants, "ENDPOINT", hub.address)
+        template = constants.HUGGINGFACE_CO_URL_TEMPLATE.replace("https://huggingface.co", hub.address)
+        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+        monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+        monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "token"))
+        monkeypatch.setenv("HF_TOKEN", TOKEN)
+        monkeypatch.setattr(_http.time, "sleep", lambda _: None)  # what is tried again is tried at once
+        yield hub
+    _http.close_session()
+
+
 @pytest.fixture(scope="session")
 def write_tiny_study(tiny_encoder_dir, tmp_path_factory):
     """A function: write a study of the tiny encoder into a folder, with pieces of its text exchanged."""

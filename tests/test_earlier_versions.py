@@ -86,7 +86,7 @@ def test_a_model_of_an_earlier_version_predicts_what_it_did(kept, predicted):
 
 def test_a_model_of_an_earlier_version_runs_where_our_package_is_missing(kept, predicted, tmp_path):
     done = subprocess.run(
-        [sys.executable, "-c", ELSEWHERE, kept / "tiny" / "model", json.dumps(predicted["texts"])],
+        [sys.executable, "-c", ELSEWHERE, json.dumps(predicted["texts"]), kept / "tiny" / "model"],
         cwd=tmp_path,
         env={"PATH": "/usr/bin:/bin", "HF_HOME": str(tmp_path / "hub"), "HF_HUB_OFFLINE": "1"},
         capture_output=True,

@@ -283,8 +283,7 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         probabilities_NC = self.predict_proba(X)
         if self.config_.data.task == "several_labels":
             return decide_labels(probabilities_NC)
-        best_N = probabilities_NC.argmax(axis=1)
-        labels_N: npt.NDArray[Any] = self.classes_[best_N]
+        labels_N: npt.NDArray[Any] = self.classes_[self.classifier_.decide(probabilities_NC)]
         return labels_N
 
     def predict_proba(self, X: Sequence[Text]) -> npt.NDArray[np.float64]:

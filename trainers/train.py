@@ -114,13 +114,14 @@ def describe_evaluation(evaluation: Evaluation, *, metric: Metric) -> str:
 
 
 def describe_result(result: FitResult, *, metric: Metric) -> str:
-    """Say in two lines what a fit achieved, with the fingerprint of its weights."""
+    """Say in two lines what a fit achieved, with the fingerprint of its weights; in three of steps of a scale."""
     from trainers.model import weights_sha256
 
     name = METRIC_NAMES[metric]
+    beside = "" if result.on_scale is None else f"validation, on the scale: {result.on_scale}\n"
     return (
         f"validation {name} {result.validation_accuracy:.2%}, training {name} {result.training_accuracy:.2%}, "
-        f"epoch {result.best_epoch:g} of {result.epochs:g} (stopped by: {result.stopped})\n"
+        f"epoch {result.best_epoch:g} of {result.epochs:g} (stopped by: {result.stopped})\n{beside}"
         f"weights sha256 {weights_sha256(result.network)}"
     )
 

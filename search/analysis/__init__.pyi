@@ -9,6 +9,7 @@ from .confirmed import (
     FreshFit as FreshFit,
     Outcome as Outcome,
     OverSeeds as OverSeeds,
+    ScaleFigures as ScaleFigures,
     SearchFigures as SearchFigures,
     TestSplitFigures as TestSplitFigures,
     WordsTested as WordsTested,

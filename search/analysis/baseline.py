@@ -94,7 +94,10 @@ class Words:
     num_texts: int
 
     def predict(self, texts: Iterable[Text]) -> Predicted:
-        """Return the class of each text; of several labels a score of each, from 0.5 on for those that it has."""
+        """Return the class of each text; of labels a score of each, from 0.5 on for those that it has.
+
+        Where the metric ranks texts by one of two classes, that one is a label.
+        """
         return _predict(self.classifier, self.ngrams.transform(list(texts)))
 
 
@@ -120,9 +123,10 @@ def _majority(texts: Texts, metric: Metric) -> float | None:
         return None
     num_classes = len(texts.class_names)
     counts = {name: np.bincount(labels, minlength=num_classes).tolist() for name, labels in parts.items()}
-    return majority_of(
-        {"texts_per_class": counts, **{name: len(labels) for name, labels in parts.items()}}, metric=metric
-    )
+    page = {"texts_per_class": counts, **{name: len(labels) for name, labels in parts.items()}}
+    if texts.positive is not None:
+        page |= {"class_names": texts.class_names, "positive": texts.class_names[texts.positive]}
+    return majority_of(page, metric=metric)
 
 
 def measure_baseline(texts: Texts, *, metric: Metric) -> float:
@@ -139,7 +143,7 @@ def measure_words(texts: Texts, *, metric: Metric) -> dict[str, Any]:
     """
     began = time.perf_counter()
     words = fit_words(texts, metric=metric)
-    validation, labels_N = _part(texts, "validation")
+    validation, labels_N = _part(texts, "validation", metric)
     accuracy = accuracy_of(
         labels_N, words.predict(validation), metric=metric, num_classes=len(texts.class_names)
     )
@@ -163,19 +167,23 @@ def fit_words(texts: Texts, *, metric: Metric) -> Words:
 
     They are counted in the texts as they stand, whatever the encoder reads of them, and weighed by TF-IDF. How strongly to
     regularise is chosen by folds, the strongest on a tie. A support vector classifier gave the same figures as a logistic
-    regression, in a tenth of its time (studies/LOG.md). By other metrics than accuracy every class has the same weight. Of
+    regression, in a tenth of its time (studies/LOG.md). By other metrics than accuracy and quadratic kappa every class has the same weight. Of
     several labels each has a classifier of its own; a text and a label weigh the same by micro-F1 and subset accuracy.
     """
-    train, labels_N = _part(texts, "train")
+    train, labels_N = _part(texts, "train", metric)
     train, labels_N = train[:MOST_TEXTS], labels_N[:MOST_TEXTS]
     ngrams, values_NG = _count(train)
     strength = _choose_strength(values_NG, labels_N, metric=metric, num_classes=len(texts.class_names))
     return Words(ngrams, _fit(values_NG, labels_N, strength, metric), len(train))
 
 
-def _part(texts: Texts, name: SplitName) -> tuple[list[Text], Classes]:
-    rows = texts.parts[name]
-    return [texts.rows[i].text for i in rows], texts.labels_N[rows]
+def _part(texts: Texts, name: SplitName, metric: Metric) -> tuple[list[Text], Classes]:
+    """Return texts and what they are; where the metric ranks them by one of two classes, that class as a label, labels_N1."""
+    from trainers.fit import one_column, ranked_class
+
+    rows, ranked = texts.parts[name], ranked_class(metric, texts.positive)
+    labels_N = texts.labels_N[rows] if ranked is None else one_column(texts.labels_N[rows], positive=ranked)
+    return [texts.rows[i].text for i in rows], labels_N
 
 
 def _count(texts: Sequence[Text]) -> tuple[FeatureUnion, csr_matrix]:
@@ -238,8 +246,9 @@ def _predict(classifier: LinearSVC | OneVsRestClassifier, values_NG: csr_matrix)
     """Return classes, or of several labels a score of each."""
     from trainers.fit import sigmoid
 
-    if getattr(classifier, "multilabel_", False):
-        return sigmoid(classifier.decision_function(values_NG))
+    if hasattr(classifier, "estimators_"):  # one for each label
+        scores_N = sigmoid(classifier.decision_function(values_NG))
+        return scores_N if scores_N.ndim == 2 else scores_N[:, None]
     classes_N: Classes = classifier.predict(values_NG)
     return classes_N
 
@@ -251,7 +260,8 @@ def _fit(
     from sklearn.multiclass import OneVsRestClassifier
     from sklearn.svm import LinearSVC
 
-    weights = None if metric in {"accuracy", "micro_f1", "subset_accuracy"} else "balanced"
+    plain = {"accuracy", "micro_f1", "subset_accuracy", "quadratic_kappa"}
+    weights = None if metric in plain else "balanced"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # folds say how good it is all the same
         warnings.filterwarnings("ignore", message="Label .* is present in all training examples")

@@ -10,7 +10,7 @@ import numpy as np
 from pydantic import Field
 
 from search.analysis.pareto import Checkpoint
-from search.study import Count, Frozen, Share
+from search.study import Count, Figure, Frozen
 from trainers.config import METRIC_NAMES, Metric
 
 
@@ -19,8 +19,8 @@ class CheckpointNamed(Frozen):
 
     trial: Count = Field(description="Number of the trial.")
     epoch: float = Field(description="Age.")
-    validation_accuracy: Share = Field(description="By the metric.")
-    training_accuracy: Share = Field(description="By the metric.")
+    validation_accuracy: Figure = Field(description="By the metric.")
+    training_accuracy: Figure = Field(description="By the metric.")
     exact: bool = Field(description="Whether that is over the whole split.")
 
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, WithJsonSchema
 
-from search.study import Count, Frozen, Share
+from search.study import Count, Figure, Frozen, Share, percent
 
 NullableEnd = Annotated[float | None, Field(description="Upper end; likewise.")]
 FreeTable = Annotated[dict[str, Any], WithJsonSchema({"type": "object"})]
@@ -40,8 +40,8 @@ class Flattery(Frozen):
 class SearchFigures(Frozen):
     """What the search measured of a setup."""
 
-    validation_accuracy: Share = Field(description="On the validation split.")
-    training_accuracy: Share = Field(
+    validation_accuracy: Figure = Field(description="On the validation split.")
+    training_accuracy: Figure = Field(
         description="On the training split, or on a sample of it: see the trial's training_exact."
     )
 
@@ -52,9 +52,9 @@ class FreshFit(Frozen):
     seed: int = Field(description="Of the fit.")
     state: Literal["complete", "failed"] = Field(description="Whether it ran to its end.")
     reason: str | None = Field(description="Why it failed, or what ended it.")
-    validation_accuracy: Share | None = Field(description="Of the restored weights.")
-    training_accuracy: Share | None = Field(description="Likewise, exact.")
-    test_accuracy: Share | None = Field(
+    validation_accuracy: Figure | None = Field(description="Of the restored weights.")
+    training_accuracy: Figure | None = Field(description="Likewise, exact.")
+    test_accuracy: Figure | None = Field(
         description="On the test split, which it predicted once; null if it did not."
     )
     seconds: float | None = Field(description="Wall time.")
@@ -64,23 +64,43 @@ class FreshFit(Frozen):
 class OverSeeds(Frozen):
     """A figure over fresh seeds."""
 
-    mean: Share | None = Field(description="Over the fits that completed.")
+    mean: Figure | None = Field(description="Over the fits that completed.")
     spread: float | None = Field(description="Sample standard deviation over seeds; null for a single fit.")
+
+
+class ScaleFigures(Frozen):
+    """What answers come to where classes are steps of a scale, each figure by itself."""
+
+    accuracy: Share = Field(description="Share of texts that are right.")
+    quadratic_kappa: Figure = Field(description="Cohen's kappa with quadratic weights.")
+    mean_absolute_error: Annotated[float, WithJsonSchema({"type": "number", "minimum": 0})] = Field(
+        description="Steps between class and answer, on average."
+    )
+
+    def __str__(self) -> str:
+        return (
+            f"accuracy {percent(self.accuracy)}, quadratic kappa {percent(self.quadratic_kappa)}, "
+            f"{self.mean_absolute_error:.2f} steps off on average"
+        )
 
 
 class TestSplitFigures(Frozen):
     """The use of the test split, once by each fit."""
 
-    accuracy: Share = Field(description="Mean over the fits that were tested.")
+    accuracy: Figure = Field(description="Mean over the fits that were tested.")
     spread: float | None = Field(description="Sample standard deviation over them; null for a single one.")
     num_fits: int = Field(description="How many were tested.")
-    low: Share | None = Field(
+    low: Figure | None = Field(
         description="Lower end of its interval, over seeds and texts, over texts for a single fit; null where resampling "
         "shows no spread."
     )
-    high: Share | None = Field(description="Upper end; likewise.")
+    high: Figure | None = Field(description="Upper end; likewise.")
     confidence: Share = Field(description="Of the interval.")
     seed: int = Field(description="Of the first fit that was tested, which an export gives.")
+    on_scale: ScaleFigures | None = Field(
+        default=None,
+        description="Where classes are steps of a scale: means over the fits that were tested; absent elsewhere.",
+    )
 
     @property
     def over_seeds(self) -> OverSeeds:
@@ -125,9 +145,9 @@ class ConfirmedFinalist(Frozen):
 class WordsTested(Frozen):
     """What the words alone reach on the test split."""
 
-    accuracy: Share = Field(description="By the metric.")
-    low: Share | None = Field(description="Lower end of the interval over texts.")
-    high: Share | None = Field(description="Upper end; likewise.")
+    accuracy: Figure = Field(description="By the metric.")
+    low: Figure | None = Field(description="Lower end of the interval over texts.")
+    high: Figure | None = Field(description="Upper end; likewise.")
 
 
 class Comparison(Frozen):

@@ -44,6 +44,12 @@ class DataPage(Frozen):
         default=None,
         description="By split, one number a class; a text that has several labels counts for each of them.",
     )
+    ordered: Literal[True] | None = Field(
+        default=None, description="True where classes are steps of a scale; there is no such key elsewhere."
+    )
+    positive: str | None = Field(
+        default=None, description="Class that is looked for, of two; there is no such key elsewhere."
+    )
     several_labels: Literal[True] | None = Field(
         default=None, description="True where a text may have several labels; there is no such key elsewhere."
     )

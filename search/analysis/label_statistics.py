@@ -36,6 +36,8 @@ def weighed(labels_EC: Labels, probabilities_EC: Floats, *, metric: Metric) -> C
     if metric == "average_precision":
         rankings = [_ranked(*columns) for columns in zip(labels_EC.T, probabilities_EC.T, strict=True)]
         return lambda weights_RE: _mean_over([_precisions(weights_RE, *ranking) for ranking in rankings])
+    if metric not in {"micro_f1", "macro_f1"}:
+        raise ValueError(f"no metric of labels, got {metric!r}")
     right_EC = (labels_EC * predicted_EC).astype(float)
     all_EC = (labels_EC + predicted_EC).astype(float)
 

@@ -13,15 +13,12 @@ if TYPE_CHECKING:
 
 ALWAYS_MAJORITY = "always the majority"
 
-KNOWN: tuple[Metric, ...] = ("accuracy", "balanced_accuracy", "macro_f1")
-"""Metrics of answers of which each text has one."""
-
 
 def majority_of(data: Mapping[str, Any] | None, *, metric: Metric) -> float | None:
     """Return what the most frequent class of the training split reaches on validation, if it is the answer to each text.
 
     Args:
-        data: The data page; None before the texts were read.
+        data: The data page; None before the texts were read. By average precision it names the positive class.
         metric: By which it is measured.
 
     Returns:
@@ -32,15 +29,13 @@ def majority_of(data: Mapping[str, Any] | None, *, metric: Metric) -> float | No
     from trainers.fit import measure
 
     counts = (data or {}).get("texts_per_class") or {}
-    if (
-        data is None
-        or data.get("several_labels")
-        or metric not in KNOWN
-        or not {"train", "validation"} <= counts.keys()
-    ):
+    if data is None or data.get("several_labels") or not {"train", "validation"} <= counts.keys():
         return None
     if any(sum(counts[split]) != data[split] or not data[split] for split in ("train", "validation")):
         return None
+    if metric == "average_precision":  # all texts rank alike
+        positive = data["class_names"].index(data["positive"])
+        return float(counts["validation"][positive] / data["validation"])
     counts_CC = np.zeros((len(counts["train"]), len(counts["train"])), dtype=np.int64)
     counts_CC[:, int(np.argmax(counts["train"]))] = counts["validation"]
     return measure(counts_CC, metric=metric)

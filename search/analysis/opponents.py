@@ -11,7 +11,7 @@ from search.analysis.ceiling_cost import error_of_difference
 from search.analysis.confirmed import NullableEnd, Outcome
 from search.analysis.majority import ALWAYS_MAJORITY, majority_of
 from search.analysis.outcome import confirmation_of
-from search.study import OPPONENTS, Count, Frozen, Share, attributes as attr, percent, results
+from search.study import OPPONENTS, Count, Figure, Frozen, attributes as attr, percent, results
 
 if TYPE_CHECKING:
     from optuna.study import Study
@@ -56,7 +56,7 @@ class Opponent(Frozen):
     name: Annotated[str, WithJsonSchema({"enum": [*OPPONENTS, WORDS_ALONE, ALWAYS_MAJORITY]})] = Field(
         description="A recipe, the words alone, or the most frequent class for every text."
     )
-    validation_accuracy: Share | None = Field(description="Null where it has not been measured.")
+    validation_accuracy: Figure | None = Field(description="Null where it has not been measured.")
     seconds: NonNegative | None = Field(description="That it took; null of the most frequent class.")
     difference: float | None = Field(description="Winner minus opponent, on validation, in the search.")
     standard_error: NonNegative | None = Field(
@@ -83,7 +83,7 @@ class Opponents(Frozen):
         description="Of the winner, which would be exported: a trial or a recipe; null before there is one."
     )
     trial: int | None = Field(description="Its number.")
-    validation_accuracy: Share | None = Field(description="Its figure in the search.")
+    validation_accuracy: Figure | None = Field(description="Its figure in the search.")
     tries: Count = Field(
         description="Finished trials of the search, recipes not counted; its winner is the best of them, so its figure is probably too high."
     )

@@ -9,7 +9,7 @@ from typing import Annotated, Any, NamedTuple
 from optuna.trial import FrozenTrial
 from pydantic import Field, WithJsonSchema
 
-from search.study import Count, Frozen, Share, attributes as attr, results
+from search.study import Count, Figure, Frozen, attributes as attr, results
 
 LEAST_WINDOW = 10
 """Finished trials over which growth is looked at: a quarter of them, and at least so many."""
@@ -23,8 +23,8 @@ class Checkpoint(Frozen):
 
     trial: Count = Field(description="Number of the trial.")
     epoch: float = Field(description="Age in epochs.")
-    validation_accuracy: Share = Field(description="On the validation split.")
-    training_accuracy: Share = Field(description="In eval mode.")
+    validation_accuracy: Figure = Field(description="On the validation split.")
+    training_accuracy: Figure = Field(description="In eval mode.")
     exact: bool = Field(
         description="Whether training accuracy is over the whole training split; else it is an estimate on a sample."
     )
@@ -50,10 +50,10 @@ class Checkpoint(Frozen):
 class Reference(Frozen):
     """Where the area under a front ends."""
 
-    validation_accuracy: Share = Field(
+    validation_accuracy: Figure = Field(
         description="What answering always the same gives; 0 where that is unknown."
     )
-    training_accuracy: Share = Field(description="1.")
+    training_accuracy: Figure = Field(description="1.")
 
 
 class Moment(Frozen):
@@ -159,6 +159,8 @@ def floor_of(data: Mapping[str, Any] | None, metric: str) -> float:
         return 0.0  # by most metrics, saying no label or any label reaches next to nothing
     if not counts or not sum(counts):
         return 0.0
+    if metric in {"quadratic_kappa", "average_precision"}:
+        return 0.0  # so does any class by quadratic kappa, and by average precision as rare a one as there may be
     return float(max(counts) / sum(counts) if metric == "accuracy" else 1 / len(counts))
 
 

@@ -73,7 +73,10 @@ class Paired:
 
 
 def accuracy_of(labels_N: Classes, predicted_N: Predicted, *, metric: Metric, num_classes: int) -> float:
-    """Return the metric of predictions."""
+    """Return the metric of predictions.
+
+    Of two classes, average precision takes ``trainers.fit.one_column`` for labels, as all here do.
+    """
     from trainers.fit import Answers, measure
 
     if labels_N.ndim == 2:
@@ -204,7 +207,10 @@ def _estimate(
     half = student_half_width(float(drawn_R.var(ddof=1)), parts)
     if half < ROUNDING:
         return Estimate(value, None, None)
-    return Estimate(value, max(-1.0 if len(setups) == 2 else 0.0, value - half), min(1.0, value + half))
+    lowest, highest = (-1.0 if metric == "quadratic_kappa" else 0.0), 1.0
+    if len(setups) == 2:
+        lowest, highest = lowest - highest, highest - lowest
+    return Estimate(value, max(lowest, value - half), min(highest, value + half))
 
 
 def _permutation_p(
@@ -238,7 +244,7 @@ def _permutation_p(
     draw = np.random.default_rng(0)
     num_seeds = len(first_SN)
     counts_P, labels_P, predicted_FP, pattern_N = _patterns(labels_N, np.vstack([first_SN, second_SN]))
-    tables = _tables(labels_P, predicted_FP, num_classes)
+    tables = _tables(labels_P, predicted_FP, num_classes, metric)
     counts_GP = None if groups_N is None else _by_group(groups_N, pattern_N)
     texts_RC = counts_P[None] @ _one_hot(labels_P, num_classes)
     differ_P = (predicted_FP[:num_seeds] != predicted_FP[num_seeds:]).any(axis=0)
@@ -292,7 +298,7 @@ def _resampled(
             lambda weights_RN: np.stack([figure(weights_RN.astype(float)) for figure in each_fit], axis=1),
         )
     counts_P, labels_P, predicted_FP, pattern_N = _patterns(labels_N, np.vstack(setups))
-    tables = _tables(labels_P, predicted_FP, num_classes)
+    tables = _tables(labels_P, predicted_FP, num_classes, metric)
 
     def figures(weights_RP: Classes) -> Figures:
         texts_RC = weights_RP @ _one_hot(labels_P, num_classes)
@@ -318,14 +324,23 @@ def _by_group(groups_N: Classes, pattern_N: Classes) -> csr_array:
     return csr_array((ones_N, (group_N, pattern_N)), shape=(len(names), int(pattern_N.max()) + 1))
 
 
-def _tables(labels_P: Classes, predicted_FP: Classes, num_classes: int) -> list[csr_array]:
-    """Say for each fit where a pattern counts: in the first C columns if it is right, in the last as predicted."""
+def _tables(labels_P: Classes, predicted_FP: Classes, num_classes: int, metric: Metric) -> list[csr_array]:
+    """Say for each fit where a pattern counts: in the first C columns if it is right, in the last as predicted.
+
+    By quadratic kappa the first ones hold the square of the steps between class and answer instead.
+    """
     from scipy.sparse import hstack
 
     return [
         hstack(
             [
-                _one_hot(labels_P, num_classes, only=labels_P == predicted_P),
+                _one_hot(
+                    labels_P,
+                    num_classes,
+                    worth_P=(labels_P - predicted_P) ** 2
+                    if metric == "quadratic_kappa"
+                    else labels_P == predicted_P,
+                ),
                 _one_hot(predicted_P, num_classes),
             ],
             format="csr",
@@ -334,10 +349,10 @@ def _tables(labels_P: Classes, predicted_FP: Classes, num_classes: int) -> list[
     ]
 
 
-def _one_hot(classes_P: Classes, num_classes: int, *, only: npt.NDArray[np.bool_] | None = None) -> csr_array:
+def _one_hot(classes_P: Classes, num_classes: int, *, worth_P: npt.NDArray[Any] | None = None) -> csr_array:
     from scipy.sparse import csr_array
 
-    ones_P = np.ones(len(classes_P), dtype=np.int64) if only is None else only.astype(np.int64)
+    ones_P = np.ones(len(classes_P), dtype=np.int64) if worth_P is None else worth_P.astype(np.int64)
     return csr_array((ones_P, (np.arange(len(classes_P)), classes_P)), shape=(len(classes_P), num_classes))
 
 
@@ -345,14 +360,21 @@ def _measure_each(cells_RD: Classes, texts_RC: Classes, metric: Metric) -> Figur
     """Return what ``trainers.fit.metrics.measure`` says of each row, up to rounding.
 
     Args:
-        cells_RD: By class, how many texts are right, and then how many were predicted.
+        cells_RD: By class, how many texts are right, or by quadratic kappa the sum of their squared steps, and then how
+            many were predicted.
         texts_RC: By class, how many there are.
         metric: Which one.
     """
+    from trainers.fit import quadratic_kappas
+
     num_classes = texts_RC.shape[1]
     right_RC, predicted_RC = cells_RD[..., :num_classes], cells_RD[..., num_classes:]
     if metric == "accuracy":
         return np.asarray(right_RC.sum(axis=-1) / texts_RC.sum(axis=-1))
+    if metric == "quadratic_kappa":
+        return quadratic_kappas(right_RC.sum(axis=-1), texts_RC, predicted_RC)
+    if metric not in {"balanced_accuracy", "macro_f1"}:
+        raise ValueError(f"no metric of which class was taken for which, got {metric!r}")
     above_RC, below_RC = right_RC, texts_RC
     if metric == "macro_f1":
         above_RC, below_RC = 2 * right_RC, texts_RC + predicted_RC

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from search.confirm.finalists import Finalist
     from search.study import Opened, Reason, StudySpec
     from search.trials import Live
-    from trainers.config import TrainConfig
+    from trainers.config import Metric, TrainConfig
     from trainers.data import Splits, Texts
     from trainers.fit import Features
 
@@ -239,17 +239,27 @@ def _judge(
     found = outcome(
         chosen,
         {c.name: [kept[fit.key] for fit in rounds if fit.name == c.name] for c in chosen},
-        features.splits.test.labels_N,
-        validation_N=features.splits.validation.labels_N,
+        _labels(features.splits, "test", spec.score.metric),
+        validation_N=_labels(features.splits, "validation", spec.score.metric),
         rule=spec.score,
         num_classes=len(features.splits.class_names),
         after=after,
         versions=_versions(),
         words_N=words,
         groups_N=_groups(features.splits),
+        ordered=features.splits.ordered,
     )
     with held_back():
         optuna_private.set_system_attribute(study, attributes.CONFIRMATION, found.plain())
+
+
+def _labels(splits: Splits, name: Literal["validation", "test"], metric: Metric) -> Classes:
+    """Return the classes of a split; where the metric ranks texts by one of two, that one as a label, labels_N1."""
+    from trainers.fit import one_column, ranked_class
+
+    labels_N: Classes = getattr(splits, name).labels_N
+    ranked = ranked_class(metric, splits.positive)
+    return labels_N if ranked is None else one_column(labels_N, positive=ranked)
 
 
 def _groups(splits: Splits) -> dict[str, Classes] | None:

@@ -21,6 +21,7 @@ from search.analysis import (
     OverSeeds,
     Paired,
     Predicted,
+    ScaleFigures,
     SearchFigures,
     TestSplitFigures,
     WordsTested,
@@ -96,21 +97,22 @@ class Finalist:
 def choose_finalists(study: optuna.Study, spec: StudySpec, *, num_finalists: int) -> list[Finalist]:
     """Return the Pareto-best feasible setups of the search, best validation first, and then the recipes.
 
-    The recipes are those that the study runs or has run; they do not count against ``num_finalists``.
+    The recipes are those that the study runs or has run; they do not count against ``num_finalists``, and are all there
+    is to confirm while a study has completed nothing else.
 
     Raises:
-        InputError: No complete trial of the search is feasible, so there is nothing to confirm.
+        InputError: No complete trial is feasible, so there is nothing to confirm.
     """
     trials = finished(study.get_trials(deepcopy=False))
     searched = [t for t in trials if attr.RECIPE not in t.user_attrs and is_feasible(t)]
     best = pareto_front(searched)[:num_finalists]
-    if not best:
+    ran = {name: t for name, t in recipe_trials(study).items() if t in complete(trials)}
+    if not best and not any(is_feasible(t) for t in ran.values()):
         raise InputError(
             f"study {study.study_name!r} must have a complete trial under the ceiling before it can be confirmed, "
             f"got none of {len(complete(trials))} complete ones; search on: python -m search.run"
         )
     data = begun_data(study, spec)
-    ran = {name: t for name, t in recipe_trials(study).items() if t in complete(trials)}
 
     def of(trial: optuna.trial.FrozenTrial) -> Finalist:
         notes = trial.user_attrs
@@ -158,6 +160,7 @@ def outcome(
     versions: dict[str, str],
     words_N: Predicted | None = None,
     groups_N: Mapping[str, Classes] | None = None,
+    ordered: bool = False,
 ) -> Outcome:
     """Judge the finalists; the best is first.
 
@@ -174,6 +177,7 @@ def outcome(
         versions: Of the software that made the fits.
         words_N: What the words alone take the test texts for; None if nobody asked them.
         groups_N: Group of each text of ``validation`` and ``test``; None where each text stands for itself.
+        ordered: Whether classes are steps of a scale.
     """
     how = _How(
         metric=rule.metric, num_classes=num_classes, groups_N=None if groups_N is None else groups_N["test"]
@@ -193,7 +197,7 @@ def outcome(
         _row(
             finalist,
             fits[finalist.name],
-            _tests(labels_N, predicted[finalist.name], how),
+            _tests(labels_N, predicted[finalist.name], how, ordered=ordered),
             rule,
             texts,
             sizes,
@@ -242,7 +246,18 @@ class _Tests:
     together: TestSplitFigures | None
 
 
-def _tests(labels_N: Classes, predicted: Predictions, how: _How) -> _Tests:
+def _on_scale(labels_N: Classes, predicted: Predictions, num_classes: int) -> ScaleFigures:
+    """Return what all fits come to on a scale, on average."""
+    from trainers.fit import on_scale
+
+    found = []
+    for answers_N in predicted.values():
+        cells = np.bincount(labels_N * num_classes + answers_N, minlength=num_classes**2)
+        found.append(on_scale(cells.reshape(num_classes, -1)).plain())
+    return ScaleFigures.model_validate({name: fmean(one[name] for one in found) for name in found[0]})
+
+
+def _tests(labels_N: Classes, predicted: Predictions, how: _How, *, ordered: bool) -> _Tests:
     if not predicted:
         return _Tests({}, None)
     by_seed = {
@@ -250,6 +265,7 @@ def _tests(labels_N: Classes, predicted: Predictions, how: _How) -> _Tests:
         for seed, predicted_N in predicted.items()
     }
     test = estimate(labels_N, np.stack(list(predicted.values())), **how)
+    beside = _on_scale(labels_N, predicted, how["num_classes"]) if ordered else None
     together = TestSplitFigures(
         accuracy=test.value,
         spread=_over_seeds(list(by_seed.values())).spread,
@@ -258,6 +274,7 @@ def _tests(labels_N: Classes, predicted: Predictions, how: _How) -> _Tests:
         high=test.high,
         confidence=CONFIDENCE,
         seed=next(iter(predicted)),
+        **({} if beside is None else {"on_scale": beside}),
     )
     return _Tests(by_seed, together)
 

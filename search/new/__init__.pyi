@@ -1,3 +1,4 @@
+from .choices import Chosen as Chosen, choose_settings as choose_settings, unnamed as unnamed
 from .command import main as main
 from .cost import HEAD_START as HEAD_START, PRECISION as PRECISION
 from .sizes import (

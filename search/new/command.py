@@ -8,7 +8,6 @@ import re
 import shlex
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -16,19 +15,14 @@ from cyclopts import Parameter
 
 from search.terminal import say
 from trainers.cli import DEVICE, launch, refuse_windows
-from trainers.config import METRIC_NAMES, PACKAGED_ENCODER, Device, Metric
+from trainers.config import PACKAGED_ENCODER, Device, Metric
 from trainers.errors import InputError, describe
 
 if TYPE_CHECKING:
     from search.new.cost import Costs
     from search.new.sizes import Plan
-    from search.new.speed import Speed
-    from trainers.config import DataConfig, Task, TrainConfig
-    from trainers.data import Splits, Texts
-    from trainers.encoder import Encoder
-
-LONGEST_LOOK = 512
-"""Tokens of a text that are counted; a new study keeps fewer."""
+    from trainers.config import DataConfig
+    from trainers.data import Splits
 
 
 def new(
@@ -53,6 +47,20 @@ def new(
         str | None,
         Parameter(help="What stands between several labels in one column; json for lists. [default: found]"),
     ] = None,
+    ordered: Annotated[
+        bool,
+        Parameter(
+            negative=(),
+            help="Classes are steps of a scale, such as stars: quadratic kappa counts how far off an answer is. [default: they have "
+            "no order]",
+        ),
+    ] = False,
+    positive: Annotated[
+        str | None,
+        Parameter(
+            help="Class that average precision looks for, of two. [default: with that metric the rarer one, else none]"
+        ),
+    ] = None,
     split: Annotated[
         str | None, Parameter(help="Column that names each row's split. [default: splits are made]")
     ] = None,
@@ -63,7 +71,8 @@ def new(
     metric: Annotated[
         Metric | None,
         Parameter(
-            help="By which goal, score and ceiling are measured. [default: accuracy, or micro_f1 for several labels a text]"
+            help="By which goal, score and ceiling are measured. [default: accuracy; quadratic_kappa with --ordered, "
+            "average_precision with --positive, micro_f1 for several labels a text]"
         ),
     ] = None,
     minutes: Annotated[float, Parameter(help="Time that the search may take.")] = 10.0,
@@ -98,6 +107,8 @@ def new(
     columns = {key: names for key, names in named.items() if names}
     data = _data_config(source, columns)
 
+    from search.new.classes import choose_classes, say_of_classes
+    from trainers.config import TASK_METRICS
     from trainers.data import read_texts, suggest_labels, suggest_pair
 
     pair = None if text else suggest_pair(data)
@@ -110,44 +121,52 @@ def new(
         if several.separator is not None:
             columns["label_separator"] = [several.separator]
         data = _data_config(source, columns)
-    metric = _metric(metric, data.task)
+    _check_task(metric, data)
     texts = read_texts(data)  # before all that takes its time to load: its mistakes are reported at once
+    classes = choose_classes(texts, metric=metric, ordered=ordered, positive=positive)
+    if classes.settings:
+        data = _data_config(source, {**columns, **classes.settings})
+        texts = read_texts(data)
+    metric = metric or classes.metric or TASK_METRICS[data.task][0]
 
     from search.trials import warm_up
 
     warm_up()
-    from search.analysis import choose_aim
+    from search.new.choices import aim_of, any_config, load, measure_costs
     from search.new.sizes import choose_sizes
     from search.new.template import study_toml
     from trainers.files import write_atomically
     from trainers.fit import choose_device
 
-    loaded, splits, data = _load(encoder, choose_device(device), data, texts)
+    loaded, splits, data = load(encoder, choose_device(device), data, texts)
     start_seconds = (
         time.process_time() - began
     )  # a search starts in the same way; what other programs take does not count
-    _say_what_was_found(splits, metric, of="texts" if data.pair is None else "pairs")
+    _say_what_was_found(splits, of="texts" if data.pair is None else "pairs")
+    say_of_classes(classes, splits, metric)
     if pair is not None:
         say(
             f"  columns {pair[0]!r} and {pair[1]!r} are read as pairs, for their names; --text {pair[0]} reads one alone"
         )
     if several is not None:
         say(f"  {several.message}")
-    aim = choose_aim(texts, metric=metric)
-    say(f"\nThe words alone reach {aim.baseline:.1%} validation {METRIC_NAMES[metric]}.")
-    if aim.majority is not None:
-        say(f"Always answering the most frequent class has {aim.majority:.1%}.")
-    config = _any_config(loaded, data, metric)
-    aim = replace(aim, ceiling=max(aim.ceiling, _choose_ceiling(loaded, splits, config)))
-    speed = _measure(loaded, splits, config, trials=trials)
-    costs = _costs(loaded, splits, speed, trials=trials)
+    say("")
+    config = any_config(loaded, data, metric)
+    aim = aim_of(texts, loaded, splits, config, tell=say)
+    costs = measure_costs(loaded, splits, config, trials=trials, tell=say)
     plan = choose_sizes(costs, seconds=60 * minutes - start_seconds)
     where = {} if device == "auto" else {"device": device}
     flags = [(key, name) for key, names in columns.items() for name in names]
     flags += {"metric": metric, "minutes": f"{minutes:g}", "trials": str(trials), **where}.items()
-    words = [word for key, value in flags for word in (f"--{key.replace('_', '-')}", value)]
+    words = [
+        *classes.flags,
+        *(word for key, value in flags for word in (f"--{key.replace('_', '-')}", value)),
+    ]
     study = study_toml(
-        {"source": _seen_from(path, data.source), **data.model_dump(mode="json", include={*columns})},
+        {
+            "source": _seen_from(path, data.source),
+            **data.model_dump(mode="json", include={*columns, *classes.settings}),
+        },
         splits,
         plan,
         aim,
@@ -155,6 +174,7 @@ def new(
         encoder=encoder,
         num_layers=loaded.num_layers,
         about_labels=None if several is None else several.message,
+        hint=classes.hint,
         command=f"python -m search.new {shlex.join([source, *words])}",
     )
     write_atomically(path, study.encode())
@@ -169,21 +189,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     return launch(new, name="search.new", argv=argv)
 
 
-def _metric(metric: Metric | None, task: Task) -> Metric:
-    """Return the metric that was asked for, or the usual one of a task.
+def _check_task(metric: Metric | None, data: DataConfig) -> None:
+    """Check that a metric is not one of the other task; what else it needs of the classes is found out later.
 
     Raises:
-        InputError: It is of another task.
+        InputError: It is.
     """
     from trainers.config import TASK_METRICS, check_metric
 
-    if metric is None:
-        return TASK_METRICS[task][0]
+    if metric is None or metric in TASK_METRICS[data.task]:
+        return
     try:
-        check_metric(metric, task)
+        check_metric(metric, data)
     except ValueError as error:
         raise InputError(f"--{error}") from None
-    return metric
 
 
 def _check(*, minutes: float, trials: int) -> None:
@@ -227,22 +246,13 @@ def _data_config(source: str, columns: Mapping[str, Sequence[str]]) -> DataConfi
     from trainers.config import DataConfig
 
     try:
-        named = {key: [*names] if len(names) > 1 else names[0] for key, names in columns.items()}
+        named = {
+            key: names if isinstance(names, str) else [*names] if len(names) > 1 else names[0]
+            for key, names in columns.items()
+        }
         return DataConfig.model_validate({"source": source, **named})
     except ValidationError as error:
         raise InputError(describe(error, valid_keys=lambda _: DataConfig.model_fields)) from error
-
-
-def _load(encoder: str, device: Device, data: DataConfig, texts: Texts) -> tuple[Encoder, Splits, DataConfig]:
-    """Load encoder and texts, each text cut to the tokens that are counted."""
-    from trainers.config import EncoderConfig
-    from trainers.data import load_splits
-    from trainers.encoder import load_encoder
-
-    loaded = load_encoder(EncoderConfig(name=encoder), device=device)
-    longest = min(LONGEST_LOOK, loaded.max_length or LONGEST_LOOK)
-    data = data.model_copy(update={"max_length": longest})
-    return loaded, load_splits(data, loaded.tokenizer, texts=texts), data
 
 
 def _seen_from(path: Path, source: str) -> str:
@@ -250,65 +260,9 @@ def _seen_from(path: Path, source: str) -> str:
     return os.path.relpath(source, path.parent) if Path(source).is_absolute() else source
 
 
-def _any_config(encoder: Encoder, data: DataConfig, metric: Metric) -> TrainConfig:
-    """Return the configuration of a fit of all layers, as the study will have it."""
-    from search.new.cost import PRECISION
-    from trainers.config import TrainConfig
-
-    return TrainConfig(
-        data=data,
-        freeze_depth=0,
-        dropout=0.1,
-        head_width=64,
-        learning_rate=1e-5,
-        encoder_dropout=0.0,
-        metric=metric,
-        device=encoder.device,
-        precision=PRECISION,
-    )
-
-
-def _choose_ceiling(encoder: Encoder, splits: Splits, config: TrainConfig) -> float:
-    from search.new.ceiling import choose_ceiling, measure_head
-
-    reached = measure_head(encoder, splits, config)
-    say(f"A head on the untouched encoder reaches {reached:.1%} in training.")
-    return choose_ceiling(reached)
-
-
-def _measure(encoder: Encoder, splits: Splits, config: TrainConfig, *, trials: int) -> Speed:
-    from search.new.speed import measure_speed
-    from search.trials import measure_memory, most_bytes, number_of_workers
-
-    say("Measuring what this machine can do.")
-    little = config.model_copy(update={"freeze_depth": max(0, encoder.num_layers - 2), "batch_size": 8})
-    workers = number_of_workers(
-        "auto",
-        threads=config.threads,
-        trials_left=trials,
-        num_trials=trials,
-        device=encoder.device,
-        worker_bytes=lambda: measure_memory(encoder, splits, little),
-        most_bytes=lambda: most_bytes(encoder, splits, little),
-        tell=say,
-    )
-    speed = measure_speed(encoder, splits, config, workers=workers)
-    say(
-        f"Training reaches {speed.training / 1e9:.0f} GFLOP/s in each of {_workers(speed)} on {encoder.device}, evaluation "
-        f"{speed.evaluation / 1e9:.0f}."
-    )
-    return speed
-
-
-def _costs(encoder: Encoder, splits: Splits, speed: Speed, *, trials: int) -> Costs:
-    from search.new.cost import Costs
-
-    embedded = sum(weight.numel() for weight in encoder.model.get_input_embeddings().parameters())
-    return Costs(splits, trials, encoder.num_layers, encoder.layer_flops, speed, num_embedded=embedded)
-
-
 def _say_what_to_expect(path: Path, plan: Plan, costs: Costs, *, asked: float, start: float) -> None:
     """Say what was written, how long a search of it takes, and what to do where that is not what was asked for."""
+    from search.new.choices import in_words
     from search.new.sizes import LITTLE, MARGIN, trials_that_fill
     from search.study import duration
 
@@ -316,7 +270,7 @@ def _say_what_to_expect(path: Path, plan: Plan, costs: Costs, *, asked: float, s
     say(
         f"Wrote {path}: {sizes.train:,} training texts of up to {sizes.max_length} tokens, {sizes.freeze_depth} or more "
         f"of {costs.num_layers} layers frozen, {sizes.epochs} epoch{'s' * (sizes.epochs > 1)} a fit.",
-        f"{trials} trials are expected to take {duration(start + plan.seconds)} on {_workers(speed)} of this "
+        f"{trials} trials are expected to take {duration(start + plan.seconds)} on {in_words(speed)} of this "
         f"machine; you asked for {duration(asked)}.",
     )
     if speed.is_shared:
@@ -338,16 +292,11 @@ def _say_what_to_expect(path: Path, plan: Plan, costs: Costs, *, asked: float, s
             )
 
 
-def _workers(speed: Speed) -> str:
-    return f"{speed.workers} worker{'s' * (speed.workers > 1)}"
-
-
-def _say_what_was_found(splits: Splits, metric: Metric, *, of: str) -> None:
-    """Print the data page, the lengths of the texts, and a warning where accuracy hides a class."""
+def _say_what_was_found(splits: Splits, *, of: str) -> None:
+    """Print the data page and the lengths of the texts."""
     from rich.console import Console
 
     from search.analysis import DataPage, print_page
-    from search.new.template import are_uneven
     from trainers.data import describe_data
 
     page = describe_data(splits)
@@ -356,8 +305,6 @@ def _say_what_was_found(splits: Splits, metric: Metric, *, of: str) -> None:
     print_page(DataPage.model_validate({**page, "findings": findings}), Console())
     lengths = sorted(splits.train.lengths_N.tolist())
     say(f"  half of the {of} have up to {lengths[len(lengths) // 2]} tokens, the longest {lengths[-1]}")
-    if are_uneven(splits) and metric == "accuracy":
-        say("  warning: classes are uneven, and accuracy says little of the rare ones; see --metric macro_f1")
 
 
 def _options(path: Path) -> str:

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from search.new.cost import HEAD_START, PRECISION
-from trainers.config import METRIC_NAMES, TASK_METRICS, Metric
+from trainers.config import METRIC_NAMES, Metric, metrics_of
 
 if TYPE_CHECKING:
     from search.analysis import Aim
@@ -87,6 +87,7 @@ def study_toml(
     num_layers: int,
     command: str,
     about_labels: str | None = None,
+    hint: str | None = None,
 ) -> str:
     """Write a study, its choices with their reasons.
 
@@ -100,10 +101,12 @@ def study_toml(
         num_layers: Of the encoder.
         command: That wrote the study.
         about_labels: How the columns of labels may be meant; None if there is no doubt.
+        hint: A setting that the classes may want, as a comment; None if there is none.
     """
     name, sizes = METRIC_NAMES[metric], plan.sizes
     settings = {"precision": PRECISION, "head_start": HEAD_START}
     texts_C = texts_per_class(splits)
+    others = metrics_of(splits.task, ordered=splits.ordered, positive=splits.positive is not None)
     return TEMPLATE.format(
         texts=_heading(splits, texts_C),
         command=" ".join(command.split()),  # a file name may hold a line break
@@ -111,23 +114,39 @@ def study_toml(
         goal=aim.goal,
         metric=metric,
         name=name,
-        other_metrics=" or ".join(json.dumps(m) for m in TASK_METRICS[splits.task] if m != metric),
+        other_metrics=" or ".join(json.dumps(other) for other in others if other != metric),
         ceiling=aim.ceiling,
-        data="\n".join(_data_lines(data, splits, sizes, about_labels)),
+        data="\n".join(_data_lines(data, splits, sizes, about_labels, hint)),
         encoder=json.dumps(encoder, ensure_ascii=False),
         freeze_depth=_depths(sizes.freeze_depth, num_layers),
         recipes=json.dumps(plan.recipes),
         settings="".join(f"{key} = {json.dumps(value)}\n" for key, value in settings.items() if value),
         epochs=sizes.epochs,
-        # With fitted heads there is one evaluation more, before any training; a longer patience could not end a fit early.
-        patience=max(1, min(4, sizes.epochs * sizes.evaluations_per_epoch + (HEAD_START == "fitted") - 2)),
+        patience=most_patience(sizes),
         steps=sizes.epochs * -(-sizes.train // 32),
         evaluations_per_epoch=sizes.evaluations_per_epoch,
         weights='class_weights = "balanced"  # else the rarest class would hardly count'
-        if are_uneven(splits) and metric not in {"accuracy", "micro_f1", "subset_accuracy"}
+        if weights(splits, metric)
         else '# class_weights = "balanced"  # would let rare classes count as much as frequent ones',
         rungs=list(sizes.rungs),
     )
+
+
+def most_patience(sizes: Sizes) -> int:
+    """Return the longest patience that is searched; a longer one could not end a fit early."""
+    # With fitted heads there is one evaluation more, before any training.
+    return max(1, min(4, sizes.epochs * sizes.evaluations_per_epoch + (HEAD_START == "fitted") - 2))
+
+
+def weights(splits: Splits, metric: Metric) -> Literal["balanced"] | None:
+    """Return ``fit.class_weights``: balanced where the rarest class would hardly count, and the metric looks at it."""
+    by_class = metric not in {"accuracy", "micro_f1", "subset_accuracy", "quadratic_kappa"}
+    return "balanced" if by_class and are_uneven(splits) else None
+
+
+def start_kept(splits: Splits, sizes: Sizes) -> int | None:
+    """Return ``data.head_tokens``; None where hardly a text is cut."""
+    return sizes.max_length // 4 if _share_cut(splits, sizes) > 0.02 else None
 
 
 def are_uneven(splits: Splits) -> bool:
@@ -162,7 +181,11 @@ def _depths(lowest: int, num_layers: int) -> str:
 
 
 def _data_lines(
-    data: Mapping[str, str | Sequence[str]], splits: Splits, sizes: Sizes, about_labels: str | None
+    data: Mapping[str, str | Sequence[str]],
+    splits: Splits,
+    sizes: Sizes,
+    about_labels: str | None,
+    hint: str | None,
 ) -> Iterator[str]:
     for key, value in data.items():
         yield (
@@ -177,6 +200,8 @@ def _data_lines(
     yield from (f"# {' '.join(f.message.split())}" for f in splits.findings if f.kind.endswith("columns"))
     if about_labels is not None:
         yield f"# {' '.join(about_labels.split())}"
+    if hint is not None:
+        yield f"# {hint}"
     for finding in splits.findings:
         if finding.kind == "possible group column":
             yield f"# {' '.join(finding.message.split()).removeprefix('data.').replace(' would', '  # would', 1)}"
@@ -192,8 +217,9 @@ def _data_lines(
     is_pair = not isinstance(data.get("text", ""), str)
     what = "pair, the longer text being cut" if is_pair else "text"
     yield f"max_length = {sizes.max_length}  # tokens kept of a {what}; {_share_cut(splits, sizes):.1%} are longer"
-    if _share_cut(splits, sizes) > 0.02 and not is_pair:
-        yield f"head_tokens = {sizes.max_length // 4}  # of a longer text, and its end: a verdict often stands there"
+    kept = start_kept(splits, sizes)
+    if kept is not None and not is_pair:
+        yield f"head_tokens = {kept}  # of a longer text, and its end: a verdict often stands there"
 
 
 def _share_cut(splits: Splits, sizes: Sizes) -> float:

@@ -28,6 +28,14 @@ def verdict(summary: Summary) -> str:
     return f"{_aim(summary.goal, summary.metric)}: {judgement(summary)}."
 
 
+def on_the_scale(summary: Summary) -> str | None:
+    """Say what else the trial comes to that the report is about, where classes are steps of a scale; None elsewhere."""
+    shown = summary.shown
+    if shown is None or shown.on_scale is None:
+        return None
+    return f"Trial {shown.number} on the scale, validation: {shown.on_scale}."
+
+
 def asks_for_little(summary: Summary) -> str | None:
     """Say that the goal lies below what is had without an encoder; None if it does not, or nothing is known."""
     from search.analysis import WORDS_ALONE  # numpy comes with it

@@ -49,6 +49,9 @@ def sentences(found: Outcome, *, num_finished: int) -> Iterator[str]:
     else:
         yield f"Winner: {found.winner}, by {found.rule}."
         yield from luck(rows[found.winner])
+        test = rows[found.winner].test
+        if test and test.on_scale:
+            yield f"On the scale, test split: {test.on_scale}."
     for pair in found.comparisons:
         yield _difference(pair)
     yield coverage(found)

@@ -18,6 +18,7 @@ from search.report.conclusions import (
     fresh_seeds,
     mean_and_spread,
     next_commands,
+    on_the_scale,
     verdict,
     worth,
 )
@@ -94,6 +95,7 @@ def render(summary: Summary, *, options: str, refresh_seconds: int | None = None
         verdict=verdict(summary).replace("+-", "±"),
         short=falls_short(summary.opponents),
         worth=list(worth(summary.opponents, summary.majority)),
+        beside=on_the_scale(summary),
         little=asks_for_little(summary),
         advice=None if summary.goal.met else advice(summary),
         luck=[sentence.replace("+-", "±") for sentence in _luck_of_winner(summary.confirmation)],

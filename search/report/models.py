@@ -22,8 +22,9 @@ from search.analysis import (
     Opponent,
     Opponents,
     Outcome,
+    ScaleFigures,
 )
-from search.study import Count, Counts, Frozen, Share
+from search.study import Count, Counts, Figure, Frozen, Share
 from trainers.config import Metric
 
 Setting = Annotated[Any, WithJsonSchema({"type": ["number", "string", "boolean", "null"]})]
@@ -56,10 +57,10 @@ class TrialRow(Frozen):
     reason: str | None = Field(
         description="Why it ended: patience, ceiling, epochs, a rung in words, or a failure."
     )
-    validation_accuracy: Share | None = Field(
+    validation_accuracy: Figure | None = Field(
         description="Of the restored weights on the whole validation split; of a pruned trial, when it was pruned."
     )
-    training_accuracy: Share | None = Field(description="Of the restored weights.")
+    training_accuracy: Figure | None = Field(description="Of the restored weights.")
     training_exact: bool | None = Field(
         description="Whether training accuracy is over the whole training split; else it is an estimate on a sample."
     )
@@ -72,6 +73,10 @@ class TrialRow(Frozen):
         "null."
     )
     gap: float | None = Field(description="Training - validation accuracy.")
+    on_scale: ScaleFigures | None = Field(
+        default=None,
+        description="Where classes are steps of a scale: of the restored weights on the whole validation split; absent elsewhere.",
+    )
     best_epoch: float | None = Field(description="Age of the restored weights, in epochs.")
     epochs: float | None = Field(description="How far the fit got.")
     seconds: float | None = Field(description="Wall time of the fit.")
@@ -108,8 +113,8 @@ class Stage(Frozen):
     """What a stage of a recipe restored."""
 
     freeze_depth: Count = Field(description="Of the stage.")
-    validation_accuracy: Share = Field(description="Whole validation split.")
-    training_accuracy: Share = Field(description="Whole training split.")
+    validation_accuracy: Figure = Field(description="Whole validation split.")
+    training_accuracy: Figure = Field(description="Whole training split.")
     epochs: float = Field(description="How long the stage took.")
 
 

@@ -12,7 +12,15 @@ from rich.table import Table
 from rich.text import Text
 
 from search.analysis import print_page
-from search.report.conclusions import advice, asks_for_little, falls_short, next_commands, verdict, worth
+from search.report.conclusions import (
+    advice,
+    asks_for_little,
+    falls_short,
+    next_commands,
+    on_the_scale,
+    verdict,
+    worth,
+)
 from search.report.confirmation import print_confirmation
 from search.report.summary import summarise
 from search.study import bound, describe_counts, duration, percent, rate, stages_in_words, training_figure
@@ -54,6 +62,8 @@ def print_report(study: Study, spec: StudySpec, console: Console, *, options: st
         say(printable(sentence))
     say()
     say(verdict(summary), style="bold green" if summary.goal.met else "bold yellow")
+    if beside := on_the_scale(summary):
+        say(beside)
     if little := asks_for_little(summary):
         say(little, style="bold yellow")
     if not summary.goal.met:

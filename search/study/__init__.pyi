@@ -8,7 +8,7 @@ from .endings import (
     reason_of as reason_of,
 )
 from .files import find_study as find_study
-from .frozen import Count as Count, Frozen as Frozen, Share as Share
+from .frozen import Count as Count, Figure as Figure, Frozen as Frozen, Share as Share
 from .idle import idle_settings as idle_settings
 from .machine import processor_name as processor_name
 from .opening import (

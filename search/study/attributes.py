@@ -9,6 +9,9 @@ in ``search.storage.optuna_private``, and optuna-dashboard's in ``search.dashboa
 SPEC = "spec"
 """dict: the TOML file that the study was begun with, as ``StudySpec`` dumps it."""
 
+CHOSEN = "chosen"
+"""dict: settings that ``search.run_study`` chose by the texts, by table; absent of a study that took the defaults."""
+
 DATA = "data"
 """dict: the data page, see ``trainers.data.describe_data``."""
 
@@ -87,6 +90,9 @@ ENDING = "ending"
 
 VALIDATION_ACCURACY = "validation_accuracy"
 """float: of the checkpoint that was restored, or of the latest evaluation of a pruned trial; in the study's metric."""
+
+ON_SCALE = "on_scale"
+"""dict: of steps of a scale, ``accuracy``, ``quadratic_kappa`` and ``mean_absolute_error`` on validation; absent elsewhere."""
 
 VALIDATION_LOSS = "validation_loss"
 """float: likewise, cross-entropy."""

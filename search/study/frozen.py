@@ -46,4 +46,6 @@ class Frozen(BaseModel):
 
 
 Share = Annotated[float, WithJsonSchema({"type": "number", "minimum": 0, "maximum": 1})]
+Figure = Annotated[float, WithJsonSchema({"type": "number", "minimum": -1, "maximum": 1})]
+"""By the study's metric: a share, but that quadratic kappa lies below 0 where chance is better."""
 Count = Annotated[int, WithJsonSchema({"type": "integer", "minimum": 0})]

@@ -81,7 +81,12 @@ def open_named(
 
 
 def open_study(
-    spec: StudySpec, path: Path, *, storage_url: str | None = None, create: bool = False
+    spec: StudySpec,
+    path: Path,
+    *,
+    storage_url: str | None = None,
+    create: bool = False,
+    compare: bool = True,
 ) -> optuna.Study:
     """Open the study of a TOML file, or create it.
 
@@ -90,6 +95,7 @@ def open_study(
         path: Of the TOML file.
         storage_url: Database; None takes SQLite in the study's folder.
         create: Whether it is to be searched: created, if it does not exist.
+        compare: Whether ``spec`` is held against what the study was begun with; a study that is then new has none yet.
 
     Raises:
         InputError: The storage cannot be used, the study does not exist, or it is to be searched and has another space.
@@ -115,7 +121,8 @@ def open_study(
             )
         else:
             study = optuna.load_study(storage=storage, study_name=spec.name)
-        _check_same_spec(study, spec, path, to_search=create)
+        if compare:
+            _check_same_spec(study, spec, path, to_search=create)
     except KeyError:
         raise InputError(
             f"no study {spec.name!r} in {redacted(place)}; run: {command} --storage URL"

@@ -238,7 +238,7 @@ class StudySpec(Table):
     @model_validator(mode="after")
     def _metric_fits(self) -> Self:
         try:
-            check_metric(self.score.metric, self.data.task)
+            check_metric(self.score.metric, self.data)
         except ValueError as error:
             raise ValueError(f"score.{error}") from None
         if self.data.task == "several_labels":

@@ -3,6 +3,7 @@ from .fit_memory import (
     most_bytes as most_bytes,
     worker_bytes as worker_bytes,
 )
+from .fitting import figures_of as figures_of
 from .news import (
     Death as Death,
     Failure as Failure,
@@ -10,6 +11,7 @@ from .news import (
     Silence as Silence,
 )
 from .peak import known_peak_flops as known_peak_flops
+from .pool import Pool as Pool, drive as drive
 from .preparation import prepare as prepare
 from .progress import Live as Live
 from .scheduler import number_of_workers as number_of_workers, run_trials as run_trials
@@ -19,9 +21,4 @@ from .silence import (
     check_timeout as check_timeout,
     patience_seconds as patience_seconds,
 )
-from .worker_pool import (
-    Crew as Crew,
-    drive as drive,
-    figures_of as figures_of,
-    warm_up as warm_up,
-)
+from .worker_pool import Crew as Crew, warm_up as warm_up

@@ -13,7 +13,8 @@ import numpy as np
 from search.interrupts import held_back
 from search.study import attributes as attr
 from search.trials.news import Fitted
-from search.trials.worker_pool import Crew, drive
+from search.trials.pool import drive
+from search.trials.worker_pool import Crew
 from trainers.errors import FitError
 from trainers.fit import FORWARD_TOKENS, KEPT_CHECKPOINTS
 

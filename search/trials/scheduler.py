@@ -29,11 +29,12 @@ from search.study import (
 from search.trials.memory import available_bytes
 from search.trials.news import Death, Ended, Failure, Fitted, Silence
 from search.trials.objective import Attempt, objective
+from search.trials.pool import Pool, drive
 from search.trials.progress import Live
 from search.trials.pruning import FeasiblePruner
 from search.trials.sampler import SearchSampler
 from search.trials.silence import TrialTimeout, patience_seconds
-from search.trials.worker_pool import Crew, drive
+from search.trials.worker_pool import Crew
 from trainers.config import Device
 from trainers.errors import FitError
 from trainers.fit import Evaluation, Features, cuda_devices
@@ -94,7 +95,8 @@ def run_trials(
         if num_workers == 1 and isinstance(trial_timeout, str):
             _run_here(search, features)
         else:
-            _run_in_processes(search, features, num_workers, trial_timeout)
+            pool = Crew(features, size=num_workers, peeks=rule.rungs)
+            _run_in_pool(search, features, pool, trial_timeout)
     except (DatabaseAwayError, LeaseLostError):
         raise
     except BaseException:
@@ -236,7 +238,7 @@ class _Search:
             self.live.message(death.news)
 
     @held_back()
-    def watch(self, crew: Crew, under_way: _UnderWay, *, num_layers: int, timeout: TrialTimeout) -> None:
+    def watch(self, pool: Pool, under_way: _UnderWay, *, num_layers: int, timeout: TrialTimeout) -> None:
         """Say how long each fit may be silent, from what the study has seen by now."""
         trials = self.study.get_trials(deepcopy=False)
         for number, (trial, attempt) in under_way.items():
@@ -247,7 +249,7 @@ class _Search:
                 num_trained=num_layers - attempt.config.freeze_depth,
                 num_layers=num_layers,
             )
-            crew.end_if_silent(number, seconds=seconds)
+            pool.end_if_silent(number, seconds=seconds)
 
     @held_back()
     def close(self, *, reason: Reason) -> None:
@@ -280,13 +282,11 @@ def _run_here(search: _Search, features: Features) -> None:
             raise
 
 
-def _run_in_processes(
-    search: _Search, features: Features, num_workers: int, trial_timeout: TrialTimeout
-) -> None:
-    """Run trials in local processes, which fit, while this one alone uses the database."""
+def _run_in_pool(search: _Search, features: Features, pool: Pool, trial_timeout: TrialTimeout) -> None:
+    """Run trials in workers, which fit, while this process alone uses the database."""
     under_way: _UnderWay = {}
     num_layers = features.encoder.num_layers
-    with Crew(features, size=num_workers, peeks=search.spec.pruning.rungs) as crew:
+    with pool:
 
         def begin(num_under_way: int) -> int | None:
             if not search.wants_another(num_under_way):
@@ -294,7 +294,7 @@ def _run_in_processes(
             trial = search.begin()
             attempt = Attempt(trial, search.spec, search.live, features=features)
             under_way[trial.number] = trial, attempt
-            crew.begin(trial.number, attempt.config, to_beat=attempt.to_beat)
+            pool.begin(trial.number, attempt.config, to_beat=attempt.to_beat)
             return trial.number
 
         def goes_on(number: int, evaluation: Evaluation) -> bool:
@@ -308,14 +308,14 @@ def _run_in_processes(
             return True
 
         def watch() -> None:  # one has begun, or has ended, and with it more is known
-            search.watch(crew, under_way, num_layers=num_layers, timeout=trial_timeout)
+            search.watch(pool, under_way, num_layers=num_layers, timeout=trial_timeout)
 
-        for number, news in drive(crew, begin, goes_on=goes_on, watch=watch):
+        for number, news in drive(pool, begin, goes_on=goes_on, watch=watch):
             _end(search, *under_way.pop(number), news)
 
 
 def _end(search: _Search, trial: optuna.Trial, attempt: Attempt, news: Ended) -> None:
-    """Take the last news of a trial's process."""
+    """Take the last news of a trial's worker."""
     match news:
         case Fitted(figures):
             search.end(trial, value=attempt.fitted(figures))

@@ -10,27 +10,25 @@ import signal
 import sys
 import threading
 import time
-import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.machinery import ModuleSpec
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerContext
 from multiprocessing.process import BaseProcess
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 import psutil
 
 from search.interrupts import HELD_BACK
-from search.study import Reason
-from search.trials.memory import KillWatch, be_killed_first, peak_bytes
-from search.trials.news import Death, Ended, Failure, Fitted, Silence
-from trainers.config import TrainConfig
-from trainers.errors import FitError
+from search.trials.fitting import fit_and_tell
+from search.trials.memory import KillWatch, be_killed_first
+from search.trials.news import Death, Ended, Silence
 
 if TYPE_CHECKING:
     from search.trials.news import News
+    from trainers.config import TrainConfig
     from trainers.fit import Evaluation, Features
 
 
@@ -240,67 +238,6 @@ class Crew:
         member.link.close()
 
 
-def drive(
-    crew: Crew,
-    begin: Callable[[int], int | None],
-    *,
-    goes_on: Callable[[int, Evaluation], bool] = lambda *_: True,
-    watch: Callable[[], None] = lambda: None,
-) -> Iterator[tuple[int, Ended]]:
-    """Keep processes busy, and yield how each fit ended, by job; a fit that is not to go on has no end.
-
-    Args:
-        crew: Whose processes fit.
-        begin: Gives a free process its next fit and returns the job; None if there is none to begin now. Gets the
-            number of those under way.
-        goes_on: Takes an evaluation, and tells whether its fit goes on.
-        watch: Called before news are awaited, whenever others are under way than before.
-    """
-    under_way: set[int] = set()
-    watched: set[int] = set()
-    while True:
-        while crew.has_room and (begun := begin(len(under_way))) is not None:
-            under_way.add(begun)
-        if not under_way:
-            return
-        if under_way != watched:
-            watch()
-            watched = set(under_way)
-        for job, news in crew.news():
-            if isinstance(news, Ended):
-                under_way.remove(job)
-                yield job, news
-            else:
-                go_on = goes_on(job, news)
-                if not go_on:
-                    under_way.remove(job)
-                crew.answer(job, go_on=go_on)
-
-
-def figures_of(
-    config: TrainConfig, features: Features, *, test: bool = False, **options: Any
-) -> dict[str, Any]:
-    """Fit, and return ``FitResult.figures``.
-
-    Args:
-        config: What to fit.
-        features: Encoder, splits and stored features.
-        test: Whether to add ``test_predictions``, the class index of each text of the test split; of several labels the
-            probability of each, in millionths.
-        **options: Of ``fit``.
-    """
-    from trainers.fit import fit, in_millionths, predict_test
-
-    result = fit(config, features, **options)
-    figures = result.figures()
-    if test:
-        predicted = predict_test(config, features, result)
-        if features.splits.task == "several_labels":
-            predicted = in_millionths(predicted)
-        figures["test_predictions"] = predicted.tolist()
-    return figures
-
-
 def _devices_of(features: Features) -> tuple[str, ...]:
     from trainers.fit import cuda_devices
 
@@ -350,10 +287,6 @@ def _unheard() -> contextlib.AbstractContextManager[None]:
     return contextlib.suppress(BrokenPipeError, ConnectionResetError)
 
 
-class _UnwantedError(Exception):
-    """The study has no use for the rest of a fit."""
-
-
 def _serve(link: Connection, device: str | None) -> None:
     """Fit what is asked for, until the process is killed."""
     if device is not None:  # before CUDA starts, which is when features arrive
@@ -363,24 +296,16 @@ def _serve(link: Connection, device: str | None) -> None:
     # From the parent, through its own pipe.
     features, peeks = link.recv()
 
-    def on_evaluation(evaluation: Evaluation) -> None:
+    def ask(evaluation: Evaluation) -> bool:
         link.send(evaluation)
-        if not link.recv():
-            raise _UnwantedError
+        goes_on: bool = link.recv()
+        return goes_on
 
     while True:
         config, test, to_beat = link.recv()
-        try:
-            figures = figures_of(
-                config, features, peeks=peeks, on_evaluation=on_evaluation, test=test, to_beat=to_beat
-            )
-            link.send(Fitted(figures | {"memory_bytes": peak_bytes()}))
-        except _UnwantedError:
-            pass  # pruned: the parent knows, and has marked this process as free
-        except FitError as error:
-            link.send(Failure(Reason.of_text(str(error))))
-        except Exception as error:
-            link.send(Failure(Reason.of_bug(error), traceback.format_exc()))
+        ended = fit_and_tell(config, features, ask=ask, peeks=peeks, test=test, to_beat=to_beat)
+        if ended is not None:
+            link.send(ended)
 
 
 def _end_with_parent() -> None:

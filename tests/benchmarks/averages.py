@@ -96,9 +96,11 @@ class Averaged(Traced):
         if averaged >= 0:
             get_swa_multi_avg_fn()(equal, now, torch.tensor(averaged))
 
-    def _keep_checkpoint(self):
+    def _evaluate(self, epoch, pooled=None):
+        reason = super()._evaluate(epoch, pooled)
         if self.rows[-1]["validation_loss"] == min(row["validation_loss"] for row in self.rows):
             self.best = self._weights()
+        return reason
 
     def _weights(self):
         return {name: value.clone() for name, value in self.network.state_dict().items()}
@@ -113,9 +115,10 @@ class Averaged(Traced):
         """Return what weights say of the training split, and of the validation split with the untouched set behind it."""
         self.network.load_state_dict(weights)
         self.network.eval()
-        training = self._predict(self.train)
-        self._predict(self.validation)
-        return training, self.latest
+        return tuple(
+            (sample.run(self.network, np.arange(len(sample))), sample.labels_N)
+            for sample in (self.train_sample, self.validation_sample)
+        )
 
     def figures(self, training, both):
         """Return accuracies and losses of what ``logits`` returns."""

@@ -1,5 +1,7 @@
 import importlib.util
 import itertools
+import runpy
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -7,19 +9,41 @@ import pandas as pd
 import pytest
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+HELPERS = Path(__file__).parents[1] / "helpers"
 OF_TABLES = ("build", "describe", "simulate", "stopping", "summary")
 
 
-@pytest.mark.slow
+def modules_below(folder):
+    return [
+        n for n, m in tuple(sys.modules.items()) if str(getattr(m, "__file__", None)).startswith(str(folder))
+    ]
+
+
+@pytest.fixture
+def as_in_a_new_process(monkeypatch):
+    """Without the tests' helpers; what a script imports goes with it, for another folder has modules of the same names."""
+    monkeypatch.setattr(sys, "path", [folder for folder in sys.path if Path(folder) != HELPERS])
+    for name in modules_below(HELPERS):
+        monkeypatch.delitem(sys.modules, name)
+    before = modules_below(BENCHMARKS)
+    yield
+    for name in {*modules_below(BENCHMARKS)} - {*before}:
+        del sys.modules[name]
+
+
+@pytest.mark.usefixtures("as_in_a_new_process")
 @pytest.mark.parametrize(
     "path",
     sorted([*BENCHMARKS.glob("[!t]*.py"), *(BENCHMARKS / "tables" / f"{name}.py" for name in OF_TABLES)]),
     ids=lambda path: path.stem,
 )
-def test_a_benchmark_starts_and_says_what_it_measures(path, command):
-    done = command(path, "--help")
-    assert done.returncode == 0, done.stderr
-    assert "--out" in done.stdout
+def test_a_benchmark_starts_and_says_what_it_measures(path, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", [str(path), "--help"])
+    sys.path.insert(0, str(path.parent))
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_path(str(path), run_name="__main__")
+    assert not ended.value.code, capsys.readouterr().err
+    assert "--out" in capsys.readouterr().out
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import optuna
 import pytest
+from hub import TOKEN
 from optuna.trial import TrialState
 
 from search.export import choose, main
@@ -344,6 +345,52 @@ def test_a_dockerfile_stands_beside_the_model(finished_study, reviews_dir, monke
         "winner.toml",
     }
     load(tmp_path / "out" / "model")
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("tiny_reviews")
+@pytest.mark.filterwarnings("ignore:Use 'content=.*:DeprecationWarning")  # the hub's client's own habit
+def test_a_model_that_is_sent_to_a_hub_is_the_one_in_the_folder(hub, finished_study, tmp_path, capsys):
+    path, _ = finished_study
+    line = ["--study", str(path), "--to", str(tmp_path / "out"), "--push", "alice/tiny"]
+    model = tmp_path / "out" / "model"
+
+    def files():
+        return {p.name: p.read_bytes() for p in model.iterdir()}
+
+    hub.refuse["POST /api/models/alice/tiny/commit"] = None
+    assert main(line) == 2
+    said = capsys.readouterr()
+    assert (
+        f"then send the saved model without another fit: hf upload alice/tiny {model} --private\n" in said.err
+    )
+    assert f"sent {model}" not in said.out
+    load(model)
+    first = files()
+    hub.refuse.clear()
+    assert main(line) == 0
+    said = capsys.readouterr()
+    assert f"sent {model} to {hub.address}/alice/tiny\n" in said.out
+    assert TOKEN not in said.out + said.err
+    received = hub.files["alice/tiny"]
+    received.pop(".gitattributes")
+    assert received == files() == first
+    assert "hf download alice/tiny --local-dir model" in received["README.md"].decode()
+    encoder = tomllib.loads((tmp_path / "out" / "winner.toml").read_text())["encoder"]["name"]
+    assert encoder.encode() not in b"".join(received.values())
+    assert tomllib.loads(received["winner.toml"].decode())["encoder"]["name"] == Path(encoder).name
+
+
+def test_where_the_model_shall_go_is_checked_before_anything_is_fitted(finished_study, tmp_path, capsys):
+    for flags, error in (
+        (["--public"], "--public needs --push OWNER/NAME"),
+        (["--push", "tiny"], "--push must be OWNER/NAME"),
+    ):
+        assert main(["--study", str(finished_study[0]), "--to", str(tmp_path / "out"), *flags]) == 2
+        said = capsys.readouterr()
+        assert error in said.err
+        assert said.out == ""
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.slow

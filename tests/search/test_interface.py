@@ -8,6 +8,11 @@ import pytest
 from rich.console import Console
 
 import search
+import search.analysis
+import search.new
+import search.new.ceiling
+import search.study.attributes
+from search.interface import _asked
 from search.study import load_spec
 from trainers.errors import InputError
 
@@ -64,6 +69,7 @@ def mistake(ask, folder, *data, **changes):
 def test_a_search_of_a_frame_has_the_trials_asked_for(searched):
     assert searched.trials["state"].tolist() == ["complete", "complete"]
     assert len(searched.study.trials) == 2
+    assert not searched.interrupted
     assert searched.best["number"] in searched.pareto["number"].tolist()
 
 
@@ -84,6 +90,62 @@ def test_the_same_call_continues_to_the_total(ask, tmp_path):
 def test_other_settings_without_a_name_are_another_study(ask, tmp_path):
     first = ask(tmp_path, trials=1)
     assert ask(tmp_path, trials=1, fit={"epochs": 1, "weight_decay": 0.02}).name != first.name
+
+
+def test_a_study_is_named_as_it_was_before_anything_was_chosen(tmp_path):
+    rows = {"text": [f"text {n}" for n in range(30)], "stars": [n % 2 for n in range(30)]}
+    options = dict.fromkeys(("space", "score", "goal", "data_options", "recipes", "name", "encoder"))
+    asked = _asked(
+        pd.DataFrame(rows),
+        tmp_path,
+        text="text",
+        label="stars",
+        fit={"epochs": 3, "freeze_depth": 6},
+        **options,
+    )
+    assert asked.path.stem == "texts-fc046f87"
+
+
+@pytest.fixture
+def head(monkeypatch):
+    """A function: a head on the untouched encoder reaches so much in training, and the words alone little."""
+    aim = search.analysis.Aim(baseline=0.7, goal=0.85, ceiling=0.92)
+    monkeypatch.setattr(search.analysis, "choose_aim", lambda *_, **__: aim)
+    return lambda reached: monkeypatch.setattr(search.new.ceiling, "measure_head", lambda *_: reached)
+
+
+def test_a_ceiling_that_nobody_named_is_chosen_by_the_texts_and_kept(ask, tmp_path, head):
+    head(0.96)
+    first = ask(tmp_path, trials=1, score=None)
+    assert first._found.spec.score.ceiling == 0.98
+    assert load_spec(tmp_path / f"{first.name}.toml").score.ceiling == 0.98
+    head(0.2)
+    again = ask(tmp_path, trials=2, score=None)
+    assert (again.name, again._found.spec.score.ceiling) == (first.name, 0.98)
+    assert len(again.study.trials) == 2
+
+
+def test_a_study_without_choices_goes_on_with_the_defaults_that_it_was_begun_with(
+    ask, tmp_path, head, monkeypatch
+):
+    head(0.96)
+    with monkeypatch.context() as earlier:
+        earlier.setattr(search.new, "choose_settings", lambda *_, **__: {})
+        earlier.setattr(search.study.attributes, "CHOSEN", "unknown")
+        begun = ask(tmp_path, trials=1, score=None)
+    before = (tmp_path / f"{begun.name}.toml").read_bytes()
+    again = ask(tmp_path, trials=2, score=None)
+    assert again._found.spec == begun._found.spec
+    assert again._found.spec.score.ceiling == 0.92
+    assert [t.number for t in again.study.trials] == [0, 1]
+    assert (tmp_path / f"{begun.name}.toml").read_bytes() == before
+
+
+def test_a_ceiling_that_is_named_later_is_refused(ask, tmp_path, head):
+    head(0.96)
+    ask(tmp_path, trials=1, score=None, name="mine")
+    said = mistake(ask, tmp_path, trials=2, name="mine", score={"ceiling": 0.9})
+    assert "study 'mine' was begun with score.ceiling = 0.98, now it is 0.9" in said
 
 
 def test_a_changed_frame_of_the_same_name_is_refused(ask, searched, frame):
@@ -167,6 +229,7 @@ def test_an_interrupt_ends_the_search_in_order_and_returns_what_there_is(ask, tm
         patch.setattr(Live, "trial_ended", interrupt)
         result = ask(tmp_path, trials=3)
     assert [t.state.is_finished() for t in result.study.trials] == [True]
+    assert result.interrupted
     assert len(ask(tmp_path, trials=3).study.trials) == 3
 
 

@@ -17,10 +17,14 @@ from .choices import (
     Precision as Precision,
     Schedule as Schedule,
     Task as Task,
-    check_metric as check_metric,
     checked_device as checked_device,
 )
-from .data import DataConfig as DataConfig, task_of as task_of
+from .data import (
+    DataConfig as DataConfig,
+    check_metric as check_metric,
+    metrics_of as metrics_of,
+    task_of as task_of,
+)
 from .encoder import EncoderConfig as EncoderConfig
 from .fit import (
     SEVERAL_ALLOW as SEVERAL_ALLOW,

@@ -21,7 +21,13 @@ HeadStart = Literal["random", "fitted", "probe"]
 HeadWeights = Literal["uniform", "glorot"]
 HeadLogits = Literal["classes", "one"]
 Metric = Literal[
-    "accuracy", "balanced_accuracy", "macro_f1", "micro_f1", "subset_accuracy", "average_precision"
+    "accuracy",
+    "balanced_accuracy",
+    "macro_f1",
+    "micro_f1",
+    "subset_accuracy",
+    "average_precision",
+    "quadratic_kappa",
 ]
 Task = Literal["one_label", "several_labels"]
 """Whether a text has exactly one label, or any number of them."""
@@ -32,15 +38,16 @@ METRIC_NAMES: Mapping[Metric, str] = {
     "macro_f1": "macro-F1",
     "micro_f1": "micro-F1",
     "subset_accuracy": "subset accuracy",
-    "average_precision": "mean average precision",
+    "average_precision": "average precision",
+    "quadratic_kappa": "quadratic kappa",
 }
 """How a metric is called where people read of it."""
 
 TASK_METRICS: Mapping[Task, tuple[Metric, ...]] = {
-    "one_label": ("accuracy", "balanced_accuracy", "macro_f1"),
+    "one_label": ("accuracy", "balanced_accuracy", "macro_f1", "average_precision", "quadratic_kappa"),
     "several_labels": ("micro_f1", "macro_f1", "subset_accuracy", "average_precision"),
 }
-"""The metrics of each task, the default first."""
+"""The metrics of each task, the default first; of one label a text, the last two need more to be said of the classes."""
 
 PACKAGED_ENCODER = "minilm"
 PACKAGED_SOURCES = ("imdb", "rotten_tomatoes")
@@ -62,16 +69,3 @@ def checked_device(name: str) -> str:
 
 
 Device = Annotated[str, AfterValidator(checked_device)]
-
-
-def check_metric(metric: Metric, task: Task) -> None:
-    """Check that a metric is one of a task.
-
-    Raises:
-        ValueError: It is of the other one.
-    """
-    if metric not in TASK_METRICS[task]:
-        texts = "one label a text" if task == "one_label" else "several labels a text"
-        raise ValueError(
-            f"metric must be {', '.join(TASK_METRICS[task])} for {texts}, got {metric!r}; change it"
-        )

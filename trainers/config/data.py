@@ -9,7 +9,15 @@ from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
-from trainers.config.choices import FILE_SUFFIXES, PACKAGED_SOURCES, SMALLEST_SPLIT, Clean, Task
+from trainers.config.choices import (
+    FILE_SUFFIXES,
+    PACKAGED_SOURCES,
+    SMALLEST_SPLIT,
+    TASK_METRICS,
+    Clean,
+    Metric,
+    Task,
+)
 from trainers.config.table import Table
 from trainers.errors import nearest
 from trainers.formats import by_suffix
@@ -31,6 +39,29 @@ def _columns(value: Any) -> Any:
 
 Columns = Annotated[str | tuple[str, str], BeforeValidator(_columns)]
 
+
+def _class_name(value: Any) -> Any:
+    """Return a class as a text: a file may hold it as a number."""
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+def _ordered(value: Any) -> Any:
+    """Return the names of ordered classes."""
+    if value is None:
+        return None
+    names = [_class_name(name) for name in value] if isinstance(value, list | tuple) else []
+    if not names or not all(isinstance(name, str) and name for name in names):
+        raise ValueError(
+            f'must list the classes from the lowest to the highest, got {value!r}; write ["low", "medium", "high"]'
+        )
+    repeated = [name for i, name in enumerate(names) if name in names[:i]]
+    if repeated:
+        raise ValueError(f"must name each class once, got {repeated[0]!r} twice; drop one")
+    if len(names) == 1:
+        raise ValueError(f"must name two classes at least, got {names[0]!r} alone; add the others")
+    return tuple(names)
+
+
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
 
@@ -47,6 +78,8 @@ class DataConfig(Table):
             several labels a text, which are called as the columns are.
         label_separator: What stands between the labels of a text in one column, such as ``;``, or ``json`` where it
             holds lists; absent means that a text has one label.
+        ordered: All classes, from the lowest to the highest, such as numbers of stars; absent means that they have no order.
+        positive: Of two classes the one that average precision looks for; absent means that neither stands out.
         split: Column that names each row's split: train, validation or test; absent means that none does.
         group: Column of what texts belong to, such as a patient or an author: no group stands in two splits; absent means
             that each text stands for itself.
@@ -68,12 +101,14 @@ class DataConfig(Table):
             any will do.
     """
 
-    ADDED: ClassVar[frozenset[str]] = frozenset({"group", "label_separator"})
+    ADDED: ClassVar[frozenset[str]] = frozenset({"group", "label_separator", "ordered", "positive"})
 
     source: Name
     text: Columns | None = None
     label: Name | tuple[Name, ...] | None = None
     label_separator: Name | None = None
+    ordered: Annotated[tuple[str, ...], BeforeValidator(_ordered)] | None = None
+    positive: Annotated[Name, BeforeValidator(_class_name)] | None = None
     split: Name | None = None
     group: Name | None = None
     validation_source: Name | None = None
@@ -133,6 +168,7 @@ class DataConfig(Table):
                     "text",
                     "label",
                     "label_separator",
+                    "ordered",
                     "split",
                     "group",
                     "validation_source",
@@ -144,6 +180,17 @@ class DataConfig(Table):
                 raise ValueError(
                     f"the packaged reviews know their columns and have no splits, got {', '.join(extra)}; remove them"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _classes_are_of_one_label(self) -> Self:
+        if self.task == "several_labels":
+            for key, why in (("ordered", "an order"), ("positive", "a positive one")):
+                if getattr(self, key) is not None:
+                    raise ValueError(
+                        f"{key} is for one label a text, got it where a text may have several, of which {why} is not "
+                        "supported; remove it"
+                    )
         return self
 
     @model_validator(mode="after")
@@ -208,6 +255,41 @@ def _place(source: str, info: ValidationInfo) -> str:
     raise ValueError(
         f"must be {' or '.join(PACKAGED_SOURCES)}, a file that ends in {', '.join(FILE_SUFFIXES)}, a directory "
         f"saved by datasets, or a hub id owner/name, got {source!r}{nearest(source, PACKAGED_SOURCES)}"
+    )
+
+
+def metrics_of(task: Task, *, ordered: bool, positive: bool) -> tuple[Metric, ...]:
+    """Return the metrics that classes allow, the default first.
+
+    Args:
+        task: Whether a text has one label or several.
+        ordered: Whether classes are steps of a scale.
+        positive: Whether one of two is looked for.
+    """
+    lacking = {"quadratic_kappa": not ordered, "average_precision": not positive and task == "one_label"}
+    return tuple(metric for metric in TASK_METRICS[task] if not lacking.get(metric))
+
+
+def check_metric(metric: Metric, data: DataConfig) -> None:
+    """Check that classes allow a metric.
+
+    Raises:
+        ValueError: They do not.
+    """
+    allowed = metrics_of(data.task, ordered=data.ordered is not None, positive=data.positive is not None)
+    if metric in allowed:
+        return
+    if metric not in TASK_METRICS[data.task]:
+        texts = "one label a text" if data.task == "one_label" else "several labels a text"
+        raise ValueError(f"metric must be {', '.join(allowed)} for {texts}, got {metric!r}; change it")
+    if metric == "quadratic_kappa":
+        raise ValueError(
+            "metric quadratic_kappa needs to know the order of the classes, got no data.ordered; list them there from the "
+            "lowest to the highest, or take another metric"
+        )
+    raise ValueError(
+        "metric average_precision needs to know which of two classes is looked for, got no data.positive; name it there, "
+        "mostly the rarer one, or take another metric"
     )
 
 

@@ -17,9 +17,8 @@ from trainers.config.choices import (
     Metric,
     Precision,
     Schedule,
-    check_metric,
 )
-from trainers.config.data import DataConfig, task_of
+from trainers.config.data import DataConfig, check_metric, task_of
 from trainers.config.encoder import EncoderConfig
 from trainers.config.table import Table
 
@@ -78,7 +77,8 @@ class TrainConfig(Table):
         metric: What is called accuracy throughout a fit: the share of texts that are right, the mean of that
             share over the classes, or the mean of the classes' F1. For several labels a text: the F1 of all labels
             together (the default), its mean over the labels, the share of texts of which all labels are right, or the mean
-            over the labels of the average precision.
+            over the labels of the average precision. Average precision of two classes is that of ``data.positive``; quadratic
+            kappa is of ``data.ordered``, 1 for the right classes and 0 for what chance reaches.
         ceiling: Training accuracy, by ``metric``, above which weights count as over-fitted; absent means no
             such rule.
         cache: Number format of the stored features.
@@ -141,7 +141,7 @@ class TrainConfig(Table):
     def _fits_the_task(self) -> Self:
         if "data" not in self.__dict__:  # a setting of a study is checked before there are any
             return self
-        check_metric(self.metric, self.data.task)
+        check_metric(self.metric, self.data)
         if self.data.task == "several_labels":
             for key, value in (("loss", self.loss), ("class_weights", self.class_weights)):
                 if value not in (None, "cross_entropy", "balanced"):

@@ -1,7 +1,9 @@
 from .cleaning import clean_text as clean_text
+from .fetching import SplitName as SplitName
 from .findings import SHOWN_AS as SHOWN_AS, Finding as Finding
 from .grouping import draw_groups as draw_groups, joined as joined
 from .label_guesses import LabelGuess as LabelGuess, suggest_labels as suggest_labels
+from .ordering import guess_order as guess_order
 from .pairs import (
     Text as Text,
     cleaned as cleaned,
@@ -17,7 +19,7 @@ from .rows import (
     read_rows as read_rows,
     write_rows as write_rows,
 )
-from .sources import SplitName as SplitName, suggest_pair as suggest_pair
+from .sources import suggest_pair as suggest_pair
 from .splits import (
     Split as Split,
     Splits as Splits,

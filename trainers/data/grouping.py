@@ -11,8 +11,9 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from trainers.data.fetching import SplitName
 from trainers.data.findings import Finding, Severity, at_places
-from trainers.data.sources import Row, Source, SplitName
+from trainers.data.sources import Row, Source
 from trainers.data.stratified import with_bare
 
 GROUPS_SHOWN = 5

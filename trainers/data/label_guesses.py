@@ -10,8 +10,8 @@ from typing import Any
 
 from trainers.config import PACKAGED_SOURCES, DataConfig
 from trainers.data.columns import LABEL_NAMES, LOOKED_AT, MOST_CLASSES, SET_NAMES
+from trainers.data.fetching import read_tables
 from trainers.data.label_sets import JSON, is_truth
-from trainers.data.sources import read_tables
 from trainers.data.tables import Table
 
 SEPARATORS = (";", "|", ",")

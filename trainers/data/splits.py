@@ -13,13 +13,14 @@ import numpy as np
 import numpy.typing as npt
 
 from trainers.config import PACKAGED_SOURCES, DataConfig, Task
+from trainers.data.fetching import SplitName
 from trainers.data.filtering import Admitted, admit
 from trainers.data.findings import Finding, told_with_errors
 from trainers.data.grouping import join_groups
 from trainers.data.labels import class_names
 from trainers.data.pairs import Text, encode_pairs, near_duplicate_texts, shared_texts
 from trainers.data.shuffled import look_shuffled
-from trainers.data.sources import Row, Source, SplitName, read_source
+from trainers.data.sources import Row, Source, read_source
 from trainers.data.splitting import SPLITS, split_rows
 from trainers.errors import InputError
 
@@ -92,6 +93,8 @@ class Splits:
         mended: Texts that were changed, such as by stripping markup.
         findings: What was noticed; no errors among them.
         fingerprint: Of all rows of the source.
+        ordered: Whether the class indices are steps of a scale.
+        positive: Index of the class that is looked for, of two; None if neither stands out.
     """
 
     train: Split
@@ -103,6 +106,8 @@ class Splits:
     mended: int
     findings: tuple[Finding, ...] = ()
     fingerprint: str = ""
+    ordered: bool = False
+    positive: int | None = None
 
     @property
     def task(self) -> Task:
@@ -123,6 +128,8 @@ class Texts:
         findings: What was noticed; no errors among them.
         fingerprint: Of all rows of the source.
         groups_N: Number of each row's group; None where each stands for itself.
+        ordered: Whether the class indices are steps of a scale.
+        positive: Index of the class that is looked for, of two; None if neither stands out.
     """
 
     rows: list[Row]
@@ -133,6 +140,8 @@ class Texts:
     findings: tuple[Finding, ...]
     fingerprint: str
     groups_N: npt.NDArray[np.int64] | None = None
+    ordered: bool = False
+    positive: int | None = None
 
     @property
     def task(self) -> Task:
@@ -177,6 +186,8 @@ def load_splits(
         mended=texts.admitted.mended,
         findings=(*texts.findings, *_cut_texts(list(splits.values()), config)),
         fingerprint=texts.fingerprint,
+        ordered=texts.ordered,
+        positive=texts.positive,
     )
 
 
@@ -189,9 +200,9 @@ def read_texts(config: DataConfig) -> Texts:
     """
     source = read_source(config)
     fingerprint = _checked_fingerprint(source, config)
-    admitted = admit(source, clean=config.clean)
+    admitted = admit(source, clean=config.clean, ordered=config.ordered, positive=config.positive)
     rows, findings = admitted.rows, [*source.findings, *admitted.findings]
-    names, labels_N = _classes(rows, source)
+    names, labels_N = _classes(rows, source, config)
     known = config.source in PACKAGED_SOURCES  # and spared what has been looked at once and for all
     texts = [row.text for row in rows]
     clusters_N = np.arange(len(rows)) if known else near_duplicate_texts(texts, emoji=config.clean != "0.1")
@@ -219,13 +230,17 @@ def read_texts(config: DataConfig) -> Texts:
         findings=tuple(findings),
         fingerprint=fingerprint,
         groups_N=groups_N,
+        ordered=config.ordered is not None,
+        positive=None if config.positive is None else names.index(config.positive),
     )
 
 
-def _classes(rows: Sequence[Row], source: Source) -> tuple[tuple[str, ...], npt.NDArray[np.int64]]:
+def _classes(
+    rows: Sequence[Row], source: Source, config: DataConfig
+) -> tuple[tuple[str, ...], npt.NDArray[np.int64]]:
     """Return the names of the classes, and those of each row."""
     if source.task == "one_label":
-        names = class_names(str(row.label) for row in rows)
+        names = config.ordered or class_names(str(row.label) for row in rows)
         return names, np.array([names.index(str(row.label)) for row in rows], dtype=np.int64)
     names = source.label_names or class_names(name for row in rows for name in row.labels or ())
     return names, np.array([[name in (row.labels or ()) for name in names] for row in rows], dtype=np.int64)
@@ -238,7 +253,9 @@ def describe_data(splits: Splits) -> dict[str, Any]:
         train, validation, test: Texts in each split.
         class_names: In the order of the class indices.
         texts_per_class: By split, one number a class; a text of several labels counts for each.
-        several_labels: True, where a text may have several; else there is no such key.
+        ordered: True, where the classes are steps of a scale; else there is no such key.
+        positive: Name of the class that is looked for, of two; likewise.
+        several_labels: True, where a text may have several; likewise.
         texts_without_label: Likewise, by split.
         texts_cut, tokens, tokens_kept: By split; longer texts than are read, all tokens, those that are kept.
         duplicates, contradictions, mended: Texts; see ``Splits``.
@@ -255,6 +272,8 @@ def describe_data(splits: Splits) -> dict[str, Any]:
             name: texts_per_class(split.labels_N, num_classes=num_classes).tolist()
             for name, split in parts.items()
         },
+        **({"ordered": True} if splits.ordered else {}),
+        **({} if splits.positive is None else {"positive": splits.class_names[splits.positive]}),
         **(_describe_several(parts) if splits.task == "several_labels" else {}),
         "texts_cut": {name: split.num_cut for name, split in parts.items()},
         "tokens": {name: split.num_tokens for name, split in parts.items()},

@@ -9,9 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from trainers.config import PACKAGED_SOURCES, SMALLEST_SPLIT, DataConfig
+from trainers.data.fetching import SplitName
 from trainers.data.findings import Finding, Severity, at_places
 from trainers.data.grouping import draw_groups
-from trainers.data.sources import Row, SplitName
+from trainers.data.sources import Row
 from trainers.data.stratified import stratified_parts, with_bare
 from trainers.errors import InputError
 

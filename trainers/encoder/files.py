@@ -22,6 +22,9 @@ FINGERPRINTED = {".json", ".txt", ".model", ".safetensors"}
 READ_BY_LIBRARIES = {*PICKLED, *FINGERPRINTED, ".jinja", ".py", ".h5", ".msgpack", ".onnx"}
 """Endings of files that may become part of a loaded model; of others, such as a README.md, more may be added."""
 
+NOTES_OF_DOWNLOADS = ".cache/huggingface/"
+"""Where ``hf download --local-dir`` keeps its own files, of which nothing is loaded."""
+
 _LINE = re.compile(r"([0-9a-f]{64}) [ *](.+)")
 _SHARD = re.compile(r"[\w-][\w.-]*\.safetensors")
 
@@ -140,7 +143,9 @@ def verify_checksums(folder: Path, *, what: str) -> None:
     added = sorted(
         name
         for path in folder.rglob("*")
-        if path.suffix in READ_BY_LIBRARIES and (name := path.relative_to(folder).as_posix()) not in listed
+        if path.suffix in READ_BY_LIBRARIES
+        and (name := path.relative_to(folder).as_posix()) not in listed
+        and not name.startswith(NOTES_OF_DOWNLOADS)
     )
     if added:
         raise InputError(f"{what}: {folder / added[0]} was added after it was saved; remove the file")

@@ -32,8 +32,21 @@ from .looks import (
 )
 from .loop import fit as fit
 from .losses import check_class_weights as check_class_weights
-from .metrics import effective_count as effective_count, measure as measure, standard_error as standard_error
+from .metrics import (
+    answers as answers,
+    effective_count as effective_count,
+    measure as measure,
+    ranked_class as ranked_class,
+    standard_error as standard_error,
+    tally as tally,
+)
 from .network import Network as Network
+from .ordinal import (
+    OnScale as OnScale,
+    median_class as median_class,
+    on_scale as on_scale,
+    quadratic_kappas as quadratic_kappas,
+)
 from .precision import choose_precision as choose_precision, pinned as pinned
 from .probe import folds as folds
 from .records import Cost as Cost, Evaluation as Evaluation, FitResult as FitResult
@@ -42,6 +55,7 @@ from .several import (
     decide_labels as decide_labels,
     from_millionths as from_millionths,
     in_millionths as in_millionths,
+    one_column as one_column,
     sigmoid as sigmoid,
 )
 from .thresholds import (

@@ -42,7 +42,13 @@ MOST_ROUNDS = 40
 
 
 def fit_head(
-    head: Head, config: TrainConfig, *, train: Batch, validation: Batch, weights_C: Tensor | None
+    head: Head,
+    config: TrainConfig,
+    *,
+    train: Batch,
+    validation: Batch,
+    weights_C: Tensor | None,
+    positive: int | None = None,
 ) -> bool:
     """Fit a head on the vectors of the untouched encoder, gently, and leave it at its lowest validation loss.
 
@@ -55,12 +61,13 @@ def fit_head(
         train: The training split in one batch, pooled.
         validation: The validation split in one batch, pooled.
         weights_C: Of the classes in the loss.
+        positive: As for ``tally``.
 
     Returns:
         Whether the head was fitted.
     """
     if config.head_start == "probe":
-        _start_as_probe(head, config, train=train, weights_C=weights_C)
+        _start_as_probe(head, config, train=train, weights_C=weights_C, positive=positive)
         return True
     optimizer = torch.optim.AdamW(head.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY, fused=True)
     batches = _shuffled(len(train.labels_B), config.seed)
@@ -80,7 +87,7 @@ def fit_head(
             optimizer.step()
         head.eval()
         with torch.inference_mode():
-            counts = tally(head(train.inputs), train.labels_B)
+            counts = tally(head(train.inputs), train.labels_B, metric=config.metric, positive=positive)
             logits_NC = head(validation.inputs)
         if config.ceiling is not None and measure(counts, metric=config.metric) > config.ceiling:
             break
@@ -96,7 +103,9 @@ def fit_head(
     return fitted
 
 
-def _start_as_probe(head: Head, config: TrainConfig, *, train: Batch, weights_C: Tensor | None) -> None:
+def _start_as_probe(
+    head: Head, config: TrainConfig, *, train: Batch, weights_C: Tensor | None, positive: int | None
+) -> None:
     """Make a linear head a logistic regression, whatever the loss.
 
     Of those under the ceiling it is the one that is regularised least, but no less than folds find best; if none lies
@@ -106,7 +115,12 @@ def _start_as_probe(head: Head, config: TrainConfig, *, train: Batch, weights_C:
     num_classes = head.output.out_features
     weights = np.ones(num_classes) if weights_C is None else weights_C.cpu().double().numpy()
     for probe in probes(vectors_ND, labels_N, weights_C=weights, seed=config.seed, threads=config.threads):
-        counts = tally(torch.from_numpy(probe.logits(vectors_ND)), torch.from_numpy(labels_N))
+        counts = tally(
+            torch.from_numpy(probe.logits(vectors_ND)),
+            torch.from_numpy(labels_N),
+            metric=config.metric,
+            positive=positive,
+        )
         if config.ceiling is None or measure(counts, metric=config.metric) <= config.ceiling:
             break
     with torch.no_grad():

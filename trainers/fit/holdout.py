@@ -15,11 +15,12 @@ import torch
 
 from trainers.config import TrainConfig
 from trainers.fit.batching import sorted_batches
-from trainers.fit.calibration import Answered
+from trainers.fit.calibration import Answered, probabilities
 from trainers.fit.device import generators, named_failures
 from trainers.fit.features import Features
 from trainers.fit.inputs import SplitInputs
 from trainers.fit.loop import threads
+from trainers.fit.metrics import answers, ranked_class
 from trainers.fit.network import Network
 from trainers.fit.records import FitResult
 from trainers.fit.several import sigmoid
@@ -28,7 +29,8 @@ from trainers.fit.several import sigmoid
 def predict_test(config: TrainConfig, features: Features, result: FitResult) -> npt.NDArray[np.number[Any]]:
     """Return the class that a fit's restored weights predict for each text of the test split, predicted_N.
 
-    Where a text may have several labels: the probability of each, probabilities_NC.
+    Where a text may have several labels: the probability of each, probabilities_NC. Where the metric ranks texts by the
+    probability of one of two classes: that, probabilities_N1.
 
     Raises:
         FitError: Memory ran out.
@@ -36,7 +38,10 @@ def predict_test(config: TrainConfig, features: Features, result: FitResult) -> 
     logits_NC = answer_test(config, features, result).logits_NC
     if features.splits.task == "several_labels":
         return sigmoid(logits_NC)
-    predicted_N: npt.NDArray[np.int64] = logits_NC.argmax(axis=1)
+    ranked = ranked_class(config.metric, features.splits.positive)
+    if ranked is not None:
+        return probabilities(logits_NC)[:, ranked : ranked + 1]
+    predicted_N: npt.NDArray[np.int64] = answers(torch.from_numpy(logits_NC), metric=config.metric).numpy()
     return predicted_N
 
 

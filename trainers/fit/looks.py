@@ -4,7 +4,8 @@ An evaluation decides whether its weights are the best so far. It looks at a ran
 for every look and every fit of a study, and compares the losses with those of the best weights so far, text by text.
 The sample doubles until the mean difference is clear, beyond two standard errors, or until all texts are looked at.
 Training texts are treated alike; there, the question is whether the training score is above the ceiling. Where a text may
-have several labels, all training texts are looked at: how far a sample's F1 may be off is not a matter of a share.
+have several labels, or the metric is average precision or quadratic kappa, all training texts are looked at: how far the score
+of a sample may be off is not a matter of a share.
 Both questions are about the split at hand, from which texts are drawn one by one: the errors hold whatever groups the texts come in.
 
 Shapes: N texts of a split, C classes.
@@ -14,22 +15,25 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TypedDict
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from trainers.config import Task, TrainConfig
+from trainers.config import Metric, Task, TrainConfig
 from trainers.errors import FitError
 from trainers.fit.batching import Indices
 from trainers.fit.hits import packed
 from trainers.fit.inputs import Batch
 from trainers.fit.metrics import (
     Tally,
+    confusion,
     cross_entropy,
     interval,
     is_clear_of,
+    is_share,
     losses,
     measure,
     no_tally,
@@ -39,6 +43,7 @@ from trainers.fit.metrics import (
     weighted_mean,
 )
 from trainers.fit.network import Network
+from trainers.fit.ordinal import OnScale, on_scale
 from trainers.fit.samples import Sample
 from trainers.fit.stopping import EarlyStopping, StopReason
 
@@ -72,6 +77,7 @@ class Measurement:
         training_score: None where no training text was looked at.
         training_exact: Whether it is over the whole split.
         training_interval: Of an estimate: where the score over the whole split lies with 95 % confidence.
+        on_scale: Of steps of a scale, over all validation texts; None elsewhere.
     """
 
     validation_loss: float
@@ -81,6 +87,12 @@ class Measurement:
     training_score: float | None = None
     training_exact: bool = False
     training_interval: tuple[float, float] | None = None
+    on_scale: OnScale | None = None
+
+
+class _How(TypedDict):
+    metric: Metric
+    positive: int | None
 
 
 class _Look:
@@ -89,7 +101,7 @@ class _Look:
     Args:
         num_validation: Texts of the validation split.
         num_classes: C.
-        task: Whether a text has one label or several.
+        nothing: Tally of no text.
 
     Attributes:
         logits_NC: Of the validation texts, in the order of the split; those that were looked at are known.
@@ -100,10 +112,10 @@ class _Look:
         weights: While they may be restored, or be compared with.
     """
 
-    def __init__(self, num_validation: int, num_classes: int, task: Task) -> None:
+    def __init__(self, num_validation: int, num_classes: int, nothing: Tally) -> None:
         self.logits_NC = torch.full((num_validation, num_classes), math.nan)
         self.num_validation = 0
-        self.counts: Tally = no_tally(num_classes, task=task)
+        self.counts = nothing
         self.standing = math.inf
         self.weights: dict[str, Tensor] | None = None
 
@@ -125,6 +137,8 @@ class Looks:
         validation: The validation split.
         weights_C: Of the classes in the loss.
         num_classes: C.
+        positive: Index of the class that average precision is of; None if neither stands out.
+        ordered: Whether classes are steps of a scale.
     """
 
     def __init__(
@@ -136,6 +150,8 @@ class Looks:
         validation: Sample,
         weights_C: Tensor | None,
         num_classes: int,
+        positive: int | None = None,
+        ordered: bool = False,
     ) -> None:
         self._network = network
         self._config = config
@@ -143,6 +159,8 @@ class Looks:
         self._validation = validation
         self._weights_C = None if weights_C is None else weights_C.cpu()
         self._task: Task = config.data.task
+        self._ordered = ordered
+        self._how = _How(metric=config.metric, positive=positive)
         self._num_classes = num_classes
         self._stopping = EarlyStopping(patience=config.patience, ceiling=config.ceiling)
         self._looks: list[_Look] = []
@@ -206,7 +224,8 @@ class Looks:
 
     def _begin(self) -> _Look:
         self._network.eval()
-        self._loaded = _Look(len(self._validation), self._num_classes, self._task)
+        nothing = no_tally(self._num_classes, task=self._task, **self._how)
+        self._loaded = _Look(len(self._validation), self._num_classes, nothing)
         return self._loaded
 
     def _best(self) -> _Look | None:
@@ -250,10 +269,10 @@ class Looks:
     def _look_at_training(self, look: _Look, *, errors: float, below: bool = False) -> None:
         """Look at training texts until the score lies ``errors`` standard errors from the ceiling, or at all.
 
-        The sample doubles. With ``below``, being above does not count; without a ceiling the first sample is enough. Where a
-        text may have several labels, all are looked at.
+        The sample doubles. With ``below``, being above does not count; without a ceiling the first sample is enough. Where the
+        metric is no share of texts, all are looked at.
         """
-        if self._task == "several_labels":
+        if not is_share(self._config.metric, self._task):
             errors = math.inf
         ceiling, metric, total = self._config.ceiling, self._config.metric, len(self._train)
         while look.num_training < total:
@@ -267,12 +286,12 @@ class Looks:
             count = total if errors == math.inf else min(total, max(FIRST_SAMPLE, 2 * seen))
             rows = self._train.rows(seen, count)
             logits_NC = self._run(look, self._train, rows)
-            look.counts = together(look.counts, tally(logits_NC, self._train.labels_N[rows]))
+            look.counts = together(look.counts, tally(logits_NC, self._train.labels_N[rows], **self._how))
 
     @torch.inference_mode()
     def _take_pooled(self, look: _Look, train: Batch, validation: Batch) -> None:
         head = self._network.head
-        look.counts = tally(head(train.inputs), train.labels_B)
+        look.counts = tally(head(train.inputs), train.labels_B, **self._how)
         look.logits_NC.copy_(head(validation.inputs))
         look.num_validation = len(self._validation)
 
@@ -319,6 +338,9 @@ class Looks:
             training_interval=None
             if exact or not look.num_training
             else interval(look.counts, metric=self._config.metric),
+            on_scale=on_scale(confusion(*self._known(look), metric=self._config.metric))
+            if self._ordered and complete
+            else None,
         )
 
     def _loss(self, look: _Look) -> float:
@@ -326,7 +348,7 @@ class Looks:
         return cross_entropy(logits_NC, labels_N, weights_C=self._weights_C, gamma=self._config.gamma)
 
     def _tally(self, look: _Look) -> Tally:
-        return tally(*self._known(look))
+        return tally(*self._known(look), **self._how)
 
     def _known(self, look: _Look) -> tuple[Tensor, Tensor]:
         rows = self._validation.rows(0, look.num_validation)

@@ -150,13 +150,20 @@ class _Fit:
             validation=self.validation_sample,
             weights_C=self.weights_C,
             num_classes=num_classes,
+            positive=features.splits.positive,
+            ordered=features.splits.ordered,
         )
         self.head_is_fitted = False
         if self.pooled is not None:
             began = time.perf_counter()
             train, validation = self.pooled
             self.head_is_fitted = fit_head(
-                self.network.head, config, train=train, validation=validation, weights_C=self.weights_C
+                self.network.head,
+                config,
+                train=train,
+                validation=validation,
+                weights_C=self.weights_C,
+                positive=features.splits.positive,
             )
             self.training_seconds += clock(config.device) - began
         if since is not None:
@@ -303,6 +310,7 @@ class _Fit:
             epochs=self.evaluations[-1].epoch,
             stopped=stopped,
             evaluations=tuple(self.evaluations),
+            on_scale=found.on_scale,
             **self._cost(),
         )
 

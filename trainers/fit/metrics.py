@@ -14,7 +14,8 @@ import numpy.typing as npt
 
 from trainers.config import Metric, Task
 from trainers.fit.losses import focal_losses, mean_loss
-from trainers.fit.several import Answers, measure_several
+from trainers.fit.ordinal import median_class, quadratic_kappa
+from trainers.fit.several import Answers, measure_several, one_column
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -23,12 +24,22 @@ Confusion = npt.NDArray[np.int64]
 """counts_CC: texts of the row's class that were taken for the column's. Those of parts of a split add up."""
 
 
-def confusion(logits_NC: Tensor, labels_N: Tensor) -> Confusion:
-    """Count the texts of each class by the class with their highest logit, counts_CC."""
+def answers(logits_NC: Tensor, *, metric: Metric) -> Tensor:
+    """Return the class that each text is taken for, answers_N: that of the highest logit; by quadratic kappa the median class."""
+    if metric != "quadratic_kappa":
+        return logits_NC.argmax(dim=1)
+    from torch import from_numpy
+
+    median_N = median_class(logits_NC.detach().double().softmax(dim=1).cpu().numpy())
+    return from_numpy(median_N).to(logits_NC.device)
+
+
+def confusion(logits_NC: Tensor, labels_N: Tensor, *, metric: Metric = "accuracy") -> Confusion:
+    """Count the texts of each class by the class that they are taken for, counts_CC."""
     from torch import bincount  # here, since a report needs figures and no torch
 
     num_classes = logits_NC.shape[1]
-    cells_N = labels_N * num_classes + logits_NC.argmax(dim=1)
+    cells_N = labels_N * num_classes + answers(logits_NC, metric=metric)
     counts_CC: Confusion = bincount(cells_N, minlength=num_classes**2).reshape(num_classes, -1).cpu().numpy()
     return counts_CC
 
@@ -37,15 +48,30 @@ Tally = Confusion | Answers
 """What a metric is made of: the confusion of one label a text, all answers of several."""
 
 
-def tally(logits_NC: Tensor, labels_N: Tensor) -> Tally:
-    """Return what a metric is made of; the shape of the labels tells whether a text has one or several."""
+def tally(
+    logits_NC: Tensor, labels_N: Tensor, *, metric: Metric = "accuracy", positive: int | None = None
+) -> Tally:
+    """Return what a metric is made of; the shape of the labels tells whether a text has one or several.
+
+    Average precision of two classes is made of the probabilities of the positive one, as of a label that a text has or has not.
+    """
+    ranked = ranked_class(metric, positive)
+    if ranked is not None:
+        probabilities_NC = logits_NC.detach().double().softmax(dim=1).cpu().numpy()
+        return Answers(
+            one_column(labels_N.cpu().numpy(), positive=ranked), probabilities_NC[:, ranked : ranked + 1]
+        )
     if labels_N.ndim == 1:
-        return confusion(logits_NC, labels_N)
+        return confusion(logits_NC, labels_N, metric=metric)
     return Answers(labels_N.cpu().numpy(), logits_NC.detach().double().sigmoid().cpu().numpy())
 
 
-def no_tally(num_classes: int, *, task: Task) -> Tally:
+def no_tally(
+    num_classes: int, *, task: Task, metric: Metric = "accuracy", positive: int | None = None
+) -> Tally:
     """Return the tally of no text."""
+    if ranked_class(metric, positive) is not None:
+        return Answers(np.zeros((0, 1), dtype=np.int64), np.zeros((0, 1)))
     if task == "one_label":
         return np.zeros((num_classes, num_classes), dtype=np.int64)
     return Answers(np.zeros((0, num_classes), dtype=np.int64), np.zeros((0, num_classes)))
@@ -65,11 +91,24 @@ def num_texts(counts: Tally) -> int:
     return len(counts) if isinstance(counts, Answers) else int(counts.sum())
 
 
+def ranked_class(metric: Metric, positive: int | None) -> int | None:
+    """Return the class by whose probability a metric of two classes ranks texts; None where it does not."""
+    return positive if metric == "average_precision" else None
+
+
+def is_share(metric: Metric, task: Task) -> bool:
+    """Tell whether a metric is a share of texts, or a mean of such, of which a sample tells how far it may be off."""
+    return task == "one_label" and metric not in {"average_precision", "quadratic_kappa"}
+
+
 def measure(counts_CC: Tally, *, metric: Metric) -> float:
-    """Return accuracy, balanced accuracy or macro-F1; NaN for no text. Of several labels: see ``measure_several``.
+    """Return accuracy, balanced accuracy, macro-F1 or quadratic kappa; NaN for no text. Of labels: see ``measure_several``.
 
     Balanced accuracy is the mean over the classes that have a text; macro-F1 over those that have a text or
-    were predicted, 0 for a class without a text that is right. Both as scikit-learn has them.
+    were predicted, 0 for a class without a text that is right. All as scikit-learn has them.
+
+    Raises:
+        ValueError: The metric is none of these.
     """
     if isinstance(counts_CC, Answers):
         return measure_several(counts_CC, metric=metric)
@@ -80,6 +119,10 @@ def measure(counts_CC: Tally, *, metric: Metric) -> float:
         return int(right_C.sum()) / int(texts_C.sum())
     if metric == "balanced_accuracy":
         return float((right_C[texts_C > 0] / texts_C[texts_C > 0]).mean())
+    if metric == "quadratic_kappa":
+        return quadratic_kappa(counts_CC)
+    if metric != "macro_f1":
+        raise ValueError(f"no metric of which class was taken for which, got {metric!r}")
     seen_C = texts_C + predicted_C > 0
     return float((2 * right_C[seen_C] / (texts_C + predicted_C)[seen_C]).mean())
 
@@ -171,7 +214,7 @@ def interval(counts_CC: Tally, *, metric: Metric) -> tuple[float, float]:
     assert not isinstance(counts_CC, Answers)  # noqa: S101
     count = effective_count(counts_CC, metric=metric)
     if not count:
-        return 0.0, 1.0
+        return (-1.0 if metric == "quadratic_kappa" else 0.0), 1.0
     z, share = NormalDist().inv_cdf(0.975), measure(counts_CC, metric=metric)
     middle = (share + z**2 / (2 * count)) / (1 + z**2 / count)
     reach = z / (1 + z**2 / count) * math.sqrt(share * (1 - share) / count + z**2 / (4 * count**2))
@@ -194,7 +237,7 @@ def effective_count(counts_CC: Confusion, *, metric: Metric, of: int | None = No
     The texts of several labels, on the diagonal, may add up to more than there are. Subset accuracy is a share of all
     texts. Micro-F1's variance is at most that of a share among as many texts as have labels, counted for each (delta method),
     if these are right or wrong independently; no more are taken to be so than there are texts. Average precision is treated
-    as macro-F1 is.
+    as macro-F1 is; of two classes, as a share of the texts of the rarer one. Quadratic kappa is nothing like a share: 0.
 
     Args:
         counts_CC: Of the texts.
@@ -209,6 +252,10 @@ def effective_count(counts_CC: Confusion, *, metric: Metric, of: int | None = No
         return min(most, int(texts_C.sum()))
     if metric == "accuracy":
         return int(texts_C.sum())
+    if metric == "quadratic_kappa":
+        return 0.0
+    if metric == "average_precision" and of is None:
+        return int(texts_C.min())
     if (texts_C == 0).any():
         return 0.0
     return min(float(len(texts_C) ** 2 / (1 / texts_C).sum()), math.inf if of is None else of)

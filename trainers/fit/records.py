@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
 from trainers.fit.network import Network
+from trainers.fit.ordinal import OnScale
 from trainers.fit.stopping import StopReason
 
 
@@ -100,6 +101,8 @@ class FitResult(Cost):
         stopped: What ended it; ``epochs`` is the planned end.
         evaluations: The full ones, in order of age.
         stages: Of a fit in two stages, what each restored; empty for any other.
+        on_scale: Of steps of a scale: accuracy, quadratic kappa and mean absolute error on the whole validation split; None
+            elsewhere.
     """
 
     network: Network
@@ -113,10 +116,11 @@ class FitResult(Cost):
     stopped: StopReason | Literal["epochs"]
     evaluations: tuple[Evaluation, ...]
     stages: tuple[Stage, ...] = ()
+    on_scale: OnScale | None = None
 
     def figures(self) -> dict[str, Any]:
         """Return all but the weights and the evaluations, by name."""
-        figures = {
-            f.name: getattr(self, f.name) for f in fields(self) if f.name not in {"network", "evaluations"}
-        }
-        return {**figures, "stages": [asdict(stage) for stage in self.stages]}
+        apart = {"network", "evaluations", "on_scale"}
+        figures = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in apart}
+        beside = {} if self.on_scale is None else {"on_scale": self.on_scale.plain()}
+        return {**figures, "stages": [asdict(stage) for stage in self.stages], **beside}

@@ -23,6 +23,11 @@ Labels = npt.NDArray[np.int64]
 Probabilities = npt.NDArray[np.floating]
 
 
+def one_column(labels_N: Labels, *, positive: int) -> Labels:
+    """Return one of two classes as a label that a text has or has not, labels_N1."""
+    return np.asarray(labels_N == positive, dtype=np.int64)[:, None]
+
+
 def decide_labels(probabilities_NC: Probabilities) -> Labels:
     """Return which labels each text has, labels_NC of 0 and 1."""
     return np.asarray(probabilities_NC >= THRESHOLD, dtype=np.int64)
@@ -72,17 +77,22 @@ def measure_several(answers: Answers, *, metric: Metric) -> float:
 
     Micro-F1 counts all labels of all texts together, and is 1 where there is none and none was predicted. Macro-F1 is the
     mean over the labels that a text has or that were predicted. Subset accuracy is the share of texts of which every label
-    is right. Mean average precision is the mean over the labels that a text has of the average precision, by probability.
+    is right. Average precision is the mean over the labels that a text has of theirs, by probability, and 0 where there is none.
     All as scikit-learn has them; labels that are left out there count nothing here.
+
+    Raises:
+        ValueError: The metric is none of these.
     """
     if not len(answers):
         return math.nan
     labels_NC, predicted_NC = answers.labels_NC, decide_labels(answers.probabilities_NC)
+    if metric not in {"micro_f1", "macro_f1", "subset_accuracy", "average_precision"}:
+        raise ValueError(f"no metric of labels, got {metric!r}")
     if metric == "subset_accuracy":
         return float((labels_NC == predicted_NC).all(axis=1).mean())
     if metric == "average_precision":
         precisions = list(_average_precisions(answers))
-        return float(np.mean(precisions)) if precisions else math.nan
+        return float(np.mean(precisions)) if precisions else 0.0
     right_C = (labels_NC * predicted_NC).sum(axis=0)
     all_C = labels_NC.sum(axis=0) + predicted_NC.sum(axis=0)
     if metric == "micro_f1":

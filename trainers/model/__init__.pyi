@@ -16,5 +16,6 @@ from .decisions import (
     describe_decisions as describe_decisions,
 )
 from .docker import docker_files as docker_files
+from .hub import check_push as check_push, push as push, without_folders as without_folders
 from .int8 import Int8 as Int8, describe_int8 as describe_int8, export_int8 as export_int8
 from .onnx import check_packages as check_packages, export_onnx as export_onnx

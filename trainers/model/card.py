@@ -66,6 +66,7 @@ class Confirmation:
         num_test: Texts in the test split.
         test_seed: Of the first fit that was tested.
         test_of_seed: What that one came to.
+        test_on_scale: Of steps of a scale, further figures of all of them, in words; None elsewhere.
     """
 
     validation: float
@@ -81,6 +82,7 @@ class Confirmation:
     num_test: int | None = None
     test_seed: int | None = None
     test_of_seed: float | None = None
+    test_on_scale: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,6 +115,7 @@ def model_card(
     search: Search | None = None,
     onnx: bool = False,
     int8: Int8 | None = None,
+    hub_name: str | None = None,
 ) -> str:
     """Return the card of a fitted model, as Markdown with a YAML head.
 
@@ -126,6 +129,7 @@ def model_card(
         search: Where its settings come from; None if nobody knows.
         onnx: Whether ``model.onnx`` stands beside the card.
         int8: What was measured of ``model-int8.onnx`` beside it; None if there is none.
+        hub_name: Of the repository of a hub that the model will be sent to; None if it will not.
     """
     from huggingface_hub import ModelCard, ModelCardData
 
@@ -143,7 +147,7 @@ def model_card(
         datasets=[config.data.source] if config.data.is_hub_id else None,
         metrics=[config.metric],
         model_name=search.study if search else "text-classifier",
-        eval_results=_eval_results(config, plain_source, result, confirmed if tested_itself else None),
+        eval_results=_eval_results(config, plain_source, confirmed if tested_itself else None),
     )
     card = ModelCard.from_template(
         card_data,
@@ -154,6 +158,7 @@ def model_card(
         max_tokens=config.data.max_length,
         several=config.data.task == "several_labels",
         classes=_few([escape(name) for name in data["class_names"]]),
+        hub_name=hub_name,
         encoder=escape(_encoder_name(config)),
         revision=f", revision {escape(encoder.revision)}" if encoder.revision else "",
         encoder_sha256=encoder.fingerprint,
@@ -206,6 +211,9 @@ def _figures(
     if confirmed is not None:
         if confirmed.test is not None:
             _test_figures(row, confirmed, tested_itself=tested_itself)
+        if confirmed.test_on_scale is not None:
+            meaning = f"mean of {confirmed.num_tested} fits of the same settings on fresh seeds"
+            rows.append({"name": "test, on the scale", "value": confirmed.test_on_scale, "meaning": meaning})
         spread = "" if confirmed.spread is None else f" ± {percent(confirmed.spread)}"
         row(
             "confirmed validation",
@@ -214,6 +222,9 @@ def _figures(
             f"{100 * confirmed.share_under_ceiling:.0f} % kept under the ceiling of training",
         )
     row("validation", percent(result.validation_accuracy), "these weights; they were chosen by such a figure")
+    if result.on_scale is not None:
+        meaning = "these weights, of classes that are steps of a scale"
+        rows.append({"name": "validation, on the scale", "value": str(result.on_scale), "meaning": meaning})
     row("training", percent(result.training_accuracy), "these weights, on all that they were trained on")
     if search is not None:
         row(
@@ -265,24 +276,22 @@ def _verdict(confirmed: Confirmation | None) -> str:
     return "What to expect of new texts like those is the confirmed test figure."
 
 
-def _eval_results(
-    config: TrainConfig, source: str, result: FitResult, tested: Confirmation | None
-) -> list[EvalResult]:
+def _eval_results(config: TrainConfig, source: str, tested: Confirmation | None) -> list[EvalResult] | None:
+    """Return what a hub lists beside other models: these weights' figure on texts that no choice was made by, if there is one."""
     from huggingface_hub import EvalResult
 
-    figures = {"validation": result.validation_accuracy, "test": tested.test_of_seed if tested else None}
+    if tested is None or tested.test_of_seed is None:
+        return None
     return [
         EvalResult(
             task_type="text-classification",
             dataset_type=config.data.source if config.data.is_hub_id else "text",
             dataset_name=printable(source),
-            dataset_split=split,
+            dataset_split="test",
             metric_type=METRIC_TYPES.get(config.metric, config.metric),
             metric_name=METRIC_NAMES[config.metric],
-            metric_value=round(value, 6),
+            metric_value=round(tested.test_of_seed, 6),
         )
-        for split, value in figures.items()
-        if value is not None
     ]
 
 
@@ -297,6 +306,12 @@ def _decided(found: Decisions, config: TrainConfig) -> list[str]:
         else f"Logits are as they were fitted, not scaled by a temperature: {reason}."
     ]
     chosen = found.threshold
+    if chosen is None and config.metric == "quadratic_kappa":
+        said.append(
+            "**Steps of a scale.** The answer is the median class: the lowest at or below which half of the probability lies "
+            "(`decides` in config.json). Frostline's `predict` gives it, and the figures above are of it; transformers' pipeline "
+            "and ONNX give the most probable class."
+        )
     if chosen is not None:
         aim, metric, name = aim_in_words(chosen.aim), METRIC_NAMES[config.metric], escape(chosen.name)
         said.append(

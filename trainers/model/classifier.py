@@ -43,7 +43,7 @@ from trainers.encoder import (
     write_checksums,
 )
 from trainers.errors import InputError
-from trainers.fit import FitResult, Network, decide, decide_labels, sorted_batches
+from trainers.fit import FitResult, Network, decide, decide_labels, median_class, sorted_batches
 from trainers.modeling_frostline import FrostlineConfig, FrostlineForSequenceClassification
 
 JOINER = ";"
@@ -75,7 +75,7 @@ class Prediction:
     """What the model says of one text.
 
     Attributes:
-        label: Name of the most probable class, or of the one that the model's threshold says. Of several labels all that the
+        label: Name of the most probable class, or of the one that the model's threshold says, or of the median of a scale. Of several labels all that the
             text has, ``;`` between them.
         probability: Of that class. Of several labels, that these and no others are right, if they do not depend on each other.
         labels: Where a text may have several: those that it has, the most probable first; else None.
@@ -105,9 +105,14 @@ class Classifier:
         return [Prediction(names[i], float(row[i])) for i, row in zip(best_N, probabilities_NC, strict=True)]
 
     def decide(self, probabilities_NC: npt.NDArray[np.floating]) -> npt.NDArray[np.int64]:
-        """Return the class of each text, best_N: the most probable, or as the threshold says; of several labels 0 and 1 for each."""
+        """Return the class of each text, best_N: the most probable, or as the threshold says; of several labels 0 and 1 for each.
+
+        Of steps of a scale it may be the median class, by the probabilities without temperature: that is to change no label.
+        """
         if task(self.model) == "several_labels":
             return decide_labels(probabilities_NC)
+        if decides(self.model) == "median":
+            return median_class(probabilities_NC.astype(np.float64) ** temperature(self.model))
         return decide(probabilities_NC, class_names(self.model), thresholds(self.model))
 
     def plain(self, texts: Sequence[Text]) -> list[Text]:
@@ -224,6 +229,12 @@ def thresholds(model: FrostlineForSequenceClassification) -> Mapping[str, float]
     return found or {}
 
 
+def decides(model: FrostlineForSequenceClassification) -> str | None:
+    """Return ``median`` where a model says the median class; None where it says the most probable one."""
+    found: str | None = getattr(model.config, "decides", None)
+    return found
+
+
 def class_names(model: FrostlineForSequenceClassification) -> tuple[str, ...]:
     """Return the classes in the order of the logits."""
     return tuple(str(name) for _, name in sorted((model.config.id2label or {}).items()))
@@ -269,6 +280,8 @@ def assemble(
         beside["logit_temperature"] = temperature
     if config.data.task == "several_labels":
         beside["problem_type"] = "multi_label_classification"
+    if config.metric == "quadratic_kappa" and not thresholds:
+        beside["decides"] = "median"
     if thresholds:
         beside["thresholds"] = dict(thresholds)
     head, _ = cut_points(tokenizer, max_length=max_tokens, head_tokens=head_tokens)
@@ -385,6 +398,11 @@ def _check_decisions(model: FrostlineForSequenceClassification, *, what: str) ->
     divisor = temperature(model)
     if not _is_number(divisor) or not 0 < divisor < math.inf:
         raise InputError(f"{what}: logit_temperature must be a number above 0, got {divisor!r}; {remedy}")
+    if decides(model) not in (None, "median"):
+        raise InputError(
+            f"{what}: decides must be median or absent, got {decides(model)!r}; a newer version of Frostline may know it: "
+            "pip install -U frostline"
+        )
     said, names = thresholds(model), class_names(model)
     is_table = isinstance(said, Mapping) and all(_is_number(t) and 0 <= t <= 1 for t in said.values())
     if not is_table or not set(said) <= set(names) or (said and (len(said), len(names)) != (1, 2)):

@@ -15,6 +15,7 @@ from trainers.config import METRIC_NAMES, Metric, Task
 from trainers.errors import InputError, nearest, printable
 from trainers.fit import (
     Answered,
+    Answers,
     Calibration,
     Labels,
     ThresholdAim,
@@ -26,7 +27,9 @@ from trainers.fit import (
     calibrate,
     decide,
     measure,
+    one_column,
     probabilities,
+    ranked_class,
 )
 
 if TYPE_CHECKING:
@@ -140,8 +143,8 @@ def decisions(
         features: What was fitted on.
         result: What came of it.
         aim: What to choose a threshold for; None chooses none.
-        positive: The class that is said from the threshold on; None takes the one with fewer training texts, of equally many
-            the second.
+        positive: The class that is said from the threshold on; None takes that of ``data.positive``, else the one with fewer
+            training texts, of equally many the second.
         test: Whether to say what both do on the test split, too. Nothing is chosen by it.
 
     Raises:
@@ -155,7 +158,7 @@ def decisions(
     if several:
         validation, tested = label_by_label(validation), None if tested is None else label_by_label(tested)
     calibration = calibrate(validation, tested)
-    if several:  # a model abstains from texts, not from labels
+    if several or config.metric == "quadratic_kappa":  # a model abstains by the probability of what it says
         calibration = replace(
             calibration,
             validation=replace(calibration.validation, coverage=()),
@@ -170,7 +173,13 @@ def decisions(
 
     def effect(split: Answered) -> Effect:
         return _effect(
-            split, {names[place]: chosen}, names, aim, config.metric, temperature=calibration.temperature
+            split,
+            {names[place]: chosen},
+            names,
+            aim,
+            config.metric,
+            temperature=calibration.temperature,
+            ranked=ranked_class(config.metric, features.splits.positive),
         )
 
     return Decisions(
@@ -226,6 +235,8 @@ def describe_decisions(found: Decisions, *, metric: Metric) -> Iterator[str]:
 
 
 def _rarer(features: Features) -> int:
+    if features.splits.positive is not None:
+        return features.splits.positive
     first, second = np.bincount(features.splits.train.labels_N, minlength=2)
     return 0 if first < second else 1
 
@@ -238,6 +249,7 @@ def _effect(
     metric: Metric,
     *,
     temperature: float,
+    ranked: int | None,
 ) -> Effect:
     [name] = thresholds
     scores_NC = probabilities(split.logits_NC, temperature=temperature)
@@ -248,6 +260,9 @@ def _effect(
         return achieved(said_N == place, split.labels_N == place, aim=aim)
 
     def by_metric(said_N: Labels) -> float:
+        if ranked is not None:  # whatever is said, probabilities rank texts as before
+            labels_N1 = one_column(split.labels_N, positive=ranked)
+            return measure(Answers(labels_N1, scores_NC[:, ranked : ranked + 1]), metric=metric)
         counts_CC = np.bincount(split.labels_N * len(names) + said_N, minlength=len(names) ** 2)
         return measure(counts_CC.reshape(len(names), -1), metric=metric)
 

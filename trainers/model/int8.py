@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from trainers.config import METRIC_NAMES, Metric
 from trainers.errors import InputError
-from trainers.fit import Answers, decide_labels, measure, sigmoid, sorted_batches
+from trainers.fit import answers, decide_labels, measure, sigmoid, sorted_batches, tally
 from trainers.model.onnx import inputs_of
 
 if TYPE_CHECKING:
@@ -60,7 +61,14 @@ class Int8:
 
 
 def export_int8(
-    model: PreTrainedModel, onnx: Path, path: Path, split: Split, *, metric: Metric, num_classes: int
+    model: PreTrainedModel,
+    onnx: Path,
+    path: Path,
+    split: Split,
+    *,
+    metric: Metric,
+    num_classes: int,
+    positive: int | None = None,
 ) -> Int8:
     """Write a model as ONNX whose matrices have eight bits, and measure what that does.
 
@@ -74,6 +82,7 @@ def export_int8(
         split: Validation.
         metric: By which it is scored.
         num_classes: C.
+        positive: Index of the class that average precision is of; None if neither stands out.
 
     Raises:
         InputError: onnxruntime cannot round the model, or not run what came of it.
@@ -97,12 +106,14 @@ def export_int8(
         ) from error
     several = split.labels_N.ndim == 2
     before_N, after_N = (
-        decide_labels(sigmoid(found_NC)) if several else found_NC.argmax(axis=1) for found_NC in predicted
-    )
-    scores = [
-        measure(Answers(split.labels_N, sigmoid(found_NC)), metric=metric)
+        decide_labels(sigmoid(found_NC))
         if several
-        else _score(found_NC.argmax(axis=1), split.labels_N, metric=metric, num_classes=num_classes)
+        else answers(torch.from_numpy(found_NC), metric=metric).numpy()
+        for found_NC in predicted
+    )
+    labels_N = torch.from_numpy(split.labels_N)
+    scores = [
+        measure(tally(torch.from_numpy(found_NC), labels_N, metric=metric, positive=positive), metric=metric)
         for found_NC in predicted
     ]
     return Int8(
@@ -164,13 +175,6 @@ def _batch(split: Split, names: Sequence[str]) -> dict[str, npt.NDArray[np.int64
         filled_BT[mask_BT] = part_S
         found[name] = filled_BT
     return found
-
-
-def _score(
-    predicted_N: npt.NDArray[np.int64], labels_N: npt.NDArray[np.int64], *, metric: Metric, num_classes: int
-) -> float:
-    counts_CC = np.bincount(labels_N * num_classes + predicted_N, minlength=num_classes**2)
-    return measure(counts_CC.reshape(num_classes, -1), metric=metric)
 
 
 def _size(path: Path) -> int:

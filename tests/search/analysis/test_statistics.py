@@ -4,7 +4,7 @@ from functools import partial
 import numpy as np
 import pytest
 from scipy.stats import binomtest, bootstrap, permutation_test, t
-from sklearn.metrics import balanced_accuracy_score, f1_score
+from sklearn.metrics import balanced_accuracy_score, cohen_kappa_score, f1_score
 
 from search.analysis.statistics import accuracy_of, compare, estimate, holm, student_half_width
 
@@ -12,6 +12,7 @@ METRICS = {
     "accuracy": lambda labels, predicted: float((labels == predicted).mean()),
     "balanced_accuracy": balanced_accuracy_score,
     "macro_f1": lambda labels, predicted: f1_score(labels, predicted, average="macro", zero_division=0),
+    "quadratic_kappa": partial(cohen_kappa_score, weights="quadratic"),
 }
 
 

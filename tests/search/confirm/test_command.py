@@ -15,7 +15,7 @@ from jsonschema import Draft202012Validator
 import search.confirm.command
 import search.report
 import search.trials
-import search.trials.worker_pool
+import search.trials.fitting
 from search.analysis.outcome import CONFIRMATION, confirmation_of
 from search.confirm.command import _Fit, _fitted, main
 from search.confirm.finalists import fresh_seeds
@@ -110,7 +110,7 @@ def test_processes_find_what_this_process_finds(study, tmp_path):
 
 def test_what_was_fitted_before_is_not_fitted_again(study, monkeypatch, capsys):
     fitted = []
-    figures_of = search.trials.worker_pool.figures_of
+    figures_of = search.trials.fitting.figures_of
 
     def interrupted_at_the_third(config, features, **options):
         fitted.append(config)
@@ -264,7 +264,7 @@ def texts_of(split):
 
 
 def test_a_failed_fit_is_told_and_reported(study, monkeypatch, capsys):
-    figures_of = search.trials.worker_pool.figures_of
+    figures_of = search.trials.fitting.figures_of
 
     first, _ = fresh_seeds(0, 2)
 

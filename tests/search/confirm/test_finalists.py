@@ -83,6 +83,12 @@ def test_a_recipe_that_the_study_ran_beside_its_own_is_a_finalist_too(study):
     assert names(choose_finalists(study, SPEC, num_finalists=1)) == ["trial 0", "frozen-head", "overfit"]
 
 
+def test_while_only_recipes_have_completed_they_are_all_there_is_to_confirm(study):
+    add(study, 0.70, 0.71, recipe="frozen-head")
+    add(study, 0.90, 0.95)
+    assert names(choose_finalists(study, SPEC, num_finalists=3)) == ["frozen-head"]
+
+
 def test_without_a_feasible_trial_there_is_nothing_to_confirm(study):
     add(study, 0.90, 0.95)
     with pytest.raises(InputError, match=r"must have a complete trial under the ceiling .* got none of 1"):

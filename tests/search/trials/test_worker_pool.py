@@ -19,10 +19,9 @@ from search.study.opening import open_study
 from search.study.spec import load_spec
 from search.trials.memory import KILLED_FIRST
 from search.trials.news import Death, Failure, Fitted, Silence
-from search.trials.worker_pool import MAX_STILLBORN, PRELOADED, Crew, drive
+from search.trials.worker_pool import MAX_STILLBORN, PRELOADED, Crew
 from trainers.encoder.loading import load_encoder
 from trainers.fit.features import build_features
-from trainers.fit.loop import fit
 from trainers.fit.records import Evaluation
 
 PEEKS = (0.5,)
@@ -90,69 +89,6 @@ def is_alive(pid):
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
         return False
-
-
-@pytest.mark.parametrize("depth", [0, 2, 3])
-def test_fit_in_another_process_gives_the_same_bits(crew, features, make_config, depth):
-    config = make_config(freeze_depth=depth, ceiling=0.95)
-    here = []
-    expected = fit(config, features, peeks=PEEKS, on_evaluation=here.append).figures()
-    crew.begin(7, config)
-    *evaluations, figures = follow(crew, 7)
-    exact = ("validation_loss", "validation_accuracy", "training_accuracy", "best_epoch", "stopped", "tokens")
-    assert {k: figures.figures[k] for k in exact} == {k: expected[k] for k in exact}
-    assert [e.validation_loss for e in evaluations] == [e.validation_loss for e in here]
-    assert [e.peek for e in evaluations] == [e.peek for e in here]
-
-
-def test_two_fits_run_at_once_and_a_third_has_no_room(crew, make_config):
-    crew.begin(1, make_config())
-    crew.begin(2, make_config(seed=2))
-    assert not crew.has_room
-    done = set()
-    while len(done) < 2:
-        for number, news in crew.news():
-            if isinstance(news, Fitted):
-                done.add(number)
-            else:
-                crew.answer(number, go_on=True)
-    assert crew.has_room
-
-
-def test_unwanted_fit_ends_and_its_process_takes_the_next(crew, make_config):
-    for job in (1, 2, 3):
-        crew.begin(job, make_config())
-        for number, news in crew.news():
-            assert isinstance(news, Evaluation)
-            crew.answer(number, go_on=False)
-    crew.begin(4, make_config())
-    assert isinstance(follow(crew, 4)[-1], Fitted)
-
-
-def test_known_failure_comes_with_its_reason_and_no_trace(crew, make_config):
-    crew.begin(1, make_config(learning_rate=1.0, head_learning_rate_ratio=1e30, epochs=5))
-    failure = follow(crew, 1)[-1]
-    assert failure.reason.text.startswith("diverged: ")
-    assert failure.trace == ""
-
-
-def test_bug_comes_with_its_trace(crew, make_config):
-    crew.begin(1, make_config(freeze_depth=9))
-    failure = follow(crew, 1)[-1]
-    assert isinstance(failure, Failure)
-    assert failure.reason.text.startswith("bug: InputError: freeze_depth must be at most 3")
-    assert "Traceback" in failure.trace
-
-
-def test_killed_process_is_noticed_and_replaced(features, make_config):
-    with Crew(features, size=1, peeks=PEEKS) as crew:
-        crew.begin(1, make_config())
-        for job, _ in crew.news():
-            os.kill(crew._members[0].process.pid, signal.SIGKILL)
-            crew.answer(job, go_on=True)
-        assert follow(crew, 1) == [Death(-signal.SIGKILL)]
-        crew.begin(2, make_config())
-        assert isinstance(follow(crew, 2)[-1], Fitted)
 
 
 def stop(crew, job):
@@ -378,69 +314,6 @@ def test_workers_end_with_the_search(write_tiny_study, command, tmp_path, number
     assert [w for w in workers if is_alive(w)] == []
     states = [t.state.name for t in open_study(load_spec(path), path).trials]
     assert ("RUNNING" in states) == (number == signal.SIGKILL)
-
-
-class PlannedCrew:
-    """Processes whose fits say what was planned, in turn."""
-
-    def __init__(self, plans, *, size):
-        self.plans = plans
-        self.size = size
-        self.under_way = []
-        self.answers = []
-
-    @property
-    def has_room(self):
-        return len(self.under_way) < self.size
-
-    def news(self):
-        job = self.under_way[0]
-        said = self.plans[job].pop(0)
-        if not isinstance(said, str):
-            self.under_way.remove(job)
-        yield job, said
-
-    def answer(self, job, *, go_on):
-        self.answers.append((job, go_on))
-        if not go_on:
-            self.under_way.remove(job)
-
-
-@pytest.fixture
-def driven():
-    """A function: drive a crew of two through planned news; returns the ends, the crew, and who was under way when watched."""
-
-    def run(*plans, goes_on=lambda *_: True):
-        crew, seen, waiting = PlannedCrew([list(p) for p in plans], size=2), [], list(range(len(plans)))
-
-        def begin(num_under_way):
-            assert num_under_way == len(crew.under_way)
-            if not waiting:
-                return None
-            crew.under_way.append(waiting.pop(0))
-            return crew.under_way[-1]
-
-        ends = list(drive(crew, begin, goes_on=goes_on, watch=lambda: seen.append(tuple(crew.under_way))))
-        return ends, crew, seen
-
-    return run
-
-
-def test_every_fit_is_driven_to_its_end(driven):
-    ends, crew, seen = driven([Fitted({})], ["look", Silence(1.0)], [Death(-9)])
-    assert ends == [(0, Fitted({})), (1, Silence(1.0)), (2, Death(-9))]
-    assert crew.answers == [(1, True)]
-    assert seen == [(0, 1), (1, 2), (2,)]
-
-
-def test_a_fit_that_shall_not_go_on_has_no_end(driven):
-    ends, crew, _ = driven(["look"], [Fitted({})], goes_on=lambda job, said: (job, said) != (0, "look"))
-    assert ends == [(1, Fitted({}))]
-    assert crew.answers == [(0, False)]
-
-
-def test_without_a_fit_nothing_is_awaited(driven):
-    assert driven()[0] == []
 
 
 def test_a_bug_is_raised_with_its_trace_and_a_known_failure_is_not():

@@ -85,6 +85,15 @@ def test_an_added_file_that_a_library_could_read_is_named(folder, name):
     assert failure(folder) == f"the model: {folder / name} was added after it was saved; remove the file"
 
 
+def test_what_the_hubs_client_notes_of_a_download_may_be_added(folder):
+    notes = folder / ".cache" / "huggingface" / "trees"
+    notes.mkdir(parents=True)
+    (notes / "1234.json").write_text("{}")
+    verify_checksums(folder, what="the model")
+    (folder / ".cache" / "config.json").write_text("{}")
+    assert "/.cache/config.json was added after it was saved" in failure(folder)
+
+
 def test_a_readme_may_be_added(folder):
     (folder / "README.md").write_text("# My model")
     verify_checksums(folder, what=WHAT)

@@ -1,8 +1,11 @@
 import dataclasses
+from typing import get_args
 
 import pytest
-from huggingface_hub import ModelCard
+from huggingface_hub import ModelCard, ModelCardData
+from huggingface_hub.repocard_data import model_index_to_eval_results
 
+from trainers.config import METRIC_NAMES, Metric
 from trainers.fit.features import Features
 from trainers.fit.loop import fit
 from trainers.model.card import Confirmation, Search, escape, model_card
@@ -77,12 +80,34 @@ def test_the_head_says_what_the_hub_asks(card):
     assert data.metrics == ["accuracy"]
 
 
-def test_only_these_weights_figures_are_given_to_the_hub(card, fitted):
-    [validation] = card(CONFIRMED).data.eval_results
-    assert (validation.dataset_split, validation.metric_type) == ("validation", "accuracy")
-    assert validation.metric_value == pytest.approx(fitted[2].validation_accuracy, abs=1e-6)
+def test_only_these_weights_figure_on_the_test_split_is_given_to_the_hub(card, fitted):
     itself = dataclasses.replace(CONFIRMED, test_seed=fitted[0].seed)
-    assert [(e.dataset_split, e.metric_value) for e in card(itself).data.eval_results][1] == ("test", 0.8561)
+    [tested] = card(itself).data.eval_results
+    assert (tested.dataset_split, tested.metric_type, tested.metric_value) == ("test", "accuracy", 0.8561)
+    for found in (card(CONFIRMED), card()):  # others' weights were tested, or none
+        assert found.data.eval_results is None
+        assert "model-index" not in found.content
+
+
+@pytest.mark.parametrize("metric", get_args(Metric))
+def test_the_hubs_own_client_takes_the_metadata_of_a_tested_model(card, fitted, metric):
+    itself = dataclasses.replace(CONFIRMED, test_seed=fitted[0].seed)
+    found = ModelCard(card(itself, metric=metric).content, ignore_metadata_errors=False)
+    name, results = model_index_to_eval_results(found.data.to_dict()["model-index"])
+    assert name == "imdb"
+    assert [r.metric_name for r in results] == [METRIC_NAMES[metric]]
+    assert ModelCardData(**found.data.to_dict(), ignore_metadata_errors=False).eval_results == results
+
+
+def test_a_model_that_is_sent_to_a_hub_tells_how_to_fetch_it_and_that_it_brings_code(fitted):
+    config, features, result = fitted
+    text = model_card(config, features, result, hub_name="alice/stars")
+    assert "`hf download alice/stars --local-dir model` fetches this folder as `model`" in text
+    assert (
+        "Its `modeling_frostline.py` is Python\ncode: transformers runs it only with `trust_remote_code=True`"
+        in text
+    )
+    assert "hf download" not in model_card(config, features, result)
 
 
 def test_the_searchs_figure_is_labelled_as_the_best_of_many(card):
@@ -162,9 +187,9 @@ def test_a_model_from_nowhere_has_no_search_in_its_card(card):
     assert [row[0] for row in rows(found, "Figures")] == ["validation accuracy", "training accuracy"]
 
 
-def test_the_metric_of_the_fit_is_named(card):
-    found = card(metric="macro_f1")
-    assert rows(found, "Figures")[0][0] == "validation macro-F1"
+def test_the_metric_of_the_fit_is_named(card, fitted):
+    found = card(dataclasses.replace(CONFIRMED, test_seed=fitted[0].seed), metric="macro_f1")
+    assert [row[0] for row in rows(found, "Figures")][:2] == ["test macro-F1", "confirmed test macro-F1"]
     assert found.data.eval_results[0].metric_type == "f1"
 
 

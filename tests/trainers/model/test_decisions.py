@@ -1,7 +1,9 @@
 """A model's temperature and threshold: chosen on validation, saved, applied."""
 
 import json
+import shutil
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,10 +12,10 @@ from scipy.special import softmax
 
 from trainers.encoder.files import write_checksums
 from trainers.errors import InputError
-from trainers.fit import answer_test, answer_validation, predict_test
+from trainers.fit import answer_test, answer_validation, median_class, predict_test
 from trainers.fit.features import Features
 from trainers.fit.loop import fit
-from trainers.model.classifier import assemble, load, save
+from trainers.model.classifier import Classifier, assemble, load, save
 from trainers.model.decisions import check_threshold, decisions, describe_decisions
 from trainers.predict import main as predict
 from trainers.serve import answers
@@ -187,3 +189,25 @@ def test_transformers_gives_the_same_probabilities(saved):
     with torch.inference_mode():
         given = found.model(batch["input_ids"], batch["attention_mask"]).logits.softmax(dim=1).numpy()
     assert given == pytest.approx(found.predict_proba(TEXTS), abs=1e-6)
+
+
+def test_the_median_class_is_that_without_temperature():
+    logits_NC = np.log([[0.4, 0.15, 0.3, 0.15], [0.45, 0.01, 0.01, 0.53]])
+    config = SimpleNamespace(problem_type=None, decides="median", logit_temperature=3.0)
+    classifier = Classifier(model=SimpleNamespace(config=config), tokenizer=None)
+    scaled_NC = softmax(logits_NC / 3, axis=1)
+    assert classifier.decide(scaled_NC.astype(np.float32)).tolist() == [1, 3]
+    assert median_class(scaled_NC).tolist() == [1, 2]
+    config.decides = None
+    config.id2label = dict(enumerate("abcd"))
+    assert classifier.decide(scaled_NC).tolist() == [0, 3]
+
+
+def test_a_rule_of_a_newer_version_is_told(saved, tmp_path):
+    folder = tmp_path / "model"
+    shutil.copytree(saved[0], folder)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"decides": "mode"}))
+    write_checksums(folder)
+    with pytest.raises(InputError, match="decides must be median or absent, got 'mode'; a newer version"):
+        load(folder)

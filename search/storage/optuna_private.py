@@ -9,7 +9,7 @@ import copy
 import json
 from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from optuna.distributions import BaseDistribution, distribution_to_json
 from optuna.storages import BaseStorage, RDBStorage
@@ -67,7 +67,7 @@ class Write:
 
 
 ATTRIBUTE_ROWS = {"user": TrialUserAttributeModel, "system": TrialSystemAttributeModel}
-UPSERTS = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
+UPSERTS: dict[str, Callable[..., Any]] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 
 
 class HookedStorage(RDBStorage):
@@ -87,7 +87,7 @@ class HookedStorage(RDBStorage):
         with _create_scoped_session(self.scoped_session, True) as session:
             for number in dict.fromkeys(w.trial_id for w in writes):
                 row = TrialModel.find_or_raise_by_id(number, session)
-                self.check_trial_is_updatable(number, row.state)
+                self.check_trial_is_updatable(number, cast(TrialState, row.state))
             for w in writes:
                 if w.kind == "param":
                     assert w.distribution is not None  # noqa: S101
@@ -118,9 +118,7 @@ class HookedStorage(RDBStorage):
             for w in writes:
                 self._set_trial_attr_without_commit(session, table, w.trial_id, str(w.key), w.value)
         elif writes:
-            rows = [
-                {"trial_id": w.trial_id, "key": w.key, "value_json": json.dumps(w.value)} for w in writes
-            ]
+            rows = [{"trial_id": w.trial_id, "key": w.key, "value_json": json.dumps(w.value)} for w in writes]
             made = insert(table).values(rows)
             same = [table.trial_id, table.key]
             session.execute(

@@ -16,11 +16,12 @@ from search.study import (
     StudySpec,
     as_attributes,
     attributes as attr,
-    best_feasible,
     suggest,
+    tally_of,
 )
+from search.trials.peers import step_of
 from search.trials.progress import Live
-from search.trials.pruning import FeasiblePruner, step_of
+from search.trials.pruning import FeasiblePruner
 from trainers.fit import Cost, Evaluation, Features, fit
 
 CONSTRAINT = "training_accuracy_over_ceiling"
@@ -53,6 +54,7 @@ class Attempt:
 
     Attributes:
         config: What is to be fitted, pinned to the encoder's commit, device and precision.
+        is_recipe: Whether it is there to be seen.
         to_beat: As for ``fit``: the value of the best feasible trial so far. A fit under the ceiling that does not reach it
             has the same value whatever its training accuracy is. None for a recipe, whose figures are shown.
     """
@@ -71,8 +73,9 @@ class Attempt:
         self._spec = spec
         self._live = live
         self._history: list[dict[str, Any]] = []
-        best = best_feasible(trial.study.get_trials(deepcopy=False))
-        self.to_beat = None if best is None or attr.RECIPE in trial.user_attrs else best.value
+        best = tally_of(trial.study).best
+        self.is_recipe = attr.RECIPE in trial.user_attrs
+        self.to_beat = None if best is None or self.is_recipe else best.value
         live.trial_started(trial.number, self.config)
 
     @held_back()

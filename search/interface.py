@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from search.result import Result
 from search.run import check_request, search_study
-from search.trials import check_timeout
+from search.trials import check_timeout, targets_of
 from trainers.cli import refuse_windows
 from trainers.config import PACKAGED_ENCODER, Device
 from trainers.errors import InputError, describe
@@ -74,6 +74,7 @@ def run_study(
     workers: int | Literal["auto"] = "auto",
     device: Device | Literal["auto"] = "auto",
     confirm: int = 0,
+    track: str | Sequence[str] = (),
     console: Console | None = None,
 ) -> Result:
     """Search, and return what was found; the same call continues.
@@ -108,6 +109,7 @@ def run_study(
         workers: Trials under way at once.
         device: Where to fit.
         confirm: Number of finalists to fit on fresh seeds afterwards.
+        track: As ``--track``, one or several.
         console: Where progress is shown; None takes standard output, or the notebook.
 
     Raises:
@@ -119,6 +121,7 @@ def run_study(
     if minutes is not None and not minutes > 0:
         raise InputError(f"minutes must be above 0, got {minutes:g}; raise it or leave it out")
     check_timeout(trial_timeout)
+    targets = targets_of([track] if isinstance(track, str) else track)
     check_request(
         trials=trials,
         timeout=None,
@@ -153,6 +156,7 @@ def run_study(
         device=device,
         trial_timeout=trial_timeout,
         confirm=confirm,
+        track=targets,
         console=console,
     )
     path = found.path

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -15,7 +15,7 @@ from search.interrupts import EXIT_INTERRUPTED, interrupted_at, interruptible
 from search.storage import StorageOption
 from search.study import attributes as attr
 from search.terminal import say
-from search.trials import HELP, TrialTimeout, check_timeout
+from search.trials import HELP, TrackOption, TrialTimeout, check_timeout, targets_of
 from trainers.cli import DEVICE, launch, refuse_windows
 from trainers.config import Device
 from trainers.errors import InputError
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from search.study import Opened, StudySpec
-    from search.trials import Live
+    from search.trials import Live, Mirror, Target
     from trainers.data import Texts
     from trainers.fit import Features
 
@@ -69,6 +69,7 @@ def run(
     confirm: Annotated[
         int, Parameter(help="Number of finalists to fit on fresh seeds and test afterwards; 0 is none.")
     ] = 0,
+    track: TrackOption = None,
 ) -> int:
     """Search a study until it has the number of finished trials that you ask for; the same command continues it."""
     refuse_windows()
@@ -79,6 +80,7 @@ def run(
     check_request(
         trials=trials, timeout=timeout, until_flat=until_flat, seed=seed, workers=workers, confirm=confirm
     )
+    targets = targets_of(track or ())
     found = open_named(study, storage, create=True, seed=seed, tell=lambda _: None)
     interrupted = search_study(
         found,
@@ -90,6 +92,7 @@ def run(
         device=device,
         trial_timeout=trial_timeout,
         confirm=confirm,
+        track=targets,
     )
     make_report(found.study, found.spec, found.folder, command_options(study, storage))
     return EXIT_INTERRUPTED if interrupted else 0
@@ -147,6 +150,7 @@ def search_study(
     device: Device | Literal["auto"] = "auto",
     trial_timeout: TrialTimeout = "auto",
     confirm: int = 0,
+    track: Sequence[Target] = (),
     console: Console | None = None,
 ) -> bool:
     """Search an opened study until it has so many finished trials, then confirm; returns whether the user interrupted.
@@ -161,6 +165,7 @@ def search_study(
         device: See there.
         trial_timeout: See there.
         confirm: See there.
+        track: Where trials are shown, too.
         console: Where progress is shown; None takes standard output.
 
     Raises:
@@ -168,6 +173,7 @@ def search_study(
     """
     from search.storage import Lease
     from search.study import finished
+    from search.trials import Mirror
 
     study, spec = found.study, found.spec
     if len(finished(study.get_trials(deepcopy=False))) < trials:  # else spare the heavy imports
@@ -184,12 +190,16 @@ def search_study(
                     workers=workers,
                     device=device,
                     trial_timeout=trial_timeout,
+                    mirror=lambda tell: Mirror(study, spec, found.folder, track, tell=tell),
                     console=console,
                 )
         except KeyboardInterrupt:
             return True
     else:
         _tidy(study)
+        if track:
+            with Lease(study), Mirror(study, spec, found.folder, track, tell=say):
+                pass  # left, it shows all trials
     return bool(confirm) and _confirm(
         found, num_finalists=confirm, workers=workers, device=device, trial_timeout=trial_timeout
     )
@@ -222,6 +232,7 @@ def _search(
     workers: int | Literal["auto"],
     device: Device | Literal["auto"],
     trial_timeout: TrialTimeout,
+    mirror: Callable[[Callable[[str], None]], Mirror],
     console: Console | None,
 ) -> None:
     """Prepare data and features, then run trials."""
@@ -244,14 +255,18 @@ def _search(
     )
     from trainers.fit import choose_device
 
-    with Live(
-        console or Console(), total_trials=num_trials, ceiling=spec.score.ceiling, trials=study.trials
-    ) as live:
+    with (
+        Live(
+            console or Console(), total_trials=num_trials, ceiling=spec.score.ceiling, trials=study.trials
+        ) as live,
+        mirror(live.message) as shown,
+    ):
         database_of(study).tell = live.message
         with held_back():
             found = recover(study)
         if found:
             live.message(f"{found} trial(s) of a killed search were found and enqueued again")
+        shown.show_all()
         earlier = start.look_round(study, spec, folder)
         features, texts = _prepare(study, spec, live, choose_device(device))
         known = study.user_attrs
@@ -291,6 +306,7 @@ def _search(
                 tell=live.message,
             ),
             trial_timeout=trial_timeout,
+            saw=shown.saw,
         )
         if noticeable is not None:
             why = note_flat(study, num_trials=num_trials, noticeable=noticeable)

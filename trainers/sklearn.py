@@ -56,7 +56,10 @@ PAIR = ("text", "text_pair")
 
 MOST_SHOWN = 60
 
-NOT_OF_A_FIT = {"encoder", "revision", "pooling", "clean", "max_length", "head_tokens", "random_state"}
+NOT_OF_A_FIT = {
+    *("encoder", "revision", "pooling", "clean", "max_length", "head_tokens", "random_state"),
+    *("ordered", "positive"),
+}
 OWN = {"validation_fraction", "cache_directory"}
 
 
@@ -89,7 +92,11 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         class_weights: ``balanced`` gives every class the same weight in the loss; a dictionary has one for each label.
         loss: ``cross_entropy``, or ``focal``, in which texts that are surely right count little.
         focal_gamma: How little: 0 is cross-entropy.
-        metric: By which ``ceiling`` is measured. Fitted on several labels, ``accuracy`` is that of all labels of a text.
+        metric: By which ``ceiling`` is measured. Fitted on several labels, ``accuracy`` is that of all labels of a text. With
+            ``quadratic_kappa``, which needs ``ordered``, the median class is predicted instead of the most probable one.
+        ordered: All labels from the lowest to the highest, where they are steps of a scale; ``figures_`` then has accuracy,
+            quadratic kappa and mean absolute error. True takes them as they are sorted; None means that they have no order.
+        positive: Of two labels the one that the metric ``average_precision`` is of.
         ceiling: Training accuracy above which an epoch counts as over-fitted, and is not restored if another can be.
         clean: What is cut out of texts: ``html``, ``spaces`` or ``none``; see ``DataConfig``.
         max_length: Tokens kept of a text, special ones included.
@@ -144,6 +151,8 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         clean: Clean = "html",
         max_length: int = 128,
         head_tokens: int | None = None,
+        ordered: Sequence[Any] | bool | None = None,
+        positive: Any = None,
         cache: Literal["float16", "float32"] = "float16",
         head_start: HeadStart = "random",
         head_weights: HeadWeights = "uniform",
@@ -181,6 +190,8 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.clean = clean
         self.max_length = max_length
         self.head_tokens = head_tokens
+        self.ordered = ordered
+        self.positive = positive
         self.cache = cache
         self.head_start = head_start
         self.head_weights = head_weights
@@ -208,7 +219,10 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         settings = config.model_dump(exclude={"data", "encoder", "seed"})
         settings |= {"encoder": config.encoder.name, "random_state": config.seed}
         settings |= config.encoder.model_dump(exclude={"name"})
-        settings |= config.data.model_dump(include={"clean", "max_length", "head_tokens"})
+        settings |= {
+            key: getattr(config.data, key)
+            for key in ("clean", "max_length", "head_tokens", "ordered", "positive")
+        }
         return cls(**{**settings, **changes})
 
     def fit(self, X: Sequence[Text], y: Sequence[Any], groups: Sequence[Any] | None = None) -> Self:
@@ -236,6 +250,9 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             check_classification_targets(y)
             self.classes_, labels_N = np.unique(y, return_inverse=True)
         check_consistent_length(texts, labels_N)
+        order, positive = self._named_classes()
+        if order is not None:
+            labels_N = np.argsort(order)[labels_N]
         seed = self._seed()
         if groups is None:
             train, validation = self._split(texts, labels_N, seed)
@@ -248,13 +265,13 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 device=choose_device(self.device),
             )
             config = self.config_ = pinned(
-                self._config(encoder, seed, pair=_pair_names(X, given), several=several)
+                self._config(encoder, seed, pair=_pair_names(X, given), several=several, order=order)
             )
 
             def part(rows: npt.NDArray[np.int64]) -> Split:
                 return tokenise([texts[i] for i in rows], labels_N[rows], config.data, encoder.tokenizer)
 
-            names = tuple(map(str, self.classes_))
+            names = tuple(map(str, self.classes_ if order is None else self.classes_[order]))
             splits = Splits(
                 train=part(train),
                 validation=part(validation),
@@ -263,6 +280,8 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 duplicates=0,
                 contradictions=0,
                 mended=0,
+                ordered=order is not None,
+                positive=positive,
             )
             with tempfile.TemporaryDirectory() as scratch:
                 features = build_features(
@@ -274,16 +293,19 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                     disk_bytes=CACHE_BYTES,
                 )
                 result = fit(config, features)
-        self.figures_ = result.figures()
+        self.figures_, self._order = result.figures(), order
         self.classifier_ = assemble(encoder, config, result, names=names)
         return self
 
     def predict(self, X: Sequence[Text]) -> npt.NDArray[Any]:
-        """Return the most probable label of each text; where it was fitted on several labels, which of them each has."""
+        """Return the most probable label of each text, or the median one; of several labels, which of them each has."""
         probabilities_NC = self.predict_proba(X)
         if self.config_.data.task == "several_labels":
             return decide_labels(probabilities_NC)
-        labels_N: npt.NDArray[Any] = self.classes_[self.classifier_.decide(probabilities_NC)]
+        classes, order = self.classes_, getattr(self, "_order", None)
+        if order is not None:
+            classes, probabilities_NC = classes[order], probabilities_NC[:, order]
+        labels_N: npt.NDArray[Any] = classes[self.classifier_.decide(probabilities_NC)]
         return labels_N
 
     def predict_proba(self, X: Sequence[Text]) -> npt.NDArray[np.float64]:
@@ -294,7 +316,8 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if self.config_.data.task == "several_labels":
             return probabilities_NC
         scaled_NC: npt.NDArray[np.float64] = probabilities_NC / probabilities_NC.sum(axis=1, keepdims=True)
-        return scaled_NC
+        order = getattr(self, "_order", None)
+        return scaled_NC if order is None else scaled_NC[:, np.argsort(order)]
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -385,6 +408,27 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             )
         return train, validation
 
+    def _named_classes(self) -> tuple[npt.NDArray[np.int64] | None, int | None]:
+        """Return the order of ``classes_`` on the scale, and which of them is looked for, in that order; None for none."""
+        names = list(map(str, self.classes_))
+        order, positive = None, None
+        if self.ordered is not None and self.ordered is not False:
+            steps = names if self.ordered is True else list(map(str, self.ordered))
+            if sorted(steps) != sorted(names):
+                raise ValueError(
+                    f"ordered must name each label once, from the lowest to the highest, got {self.ordered!r} for "
+                    f"{self.classes_.tolist()}; change it"
+                )
+            order = np.array([names.index(step) for step in steps], dtype=np.int64)
+            names = steps
+        if self.positive is not None:
+            if len(names) != 2 or str(self.positive) not in names:
+                raise ValueError(
+                    f"positive must be one of two labels, got {self.positive!r} for {self.classes_.tolist()}; change it"
+                )
+            positive = names.index(str(self.positive))
+        return order, positive
+
     def _check_split(self) -> None:
         if not 0 < self.validation_fraction < 1:
             raise ValueError(
@@ -396,7 +440,13 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             )
 
     def _config(
-        self, encoder: Encoder, seed: int, *, pair: tuple[str, str] | None, several: bool
+        self,
+        encoder: Encoder,
+        seed: int,
+        *,
+        pair: tuple[str, str] | None,
+        several: bool,
+        order: npt.NDArray[np.int64] | None,
     ) -> TrainConfig:
         settings = {
             key: value.item() if isinstance(value, np.generic) else value
@@ -418,6 +468,8 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             clean=self.clean,
             max_length=self.max_length,
             head_tokens=self.head_tokens,
+            ordered=None if order is None else tuple(map(str, self.classes_[order])),
+            positive=None if self.positive is None else str(self.positive),
             seed=seed,
         )
         chosen = EncoderConfig(name=self.encoder, revision=self.revision, pooling=self.pooling)

@@ -8,18 +8,23 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from search.new.speed import first_texts
 from search.study import Score
 
 if TYPE_CHECKING:
     from trainers.config import TrainConfig
-    from trainers.data import Splits
+    from trainers.data import Split, Splits
     from trainers.encoder import Encoder
 
 MOST_TEXTS = 600
 """Training texts that the head is fitted on; half as many for validation."""
 
 MOST_TOKENS = 64
+
+MOST_OF_A_RARE_CLASS = 10
+"""Texts of a class that has none among those."""
 
 SHARE = 0.5
 """How far between what a head alone reaches in training and 100 % the ceiling lies."""
@@ -35,14 +40,24 @@ def choose_ceiling(head_in_training: float) -> float:
     return max(Score().ceiling, math.ceil(round(100 * halfway, 6)) / 100)
 
 
+def _some(split: Split, count: int) -> Split:
+    """Return the first texts of a split, and some of each class that has none among these."""
+    labels_N = split.labels_N
+    if labels_N.ndim == 2 or set(labels_N[:count]) == set(labels_N):
+        return first_texts(split, count, max_length=MOST_TOKENS)
+    absent = np.setdiff1d(labels_N, labels_N[:count])
+    more = [np.flatnonzero(labels_N == label)[:MOST_OF_A_RARE_CLASS] for label in absent]
+    return split.some(np.concatenate([np.arange(count), *more]), max_length=MOST_TOKENS)
+
+
 def measure_head(encoder: Encoder, splits: Splits, config: TrainConfig) -> float:
     """Return the training figure of a head that is fitted to the untouched encoder, by the metric of ``config``."""
     from trainers.fit import build_features, fit
 
     few = replace(
         splits,
-        train=first_texts(splits.train, MOST_TEXTS, max_length=MOST_TOKENS),
-        validation=first_texts(splits.validation, MOST_TEXTS // 2, max_length=MOST_TOKENS),
+        train=_some(splits.train, MOST_TEXTS),
+        validation=_some(splits.validation, MOST_TEXTS // 2),
     )
     config = config.model_copy(
         update={

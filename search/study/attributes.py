@@ -54,6 +54,9 @@ PLAN = "start"
 WORDS = "words"
 """dict: what the words alone reach on validation, see ``search.analysis.baseline.measure_words``."""
 
+TRACKING = "tracking"
+"""str: what tells the study from others of its name in a tracker; absent of one that was never shown in any."""
+
 # System attributes of a study.
 
 CONFIRMATION = "frostline:confirmation"

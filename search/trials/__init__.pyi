@@ -21,4 +21,6 @@ from .silence import (
     check_timeout as check_timeout,
     patience_seconds as patience_seconds,
 )
+from .tracking.mirror import Mirror as Mirror
+from .tracking.targets import Target as Target, TrackOption as TrackOption, targets_of as targets_of
 from .worker_pool import Crew as Crew, warm_up as warm_up

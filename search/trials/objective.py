@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, fields
 from typing import Any
 
@@ -51,6 +52,7 @@ class Attempt:
         spec: Of the study.
         live: What the terminal shows.
         features: What is fitted on.
+        saw: Called when the trial has begun, and after each evaluation.
 
     Attributes:
         config: What is to be fitted, pinned to the encoder's commit, device and precision.
@@ -60,7 +62,15 @@ class Attempt:
     """
 
     @held_back()
-    def __init__(self, trial: optuna.Trial, spec: StudySpec, live: Live, *, features: Features) -> None:
+    def __init__(
+        self,
+        trial: optuna.Trial,
+        spec: StudySpec,
+        live: Live,
+        *,
+        features: Features,
+        saw: Callable[[optuna.Trial], None] = lambda _: None,
+    ) -> None:
         encoder = features.encoder
         with together(trial.study):
             config = suggest(trial, spec, num_layers=encoder.num_layers)
@@ -72,11 +82,13 @@ class Attempt:
         self._trial = trial
         self._spec = spec
         self._live = live
+        self._saw = saw
         self._history: list[dict[str, Any]] = []
         best = tally_of(trial.study).best
         self.is_recipe = attr.RECIPE in trial.user_attrs
         self.to_beat = None if best is None or self.is_recipe else best.value
         live.trial_started(trial.number, self.config)
+        saw(trial)
 
     @held_back()
     def evaluated(self, evaluation: Evaluation) -> None:
@@ -94,6 +106,7 @@ class Attempt:
             trial.set_user_attr(attr.EVALUATIONS, self._history)
             trial.report(value, step_of(evaluation.epoch))
         self._live.evaluated(trial.number, self._history[-1])
+        self._saw(trial)
         # Nothing is saved by pruning what is finished.
         reason = None if evaluation.last else _reason_to_prune(trial)
         if reason is not None:
@@ -147,14 +160,21 @@ class Attempt:
         return training_accuracy - self._spec.score.ceiling
 
 
-def objective(trial: optuna.Trial, spec: StudySpec, features: Features, live: Live) -> float:
+def objective(
+    trial: optuna.Trial,
+    spec: StudySpec,
+    features: Features,
+    live: Live,
+    *,
+    saw: Callable[[optuna.Trial], None] = lambda _: None,
+) -> float:
     """Run one trial in this process to its end and return its score.
 
     Raises:
         optuna.TrialPruned: The trial does not keep up with its feasible peers.
         FitError: The fit failed for a named reason.
     """
-    attempt = Attempt(trial, spec, live, features=features)
+    attempt = Attempt(trial, spec, live, features=features, saw=saw)
     result = fit(
         attempt.config,
         features,

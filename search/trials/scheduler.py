@@ -60,6 +60,7 @@ def run_trials(
     noticeable: float | None = None,
     num_workers: int = 1,
     trial_timeout: TrialTimeout = "auto",
+    saw: Callable[[optuna.Trial], None] = lambda _: None,
 ) -> None:
     """Run trials until the study has ``num_trials`` finished ones in all, the deadline has passed, or the study is flat.
 
@@ -78,6 +79,7 @@ def run_trials(
         num_workers: Trials under way at once; one runs in this process, several in processes of their own.
         trial_timeout: Seconds without news after which a fit is ended, or see ``search.trials.silence``. Who gives seconds
             gets a process for one worker, too: nothing can end a fit that hangs in this one.
+        saw: Called when a trial has begun, was looked at, and has ended.
 
     Raises:
         KeyboardInterrupt: The user interrupted; the trials under way are enqueued again.
@@ -88,7 +90,14 @@ def run_trials(
     rule = spec.pruning
     study.pruner = FeasiblePruner(rule.rungs, keep=rule.keep, peers=rule.peers, margin=rule.margin)
     search = _Search(
-        study, spec, live, num_trials=num_trials, started=started, deadline=deadline, noticeable=noticeable
+        study,
+        spec,
+        live,
+        num_trials=num_trials,
+        started=started,
+        deadline=deadline,
+        noticeable=noticeable,
+        saw=saw,
     )
     try:
         if num_workers == 1 and isinstance(trial_timeout, str):
@@ -179,10 +188,12 @@ class _Search:
         started: float,
         deadline: float | None,
         noticeable: float | None = None,
+        saw: Callable[[optuna.Trial], None],
     ) -> None:
         self.study = study
         self.spec = spec
         self.live = live
+        self.saw = saw
         self._num_trials = num_trials
         self._started = started
         self._deadline = deadline
@@ -269,6 +280,7 @@ class _Search:
         self._note_wall_time()
         now = trial.storage.get_trial(optuna_private.trial_id(trial))
         self.live.trial_ended(now, self.study.get_trials(deepcopy=False))
+        self.saw(trial)
 
 
 def _run_here(search: _Search, features: Features) -> None:
@@ -276,7 +288,7 @@ def _run_here(search: _Search, features: Features) -> None:
     while search.wants_another():
         trial = search.begin()
         try:
-            value = objective(trial, search.spec, features, search.live)
+            value = objective(trial, search.spec, features, search.live, saw=search.saw)
             search.end(trial, value=value)
         except optuna.TrialPruned:
             search.end(trial)
@@ -297,7 +309,7 @@ def _run_in_pool(search: _Search, features: Features, pool: Pool, trial_timeout:
             if not search.wants_another(num_under_way):
                 return None
             trial = search.begin()
-            attempt = Attempt(trial, search.spec, search.live, features=features)
+            attempt = Attempt(trial, search.spec, search.live, features=features, saw=search.saw)
             under_way[trial.number] = trial, attempt
             pool.begin(trial.number, attempt.config, to_beat=attempt.to_beat)
             return trial.number

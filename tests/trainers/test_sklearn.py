@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
+from sklearn.metrics import cohen_kappa_score
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
@@ -426,3 +427,67 @@ def test_a_column_without_both_values_is_refused(several, tiny_encoder_dir):
         ValueError, match="each column of y must hold 0 and 1, got one of them alone in 2; leave these out"
     ):
         TextClassifier(encoder=str(tiny_encoder_dir)).fit(texts, y)
+
+
+@pytest.fixture(scope="module")
+def stars():
+    """Texts, and how much their writers liked it."""
+    said = {"low": ("awful", "bad"), "medium": ("dull", "weak"), "high": ("good", "superb")}
+    rows = [(f"{word} film {i}", name) for name, words in said.items() for word in words for i in range(12)]
+    return [text for text, _ in rows], [name for _, name in rows]
+
+
+def test_labels_in_an_order_keep_their_columns_and_the_median_is_predicted(small, stars):
+    fit = {
+        "epochs": 15,
+        "batch_size": 8,
+        "freeze_depth": 0,
+        "dropout": 0.0,
+        "learning_rate": 3e-3,
+        "patience": None,
+    }
+    model = small(ordered=["low", "medium", "high"], metric="quadratic_kappa", **fit).fit(*stars)
+    assert model.classes_.tolist() == ["high", "low", "medium"]
+    assert model.config_.data.ordered == ("low", "medium", "high")
+    assert set(model.figures_["on_scale"]) == {"accuracy", "quadratic_kappa", "mean_absolute_error"}
+    probabilities = model.predict_proba(stars[0])
+    below = probabilities[:, 1]  # of low
+    middle = below + probabilities[:, 2]
+    expected = np.where(below >= 0.5, "low", np.where(middle >= 0.5, "medium", "high"))
+    assert model.predict(stars[0]).tolist() == expected.tolist()
+    assert (
+        cohen_kappa_score(
+            stars[1], model.predict(stars[0]), weights="quadratic", labels=["low", "medium", "high"]
+        )
+        > 0.3
+    )
+    again = pickle.loads(pickle.dumps(model))
+    assert (again.predict_proba(stars[0]) == probabilities).all()
+    plain = small(**fit).fit(*stars)
+    assert "on_scale" not in plain.figures_
+    assert (
+        plain.predict(stars[0]).tolist()
+        == plain.classes_[plain.predict_proba(stars[0]).argmax(axis=1)].tolist()
+    )
+
+
+def test_average_precision_is_of_the_label_that_is_named(small, reviews):
+    texts, labels = reviews
+    model = small(metric="average_precision", positive=labels[0]).fit(texts, labels)
+    assert 0 < model.figures_["validation_accuracy"] <= 1
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (
+            {"ordered": ["low", "high"]},
+            "ordered must name each label once, from the lowest to the highest, got",
+        ),
+        ({"positive": "low"}, "positive must be one of two labels, got 'low' for"),
+        ({"metric": "quadratic_kappa"}, "metric quadratic_kappa needs to know the order of the classes"),
+    ],
+)
+def test_an_order_that_is_none_is_refused(small, stars, settings, message):
+    with pytest.raises(ValueError, match=message):
+        small(**settings).fit(*stars)

@@ -97,8 +97,9 @@ def check_classes(labels: Sequence[str], *, smallest: int, file: str) -> list[Fi
         findings.append(Finding("numbers for classes", message, "error", file, count=len(counts)))
     elif small:
         message = (
-            f"each of the {len(counts):,} classes must have {smallest} distinct texts, got {_counted(small)}; add "
-            "texts, or merge or drop these classes"
+            f"each of the {len(counts):,} classes must have {smallest} distinct texts, for a fifth of them each to go to validation "
+            f"and test, got {_counted(small)}; add texts, or merge or drop these classes, or give all splits yourself "
+            "(data.split), where training needs one text"
         )
         findings.append(Finding("small classes", message, "error", file, count=len(small)))
     return findings

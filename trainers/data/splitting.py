@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -99,7 +100,7 @@ def split_rows(
     else:
         labels = {int(label): str(rows[i].label) for i, label in enumerate(labels_N)}
         present = {name: labels_N[part] for name, part in parts.items()}
-    findings += _check_classes(labels, present)
+    findings += _check_classes(labels, present, positive=config.positive, few=_too_few(labels_N, sizes))
     if groups_N is not None:
         wanted = dict(sizes)
         if made and config.train is not None:
@@ -223,24 +224,52 @@ def _thin(
     return _draw(rows, labels_N, len(rows) - size, config, name=name)[0]
 
 
-def _check_classes(names: Mapping[int, str], present: Mapping[SplitName, Indices]) -> list[Finding]:
+def _too_few(labels_N: Indices, sizes: Mapping[SplitName, int]) -> Callable[[SplitName, Sequence[int]], str]:
+    """Return what says why a split that was drawn has no text of some classes, and what to do; nothing of a given one."""
+
+    def why(split: SplitName, absent: Sequence[int]) -> str:
+        if split not in sizes:
+            return ""
+        members_N = labels_N[:, absent].any(axis=1) if labels_N.ndim == 2 else np.isin(labels_N, absent)
+        least = min(int((labels_N[:, c] if labels_N.ndim == 2 else labels_N == c).sum()) for c in absent)
+        return (
+            f": of {len(labels_N):,} texts, {int(members_N.sum()):,} are, too few for one in {sizes[split]:,} drawn ones; set "
+            f"data.{split} = {math.ceil(len(labels_N) / max(1, least))} or more, or add texts"
+        )
+
+    return why
+
+
+def _check_classes(
+    names: Mapping[int, str],
+    present: Mapping[SplitName, Indices],
+    *,
+    positive: str | None = None,
+    few: Callable[[SplitName, Sequence[int]], str] = lambda *_: "",
+) -> list[Finding]:
     """Warn of classes that a split lacks.
 
     Args:
         names: By class.
         present: By split, the classes of its texts.
+        positive: Class that is looked for.
+        few: Says why a split lacks some classes, where that can be said.
 
     Raises:
-        InputError: Training lacks one.
+        InputError: Training lacks one, or any split that which is looked for.
     """
     findings = []
     for split in SPLITS:
-        absent = [repr(names[label]) for label in sorted(set(names) - {*present[split].tolist()})]
+        lacking = sorted(set(names) - {*present[split].tolist()})
+        absent = [repr(names[label]) for label in lacking]
         if absent:
             shown = ", ".join(absent[:5]) + (f" and {len(absent) - 5} more" if len(absent) > 5 else "")
             message = f"the {split} split has no text of {shown}"
             if split == "train":
                 raise InputError(f"{message}, which nothing can then learn; add some, or drop the class")
+            message += few(split, lacking)
+            if positive in {names[label] for label in lacking}:
+                raise InputError(f"data.positive must have a text in each split: {message}")
             findings.append(Finding("class absent from a split", message, "warning", count=len(absent)))
     return findings
 

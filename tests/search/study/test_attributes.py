@@ -112,6 +112,7 @@ def test_names_in_databases_never_change():
         "worker_bytes",
         "wall_seconds",
         "start",
+        "tracking",
         "words",
         "frostline:confirmation",
         "frostline:fit:",

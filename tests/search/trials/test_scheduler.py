@@ -51,7 +51,7 @@ class FakeObjective:
         self.plan = plan or {}
         self.calls = 0
 
-    def __call__(self, trial, spec, _features, _live):
+    def __call__(self, trial, spec, _features, _live, **_):
         config = suggest(trial, spec, num_layers=2)
         self.calls += 1
         if self.calls - 1 in self.plan:

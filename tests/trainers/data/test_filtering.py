@@ -110,8 +110,8 @@ def test_an_error_names_what_explains_it():
     with pytest.raises(InputError) as caught:
         admit(replace(source(rows), findings=(Finding("line ends", "were mended", "mended", "r.csv"),)))
     assert str(caught.value) == (
-        "r.csv: each of the 2 classes must have 10 distinct texts, got 'Good' 3; add texts, or merge or drop these "
-        "classes; noticed on the way: r.csv: classes 'Good' and 'good' differ in case alone; are they one?; r.csv: were "
+        "r.csv: each of the 2 classes must have 10 distinct texts, for a fifth of them each to go to validation and test, got 'Good' 3; add texts, or merge or drop these "
+        "classes, or give all splits yourself (data.split), where training needs one text; noticed on the way: r.csv: classes 'Good' and 'good' differ in case alone; are they one?; r.csv: were "
         "mended"
     )
 
@@ -157,7 +157,7 @@ def test_a_small_class_is_an_error_only_where_splits_are_made():
     with pytest.raises(InputError) as caught:
         admit(source([*SOUND, *[row[:2] for row in rare]]))
     assert str(caught.value) == (
-        "r.csv: each of the 3 classes must have 10 distinct texts, got '2' 3; add texts, or merge or drop these classes"
+        "r.csv: each of the 3 classes must have 10 distinct texts, for a fifth of them each to go to validation and test, got '2' 3; add texts, or merge or drop these classes, or give all splits yourself (data.split), where training needs one text"
     )
 
 

@@ -39,8 +39,8 @@ def test_small_classes_are_an_error_that_names_the_first_of_them():
     assert said(labels) == [
         (
             "error",
-            "reviews.csv: each of the 8 classes must have 10 distinct texts, got 'p' 1, 'q' 2, 'r' 3, 's' 4, 't' 5 "
-            "and 2 more; add texts, or merge or drop these classes",
+            "reviews.csv: each of the 8 classes must have 10 distinct texts, for a fifth of them each to go to validation and test, got 'p' 1, 'q' 2, 'r' 3, 's' 4, 't' 5 "
+            "and 2 more; add texts, or merge or drop these classes, or give all splits yourself (data.split), where training needs one text",
         )
     ]
 

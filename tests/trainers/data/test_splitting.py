@@ -186,3 +186,26 @@ def test_a_class_that_validation_lacks_is_a_warning():
         ("warning", "the validation split has no text of '2'"),
         ("warning", "the test split has no text of '1'"),
     ]
+
+
+def test_a_drawn_split_that_is_too_small_for_a_rare_class_says_so():
+    _, findings = split([0] * 988 + [1] * 12, validation=20)
+    assert [f.message for f in findings] == [
+        "the validation split has no text of '1': of 1,000 texts, 12 are, too few for one in 20 drawn ones; set data.validation "
+        "= 84 or more, or add texts"
+    ]
+    parts, findings = split([0] * 988 + [1] * 12, validation=84)
+    assert not findings
+    assert (parts["validation"] >= 988).sum() == 1
+
+
+def test_a_split_without_the_class_that_is_looked_for_is_an_error():
+    assert refusal([0] * 988 + [1] * 12, validation=20, positive="1").startswith(
+        "data.positive must have a text in each split: the validation split has no text of '1': of 1,000 texts, 12 are"
+    )
+
+
+def test_one_in_five_hundred_stands_in_each_split():
+    parts, findings = split([0] * 5988 + [1] * 12)
+    assert not findings
+    assert [int((parts[name] >= 5988).sum()) for name in SPLITS] == [8, 2, 2]

@@ -1,10 +1,13 @@
+import time
+
 import optuna
 import pytest
+from faults import Faults
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import TrialState
 from sqlalchemy import event
 
-from search.storage import Lease, Mirror, database_of, optuna_private, together
+from search.storage import Lease, LeaseLostError, Mirror, database_of, optuna_private, together
 from search.storage.database import connect
 
 
@@ -204,3 +207,34 @@ def test_a_write_that_fails_is_no_longer_in_memory_once_the_lease_is_given_back(
             trial.set_user_attr("key", 1)
     assert study.trials[0].user_attrs == {}
     assert_same(study)
+
+
+@pytest.mark.parametrize("fault", ["before", "after"])
+def test_a_connection_lost_while_writing_together_loses_nothing_and_writes_nothing_twice(
+    study, fault, monkeypatch
+):
+    monkeypatch.setattr(time, "sleep", lambda _: None)
+    with Lease(study):
+        suggest(study.ask())
+        trial = study.ask()
+        faults = Faults(database_of(study))
+        faults.plan = [fault]
+        with together(study):
+            suggest(trial)
+            note(trial)
+        assert faults.plan == []
+        assert study.get_trials(deepcopy=False)[1].params.keys() == {"rate", "depth", "width"}
+        assert_same(study)
+
+
+def test_a_search_that_lost_its_lease_writes_nothing_together(study):
+    with Lease(study):
+        trial = study.ask()
+
+        def lost(_):
+            raise LeaseLostError("taken over")
+
+        database_of(study).fence = lost
+        with pytest.raises(LeaseLostError), together(study):
+            note(trial)
+    assert open_again(study).trials[0].user_attrs == {}

@@ -109,8 +109,7 @@ class PretendedCrew:
     def __init__(self, cell):
         self.cell = cell
         self.now = 0.0
-        self.busy_seconds = 0.0
-        self.in_fit = 0.0
+        self.fitted = []
         self.last_begun = 0.0
         self._jobs = {}
         self._events = []
@@ -162,7 +161,7 @@ class PretendedCrew:
 
     def _go_on(self, job):
         seconds, said = next(self._jobs[job])
-        self.in_fit += seconds
+        self.fitted.append((self.now, self.now + seconds))
         heapq.heappush(self._events, (self.now + seconds, next(self._order), job, said))
 
     def _pass_time(self):
@@ -172,8 +171,8 @@ class PretendedCrew:
 
     def share_in_fits(self):
         """Return the share of the workers' time that fits took, up to the beginning of the last one."""
-        left = sum(max(0.0, moment - self.last_begun) for moment, *_ in self._events)
-        return (self.in_fit - left) / (self.size * max(self.last_begun, 1e-9))
+        end = self.last_begun
+        return sum(max(0.0, min(e, end) - b) for b, e in self.fitted) / (self.size * max(end, 1e-9))
 
 
 def fit(config, peeks, generator):

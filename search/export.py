@@ -81,11 +81,6 @@ def export(
     if onnx:
         check_packages()
     found = open_named(study, storage)
-    if docker and found.spec.data.task == "several_labels":
-        raise InputError(
-            "--docker is for models that give one label a text, got a study of several labels a text; leave it out: the server "
-            "that it starts cannot answer with several"
-        )
     choice = choose(found.study, trial)
     check_push(push, public=public)
     say(f"trial {choice.trial.number}: {choice.reason}; fitting it again")

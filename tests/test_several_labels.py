@@ -58,20 +58,13 @@ def test_the_report_counts_each_label(tickets, capsys):
 def test_the_winner_is_confirmed_exported_and_predicts(capsys):
     assert confirm(["--study", "tickets.toml", "--finalists", "1", "--seeds", "2", "--workers", "1"]) == 0
     assert "micro-F1" in capsys.readouterr().out
-    assert export(["--study", "tickets.toml"]) == 0
+    assert export(["--study", "tickets.toml", "--docker"]) == 0
+    assert Path("tickets/Dockerfile").is_file()
     capsys.readouterr()
     assert predict(["tickets/model", "I cannot sign in and the bill is wrong"]) == 0
     labels, known, _ = capsys.readouterr().out.rstrip("\n").split("\t")
     assert set(labels.split(";")) - {""} <= {"app", "billing", "delivery", "login"}
     assert known.count(";") == labels.count(";")
-
-
-@pytest.mark.usefixtures("tickets")
-def test_an_image_of_the_server_is_refused(capsys):
-    assert export(["--study", "tickets.toml", "--docker"]) == 2
-    assert (
-        "--docker is for models that give one label a text, got a study of several" in capsys.readouterr().err
-    )
 
 
 def test_a_metric_of_one_label_is_refused(tickets, capsys):

@@ -165,14 +165,10 @@ def _of_single_texts(classifier: Classifier) -> Classifier:
     """Return a classifier of single texts as it is.
 
     Raises:
-        InputError: It reads pairs, which requests do not hold, or gives several labels a text.
+        InputError: It reads pairs, which requests do not hold.
     """
-    from trainers.model import pair_columns, task
+    from trainers.model import pair_columns
 
-    if task(classifier.model) == "several_labels":
-        raise InputError(
-            "a server answers with one label a text, got a model of several labels a text; use trainers.predict"
-        )
     pair = pair_columns(classifier.model)
     if pair is not None:
         raise InputError(
@@ -182,15 +178,25 @@ def _of_single_texts(classifier: Classifier) -> Classifier:
 
 
 def answers(classifier: Classifier, texts: Sequence[str]) -> list[dict[str, Any]]:
-    """Return for each text its label, the label's probability and those of all; all None where a text is empty once it is clean."""
-    from trainers.data import is_blank
-    from trainers.model import class_names
+    """Return for each text its label, the label's probability and those of all; all None where a text is empty once it is clean.
 
-    names = class_names(classifier.model)
+    Of several labels a text: a list of those that it has, the most probable first, and the probability that they are right.
+    """
+    from trainers.data import is_blank
+    from trainers.model import class_names, task
+
+    names, is_several = class_names(classifier.model), task(classifier.model) == "several_labels"
     found = [i for i, plain in enumerate(classifier.plain(texts)) if not is_blank(plain)]
-    answered: list[dict[str, Any]] = [
-        {"label": None, "probability": None, "probabilities": None} for _ in texts
-    ]
+    said = "labels" if is_several else "label"
+    answered: list[dict[str, Any]] = [{said: None, "probability": None, "probabilities": None} for _ in texts]
+    if is_several:
+        for i, prediction in zip(found, classifier.predict([texts[i] for i in found]), strict=True):
+            answered[i] = {
+                "labels": prediction.labels,
+                "probability": prediction.probability,
+                "probabilities": prediction.probabilities,
+            }
+        return answered
     probabilities_NC = classifier.predict_proba([texts[i] for i in found])
     for i, best, row in zip(found, classifier.decide(probabilities_NC), probabilities_NC, strict=True):
         answered[i] = {

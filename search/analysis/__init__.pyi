@@ -1,4 +1,9 @@
 from .baseline import Aim as Aim, choose_aim as choose_aim, fit_words as fit_words, note_words as note_words
+from .calibrated import (
+    Calibrated as Calibrated,
+    ReliabilityCurve as ReliabilityCurve,
+    SplitCalibrated as SplitCalibrated,
+)
 from .ceiling_cost import CeilingPrice as CeilingPrice, price_of_ceiling as price_of_ceiling
 from .confirmed import (
     Comparison as Comparison,

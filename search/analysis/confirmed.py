@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, WithJsonSchema
 
+from search.analysis.calibrated import Calibrated
 from search.study import Count, Figure, Frozen, Share, percent
 
 NullableEnd = Annotated[float | None, Field(description="Upper end; likewise.")]
@@ -198,3 +199,7 @@ class Outcome(Frozen):
         description="What the words alone reach on the test split; null where nobody asked them."
     )
     comparisons: list[Comparison] = Field(description="Unordered pairs on the test split.")
+    calibration: Calibrated | None = Field(
+        default=None,
+        description="What the winner's probabilities are worth, of its first fit that was tested; absent where nobody looked.",
+    )

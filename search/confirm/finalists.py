@@ -13,6 +13,7 @@ import optuna
 from search.analysis import (
     CONFIDENCE,
     WORDS_ALONE,
+    Calibrated,
     Classes,
     Comparison,
     ConfirmedFinalist,
@@ -168,7 +169,7 @@ def outcome(
         finalists: All of them.
         fits: By name, a record for each fresh seed: ``seed``, ``state`` (complete or failed), ``reason``, and of
             a complete one ``validation_accuracy``, ``training_accuracy``, ``seconds``, ``best_epoch``,
-            ``test_predictions``, ``processor``.
+            ``test_predictions``, ``processor``, and ``calibration`` (``Calibration.plain``), which earlier ones lack.
         labels_N: Of the test split.
         validation_N: Of the validation split; how many texts each class has says how sure its figures are.
         rule: The study's score.
@@ -207,7 +208,11 @@ def outcome(
     ]
     depth = {finalist.name: finalist.trains_less for finalist in finalists}
     rows.sort(key=lambda row: (_is_eligible(row), row.score or 0.0, depth[row.name]), reverse=True)
-    by_group = {} if sizes is None else {"num_test_groups": len(sizes["test"])}
+    winner = rows[0] if _is_eligible(rows[0]) else None
+    more: dict[str, Any] = {} if sizes is None else {"num_test_groups": len(sizes["test"])}
+    believed = None if winner is None else _calibration(winner, fits[winner.name])
+    if believed is not None:
+        more["calibration"] = believed
     return Outcome(
         rule=RULE,
         seeds=[record["seed"] for record in fits[rows[0].name]],
@@ -215,12 +220,18 @@ def outcome(
         num_test=len(labels_N),
         versions=versions,
         processors=sorted({r["processor"] for records in fits.values() for r in records if "processor" in r}),
-        winner=rows[0].name if _is_eligible(rows[0]) else None,
+        winner=None if winner is None else winner.name,
         finalists=rows,
         words=None if words_N is None else _words(labels_N, words_N, how),
         comparisons=_comparisons([row.name for row in rows], predicted, labels_N, words_N, how),
-        **by_group,
+        **more,
     )
+
+
+def _calibration(row: ConfirmedFinalist, records: Sequence[Record]) -> Calibrated | None:
+    """Return what the first fit that was tested says of its probabilities, the one that an export gives."""
+    kept = [r.get("calibration") for r in records if row.test is not None and r["seed"] == row.test.seed]
+    return Calibrated.model_validate(kept[0]) if kept and kept[0] is not None else None
 
 
 def _predictions(records: Sequence[Record]) -> Predictions:

@@ -12,6 +12,7 @@ from rich.table import Table
 
 from search.analysis import CONFIDENCE
 from search.report.conclusions import mean_and_spread
+from search.report.reliability import believed
 from search.study import percent
 from trainers.config import METRIC_NAMES, Metric
 from trainers.errors import printable
@@ -55,6 +56,7 @@ def sentences(found: Outcome, *, num_finished: int) -> Iterator[str]:
     for pair in found.comparisons:
         yield _difference(pair)
     yield coverage(found)
+    yield from believed(found)
     if len(found.processors) > 1:
         yield f"Fits were made on processors that round differently: {'; '.join(map(printable, found.processors))}."
     more = num_finished - found.after

@@ -24,6 +24,7 @@ from search.report.conclusions import (
 )
 from search.report.confirmation import conclusion, coverage, luck
 from search.report.plotting import DARK, written
+from search.report.reliability import believed
 from search.study import bound, describe_counts, duration, origin, percent, stages_in_words, training_figure
 from trainers.config import METRIC_NAMES
 from trainers.errors import printable
@@ -99,6 +100,9 @@ def render(summary: Summary, *, options: str, refresh_seconds: int | None = None
         little=asks_for_little(summary),
         advice=None if summary.goal.met else advice(summary),
         luck=[sentence.replace("+-", "±") for sentence in _luck_of_winner(summary.confirmation)],
+        believed=[s.replace(" %", "\u00a0%") for s in believed(summary.confirmation)]
+        if summary.confirmation
+        else [],
         coverage=coverage(summary.confirmation) if summary.confirmation else None,
         counts=describe_counts(summary.counts),
         endings=list(_endings(summary.counts)),
@@ -121,10 +125,14 @@ def render(summary: Summary, *, options: str, refresh_seconds: int | None = None
 
 def _figures(summary: Summary) -> Iterator[tuple[str, go.Figure]]:
     """Yield each figure that the page has a place for, with the id of that place."""
-    from search.report import comparisons, figures
+    from search.report import comparisons, figures, reliability
 
     if summary.confirmation:
         yield "figure-confirmation", comparisons.confirmation_figure(summary)
+        if (calibration := summary.confirmation.calibration) is not None:
+            for number, split in enumerate(calibration.splits.values()):
+                drawn = reliability.reliability_figure(split, is_scaled=calibration.reason is None)
+                yield f"figure-reliability-{number}", drawn
     yield "figure-recipes", comparisons.recipes_figure(summary)
     yield "figure-pareto", figures.pareto_figure(summary)
     if summary.checkpoints:

@@ -66,16 +66,22 @@ def figures_of(
         config: What to fit.
         features: Encoder, splits and stored features.
         test: Whether to add ``test_predictions``, the class index of each text of the test split; of several labels, or of
-            the class that a metric ranks texts by, the probability, in millionths.
+            the class that a metric ranks texts by, the probability, in millionths; and ``calibration``, what
+            ``Calibration.plain`` says of its probabilities.
         **options: Of ``fit``.
     """
-    from trainers.fit import fit, in_millionths, predict_test
+    from trainers.fit import answer_test, answer_validation, calibrate, fit, in_millionths, said_by
 
     result = fit(config, features, **options)
     figures = result.figures()
     if test:
-        predicted = predict_test(config, features, result)
+        tested = answer_test(config, features, result)
+        predicted = said_by(tested, config, features.splits)
         if predicted.ndim == 2:
             predicted = in_millionths(predicted)
         figures["test_predictions"] = predicted.tolist()
+        validation = answer_validation(config, features, result)
+        figures["calibration"] = calibrate(
+            validation, tested, several_labels=features.splits.task == "several_labels"
+        ).plain()
     return figures

@@ -221,6 +221,14 @@ def test_number_out_of_bounds_is_an_input_error(write_tiny_study, tmp_path, caps
     assert not (tmp_path / "tiny").exists()
 
 
+def test_an_unknown_tracker_is_an_input_error_before_there_is_a_study(write_tiny_study, tmp_path, capsys):
+    path = write_tiny_study(tmp_path)
+    assert mistake(capsys, "--study", path, "--track", "mlfow") == (
+        "error: --track must be mlflow, tensorboard, trackio, wandb, got 'mlfow'; did you mean 'mlflow'?"
+    )
+    assert not (tmp_path / "tiny").exists()
+
+
 def test_unknown_flag_is_an_input_error(capsys):
     assert "--trails" in mistake(capsys, "--trails", "4")
 

@@ -6,6 +6,7 @@ from .calibration import (
     Labels as Labels,
     SplitCalibration as SplitCalibration,
     calibrate as calibrate,
+    label_by_label as label_by_label,
     probabilities as probabilities,
 )
 from .device import (
@@ -13,9 +14,11 @@ from .device import (
     cuda_devices as cuda_devices,
     named_failures as named_failures,
 )
+from .feature_files import FeatureWriter as FeatureWriter, description as description, evict as evict
 from .features import (
     Features as Features,
     Progress as Progress,
+    StoredSplit as StoredSplit,
     build_features as build_features,
     default_cache_directory as default_cache_directory,
 )
@@ -24,6 +27,7 @@ from .holdout import (
     answer_test as answer_test,
     answer_validation as answer_validation,
     predict_test as predict_test,
+    said_by as said_by,
 )
 from .looks import (
     FIRST_SAMPLE as FIRST_SAMPLE,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -113,8 +113,18 @@ class Answered:
     labels_N: Labels
 
 
-def calibrate(validation: Answered, test: Answered | None = None) -> Calibration:
-    """Fit a temperature on validation, and measure what it does there and on the test split."""
+def calibrate(
+    validation: Answered, test: Answered | None = None, *, several_labels: bool = False
+) -> Calibration:
+    """Fit a temperature on validation, and measure what it does there and on the test split.
+
+    Of several labels each text and label counts as an answer of its own, and nothing is said of abstaining: that is from
+    texts, not from labels.
+    """
+    if several_labels:
+        flat = calibrate(label_by_label(validation), None if test is None else label_by_label(test))
+        bare = None if flat.test is None else replace(flat.test, coverage=())
+        return replace(flat, validation=replace(flat.validation, coverage=()), test=bare)
     temperature, reason = choose_temperature(validation.logits_NC, validation.labels_N)
     return Calibration(
         temperature=temperature,
@@ -122,6 +132,12 @@ def calibrate(validation: Answered, test: Answered | None = None) -> Calibration
         validation=_split(validation, temperature),
         test=None if test is None else _split(test, temperature),
     )
+
+
+def label_by_label(split: Answered) -> Answered:
+    """Return the answers on several labels as if each text and label were a text of two classes: without it, and with it."""
+    logits_M = split.logits_NC.reshape(-1)
+    return Answered(np.stack([np.zeros_like(logits_M), logits_M], axis=1), split.labels_N.reshape(-1))
 
 
 def choose_temperature(logits_NC: Floats, labels_N: Labels) -> tuple[float, str | None]:

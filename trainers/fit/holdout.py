@@ -14,6 +14,7 @@ import numpy.typing as npt
 import torch
 
 from trainers.config import TrainConfig
+from trainers.data import Splits
 from trainers.fit.batching import sorted_batches
 from trainers.fit.calibration import Answered, probabilities
 from trainers.fit.device import generators, named_failures
@@ -35,13 +36,25 @@ def predict_test(config: TrainConfig, features: Features, result: FitResult) -> 
     Raises:
         FitError: Memory ran out.
     """
-    logits_NC = answer_test(config, features, result).logits_NC
-    if features.splits.task == "several_labels":
-        return sigmoid(logits_NC)
-    ranked = ranked_class(config.metric, features.splits.positive)
+    return said_by(answer_test(config, features, result), config, features.splits)
+
+
+def said_by(answered: Answered, config: TrainConfig, splits: Splits) -> npt.NDArray[np.number[Any]]:
+    """Return what ``predict_test`` does, of answers on the test split.
+
+    Args:
+        answered: Of ``answer_test``.
+        config: Of the fit.
+        splits: Of its texts.
+    """
+    if splits.task == "several_labels":
+        return sigmoid(answered.logits_NC)
+    ranked = ranked_class(config.metric, splits.positive)
     if ranked is not None:
-        return probabilities(logits_NC)[:, ranked : ranked + 1]
-    predicted_N: npt.NDArray[np.int64] = answers(torch.from_numpy(logits_NC), metric=config.metric).numpy()
+        return probabilities(answered.logits_NC)[:, ranked : ranked + 1]
+    predicted_N: npt.NDArray[np.int64] = answers(
+        torch.from_numpy(answered.logits_NC), metric=config.metric
+    ).numpy()
     return predicted_N
 
 

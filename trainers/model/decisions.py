@@ -155,10 +155,8 @@ def decisions(
     check_threshold(aim, positive, names=names, task=features.splits.task)
     validation = answer_validation(config, features, result)
     tested = answer_test(config, features, result) if test else None
-    if several:
-        validation, tested = label_by_label(validation), None if tested is None else label_by_label(tested)
-    calibration = calibrate(validation, tested)
-    if several or config.metric == "quadratic_kappa":  # a model abstains by the probability of what it says
+    calibration = calibrate(validation, tested, several_labels=several)
+    if config.metric == "quadratic_kappa":  # a model abstains by the probability of what it says
         calibration = replace(
             calibration,
             validation=replace(calibration.validation, coverage=()),
@@ -192,12 +190,6 @@ def decisions(
             test=None if tested is None else effect(tested),
         ),
     )
-
-
-def label_by_label(split: Answered) -> Answered:
-    """Return the answers on several labels as if each text and label were a text of two classes: without it, and with it."""
-    logits_M = split.logits_NC.reshape(-1)
-    return Answered(np.stack([np.zeros_like(logits_M), logits_M], axis=1), split.labels_N.reshape(-1))
 
 
 def describe_decisions(found: Decisions, *, metric: Metric) -> Iterator[str]:

@@ -97,10 +97,3 @@ class Tracker(Protocol):
 
     def ended(self, run: Run) -> None:
         """Add figures, state and reason, and close the run."""
-
-
-class KeepsModels(Tracker, Protocol):
-    """A tracker that also takes a model directory."""
-
-    def model(self, run: Run, folder: str) -> str:
-        """Keep a model beside the run of its trial; returns what it is called there."""

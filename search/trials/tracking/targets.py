@@ -53,12 +53,11 @@ class Target(NamedTuple):
         return self.name if self.place is None else f"{self.name}={self.place}"
 
 
-def targets_of(given: Iterable[str], *, models: bool = False) -> tuple[Target, ...]:
+def targets_of(given: Iterable[str]) -> tuple[Target, ...]:
     """Return what was given, each once.
 
     Args:
         given: ``mlflow=http://127.0.0.1:5000``, ``wandb``.
-        models: Whether a model is to be kept there, too.
 
     Raises:
         InputError: Something of it cannot be used.
@@ -66,7 +65,7 @@ def targets_of(given: Iterable[str], *, models: bool = False) -> tuple[Target, .
     found, mistakes = dict[Target, None](), []
     for text in given:
         try:
-            found[_target(text, models=models)] = None
+            found[_target(text)] = None
         except InputError as error:
             mistakes.append(str(error))
     if mistakes:
@@ -74,7 +73,7 @@ def targets_of(given: Iterable[str], *, models: bool = False) -> tuple[Target, .
     return tuple(found)
 
 
-def _target(text: str, *, models: bool) -> Target:
+def _target(text: str) -> Target:
     name, has_place, place = text.partition("=")
     if name not in PLACES:
         raise InputError(f"--track must be {', '.join(PLACES)}, got {name!r}{nearest(name, PLACES)}")
@@ -82,8 +81,6 @@ def _target(text: str, *, models: bool) -> Target:
         raise InputError(f"--track {name} takes no place, got {place!r}; {ELSEWHERE[name]}")
     if has_place and not place.strip():
         raise InputError(f"--track {name}= needs {PLACES[name]}; name it, or leave out the =")
-    if models and name == "tensorboard":
-        raise InputError("--track tensorboard keeps no models; take mlflow, trackio or wandb")
     try:
         version(name)
     except PackageNotFoundError:

@@ -322,3 +322,33 @@ def test_where_there_are_groups_intervals_and_tests_are_over_them(study):
 
 def test_where_there_are_no_groups_nothing_is_said_of_them(study):
     assert "num_test_groups" not in judged(study, [[record(7, 0.80, 0.85)]]).plain()
+
+
+def test_the_winners_first_tested_fit_says_what_its_probabilities_are_worth(study):
+    curve = {"counts": [20], "confidences": [0.9], "accuracies": [0.8], "error": 0.1, "by_chance": 0.05}
+    curve |= {"log_loss": 0.5}
+
+    def believed(temperature):
+        split = {"num_texts": 20, "before": curve, "after": curve, "coverage": []}
+        return {
+            "calibration": {
+                "temperature": temperature,
+                "reason": None,
+                "validation": split,
+                "test": split,
+            }
+        }
+
+    add(study, 0.80, 0.85)
+    add(study, 0.79, 0.84)
+    failed = {"seed": 1, "state": "failed", "reason": "it was lost"}
+    fits = {
+        "trial 0": [failed, *(record(s, 0.8, 0.85, with_wrong(2)) | believed(float(s)) for s in (2, 3))],
+        "trial 1": [record(s, 0.7, 0.84, with_wrong(3)) | believed(9.0) for s in (1, 2, 3)],
+    }
+    finalists = [f for f in choose_finalists(study, SPEC, num_finalists=2) if f.recipe is None]
+    found = outcome_of(finalists, fits)
+    assert (found.winner, found.calibration.temperature) == ("trial 0", 2.0)
+    assert found.calibration.test.before.accuracies == [0.8]
+    del fits["trial 0"][1]["calibration"]  # as earlier versions kept it
+    assert "calibration" not in outcome_of(finalists, fits).plain()

@@ -114,6 +114,25 @@ def test_a_test_figure_without_an_interval_is_drawn_without_one():
     assert "figure-confirmation" in figures_of(render_page(fill(make_study()), confirmation=found))
 
 
+def test_what_probabilities_are_worth_is_drawn_and_told_as_a_table():
+    curve = {"counts": [10, 10], "confidences": [0.6, 0.9], "accuracies": [0.5, 0.7]}
+    curve |= {"error": 0.15, "by_chance": 0.1, "log_loss": 0.6}
+    split = {"num_texts": 20, "before": curve, "after": curve | {"error": 0.05}}
+    calibration = {"temperature": 1.5, "reason": None, "validation": split, "test": split}
+    html = render_page(fill(make_study()), confirmation=CONFIRMATION | {"calibration": calibration})
+    assert {"figure-reliability-0", "figure-reliability-1"} <= set(figures_of(html))
+    text = Page(html).text
+    assert (
+        "With its logits divided by 1.5, the temperature that validation calls for: 5.00 % on validation"
+        in text
+    )
+    assert "the test split, 2" in text
+    assert "<td>10</td><td>90.00</td><td>70.00</td>" in html
+    assert "figure-reliability-0" not in figures_of(
+        render_page(fill(make_study()), confirmation=CONFIRMATION)
+    )
+
+
 def test_an_unmet_goal_says_what_is_missing_and_what_to_do():
     html = render_page(fill(make_study()), make_spec(goal={"validation_accuracy": 0.9}))
     text = Page(html).text

@@ -4,6 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from starlette.testclient import TestClient
 from transformers import AutoModelForSequenceClassification, pipeline
 
 from trainers.config import DataConfig, EncoderConfig, TrainConfig
@@ -13,7 +14,7 @@ from trainers.model import assemble, decisions, model_card
 from trainers.model.classifier import class_names, load, save
 from trainers.model.decisions import check_threshold
 from trainers.predict import main
-from trainers.serve import main as serve
+from trainers.serve import application
 from trainers.train import prepare
 
 CSV = Path(__file__).parents[2] / "data" / "several_labels.csv"
@@ -93,9 +94,8 @@ def test_onnx_gives_the_same_probabilities(fitted):
 def test_a_temperature_is_fitted_on_each_text_and_label(fitted):
     from scipy.optimize import minimize_scalar
 
-    from trainers.fit import answer_validation
+    from trainers.fit import answer_validation, label_by_label
     from trainers.fit.calibration import log_loss
-    from trainers.model.decisions import label_by_label
 
     config, features, result, _ = fitted
     answers = answer_validation(config, features, result)
@@ -159,12 +159,15 @@ def test_a_text_that_is_not_sure_enough_has_no_labels(fitted, capsys):
     assert capsys.readouterr().out == f"\t\t{TEXTS[0]}\n"
 
 
-def test_a_server_refuses_several_labels(fitted, capsys):
-    assert serve([str(fitted[3]), "--port", "0"]) == 2
-    assert (
-        "a server answers with one label a text, got a model of several labels a text"
-        in capsys.readouterr().err
-    )
+def test_a_server_answers_with_all_labels_of_a_text(fitted):
+    classifier = load(fitted[3])
+    with TestClient(application(classifier)) as client:
+        answered = client.post("/predict", json={"texts": [*TEXTS, "\u200b"]}).json()["predictions"]
+    for answer, prediction in zip(answered, classifier.predict(TEXTS), strict=False):
+        assert answer["labels"] == list(prediction.labels)
+        assert answer["probability"] == pytest.approx(prediction.probability, abs=1e-6)
+        assert answer["probabilities"] == pytest.approx(prediction.probabilities, abs=1e-6)
+    assert answered[-1] == {"labels": None, "probability": None, "probabilities": None}
 
 
 def test_a_threshold_is_refused_for_several_labels():

@@ -13,9 +13,9 @@ def every_package_is_there(monkeypatch):
     monkeypatch.delenv("TRACKIO_SPACE_ID", raising=False)
 
 
-def mistake(*given, **options):
+def mistake(*given):
     with pytest.raises(InputError) as caught:
-        targets_of(given, **options)
+        targets_of(given)
     return str(caught.value)
 
 
@@ -90,10 +90,4 @@ def test_a_space_of_trackio_is_refused(monkeypatch):
     assert mistake("trackio") == (
         "--track trackio keeps runs on this machine, but TRACKIO_SPACE_ID names a Space; unset it, and send the project "
         "with trackio sync"
-    )
-
-
-def test_tensorboard_keeps_no_models():
-    assert mistake("tensorboard", models=True) == (
-        "--track tensorboard keeps no models; take mlflow, trackio or wandb"
     )

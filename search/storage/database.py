@@ -197,10 +197,6 @@ class Database(HookedStorage):
 
         return self.persist(look)
 
-    def trials_after(self, study_id: int, trial_id: int) -> list[FrozenTrial]:
-        """Return the trials of a study whose id is greater, in order."""
-        return self._get_trials(study_id, None, set(), trial_id)
-
     def _newest_trial_id(self, study_id: int) -> int:
         with self.engine.connect() as connection:
             of_study = select(TrialRow.trial_id).where(TrialRow.study_id == study_id)

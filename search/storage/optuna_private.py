@@ -125,6 +125,10 @@ class HookedStorage(RDBStorage):
                 made.on_conflict_do_update(index_elements=same, set_={"value_json": made.excluded.value_json})
             )
 
+    def trials_after(self, study_id: int, trial_id: int) -> list[FrozenTrial]:
+        """Return the trials of a study whose id is greater, in order."""
+        return self._get_trials(study_id, None, set(), trial_id)
+
     def trial_in(self, row: TrialRow) -> FrozenTrial:
         """Read a trial from its row."""
         return self._build_frozen_trial_from_trial_model(row)

@@ -49,7 +49,7 @@ class Mirror(optuna_private.CachedStorage):
         """Be Optuna's cache again: others may change trials from now on."""
         if self._held is None:
             return
-        known = self._studies[self._held]
+        known = self.known(self._held)
         if self._is_behind:
             known.trials.clear()
             self._is_behind = False
@@ -79,7 +79,7 @@ class Mirror(optuna_private.CachedStorage):
         """Create a trial and return its id."""
         trial_id = super().create_new_trial(study_id, template_trial)
         if study_id == self._held:
-            trial = self._studies[study_id].trials[self._trial_id_to_study_id_and_number[trial_id][1]]
+            trial = self.known(study_id).trials[self.place_of(trial_id)[1]]
             if trial.number == len(self._rows):
                 self._take(trial)
             else:  # another process has enqueued some before
@@ -195,16 +195,19 @@ class Mirror(optuna_private.CachedStorage):
         last = optuna_private.trial_id(self._rows[-1]) if self._rows else -1
         if self._database.has_newer(self._held, last):
             for trial in self._database.trials_after(self._held, last):
-                self._add_trials_to_cache(self._held, [trial])
+                self.remember(self._held, [trial])
                 self._take(trial)
 
     def _row(self, trial_id: int) -> FrozenTrial | None:
         """Return a trial as memory has it; None if that is not held."""
-        study_id, number = self._trial_id_to_study_id_and_number.get(trial_id, (None, -1))
+        study_id, number = self.place_of(trial_id)
         return self._rows[number] if self._held is not None and study_id == self._held else None
 
     def _known_distribution(self, name: str) -> BaseDistribution | None:
-        return self._studies[self._held].param_distribution.get(name) if self._held is not None else None
+        if self._held is None:
+            return None
+        known: BaseDistribution | None = self.known(self._held).param_distribution.get(name)
+        return known
 
     def _exchange(self, trial: FrozenTrial, **changes: Any) -> None:
         """Put a changed copy in a trial's place: whoever has the trial keeps it as it was."""
@@ -219,7 +222,7 @@ class Mirror(optuna_private.CachedStorage):
             self._rows.append(trial)
         else:
             self._rows[trial.number] = trial
-        self._studies[self._held].trials[trial.number] = trial
+        self.known(self._held).trials[trial.number] = trial
         if trial.state.is_finished():
             self._open.discard(trial.number)
         else:

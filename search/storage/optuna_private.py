@@ -28,8 +28,22 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
-CachedStorage = _CachedStorage
-"""Optuna's cache of trials that have ended; those under way it reads again for each question."""
+
+class CachedStorage(_CachedStorage):
+    """Optuna's cache of trials that have ended; those under way it reads again for each question."""
+
+    def known(self, study_id: int) -> Any:
+        """Return what is cached of a study: ``trials`` by number, ``param_distribution``, and what it is to read again."""
+        return self._studies[study_id]
+
+    def place_of(self, trial_id: int) -> tuple[int | None, int]:
+        """Return the study and the number of a trial, as far as they are cached."""
+        return self._trial_id_to_study_id_and_number.get(trial_id, (None, -1))
+
+    def remember(self, study_id: int, trials: list[FrozenTrial]) -> None:
+        """Put trials into the cache."""
+        self._add_trials_to_cache(study_id, trials)
+
 
 SystemAttributeRow = StudySystemAttributeModel
 """Table of the system attributes of studies."""

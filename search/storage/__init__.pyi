@@ -8,3 +8,4 @@ from .lease import (
     database_of as database_of,
     is_searched as is_searched,
 )
+from .mirror import Mirror as Mirror, together as together

@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import (
     ArgumentError,
@@ -35,7 +35,7 @@ from sqlalchemy.orm import Session
 
 from search.interrupts import interrupted_at
 from search.storage.credentials import GIVEN_BY, check_at_signs
-from search.storage.optuna_private import REPEATABLE, STORAGE_LOGGER, HookedStorage, TrialRow
+from search.storage.optuna_private import REPEATABLE, STORAGE_LOGGER, HookedStorage, TrialRow, Write
 from search.terminal import warn
 from trainers.errors import InputError
 
@@ -180,10 +180,27 @@ class Database(HookedStorage):
                     return row
         return super().insert_trial(study_id, template, session)
 
+    def write(self, writes: Sequence[Write]) -> None:
+        """Make writes to trials in one transaction; done twice, they are done once."""
+        write = super().write
+        self.persist(lambda: write(writes))
+
+    def has_newer(self, study_id: int, trial_id: int) -> bool:
+        """Tell whether a study has a trial whose id is greater."""
+
+        def look() -> bool:
+            with self.engine.connect() as connection:
+                newer = select(TrialRow.trial_id).where(
+                    TrialRow.study_id == study_id, TrialRow.trial_id > trial_id
+                )
+                return connection.scalar(newer.limit(1)) is not None
+
+        return self.persist(look)
+
     def _newest_trial_id(self, study_id: int) -> int:
         with self.engine.connect() as connection:
-            newest = select(func.max(TrialRow.trial_id)).where(TrialRow.study_id == study_id)
-            return connection.scalar(newest) or 0
+            of_study = select(TrialRow.trial_id).where(TrialRow.study_id == study_id)
+            return connection.scalar(of_study.order_by(TrialRow.trial_id.desc()).limit(1)) or 0
 
     def _has_ended_so(self, trial_id: int, state: TrialState, values: Sequence[float] | None) -> bool:
         trial = self.get_trial(trial_id)

@@ -26,6 +26,7 @@ from sqlalchemy.orm import Session
 from search.interrupts import held_back
 from search.storage import optuna_private
 from search.storage.database import Database
+from search.storage.mirror import Mirror
 from search.storage.optuna_private import SystemAttributeRow
 from trainers.errors import InputError
 
@@ -119,6 +120,7 @@ class Lease:
         self._row = _row_of(study)
         self._study_id = optuna_private.study_id(study)
         self._database = database_of(study)
+        self._storage = optuna_private.storage_of(study)
         self._own = Holder.this_process()
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._give_signs_of_life, daemon=True)
@@ -137,6 +139,9 @@ class Lease:
                 pass
         self._database.fence = self._check
         self._database.is_patient = True
+        if isinstance(self._storage, Mirror):
+            with held_back():
+                self._storage.hold(self._study_id)
         self._thread.start()
         return self
 
@@ -145,6 +150,8 @@ class Lease:
         self._ended.set()
         with held_back():
             self._thread.join()
+            if isinstance(self._storage, Mirror):
+                self._storage.release()
             # If not, the end of this process, or the grace period, will tell.
             with suppress(SQLAlchemyError), self._database.engine.begin() as connection:
                 text = _read(connection, self._row)

@@ -66,6 +66,7 @@ from .spec import (
     study_toml as study_toml,
 )
 from .start import sentences as sentences
+from .tally import Tally as Tally, tally_of as tally_of
 from .wording import (
     bound as bound,
     describe_counts as describe_counts,

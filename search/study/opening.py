@@ -14,7 +14,7 @@ from optuna.trial import TrialState
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import SQLAlchemyError
 
-from search.storage import chosen_url, connect, driver_words, redacted
+from search.storage import Mirror, chosen_url, connect, driver_words, redacted
 from search.study import attributes as attr
 from search.study.files import find_study
 from search.study.spec import Recipes, StudySpec, load_spec
@@ -114,7 +114,7 @@ def open_study(
         )  # of its parts: in a string ? # and % would mean something
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
-        storage = connect(place)
+        storage = Mirror(connect(place))
         if create:
             study = optuna.create_study(
                 storage=storage, study_name=spec.name, direction="maximize", load_if_exists=True

@@ -167,12 +167,12 @@ def count(trials: Iterable[FrozenTrial]) -> Counts:
         repeated=sum(t.state.is_finished() for t in trials) - len(ended),
         running=sum(t.state.name == "RUNNING" for t in trials),
         waiting=sum(t.state.name == "WAITING" for t in trials),
-        pruned_by_reason=dict(Counter(map(_kind, pruned)).most_common()),
-        failed_by_reason=dict(Counter(map(_kind, failed)).most_common()),
+        pruned_by_reason=dict(Counter(map(kind, pruned)).most_common()),
+        failed_by_reason=dict(Counter(map(kind, failed)).most_common()),
     )
 
 
-def _kind(trial: FrozenTrial) -> str:
+def kind(trial: FrozenTrial) -> str:
     """Shorten why a trial ended to what it shares with others: "rung 0.5", "diverged"."""
     reason = reason_of(trial)
     return "reason unknown" if reason is None else reason.heading

@@ -19,6 +19,7 @@ from optuna.trial import FrozenTrial
 from search.study import attributes as attr
 from search.study.recipes import OPPONENTS, RECIPES
 from search.study.spec import Range, StudySpec
+from search.study.tally import tally_of
 from trainers.config import TrainConfig
 
 
@@ -50,9 +51,7 @@ def suggest(trial: optuna.Trial, spec: StudySpec, *, num_layers: int) -> TrainCo
             settings[name] = _suggest(trial, name, distribution)
     if recipe:
         settings = recipe_settings(recipe, spec, num_layers=num_layers)
-    return spec.train_config(
-        settings, seed=trial_seed(spec.seed, place(trial.study.get_trials(deepcopy=False), trial.number))
-    )
+    return spec.train_config(settings, seed=trial_seed(spec.seed, tally_of(trial.study).place(trial.number)))
 
 
 def recipe_settings(name: str, spec: StudySpec, *, num_layers: int) -> dict[str, Any]:

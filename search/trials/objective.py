@@ -12,7 +12,7 @@ import numpy as np
 import optuna
 
 from search.interrupts import held_back
-from search.storage import optuna_private
+from search.storage import optuna_private, together
 from search.study import (
     Ending,
     Reason,
@@ -20,12 +20,13 @@ from search.study import (
     StudySpec,
     as_attributes,
     attributes as attr,
-    best_feasible,
     suggest,
+    tally_of,
 )
 from search.trials.catching_up import behind, reason_to_end
+from search.trials.peers import step_of
 from search.trials.progress import Live
-from search.trials.pruning import FeasiblePruner, step_of
+from search.trials.pruning import FeasiblePruner
 from trainers.config import TrainConfig
 from trainers.fit import (
     Cost,
@@ -70,6 +71,7 @@ class Attempt:
 
     Attributes:
         config: What is to be fitted, pinned to the encoder's commit, device and precision.
+        is_recipe: Whether it is there to be seen.
         to_beat: As for ``fit``: the value of the best feasible trial so far. A fit under the ceiling that does not reach it
             has the same value whatever its training accuracy is. None for a recipe, whose figures are shown.
     """
@@ -85,11 +87,13 @@ class Attempt:
         saw: Callable[[optuna.Trial], None] = lambda _: None,
     ) -> None:
         encoder = features.encoder
-        config = suggest(trial, spec, num_layers=encoder.num_layers)
-        pinned = config.encoder.model_copy(update={"revision": encoder.revision})
-        self.config = config.model_copy(
-            update={"encoder": pinned, "device": encoder.device, "precision": features.precision}
-        )
+        with together(trial.study):
+            config = suggest(trial, spec, num_layers=encoder.num_layers)
+            pinned = config.encoder.model_copy(update={"revision": encoder.revision})
+            self.config = config.model_copy(
+                update={"encoder": pinned, "device": encoder.device, "precision": features.precision}
+            )
+            trial.set_user_attr(attr.CONFIG, self.config.model_dump(mode="json", exclude_none=True))
         self._trial = trial
         self._spec = spec
         self._live = live
@@ -103,9 +107,9 @@ class Attempt:
             self._inflation = math.sqrt(
                 texts_C.sum() / effective_count(np.diag(texts_C), metric=config.metric)
             )
-        best = best_feasible(trial.study.get_trials(deepcopy=False))
-        self.to_beat = None if best is None or attr.RECIPE in trial.user_attrs else best.value
-        trial.set_user_attr(attr.CONFIG, self.config.model_dump(mode="json", exclude_none=True))
+        best = tally_of(trial.study).best
+        self.is_recipe = attr.RECIPE in trial.user_attrs
+        self.to_beat = None if best is None or self.is_recipe else best.value
         live.trial_started(trial.number, self.config)
         saw(trial)
 
@@ -134,7 +138,7 @@ class Attempt:
         figures = figures_of_folds(self._folds)
         own = score(figures["validation_accuracy"], figures["training_accuracy"], self._spec.score)
         trial.report(own, fold.fold * (1 + step_of(_planned_epochs(self.config))))
-        best = best_feasible(trial.study.get_trials(deepcopy=False))
+        best = tally_of(trial.study).best
         known = () if best is None else best.user_attrs.get(attr.FOLDS, ())
         if (
             fold.fold == num_folds
@@ -181,12 +185,18 @@ class Attempt:
         if evaluation.fold is None:
             del told["fold"]
         self._history.append(told)
-        trial.set_user_attr(attr.EVALUATIONS, self._history)
+        is_ranked = evaluation.fold in {
+            None,
+            1,
+        }  # rungs are looked at in the first fold, where all trials were
+        with together(trial.study):
+            trial.set_user_attr(attr.EVALUATIONS, self._history)
+            if is_ranked:
+                trial.report(value, step_of(evaluation.epoch))
         self._live.evaluated(trial.number, self._history[-1])
         self._saw(trial)
-        if evaluation.fold not in {None, 1}:  # rungs are looked at in the first fold, where all trials were
+        if not is_ranked:
             return
-        trial.report(value, step_of(evaluation.epoch))
         # Nothing is saved by pruning what is finished.
         reason = None if evaluation.last else _reason_to_prune(trial)
         if reason is not None:
@@ -218,12 +228,13 @@ class Attempt:
         for key in (attr.NUM_VALIDATION_TEXTS, attr.TRAINING_INTERVAL, attr.ON_SCALE):
             if figures.get(key) is not None:
                 notes[key] = figures[key]
-        for key, value in notes.items():
-            trial.set_user_attr(key, value)
         excess = self._excess(training)
-        trial.set_constraint(CONSTRAINT, excess)
-        # optuna-dashboard 0.21 reads this attribute and is blind to Optuna 5 constraints.
-        trial.storage.set_trial_system_attr(optuna_private.trial_id(trial), attr.CONSTRAINTS, [excess])
+        with together(trial.study):
+            for key, value in notes.items():
+                trial.set_user_attr(key, value)
+            trial.set_constraint(CONSTRAINT, excess)
+            # optuna-dashboard 0.21 reads this attribute and is blind to Optuna 5 constraints.
+            trial.storage.set_trial_system_attr(optuna_private.trial_id(trial), attr.CONSTRAINTS, [excess])
 
     def _excess(self, training_accuracy: float | None) -> float:
         """Return training accuracy - ceiling; of a trial that is pruned at a peek, what is known of it.

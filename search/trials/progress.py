@@ -14,7 +14,16 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from search.study import attributes as attr, describe_counts, duration, origin, percent, rate, training_figure
+from search.study import (
+    Tally,
+    attributes as attr,
+    describe_counts,
+    duration,
+    origin,
+    percent,
+    rate,
+    training_figure,
+)
 from search.trials.notebook import NotebookScreen
 from trainers.config import TrainConfig
 from trainers.errors import printable
@@ -24,6 +33,9 @@ if TYPE_CHECKING:
 
 REDRAWS_PER_SECOND = 2
 """The CPU belongs to the training; one redraw costs about two milliseconds."""
+
+MOST_SHOWN = 8
+"""Trials under way that are drawn, the oldest ones; of the others it is said how many there are."""
 
 
 def seconds_left(seconds_of_trials: Sequence[float], *, num_left: int) -> float | None:
@@ -65,6 +77,7 @@ class Live:
         self._progress: tuple[str, int, int] | None = None
         self._running: dict[int, _Running] = {}
         self._started = time.monotonic()
+        self._tally = Tally()
         self._take_stock(list(trials))
         self._screen: Screen | NotebookScreen | None = None
         if console.is_jupyter:
@@ -135,13 +148,9 @@ class Live:
         self._console.print(printable(text), markup=False, highlight=False, soft_wrap=True)
 
     def _take_stock(self, trials: list[FrozenTrial]) -> None:
-        from search.study import results
-
-        ended = results.finished(trials)
-        self._num_finished = len(ended)
-        self._seconds = [t.user_attrs[attr.SECONDS] for t in ended if attr.SECONDS in t.user_attrs]
-        self._best = results.best_feasible(trials)
-        self._counts = describe_counts(results.count(ended)) if ended else ""
+        tally = self._tally.look(trials)
+        self._num_finished, self._seconds, self._best = tally.num_finished, tally.seconds, tally.best
+        self._counts = describe_counts(tally.counts()) if tally.num_finished else ""
 
     def _render(self) -> Group:
         """Draw everything; called by the thread that redraws, hence no state is changed here."""
@@ -149,8 +158,11 @@ class Live:
         lines.add_column(style="bold", no_wrap=True)
         lines.add_column(overflow="fold")
         rows = [("preparing", self._stage)]
-        for running in tuple(self._running.values()):
-            rows += [("running", running.settings), ("so far", self._describe(running.evaluation))]
+        running = tuple(self._running.values())
+        for shown in running[:MOST_SHOWN]:
+            rows += [("running", shown.settings), ("so far", self._describe(shown.evaluation))]
+        if len(running) > MOST_SHOWN:
+            rows.append(("running", f"{len(running) - MOST_SHOWN} more"))
         rows += [("best", _figures(self._best) if self._best else ""), ("ended", self._counts)]
         for name, text in rows:
             if text:

@@ -11,25 +11,18 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from optuna.pruners import BasePruner
 from optuna.study import Study
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 
-from search.study import results
+from search.trials.peers import STEPS_PER_EPOCH, Peers, look_at, score_of, step_of
 from trainers.fit import unpacked
-
-STEPS_PER_EPOCH = 1000
-"""Optuna wants whole steps: a trial reports at thousandths of an epoch."""
 
 UNKNOWN_TEXTS = 300
 """Texts that a look is taken to have seen where it does not say: those of a peek; full ones saw more."""
-
-
-def step_of(epoch: float) -> int:
-    """Turn an age in epochs into Optuna's step."""
-    return round(epoch * STEPS_PER_EPOCH)
 
 
 class FeasiblePruner(BasePruner):
@@ -51,6 +44,7 @@ class FeasiblePruner(BasePruner):
         self._keep = keep
         self._peers = peers
         self._margin = margin
+        self._peers_of: WeakKeyDictionary[Study, Peers] = WeakKeyDictionary()
 
     def prune(self, study: Study, trial: FrozenTrial) -> bool:
         """Tell whether the trial should end at its latest report."""
@@ -61,29 +55,23 @@ class FeasiblePruner(BasePruner):
         step = trial.last_step
         if step is None or step not in self._steps:
             return None
-        own = _look_at(step, trial)
-        looks = [
-            _look_at(step, t)
-            for t in study.get_trials(deepcopy=False)
-            if t.number != trial.number
-            and t.state != TrialState.FAIL
-            and step in t.intermediate_values
-            and not 0 < results.excess(t) < math.inf
-        ]
-        peers = sorted((look for look in looks if look["peek"] is own["peek"]), key=_score, reverse=True)
-        if len(peers) < self._peers:
+        own = look_at(step, trial)
+        peers = self._peers_of.setdefault(study, Peers(self._steps))
+        peers.look(study.get_trials(deepcopy=False))
+        num_peers = peers.number(step, own, beside=trial.number)
+        if num_peers < self._peers:
             return None
-        rank = 1 + sum(_score(peer) > _score(own) for peer in peers)
-        places = max(1, math.ceil(self._keep * (len(peers) + 1)))
+        rank = 1 + peers.num_better(step, own)
+        places = max(1, math.ceil(self._keep * (num_peers + 1)))
         if rank <= places:
             return None
         reason = (
-            f"rung {step / STEPS_PER_EPOCH:g} epochs: score {_score(own):.3f} ranks {rank} of {len(peers) + 1} feasible, "
+            f"rung {step / STEPS_PER_EPOCH:g} epochs: score {score_of(own):.3f} ranks {rank} of {num_peers + 1} feasible, "
             f"{places} go on"
         )
         if not self._margin:
             return reason
-        behind, error = difference(peers[places - 1], own)
+        behind, error = difference(peers.ranked(step, own, places), own)
         if behind <= self._margin * error:
             return None
         return f"{reason}; {100 * behind:.1f} points behind, standard error {100 * error:.1f}"
@@ -103,21 +91,8 @@ def difference(better: Mapping[str, Any], own: Mapping[str, Any]) -> tuple[float
             return behind, float(differences_N.std(ddof=1)) / math.sqrt(len(differences_N))
     shares = np.array([better["validation_accuracy"], own["validation_accuracy"]])
     error = math.sqrt(float((shares * (1 - shares)).sum()) / UNKNOWN_TEXTS)
-    return _score(better) - _score(own), error
+    return score_of(better) - score_of(own), error
 
 
 def _penalty(look: Mapping[str, Any]) -> float:
-    return float(look["validation_accuracy"]) - _score(look)
-
-
-def _score(look: Mapping[str, Any]) -> float:
-    return float(look["score"])
-
-
-def _look_at(step: int, trial: FrozenTrial) -> Mapping[str, Any]:
-    """Return a trial's look at a step; of one that left no looks, its report as that of a full evaluation."""
-    for look in results.looks(trial):
-        if step_of(look["epoch"]) == step:
-            return look
-    value = trial.intermediate_values[step]
-    return {"peek": False, "score": value, "validation_accuracy": min(1.0, max(0.0, value))}
+    return float(look["validation_accuracy"]) - score_of(look)

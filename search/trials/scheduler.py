@@ -21,10 +21,9 @@ from search.study import (
     StudySpec,
     attributes as attr,
     fail,
-    finished,
-    place,
     recover,
     retry,
+    tally_of,
     trial_seed,
 )
 from search.trials.memory import available_bytes
@@ -34,7 +33,7 @@ from search.trials.pool import OpenPool, Pool, drive
 from search.trials.progress import Live
 from search.trials.pruning import FeasiblePruner
 from search.trials.sampler import SearchSampler
-from search.trials.silence import TrialTimeout, patience_seconds
+from search.trials.silence import Silences, TrialTimeout, patience_after
 from search.trials.worker_pool import Crew
 from trainers.config import Device
 from trainers.errors import FitError
@@ -213,6 +212,8 @@ class _Search:
         self._started = started
         self._deadline = deadline
         self._noticeable = noticeable
+        self._silences = Silences()
+        self._patience: dict[int, float | None] = {}
         self._earlier = study.user_attrs.get(attr.WALL_SECONDS, 0.0)
 
     @held_back()
@@ -220,11 +221,10 @@ class _Search:
         """Tell whether a trial is to begin beside those under way: never more than the budget asks for."""
         if self._deadline is not None and time.monotonic() > self._deadline:
             return False
-        trials = self.study.get_trials(deepcopy=False)
-        if len(finished(trials)) + num_under_way >= self._num_trials:
+        if tally_of(self.study).num_finished + num_under_way >= self._num_trials:
             return False
         return self._noticeable is None or not is_flat(
-            trials, num_trials=self._num_trials, noticeable=self._noticeable
+            self.study.get_trials(deepcopy=False), num_trials=self._num_trials, noticeable=self._noticeable
         )
 
     @held_back()
@@ -232,9 +232,10 @@ class _Search:
         """Ask the study for a trial: one that waits to be repeated, or a new one."""
         # A fresh sampler a trial, seeded by the trial's place, which repeats share with their originals: given
         # the same results, a search that was cut off and continued draws what an uninterrupted one would have.
-        trials = self.study.get_trials(deepcopy=False)
-        number = next((t.number for t in trials if t.state == TrialState.WAITING), len(trials))
-        self.study.sampler = SearchSampler(seed=trial_seed(self.spec.seed + 1, place(trials, number)))
+        waiting = self.study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
+        number = waiting[0].number if waiting else len(self.study.get_trials(deepcopy=False))
+        place = tally_of(self.study).place(number)
+        self.study.sampler = SearchSampler(seed=trial_seed(self.spec.seed + 1, place))
         return self.study.ask()
 
     @held_back()
@@ -265,16 +266,20 @@ class _Search:
     @held_back()
     def watch(self, pool: Pool, under_way: _UnderWay, *, num_layers: int, timeout: TrialTimeout) -> None:
         """Say how long each fit may be silent, from what the study has seen by now."""
-        trials = self.study.get_trials(deepcopy=False)
-        for number, (trial, attempt) in under_way.items():
-            is_recipe = attr.RECIPE in trial.user_attrs
-            seconds = patience_seconds(
-                "none" if is_recipe and timeout == "auto" else timeout,
-                trials,
-                num_trained=num_layers - attempt.config.freeze_depth,
-                num_layers=num_layers,
+        silences = self._silences.look(self.study.get_trials(deepcopy=False))
+        allowed = {  # many fits, few depths
+            depth: patience_after(timeout, silences, num_trained=num_layers - depth, num_layers=num_layers)
+            for depth in {attempt.config.freeze_depth for _, attempt in under_way.values()}
+        }
+        for number, (_, attempt) in under_way.items():
+            seconds = (
+                None if attempt.is_recipe and timeout == "auto" else allowed[attempt.config.freeze_depth]
             )
-            pool.end_if_silent(number, seconds=seconds)
+            if self._patience.get(number, 0.0) != seconds:
+                pool.end_if_silent(number, seconds=seconds)
+                self._patience[number] = seconds
+        for number in self._patience.keys() - under_way.keys():
+            del self._patience[number]
 
     @held_back()
     def close(self, *, reason: Reason) -> None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Self
 
 from search.study import attributes as attr
 from trainers.errors import InputError
@@ -49,24 +49,56 @@ def patience_seconds(
         num_trained: Layers that the fit trains.
         num_layers: Of the encoder.
     """
+    return patience_after(wanted, Silences().look(trials), num_trained=num_trained, num_layers=num_layers)
+
+
+class Silences:
+    """The longest time between two news of a fit, in seconds, by freeze depth.
+
+    A look takes time for the trials that are new or under way. Silences only grow: what was seen once is never taken back.
+    """
+
+    def __init__(self) -> None:
+        self.longest: dict[int, float] = {}
+        self._seen: dict[int, FrozenTrial | None] = {}
+        self._num_seen = 0
+
+    def look(self, trials: Sequence[FrozenTrial]) -> Self:
+        """Take what has changed since the last look.
+
+        Args:
+            trials: All of the study's, in order.
+        """
+        self._seen.update(dict.fromkeys(range(self._num_seen, len(trials))))
+        self._num_seen = len(trials)
+        for number, before in list(self._seen.items()):
+            trial = trials[number]
+            if trial.state.is_finished():
+                del self._seen[number]
+            else:
+                self._seen[number] = trial
+            evaluations = trial.user_attrs.get(attr.EVALUATIONS, ())
+            if trial is before or not evaluations:
+                continue
+            moments = [0.0, *(e["seconds"] for e in evaluations)]
+            moments.append(trial.user_attrs.get(attr.SECONDS, moments[-1]))
+            depth = trial.user_attrs[attr.CONFIG]["freeze_depth"]
+            silence = max(later - earlier for earlier, later in pairwise(moments))
+            self.longest[depth] = max(silence, self.longest.get(depth, 0.0))
+        return self
+
+
+def patience_after(
+    wanted: TrialTimeout, silences: Silences, *, num_trained: int, num_layers: int
+) -> float | None:
+    """Return how long a fit may say nothing, as ``patience_seconds`` does, after what was seen."""
     if wanted == "none":
         return None
     if wanted != "auto":
         return wanted
     expected = [
-        seconds * max(1.0, num_trained / max(1, trained))
-        for seconds, trained in _longest_silences(trials, num_layers=num_layers)
-        if trained or not num_trained
+        seconds * max(1.0, num_trained / max(1, num_layers - depth))
+        for depth, seconds in silences.longest.items()
+        if num_layers > depth or not num_trained
     ]
     return max(FLOOR_SECONDS, MULTIPLE * max(expected)) if expected else None
-
-
-def _longest_silences(trials: Sequence[FrozenTrial], *, num_layers: int) -> Iterator[tuple[float, int]]:
-    """Yield the longest time between two news of each trial's fit, in seconds, and how many layers it trained."""
-    for trial in trials:
-        evaluations = trial.user_attrs.get(attr.EVALUATIONS, ())
-        moments = [0.0, *(e["seconds"] for e in evaluations)]
-        moments.append(trial.user_attrs.get(attr.SECONDS, moments[-1]))
-        if evaluations:
-            trained = num_layers - trial.user_attrs[attr.CONFIG]["freeze_depth"]
-            yield max(later - earlier for earlier, later in pairwise(moments)), trained

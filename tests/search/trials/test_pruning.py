@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given, strategies as st
 from optuna.trial import TrialState
 
-from search.trials.pruning import FeasiblePruner, difference, step_of
+from search.trials.peers import step_of
+from search.trials.pruning import FeasiblePruner, difference
 from trainers.fit.hits import packed
 
 

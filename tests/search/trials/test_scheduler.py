@@ -281,9 +281,18 @@ def test_seconds_given_hold_for_every_fit_recipes_too(search_with):
     assert {s for patience in crew.patience.values() for s in patience} == {5.0}
 
 
-def test_the_last_fits_are_watched_by_what_the_others_have_told_by_then(search_with):
+def test_the_last_fits_are_watched_by_what_the_others_have_told_by_then(search_with, monkeypatch):
+    def patience(_wanted, silences, **_):
+        return 100.0 * silences._num_seen - len(silences._seen)
+
+    monkeypatch.setattr(search.trials.scheduler, "patience_after", patience)
     _, crew, _ = search_with([], num_trials=2)
-    assert [len(crew.patience[number]) for number in (0, 1)] == [1, 2]
+    assert crew.patience == {0: [198.0], 1: [198.0, 199.0]}
+
+
+def test_a_pool_is_told_of_a_patience_once(search_with):
+    _, crew, _ = search_with([], num_trials=6, num_workers=3, trial_timeout=5.0)
+    assert crew.patience == {number: [5.0] for number in range(6)}
 
 
 def test_one_worker_gets_a_process_only_if_seconds_are_given(search_with, monkeypatch):

@@ -25,7 +25,9 @@ MOST_BYTES = 100_000
 """Of the picture in a notebook; a larger one is left out, and stands in the report."""
 
 STYLE = (
-    "<style>.frostline{color:#1a1a1a;background:#fff;padding:.6em;max-width:60em}"
+    "<style>.frostline{color:#1a1a1a;background:#fff;padding:.6em;max-width:60em;overflow-x:auto}"
+    # Jupyter has colours of its own for tables, which do not know of dark mode.
+    ".frostline table,.frostline tr,.frostline th,.frostline td{color:inherit!important;background:none!important}"
     ".frostline td,.frostline th{padding:.1em .7em;text-align:right}.frostline img{max-width:36em;background:#fff}"
     "@media(prefers-color-scheme:dark){.frostline{color:#e6e6e6;background:#1b1b1b}}</style>"
 )
@@ -66,6 +68,11 @@ class Result:
     def name(self) -> str:
         """Of the study."""
         return self._found.spec.name
+
+    @property
+    def ceiling(self) -> float:
+        """Training figure to stay under."""
+        return self._found.spec.score.ceiling
 
     @property
     def folder(self) -> Path:

@@ -15,7 +15,15 @@ from search.interrupts import EXIT_INTERRUPTED, interrupted_at, interruptible
 from search.storage import StorageOption
 from search.study import attributes as attr
 from search.terminal import say
-from search.trials import HELP, TrackOption, TrialTimeout, check_timeout, targets_of
+from search.trials import (
+    HELP,
+    NO_CLUSTER,
+    ClusterOptions,
+    TrackOption,
+    TrialTimeout,
+    check_timeout,
+    targets_of,
+)
 from trainers.cli import DEVICE, launch, refuse_windows
 from trainers.config import Device
 from trainers.errors import InputError
@@ -25,7 +33,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from search.study import Opened, StudySpec
-    from search.trials import Live, Mirror, Target
+    from search.trials import Cluster, Live, Mirror, Target
     from trainers.data import Texts
     from trainers.fit import Features
 
@@ -69,6 +77,7 @@ def run(
     confirm: Annotated[
         int, Parameter(help="Number of finalists to fit on fresh seeds and test afterwards; 0 is none.")
     ] = 0,
+    cluster: ClusterOptions = NO_CLUSTER,
     track: TrackOption = None,
 ) -> int:
     """Search a study until it has the number of finished trials that you ask for; the same command continues it."""
@@ -77,6 +86,7 @@ def run(
     from search.study import open_named
 
     check_timeout(trial_timeout)
+    cluster.check(device=device)
     check_request(
         trials=trials, timeout=timeout, until_flat=until_flat, seed=seed, workers=workers, confirm=confirm
     )
@@ -92,6 +102,7 @@ def run(
         device=device,
         trial_timeout=trial_timeout,
         confirm=confirm,
+        cluster=cluster,
         track=targets,
     )
     make_report(found.study, found.spec, found.folder, command_options(study, storage))
@@ -150,6 +161,7 @@ def search_study(
     device: Device | Literal["auto"] = "auto",
     trial_timeout: TrialTimeout = "auto",
     confirm: int = 0,
+    cluster: ClusterOptions = NO_CLUSTER,
     track: Sequence[Target] = (),
     console: Console | None = None,
 ) -> bool:
@@ -165,6 +177,7 @@ def search_study(
         device: See there.
         trial_timeout: See there.
         confirm: See there.
+        cluster: See there.
         track: Where trials are shown, too.
         console: Where progress is shown; None takes standard output.
 
@@ -173,12 +186,12 @@ def search_study(
     """
     from search.storage import Lease
     from search.study import finished
-    from search.trials import Mirror
+    from search.trials import Mirror, joined
 
     study, spec = found.study, found.spec
     if len(finished(study.get_trials(deepcopy=False))) < trials:  # else spare the heavy imports
         try:
-            with Lease(study):
+            with Lease(study), joined(cluster) as there:
                 _search(
                     study,
                     spec,
@@ -190,6 +203,7 @@ def search_study(
                     workers=workers,
                     device=device,
                     trial_timeout=trial_timeout,
+                    cluster=there,
                     mirror=lambda tell: Mirror(study, spec, found.folder, track, tell=tell),
                     console=console,
                 )
@@ -201,7 +215,12 @@ def search_study(
             with Lease(study), Mirror(study, spec, found.folder, track, tell=say):
                 pass  # left, it shows all trials
     return bool(confirm) and _confirm(
-        found, num_finalists=confirm, workers=workers, device=device, trial_timeout=trial_timeout
+        found,
+        num_finalists=confirm,
+        workers=workers,
+        device=device,
+        trial_timeout=trial_timeout,
+        cluster=cluster,
     )
 
 
@@ -232,6 +251,7 @@ def _search(
     workers: int | Literal["auto"],
     device: Device | Literal["auto"],
     trial_timeout: TrialTimeout,
+    cluster: Cluster | None,
     mirror: Callable[[Callable[[str], None]], Mirror],
     console: Console | None,
 ) -> None:
@@ -245,11 +265,13 @@ def _search(
     from search.trials import Live, warm_up
 
     started = time.monotonic()
-    if workers != 1:
+    if workers != 1 and cluster is None:
         warm_up()
     from search.trials import (  # heavy: both processes import at once
         most_bytes,
+        most_workers,
         number_of_workers,
+        pools,
         run_trials,
         worker_bytes,
     )
@@ -268,7 +290,10 @@ def _search(
             live.message(f"{found} trial(s) of a killed search were found and enqueued again")
         shown.show_all()
         earlier = start.look_round(study, spec, folder)
-        features, texts = _prepare(study, spec, live, choose_device(device))
+        own = choose_device(device) if cluster is None else cluster.own_device()
+        features, texts = _prepare(study, spec, live, own)
+        if cluster is not None:
+            features = features.on(cluster.device)
         known = study.user_attrs
         little = call_out(
             spec.goal.validation_accuracy,
@@ -286,6 +311,8 @@ def _search(
             _enqueue(study, spec, _recipe_names(spec, recipes), num_layers=num_layers)
             start.enqueue(study, spec, plan)
         deadline = None if timeout is None else started + timeout
+        left = num_trials - len(finished(study.get_trials(deepcopy=False)))
+        most = most_workers(trials_left=left, num_trials=num_trials)
         run_trials(
             study,
             spec,
@@ -295,10 +322,12 @@ def _search(
             started=started,
             deadline=deadline,
             noticeable=noticeable,
-            num_workers=number_of_workers(
+            num_workers=most
+            if cluster is not None
+            else number_of_workers(
                 workers,
                 threads=spec.any_config().threads,
-                trials_left=num_trials - len(finished(study.get_trials(deepcopy=False))),
+                trials_left=left,
                 num_trials=num_trials,
                 device=features.encoder.device,
                 worker_bytes=lambda: worker_bytes(study, spec, features, live),
@@ -306,6 +335,11 @@ def _search(
                 tell=live.message,
             ),
             trial_timeout=trial_timeout,
+            open_pool=None
+            if cluster is None
+            else pools(
+                cluster, spec, workers=workers, most=left if workers != "auto" else most, tell=live.message
+            ),
             saw=shown.saw,
         )
         if noticeable is not None:
@@ -323,6 +357,7 @@ def _confirm(
     workers: int | Literal["auto"],
     device: Device | Literal["auto"],
     trial_timeout: TrialTimeout,
+    cluster: ClusterOptions,
 ) -> bool:
     """Confirm the finalists, as ``search.confirm`` does; returns whether the user interrupted.
 
@@ -336,7 +371,12 @@ def _confirm(
         say(f"nothing to confirm: {error}")
         return False
     return confirm_opened(
-        found, finalists=num_finalists, workers=workers, device=device, trial_timeout=trial_timeout
+        found,
+        finalists=num_finalists,
+        workers=workers,
+        device=device,
+        trial_timeout=trial_timeout,
+        cluster=cluster,
     )
 
 

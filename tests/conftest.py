@@ -314,6 +314,16 @@ def postgres_server():
         yield server
 
 
+@pytest.fixture(scope="session")
+def ray_cluster(tmp_path_factory):
+    """A Ray cluster whose head has two processors; who adds nodes kills them again."""
+    pytest.importorskip("ray")
+    from ray_cluster import RayCluster
+
+    with RayCluster(cpus=2, home=tmp_path_factory.mktemp("home")) as cluster:
+        yield cluster
+
+
 @pytest.fixture
 def postgres_url(postgres_server):
     """The URL of a new, empty PostgreSQL database."""

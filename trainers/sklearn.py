@@ -1,4 +1,4 @@
-"""A scikit-learn estimator around one fit: texts and labels in, a classifier out.
+"""Scikit-learn estimators: texts and labels in, a classifier out, of one fit or of a whole search.
 
 Shapes: N texts, C classes.
 """
@@ -6,19 +6,15 @@ Shapes: N texts, C classes.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import ValidationError
-from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.model_selection import train_test_split
-from sklearn.utils import check_consistent_length, check_random_state, column_or_1d
+from sklearn.utils import check_consistent_length, column_or_1d
 from sklearn.utils.multiclass import check_classification_targets, is_multilabel
-from sklearn.utils.validation import check_is_fitted
 
 from trainers.config import (
     PACKAGED_ENCODER,
@@ -39,9 +35,12 @@ from trainers.config import (
 )
 from trainers.data import Split, Splits, Text, cleaned, draw_groups, joined, stratified_parts, tokenise
 from trainers.encoder import Encoder, load_encoder
-from trainers.errors import InputError, describe
-from trainers.fit import build_features, choose_device, decide_labels, fit, pinned
+from trainers.estimator import TextEstimator, indicators, pair_names, seed_of, texts_of, value_errors
+from trainers.fit import build_features, choose_device, fit, pinned
 from trainers.model import assemble
+
+if TYPE_CHECKING:
+    from search.sklearn import SearchedTextClassifier as SearchedTextClassifier
 
 CACHE_BYTES = 8 * 2**30
 
@@ -51,11 +50,6 @@ NO_SEPARATOR = ";"
 NO_SOURCE = "/texts in memory.csv"
 """Stands where a configuration names its texts; nothing reads it."""
 
-PAIR = ("text", "text_pair")
-"""What the texts of pairs are called that have no names."""
-
-MOST_SHOWN = 60
-
 NOT_OF_A_FIT = {
     *("encoder", "revision", "pooling", "clean", "max_length", "head_tokens", "random_state"),
     *("ordered", "positive"),
@@ -63,7 +57,16 @@ NOT_OF_A_FIT = {
 OWN = {"validation_fraction", "cache_directory"}
 
 
-class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+def __getattr__(name: str) -> Any:
+    """Find ``SearchedTextClassifier``, which stands with the search: nothing here needs that until somebody asks."""
+    if name == "SearchedTextClassifier":
+        from search.sklearn import SearchedTextClassifier
+
+        return SearchedTextClassifier
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+class TextClassifier(TextEstimator):
     """Fine-tunes a pre-trained encoder on labelled texts.
 
     Of the texts given to ``fit``, a share is drawn by class for early stopping, none of a class that has but one: the
@@ -240,11 +243,11 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """
         if y is None:
             raise ValueError(f"{type(self).__name__} requires y to be passed, but the target y is None")
-        given = _texts(X)
+        given = texts_of(X)
         texts = [cleaned(text, self.clean)[0] for text in given]
         several = is_multilabel(y)
         if several:
-            self.classes_, labels_N = _indicators(y)
+            self.classes_, labels_N = indicators(y)
         else:
             y = column_or_1d(y, warn=True)
             check_classification_targets(y)
@@ -253,19 +256,19 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         order, positive = self._named_classes()
         if order is not None:
             labels_N = np.argsort(order)[labels_N]
-        seed = self._seed()
+        seed = seed_of(self.random_state)
         if groups is None:
             train, validation = self._split(texts, labels_N, seed)
         else:
             check_consistent_length(texts, groups)
             train, validation = self._split_groups(texts, labels_N, column_or_1d(groups), seed)
-        with _value_errors():
+        with value_errors():
             encoder = load_encoder(
                 EncoderConfig(name=self.encoder, revision=self.revision, pooling=self.pooling),
                 device=choose_device(self.device),
             )
             config = self.config_ = pinned(
-                self._config(encoder, seed, pair=_pair_names(X, given), several=several, order=order)
+                self._config(encoder, seed, pair=pair_names(X, given), several=several, order=order)
             )
 
             def part(rows: npt.NDArray[np.int64]) -> Split:
@@ -296,41 +299,6 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.figures_, self._order = result.figures(), order
         self.classifier_ = assemble(encoder, config, result, names=names)
         return self
-
-    def predict(self, X: Sequence[Text]) -> npt.NDArray[Any]:
-        """Return the most probable label of each text, or the median one; of several labels, which of them each has."""
-        probabilities_NC = self.predict_proba(X)
-        if self.config_.data.task == "several_labels":
-            return decide_labels(probabilities_NC)
-        classes, order = self.classes_, getattr(self, "_order", None)
-        if order is not None:
-            classes, probabilities_NC = classes[order], probabilities_NC[:, order]
-        labels_N: npt.NDArray[Any] = classes[self.classifier_.decide(probabilities_NC)]
-        return labels_N
-
-    def predict_proba(self, X: Sequence[Text]) -> npt.NDArray[np.float64]:
-        """Return probabilities_NC, the columns in the order of ``classes_``; those of several labels do not add up to 1."""
-        check_is_fitted(self)
-        with _value_errors():
-            probabilities_NC = self.classifier_.predict_proba(_texts(X)).astype(np.float64)
-        if self.config_.data.task == "several_labels":
-            return probabilities_NC
-        scaled_NC: npt.NDArray[np.float64] = probabilities_NC / probabilities_NC.sum(axis=1, keepdims=True)
-        order = getattr(self, "_order", None)
-        return scaled_NC if order is None else scaled_NC[:, np.argsort(order)]
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.one_d_array = True
-        tags.input_tags.two_d_array = False
-        tags.input_tags.string = True
-        tags.classifier_tags.multi_label = True
-        return tags
-
-    def _seed(self) -> int:
-        if isinstance(self.random_state, int | np.integer):
-            return int(self.random_state)
-        return int(check_random_state(self.random_state).randint(2**31 - 1))
 
     def _split(
         self, texts: list[Text], labels_N: npt.NDArray[np.int64], seed: int
@@ -474,71 +442,3 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         )
         chosen = EncoderConfig(name=self.encoder, revision=self.revision, pooling=self.pooling)
         return TrainConfig.model_validate({**settings, "data": data, "encoder": chosen, "seed": seed})
-
-
-def _pair_names(X: Any, texts: Sequence[Text]) -> tuple[str, str] | None:
-    """Return what the two texts of pairs are called: as the columns of a data frame; None if texts are single."""
-    if isinstance(texts[0], str):
-        return None
-    first, second = map(str, getattr(X, "columns", PAIR))
-    return first, second
-
-
-def _indicators(y: Any) -> tuple[npt.NDArray[Any], npt.NDArray[np.int64]]:
-    """Return the names of several labels, those of the columns where these have any, and 0 and 1 for each text."""
-    labels_NC = np.asarray(y.toarray() if hasattr(y, "toarray") else y).astype(np.int64)
-    names = np.asarray(y.columns) if hasattr(y, "columns") else np.arange(labels_NC.shape[1])
-    constant = [
-        str(name) for name, column in zip(names, labels_NC.T, strict=True) if len(np.unique(column)) < 2
-    ]
-    if constant:
-        raise ValueError(
-            f"each column of y must hold 0 and 1, got one of them alone in {', '.join(constant[:5])}; leave these out"
-        )
-    return names, labels_NC
-
-
-def _texts(X: Any) -> list[Text]:
-    """Return texts, or pairs of texts, as a list.
-
-    Raises:
-        ValueError: They are none.
-    """
-    if getattr(X, "ndim", 1) == 2:  # an array of two columns, or a data frame
-        X = [tuple(row) for row in np.asarray(X, dtype=object).tolist()]
-    if isinstance(X, str | bytes) or not hasattr(X, "__iter__"):
-        raise ValueError(f"X must be a sequence of texts, got one {type(X).__name__}; put it in a list")
-    texts = list(X)
-    if not texts:
-        raise ValueError("X must hold one text at least, got 0 samples; add some")
-    pairs: list[Text] = [(*text,) for text in texts if isinstance(text, tuple | list)]
-    if any(len(pair) > 1 for pair in pairs):
-        for i, pair in enumerate(texts):
-            sound = isinstance(pair, tuple | list) and len(pair) == 2
-            if not sound or not all(isinstance(side, str) for side in pair):
-                raise ValueError(
-                    f"X must hold pairs of two texts alone, if it holds one, got {_short(pair)} at index {i}; fix it"
-                )
-        return pairs
-    for i, text in enumerate(texts):
-        if not isinstance(text, str):
-            raise ValueError(
-                f"X must hold texts alone, got {type(text).__name__} at index {i}; make it a str"
-            )
-    return texts
-
-
-def _short(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]}..."
-
-
-@contextmanager
-def _value_errors() -> Iterator[None]:
-    """Turn what the user can fix into what scikit-learn expects."""
-    try:
-        yield
-    except ValidationError as error:
-        raise ValueError(describe(error, valid_keys=lambda _: ())) from error
-    except InputError as error:
-        raise ValueError(str(error)) from error

@@ -28,14 +28,14 @@ class Account(Frozen):
 
 
 def account(attributes: Mapping[str, Any], trials: Sequence[FrozenTrial]) -> Account | None:
-    """Account for the time of a search; None where it was not measured.
+    """Account for the time of a search; None where it was not measured, or nodes of a cluster took part.
 
     Args:
         attributes: User attributes of the study.
         trials: All of it.
     """
     wall, peak = attributes.get(attr.WALL_SECONDS), attributes.get(attr.PEAK_FLOPS)
-    if wall is None or peak is None:
+    if wall is None or peak is None or any(attr.PLACE in t.user_attrs for t in trials):
         return None
     workers = attributes[attr.WORKERS]
     fits = [t.user_attrs for t in trials if attr.FLOPS in t.user_attrs]

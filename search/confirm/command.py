@@ -13,7 +13,7 @@ from cyclopts import Parameter
 
 from search.interrupts import EXIT_INTERRUPTED, held_back, interrupted_at, interruptible
 from search.storage import StorageOption
-from search.trials import HELP, TrialTimeout, check_timeout
+from search.trials import HELP, NO_CLUSTER, ClusterOptions, TrialTimeout, check_timeout
 from trainers.cli import DEVICE, launch, refuse_windows
 from trainers.config import Device
 from trainers.errors import FitError, InputError, printable
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from search.analysis import Classes, Predicted
     from search.confirm.finalists import Finalist
     from search.study import Opened, Reason, StudySpec
-    from search.trials import Live
+    from search.trials import Cluster, Live, Place, Pool
     from trainers.config import Metric, TrainConfig
     from trainers.data import Splits, Texts
     from trainers.fit import Features
@@ -66,6 +66,7 @@ def confirm(
         DEVICE,
         Parameter(help="Where to fit: cpu, cuda, cuda:N or mps; auto takes a GPU if there is one."),
     ] = "auto",
+    cluster: ClusterOptions = NO_CLUSTER,
 ) -> int:
     """Fit the finalists of a study on fresh seeds, and test every fit; the same command continues it."""
     refuse_windows()
@@ -74,6 +75,7 @@ def confirm(
 
     check_request(finalists=finalists, seeds=seeds, workers=workers)
     check_timeout(trial_timeout)
+    cluster.check(device=device)
     found = open_named(study, storage)
     interrupted = confirm_opened(
         found,
@@ -82,6 +84,7 @@ def confirm(
         workers=workers,
         device=device,
         trial_timeout=trial_timeout,
+        cluster=cluster,
     )
     make_report(found.study, found.spec, found.folder, command_options(study, storage))
     return EXIT_INTERRUPTED if interrupted else 0
@@ -110,6 +113,7 @@ def confirm_opened(
     workers: Literal["auto"] | int = "auto",
     device: Device | Literal["auto"] = "auto",
     trial_timeout: TrialTimeout = "auto",
+    cluster: ClusterOptions = NO_CLUSTER,
 ) -> bool:
     """Confirm an opened study under its lease; returns whether the user interrupted.
 
@@ -117,9 +121,10 @@ def confirm_opened(
         InputError: As ``confirm_study`` does, or another process searches the study.
     """
     from search.storage import Lease
+    from search.trials import joined
 
     try:
-        with Lease(found.study):
+        with Lease(found.study), joined(cluster) as there:
             confirm_study(
                 found.study,
                 found.spec,
@@ -128,6 +133,7 @@ def confirm_opened(
                 workers=workers,
                 device=device,
                 trial_timeout=trial_timeout,
+                cluster=there,
             )
     except KeyboardInterrupt:
         return True
@@ -169,6 +175,7 @@ def confirm_study(
     workers: Literal["auto"] | int,
     device: Device | Literal["auto"],
     trial_timeout: TrialTimeout,
+    cluster: Cluster | None = None,
 ) -> None:
     """Confirm a study whose lease is held, and leave the outcome in it.
 
@@ -184,38 +191,59 @@ def confirm_study(
     from search.confirm.finalists import choose_finalists
     from search.storage import database_of, optuna_private
     from search.study import finished
-    from search.trials import Live, most_bytes, number_of_workers, prepare, warm_up, worker_bytes
+    from search.trials import (
+        Crew,
+        Live,
+        most_bytes,
+        most_workers,
+        number_of_workers,
+        pools,
+        prepare,
+        warm_up,
+        worker_bytes,
+    )
 
     chosen = choose_finalists(study, spec, num_finalists=num_finalists)
     after = len(finished(study.get_trials(deepcopy=False)))
-    if workers != 1:
+    if workers != 1 and cluster is None:
         warm_up()
     from trainers.fit import choose_device
 
     with Live(Console(), total_trials=0, ceiling=spec.score.ceiling) as live:
         database_of(study).tell = live.message
         depths = {depth for finalist in chosen for depth in finalist.config.depths}
-        features, _, texts = prepare(study, spec, live, choose_device(device), depths=lambda _: depths)
+        own = choose_device(device) if cluster is None else cluster.own_device()
+        features, _, texts = prepare(study, spec, live, own, depths=lambda _: depths)
+        if cluster is not None:
+            features = features.on(cluster.device)
         rounds = _rounds(chosen, spec, features, num_seeds=num_seeds)
         kept = optuna_private.system_attributes(study)
         missing = [fit for fit in rounds if not _is_ours(kept.get(fit.key))]
-        num_workers = number_of_workers(
-            workers,
-            threads=spec.any_config().threads,
-            trials_left=len(missing),
-            device=features.encoder.device,
-            worker_bytes=lambda: worker_bytes(study, spec, features, live),
-            most_bytes=lambda: most_bytes(features.encoder, features.splits, spec.heaviest_config()),
-            tell=live.message,
-        )
+        if cluster is not None:
+            num_workers = most_workers(trials_left=len(missing))
+        else:
+            num_workers = number_of_workers(
+                workers,
+                threads=spec.any_config().threads,
+                trials_left=len(missing),
+                device=features.encoder.device,
+                worker_bytes=lambda: worker_bytes(study, spec, features, live),
+                most_bytes=lambda: most_bytes(features.encoder, features.splits, spec.heaviest_config()),
+                tell=live.message,
+            )
         live.message(_plan(chosen, missing, num_seeds=num_seeds, num_workers=num_workers))
         others = [kept[fit.key] for fit in missing if fit.key in kept]
         if others:
             live.message(_foreign(others))
 
-        is_watched = num_workers > 1 or not isinstance(trial_timeout, str)
-        watch = _watch(study, features, chosen, trial_timeout) if is_watched else None
-        ended = _fitted(missing, features, num_workers, watch, live.message)
+        pool: Pool | None = None
+        if cluster is not None:
+            open_pool = pools(cluster, spec, workers=workers, most=num_workers, tell=live.message)
+            pool = open_pool(features, ())
+        elif num_workers > 1 or not isinstance(trial_timeout, str):
+            pool = Crew(features, size=num_workers, peeks=())
+        watch = _watch(study, features, chosen, trial_timeout)
+        ended = _fitted(missing, features, pool, watch, live.message)
         for done, (fit, record) in enumerate(ended, start=1):
             with held_back():
                 optuna_private.set_system_attribute(study, fit.key, record)
@@ -336,16 +364,16 @@ def _patience(study: optuna.Study, features: Features, wanted: TrialTimeout) -> 
 def _fitted(
     fits: Sequence[_Fit],
     features: Features,
-    num_workers: int,
-    patience: Callable[[_Fit], float | None] | None,
+    pool: Pool | None,
+    patience: Callable[[_Fit], float | None],
     tell: Callable[[str], None],
 ) -> Iterator[tuple[_Fit, dict[str, Any]]]:
-    """Fit, in processes if anybody has to watch; yields each fit with its record as soon as it has ended."""
+    """Fit, in this process if there is no pool; yields each fit with its record as soon as it has ended."""
     from search.study import Reason
     from search.trials import figures_of
 
-    if patience is not None:
-        yield from _fitted_in_processes(fits, features, num_workers, patience, tell)
+    if pool is not None:
+        yield from _fitted_in_pool(fits, pool, patience, tell)
         return
     for fit in fits:
         try:
@@ -355,63 +383,65 @@ def _fitted(
         yield fit, record
 
 
-def _fitted_in_processes(
+def _fitted_in_pool(
     fits: Sequence[_Fit],
-    features: Features,
-    num_workers: int,
+    pool: Pool,
     patience: Callable[[_Fit], float | None],
     tell: Callable[[str], None],
 ) -> Iterator[tuple[_Fit, dict[str, Any]]]:
     from search.study import MAX_RETRIES, Ending
-    from search.trials import Crew, Death, Failure, Fitted, Silence, drive
+    from search.trials import Death, Failure, Fitted, Lost, Silence, drive
 
     waiting = list(range(len(fits)))
-    deaths: Counter[int] = Counter()
-    with Crew(features, size=num_workers, peeks=()) as crew:
+    deaths: Counter[tuple[int, Ending]] = Counter()
+    with pool:
 
         def begin(_: int) -> int | None:
             if not waiting:
                 return None
             job = waiting.pop(0)
-            crew.begin(job, fits[job].config, test=True)
-            crew.end_if_silent(job, seconds=patience(fits[job]))
+            pool.begin(job, fits[job].config, test=True)
+            pool.end_if_silent(job, seconds=patience(fits[job]))
             return job
 
-        for job, news in drive(crew, begin):
-            fit = fits[job]
+        for job, news in drive(pool, begin):
+            fit, place = fits[job], pool.place(job)
             match news:
                 case Fitted(figures):
-                    yield fit, _complete(fit, figures)
+                    yield fit, _complete(fit, figures, place)
                 case Failure(reason):
                     news.raise_bug()
-                    yield fit, _failed(fit, reason)
-                case Death():
-                    if news.news:
+                    yield fit, _failed(fit, reason, place)
+                case Death() | Lost():
+                    if isinstance(news, Death) and news.news:
                         tell(news.news)
-                    deaths[job] += news.reason.ending is Ending.KILLED
-                    if deaths[job] > MAX_RETRIES:
-                        yield fit, _failed(fit, news.reason)
+                    ending = news.reason.ending
+                    deaths[job, ending] += ending in {Ending.KILLED, Ending.NODE_LOST}
+                    if deaths[job, ending] > MAX_RETRIES:
+                        yield fit, _failed(fit, news.reason, place)
                     else:
                         waiting.insert(0, job)
                 case Silence():
-                    yield fit, _failed(fit, news.reason)
+                    yield fit, _failed(fit, news.reason, place)
 
 
-def _complete(fit: _Fit, figures: dict[str, Any]) -> dict[str, Any]:
+def _complete(fit: _Fit, figures: dict[str, Any], place: Place | None = None) -> dict[str, Any]:
     found = {k: figures[k] for k in KEPT}
-    return {"seed": fit.config.seed, "state": "complete", "reason": None, **found, **_origin(fit)}
+    return {"seed": fit.config.seed, "state": "complete", "reason": None, **found, **_origin(fit, place)}
 
 
-def _failed(fit: _Fit, reason: Reason) -> dict[str, Any]:
-    return {"seed": fit.config.seed, "state": "failed", "reason": reason.text, **_origin(fit)}
+def _failed(fit: _Fit, reason: Reason, place: Place | None = None) -> dict[str, Any]:
+    return {"seed": fit.config.seed, "state": "failed", "reason": reason.text, **_origin(fit, place)}
 
 
 def _versions() -> dict[str, str]:
     return {name: version(name) for name in MADE_BY}
 
 
-def _origin(fit: _Fit) -> dict[str, Any]:
-    """Say what made a fit."""
+def _origin(fit: _Fit, place: Place | None) -> dict[str, Any]:
+    """Say what made a fit; without a place, it was this machine."""
+    if place is not None:
+        return {"versions": _versions(), "processor": place.computes_on}
     import torch
 
     from search.study import processor_name

@@ -149,6 +149,17 @@ class Cost(Frozen):
     account: Account | None = Field(description="Where the time went; null where it was not measured.")
 
 
+class NodeRow(Frozen):
+    """What the fits of a study took of a node of a cluster."""
+
+    node: str = Field(description="Its name.")
+    device: str = Field(description="cpu, or the name of the GPU.")
+    processor: str = Field(description="Its name.")
+    trials: Count = Field(description="That ended there, pruned and failed ones included.")
+    lost: Count = Field(description="Of these, those that ended since the node was lost.")
+    seconds: float = Field(description="Of all fits that came to an end there.")
+
+
 class Encoder(Frozen):
     """What was fine-tuned."""
 
@@ -233,6 +244,10 @@ class Summary(Frozen):
     )
     counts: Counts = Field(description="What became of the trials.")
     cost: Cost = Field(description="What the study took.")
+    nodes: list[NodeRow] | None = Field(
+        default=None,
+        description="The nodes of a cluster on which trials were fitted; there is no such key where none was.",
+    )
     encoder: Encoder = Field(description="What was fine-tuned.")
     data: DataPage | None = Field(description="The data page; null before the texts were read.")
     spec: FreeTable = Field(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from optuna.study import Study
     from optuna.trial import FrozenTrial
 
-    from search.report.models import RecipeRow, Summary, TrialRow, TrialWithConfig
+    from search.report.models import NodeRow, RecipeRow, Summary, TrialRow, TrialWithConfig
     from search.study import StudySpec
 
 NOTED = (
@@ -86,6 +86,7 @@ def summarise(study: Study, spec: StudySpec) -> Summary:
             tokens=sum(r.tokens or 0 for r in rows),
             account=account(attributes, trials),
         ),
+        **_nodes(trials),
         encoder=Encoder(
             name=spec.encoder.name,
             revision=attributes.get(attr.ENCODER_REVISION),
@@ -97,6 +98,29 @@ def summarise(study: Study, spec: StudySpec) -> Summary:
         versions={"python": platform.python_version()} | {name: version(name) for name in VERSIONS},
         trials=rows,
     )
+
+
+def _nodes(trials: Sequence[FrozenTrial]) -> dict[str, list[NodeRow]]:
+    """Return the key that says where trials were fitted in a cluster; none if none was."""
+    from search.report.models import NodeRow
+    from search.study import Ending, reason_of
+
+    rows: dict[tuple[str, ...], NodeRow] = {}
+    for trial in trials:
+        place = trial.user_attrs.get(attr.PLACE)
+        if place is None:
+            continue
+        reason = reason_of(trial)
+        key = (place["node"], place["device"], place["processor"])
+        row = rows.get(key) or NodeRow(**place, trials=0, lost=0, seconds=0.0)
+        rows[key] = row.model_copy(
+            update={
+                "trials": row.trials + 1,
+                "lost": row.lost + (reason is not None and reason.ending is Ending.NODE_LOST),
+                "seconds": row.seconds + trial.user_attrs.get(attr.SECONDS, 0.0),
+            }
+        )
+    return {"nodes": [rows[key] for key in sorted(rows)]} if rows else {}
 
 
 def trial_row(trial: FrozenTrial) -> TrialRow:

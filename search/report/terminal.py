@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from optuna.study import Study
 
     from search.analysis import Account
-    from search.report.models import Cost, RecipeRow, Reported, Summary, TrialRow
+    from search.report.models import Cost, NodeRow, RecipeRow, Reported, Summary, TrialRow
     from search.study import StudySpec
 
 
@@ -75,7 +76,12 @@ def print_report(study: Study, spec: StudySpec, console: Console, *, options: st
         say(summary.ceiling.sentence)
     for sentence in summary.idle_settings:
         say(printable(sentence))
-    for table in (_pareto_table(summary), _recipe_table(summary), _account_table(summary.cost.account)):
+    for table in (
+        _pareto_table(summary),
+        _recipe_table(summary),
+        _account_table(summary.cost.account),
+        _node_table(summary.nodes or ()),
+    ):
         if table.rows:
             # At least 80 columns wide: a narrower terminal wraps lines itself, and no figure is ever cut.
             width = max(80, console.width)
@@ -137,6 +143,26 @@ def _recipe_table(summary: Summary) -> Table:
         )  # a str would be read as markup
     if summary.best:
         table.add_row("best here", *_figures(None, summary.best), Text(_remark(summary.best, capped_at=None)))
+    return table
+
+
+def _node_table(nodes: Sequence[NodeRow]) -> Table:
+    """Say which nodes of a cluster fitted, and how much."""
+    table = _table("Nodes that fitted", "node", "trials", "lost", "fits\n(s)", "on")
+    for column in (0, -1):
+        table.columns[column].justify = "left"
+    for row in nodes:
+        on = row.processor if row.device == "cpu" else row.device
+        table.add_row(
+            printable(row.node), str(row.trials), str(row.lost), f"{row.seconds:.0f}", printable(on)
+        )
+    kinds = {row.processor if row.device == "cpu" else row.device for row in nodes}
+    if len(kinds) > 1:
+        table.caption = (
+            f"Fits ran on {len(kinds)} kinds of processors, which may differ in last bits: a winner repeats bit for "
+            "bit on the kind that fitted it."
+        )
+        table.caption_justify = "left"
     return table
 
 

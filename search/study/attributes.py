@@ -142,6 +142,9 @@ EVALUATION_SECONDS = "evaluation_seconds"
 BATCHING_SECONDS = "batching_seconds"
 """float: part of the fit's time."""
 
+PLACE = "place"
+"""dict: where the fit ran in a cluster: ``node``, ``device``, ``processor``; absent of fits on the machine of the search."""
+
 UNTAKEN_VALUE = "value"
 """float or None: value of a trial that somebody else had ended; it is only written to find out whether the lease is held."""
 

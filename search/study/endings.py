@@ -25,6 +25,7 @@ class Ending(StrEnum):
     KILLED = "killed"
     KILLED_BESIDE_OTHERS = "killed beside other fits"
     INTERRUPTED = "interrupted"
+    NODE_LOST = "node lost"
     BUG = "bug"
     OTHER = "other"
 

@@ -12,6 +12,9 @@ from search.study.endings import KILLED, Ending, Reason, as_attributes, reason_o
 MAX_RETRIES = 2
 """A setup whose trial was killed so often again is not tried any more."""
 
+COUNTED = (Ending.KILLED, Ending.NODE_LOST)
+"""Each for itself; interruptions by the user, and others' memory, are not the setup's fault, and no end to its repeats."""
+
 
 ORIGINS = (attr.RECIPE, attr.ORIGIN)
 """User attributes that say where a trial's setup comes from; its repeats keep them."""
@@ -43,8 +46,9 @@ def retry(study: optuna.Study, trial: FrozenTrial | optuna.Trial, *, reason: Rea
     if now.state.is_finished():
         return
     already = any(t.user_attrs.get(attr.RETRY_OF) == now.number for t in trials)
-    times_killed = _times_killed(now, trials) + (reason.ending is Ending.KILLED)
-    if not already and times_killed <= MAX_RETRIES:
+    earlier = _earlier_endings(now, trials)
+    times = {ending: [*earlier, reason.ending].count(ending) for ending in COUNTED}
+    if not already and max(times.values()) <= MAX_RETRIES:
         attrs = {attr.RETRY_OF: now.number, **{k: v for k, v in now.user_attrs.items() if k in ORIGINS}}
         params = {**now.system_attrs.get(optuna_private.FIXED_PARAMS, {}), **now.params}
         study.enqueue_trial(params, user_attrs=attrs)
@@ -59,11 +63,12 @@ def fail(study: optuna.Study, trial: FrozenTrial | optuna.Trial, *, reason: Reas
     study.tell(trial.number, state=TrialState.FAIL)
 
 
-def _times_killed(trial: FrozenTrial, trials: list[FrozenTrial]) -> int:
-    """Count how often a trial's setup was killed before; interruptions by the user, and others' memory, are not its fault."""
-    count = 0
+def _earlier_endings(trial: FrozenTrial, trials: list[FrozenTrial]) -> list[Ending]:
+    """Return how each trial that this one repeats ended."""
+    endings = []
     while attr.RETRY_OF in trial.user_attrs:
         trial = trials[trial.user_attrs[attr.RETRY_OF]]
         reason = reason_of(trial)
-        count += reason is not None and reason.ending is Ending.KILLED
-    return count
+        if reason is not None:
+            endings.append(reason.ending)
+    return endings

@@ -1,3 +1,6 @@
+from .cluster.connection import Cluster as Cluster, joined as joined
+from .cluster.options import NO_CLUSTER as NO_CLUSTER, ClusterOptions as ClusterOptions
+from .cluster.pool import pools as pools
 from .fit_memory import (
     measure_memory as measure_memory,
     most_bytes as most_bytes,
@@ -8,13 +11,18 @@ from .news import (
     Death as Death,
     Failure as Failure,
     Fitted as Fitted,
+    Lost as Lost,
     Silence as Silence,
 )
 from .peak import known_peak_flops as known_peak_flops
-from .pool import Pool as Pool, drive as drive
+from .pool import OpenPool as OpenPool, Place as Place, Pool as Pool, drive as drive
 from .preparation import prepare as prepare
 from .progress import Live as Live
-from .scheduler import number_of_workers as number_of_workers, run_trials as run_trials
+from .scheduler import (
+    most_workers as most_workers,
+    number_of_workers as number_of_workers,
+    run_trials as run_trials,
+)
 from .silence import (
     HELP as HELP,
     TrialTimeout as TrialTimeout,

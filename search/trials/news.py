@@ -86,7 +86,23 @@ class Silence:
         return Reason(Ending.TIMED_OUT, f"{Ending.TIMED_OUT}: no news for {self.seconds:.0f} s")
 
 
-Ended = Fitted | Failure | Death | Silence
+@dataclass(frozen=True)
+class Lost:
+    """A worker whose node is gone, which is no fault of the fit's.
+
+    Attributes:
+        node: Its name.
+    """
+
+    node: str
+
+    @property
+    def reason(self) -> Reason:
+        """Of a trial that failed so."""
+        return Reason(Ending.NODE_LOST, f"{Ending.NODE_LOST}: {self.node}")
+
+
+Ended = Fitted | Failure | Death | Silence | Lost
 """The last news of a fit."""
 
 if TYPE_CHECKING:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self
 
@@ -11,7 +12,31 @@ from search.trials.news import Ended
 if TYPE_CHECKING:
     from search.trials.news import News
     from trainers.config import TrainConfig
-    from trainers.fit import Evaluation
+    from trainers.fit import Evaluation, Features
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a fit runs.
+
+    Attributes:
+        node: Name of the machine in its cluster.
+        device: ``cpu``, or the name of the GPU.
+        processor: Name of the machine's processor.
+    """
+
+    node: str
+    device: str
+    processor: str
+
+    @property
+    def computes_on(self) -> str:
+        """What decides on the last bits of a fit: the GPU, or else the processor."""
+        return self.processor if self.device == "cpu" else self.device
+
+
+class NoWorkerLeftError(KeyboardInterrupt):
+    """Nobody was there to fit for so long that the search gives up waiting: it ends as an interrupted one does."""
 
 
 class Pool(Protocol):
@@ -46,13 +71,24 @@ class Pool(Protocol):
         """
 
     def news(self) -> Iterator[tuple[int, News]]:
-        """Wait for news of fits, by job. An evaluation must be answered. There may be none: there is room now."""
+        """Wait for news of fits, by job. An evaluation must be answered. There may be none: there is room now.
+
+        Raises:
+            NoWorkerLeftError: No worker was there for too long.
+        """
 
     def answer(self, job: int, *, go_on: bool) -> None:
         """Tell a fit that reported an evaluation whether it goes on; if not, it is forgotten."""
 
     def end_if_silent(self, job: int, *, seconds: float | None) -> None:
         """End a fit once it has said nothing for so long; None lets it be silent for ever."""
+
+    def place(self, job: int) -> Place | None:
+        """Return where a fit runs or ran in a cluster; None as long as it waits for a worker, and on this machine."""
+
+
+OpenPool = Callable[["Features", Sequence[float]], Pool]
+"""From what fits read, and the epochs at which they are peeked at, to workers that have it."""
 
 
 def drive(

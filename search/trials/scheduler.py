@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import Literal
 
 import joblib
@@ -27,9 +28,9 @@ from search.study import (
     trial_seed,
 )
 from search.trials.memory import available_bytes
-from search.trials.news import Death, Ended, Failure, Fitted, Silence
+from search.trials.news import Death, Ended, Failure, Fitted, Lost, Silence
 from search.trials.objective import Attempt, objective
-from search.trials.pool import Pool, drive
+from search.trials.pool import OpenPool, Pool, drive
 from search.trials.progress import Live
 from search.trials.pruning import FeasiblePruner
 from search.trials.sampler import SearchSampler
@@ -61,6 +62,7 @@ def run_trials(
     noticeable: float | None = None,
     num_workers: int = 1,
     trial_timeout: TrialTimeout = "auto",
+    open_pool: OpenPool | None = None,
     saw: Callable[[optuna.Trial], None] = lambda _: None,
 ) -> None:
     """Run trials until the study has ``num_trials`` finished ones in all, the deadline has passed, or the study is flat.
@@ -80,10 +82,11 @@ def run_trials(
         num_workers: Trials under way at once; one runs in this process, several in processes of their own.
         trial_timeout: Seconds without news after which a fit is ended, or see ``search.trials.silence``. Who gives seconds
             gets a process for one worker, too: nothing can end a fit that hangs in this one.
+        open_pool: Makes the workers, of a cluster; None takes this machine's.
         saw: Called when a trial has begun, was looked at, and has ended.
 
     Raises:
-        KeyboardInterrupt: The user interrupted; the trials under way are enqueued again.
+        KeyboardInterrupt: The user interrupted, or nobody was there to fit for too long; the trials under way are enqueued again.
         DatabaseAwayError: The database did not come back; the next start finds the trials under way.
         LeaseLostError: Another process searches the study now, and has those trials to repeat.
     """
@@ -101,10 +104,14 @@ def run_trials(
         saw=saw,
     )
     try:
-        if num_workers == 1 and isinstance(trial_timeout, str):
+        if open_pool is None and num_workers == 1 and isinstance(trial_timeout, str):
             _run_here(search, features)
         else:
-            pool = Crew(features, size=num_workers, peeks=rule.rungs)
+            pool: Pool
+            if open_pool is None:
+                pool = Crew(features, size=num_workers, peeks=rule.rungs)
+            else:
+                pool = open_pool(features, rule.rungs)
             _run_in_pool(search, features, pool, trial_timeout)
     except (DatabaseAwayError, LeaseLostError):
         raise
@@ -171,6 +178,13 @@ def number_of_workers(
             f"{needed / 2**30:.2g} GiB here, and {available / 2**30:.2g} GiB are available; --workers sets another number"
         )
     return min(number, fitting)
+
+
+def most_workers(*, trials_left: int, num_trials: int | None = None) -> int:
+    """Return how many workers have something to do, and still let the sampler learn; see ``number_of_workers``."""
+    if num_trials is None or num_trials <= NUM_RANDOM:
+        return max(1, trials_left)
+    return max(1, min(trials_left, num_trials // TRIALS_PER_WORKER))
 
 
 _UnderWay = dict[int, tuple[optuna.Trial, Attempt]]
@@ -241,11 +255,11 @@ class _Search:
         self._show_end(trial)
 
     @held_back()
-    def killed(self, trial: optuna.Trial, death: Death) -> None:
-        """Fail a trial whose process died, and enqueue it again."""
+    def killed(self, trial: optuna.Trial, death: Death | Lost) -> None:
+        """Fail a trial whose process or node died, and enqueue it again."""
         retry(self.study, trial, reason=death.reason)
         self._show_end(trial)
-        if death.news:
+        if isinstance(death, Death) and death.news:
             self.live.message(death.news)
 
     @held_back()
@@ -309,11 +323,18 @@ def _run_in_pool(search: _Search, features: Features, pool: Pool, trial_timeout:
             pool.begin(trial.number, attempt.config, to_beat=attempt.to_beat)
             return trial.number
 
+        @held_back()
+        def note_place(number: int) -> None:
+            place = pool.place(number)
+            if place is not None:
+                under_way[number][0].set_user_attr(attr.PLACE, asdict(place))
+
         def goes_on(number: int, evaluation: Evaluation) -> bool:
             trial, attempt = under_way[number]
             try:
                 attempt.evaluated(evaluation)
             except optuna.TrialPruned:
+                note_place(number)
                 search.end(trial)
                 del under_way[number]
                 return False
@@ -323,6 +344,7 @@ def _run_in_pool(search: _Search, features: Features, pool: Pool, trial_timeout:
             search.watch(pool, under_way, num_layers=num_layers, timeout=trial_timeout)
 
         for number, news in drive(pool, begin, goes_on=goes_on, watch=watch):
+            note_place(number)
             _end(search, *under_way.pop(number), news)
 
 
@@ -334,7 +356,7 @@ def _end(search: _Search, trial: optuna.Trial, attempt: Attempt, news: Ended) ->
         case Failure(reason):
             search.end(trial, failure=reason)
             news.raise_bug()
-        case Death():
+        case Death() | Lost():
             search.killed(trial, news)
         case Silence():
             search.end(trial, failure=news.reason)

@@ -146,6 +146,9 @@ class Crew:
         """End a fit once it has said nothing for so long; None lets it be silent for ever."""
         next(m for m in self._members if m.job == job).patience = seconds
 
+    def place(self, job: int) -> None:
+        """Return None: a fit runs on this machine."""
+
     def processor_seconds(self, job: int) -> float:
         """Return what the process of a fit has computed so far; other programs' time is not in it."""
         process = next(m.process for m in self._members if m.job == job)

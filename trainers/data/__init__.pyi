@@ -3,6 +3,7 @@ from .fetching import SplitName as SplitName
 from .findings import SHOWN_AS as SHOWN_AS, Finding as Finding
 from .grouping import draw_groups as draw_groups, joined as joined
 from .label_guesses import LabelGuess as LabelGuess, suggest_labels as suggest_labels
+from .labels import name_classes as name_classes
 from .ordering import guess_order as guess_order
 from .pairs import (
     Text as Text,

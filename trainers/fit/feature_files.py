@@ -74,6 +74,18 @@ def data_file(folder: Path, depth: int) -> Path:
     return folder / f"depth-{depth}.bin"
 
 
+def description(folder: Path, depth: int) -> tuple[Path, dict[str, int | str]]:
+    """Return where a split's features at a depth stand, and what stands beside them; the data is not read.
+
+    Raises:
+        OSError: There are none.
+        ValueError: What stands beside them was altered.
+    """
+    path = data_file(folder, depth)
+    described: dict[str, int | str] = json.loads(_description_file(path).read_text(encoding="utf-8"))
+    return path, described
+
+
 def is_intact(folder: Path, depth: int, dtype: np.dtype[np.floating]) -> bool:
     """Tell whether a feature file is there in a number format, whole and unaltered."""
     path = data_file(folder, depth)

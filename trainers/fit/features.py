@@ -17,7 +17,7 @@ import os
 import tempfile
 import weakref
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -27,7 +27,7 @@ import torch
 import transformers
 from filelock import FileLock
 
-from trainers.config import FixedPrecision, TrainConfig
+from trainers.config import Device, FixedPrecision, TrainConfig
 from trainers.data import Split, Splits
 from trainers.encoder import Encoder
 from trainers.errors import InputError
@@ -112,6 +112,27 @@ class Features:
                 split, depth=depth, values=values, pad_id=pad_id, device=self.encoder.device, wide=wide
             )
         return self._inputs[name]
+
+    @property
+    def folders(self) -> dict[StoredSplit, Path]:
+        """Where each split's feature files stand."""
+        return dict(self._folders)
+
+    def moved(self, encoder: Encoder, folders: Mapping[StoredSplit, Path]) -> Features:
+        """Return the same for an encoder on another device, with equal files in other folders, which it holds."""
+        return Features(
+            encoder,
+            self.splits,
+            folders=dict(folders),
+            kept=self.kept,
+            wide=self._wide,
+            pooled=self._pooled,
+            precision=self.precision,
+        )
+
+    def on(self, device: Device) -> Features:
+        """Return the same for fits on another device; the encoder's weights stay where they are."""
+        return self.moved(replace(self.encoder, device=device), self._folders)
 
     def num_bytes(self) -> int:
         """Return the disk space that the stored features take."""

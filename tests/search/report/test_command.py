@@ -16,6 +16,7 @@ from toys import CONFIRMATION, add, as_written_by_0_1_0, fill, make_spec, make_s
 
 from search.analysis.flatness import note_flat
 from search.report.command import command_options, main, write_report
+from search.report.html import render
 from search.report.pareto_png import write_pareto_picture
 from search.report.summary import summarise
 from search.report.terminal import print_report
@@ -501,3 +502,41 @@ def test_a_recipe_at_chance_says_how_little_its_steps_can_do():
     assert said["overfit"] is None
     assert said["probe"] is None
     assert "at chance: 140 steps" in flat(text_of(study, width=200))
+
+
+def fitted_on(*places):
+    study = make_study()
+    for node, device, processor, reason in places:
+        state = TrialState.FAIL if reason == "node lost" else TrialState.COMPLETE
+        figures = () if reason == "node lost" else (0.9, 0.8)
+        place = {"node": node, "device": device, "processor": processor}
+        add(study, *figures, state=state, reason=reason, ending=reason, place=place)
+    return study
+
+
+def test_nodes_of_a_cluster_are_listed_with_what_they_fitted():
+    study = fitted_on(
+        ("beta", "GPU 9", "CPU 7", "patience"),
+        ("alpha", "cpu", "CPU 7", "patience"),
+        ("beta", "GPU 9", "CPU 7", "node lost"),
+        ("beta", "GPU 9", "CPU 7", "patience"),
+    )
+    rows = summarise(study, make_spec()).plain()["nodes"]
+    assert [(r["node"], r["trials"], r["lost"], round(r["seconds"])) for r in rows] == [
+        ("alpha", 1, 0, 64),
+        ("beta", 3, 1, 129),
+    ]
+    words = " ".join(text_of(study).split())
+    assert "alpha 1 0 64 CPU 7 beta 3 1 129 GPU 9" in words
+    assert "Fits ran on 2 kinds of processors, which may differ in last bits" in words
+    assert "GPU 9" in render(summarise(study, make_spec()), options="--study toy")
+
+
+def test_equal_nodes_do_not_differ_in_last_bits():
+    study = fitted_on(("alpha", "cpu", "CPU 7", "patience"), ("beta", "cpu", "CPU 7", "patience"))
+    assert "kinds of processors" not in text_of(study)
+
+
+def test_a_report_without_a_cluster_has_no_nodes(study):
+    assert "nodes" not in summarise(study, make_spec()).plain()
+    assert "Nodes that fitted" not in text_of(study)

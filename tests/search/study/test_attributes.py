@@ -140,6 +140,7 @@ def test_names_in_databases_never_change():
         "training_seconds",
         "evaluation_seconds",
         "batching_seconds",
+        "place",
         "value",
         "constraints",
         "trial",

@@ -2,9 +2,14 @@
 
 import os
 import signal
+from contextlib import contextmanager
+from types import SimpleNamespace
 
 import pytest
 
+from search.trials.cluster.connection import joined
+from search.trials.cluster.options import ClusterOptions
+from search.trials.cluster.pool import RayPool
 from search.trials.news import Death, Failure, Fitted, Silence
 from search.trials.pool import drive
 from search.trials.worker_pool import Crew
@@ -14,6 +19,8 @@ from trainers.fit.loop import fit
 from trainers.fit.records import Evaluation
 
 PEEKS = (0.5,)
+
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
@@ -29,22 +36,38 @@ def features(tiny_splits, make_config, tmp_path_factory):
     )
 
 
-class Local:
-    """A pool of two local processes."""
-
-    def __init__(self, features):
-        self.pool = Crew(features, size=2, peeks=PEEKS)
-
-    def process(self, job):
-        return next(m.process.pid for m in self.pool._members if m.job == job)
+@contextmanager
+def local(features, _request):
+    """Two local processes, and how that of a job is found."""
+    with Crew(features, size=2, peeks=PEEKS) as pool:
+        yield pool, lambda job: next(m.process.pid for m in pool._members if m.job == job)
 
 
-@pytest.fixture(scope="module", params=[pytest.param(Local, marks=pytest.mark.slow)])
+@contextmanager
+def on_ray(features, request):
+    """Two actors of a Ray cluster, likewise; a process is found while its fit waits for an answer."""
+    address = request.getfixturevalue("ray_cluster").address
+    import ray
+
+    other = request.getfixturevalue("tmp_path_factory").mktemp("other-node")  # lacks the stored features
+    options = {"cpus": 1, "gpus": 0, "size": 2, "fixed": True, "disk_bytes": 2**30}
+    with (
+        joined(ClusterOptions(cluster=address)),
+        RayPool(features, PEEKS, **options, directory=other, tell=lambda _: None) as pool,
+    ):
+
+        def process(job):
+            member = next(m for m in pool._members if m.job == job)
+            return ray.get(member.actor.process_id.remote())
+
+        yield pool, process
+
+
+@pytest.fixture(scope="module", params=[local, on_ray])
 def workers(request, features):
-    """A pool of two, and how its processes are found."""
-    workers = request.param(features)
-    with workers.pool:
-        yield workers
+    """A pool of two, and how the process of a job is found."""
+    with request.param(features, request) as (pool, process):
+        yield SimpleNamespace(pool=pool, process=process)
 
 
 @pytest.fixture
@@ -62,6 +85,12 @@ def follow(pool, job):
             if not isinstance(news, Evaluation):
                 return heard
             pool.answer(job, go_on=True)
+
+
+def first_news(pool):
+    while not (heard := list(pool.news())):
+        pass
+    return heard
 
 
 @pytest.mark.parametrize("depth", [0, 2, 3])
@@ -94,9 +123,9 @@ def test_two_fits_run_at_once_and_a_third_has_no_room(pool, make_config):
 def test_unwanted_fit_ends_and_its_process_takes_the_next(pool, make_config):
     for job in (1, 2, 3):
         pool.begin(job, make_config())
-        for number, news in pool.news():
-            assert isinstance(news, Evaluation)
-            pool.answer(number, go_on=False)
+        ((number, news),) = first_news(pool)
+        assert isinstance(news, Evaluation)
+        pool.answer(number, go_on=False)
     pool.begin(4, make_config())
     assert isinstance(follow(pool, 4)[-1], Fitted)
 
@@ -131,9 +160,7 @@ def until(pool, *jobs, ended):
 def test_a_killed_worker_is_noticed_and_replaced(workers, make_config):
     pool = workers.pool
     pool.begin(1, make_config(epochs=1000, patience=None))
-    while not (heard := list(pool.news())):
-        pass
-    assert heard[0][0] == 1
+    assert first_news(pool)[0][0] == 1
     os.kill(workers.process(1), signal.SIGKILL)
     pool.answer(1, go_on=True)
     (death,) = follow(pool, 1)[-1:]
@@ -149,10 +176,9 @@ def test_a_killed_worker_is_noticed_and_replaced(workers, make_config):
 def test_a_silent_fit_is_ended_and_its_worker_replaced(workers, make_config):
     pool = workers.pool
     pool.begin(1, make_config(epochs=1000, patience=None))
-    while not (heard := list(pool.news())):
-        pass
+    first_news(pool)
     os.kill(workers.process(1), signal.SIGSTOP)
-    pool.answer(heard[0][0], go_on=True)
+    pool.answer(1, go_on=True)
     pool.end_if_silent(1, seconds=0.5)
     assert follow(pool, 1)[-1].reason.text.startswith("timed out: no news for ")
     pool.begin(2, make_config(freeze_depth=3))

@@ -9,7 +9,7 @@ from search.study.results import finished
 from search.study.retries import recover
 from search.study.space import recipe_params, suggest
 from search.study.spec import StudySpec
-from search.trials.news import Death, Fitted, Silence
+from search.trials.news import Death, Fitted, Lost, Silence
 from search.trials.scheduler import number_of_workers, run_trials
 from trainers.errors import FitError
 
@@ -213,6 +213,9 @@ class FakeCrew:
     def begin(self, job, _config, *, to_beat=None):  # noqa: ARG002
         self.under_way.append(job)
 
+    def place(self, job):
+        assert job not in self.under_way
+
     def end_if_silent(self, job, *, seconds):
         assert job in self.under_way
         self.patience.setdefault(job, []).append(seconds)
@@ -293,6 +296,19 @@ def test_one_worker_gets_a_process_only_if_seconds_are_given(search_with, monkey
 def test_recipes_may_be_silent_for_ever_unless_seconds_are_given(search_with):
     _, crew, _ = search_with([], recipes=["frozen-head", "thaw-top"])
     assert set(crew.patience[0] + crew.patience[1]) == {None}
+
+
+def test_the_trials_of_a_lost_node_are_repeated_twice_at_most(search_with):
+    study, _, _ = search_with([Lost("beta")] * 3, num_trials=1)
+    assert states(study) == ["FAIL"] * 3
+    assert reasons(study) == ["node lost: beta"] * 3
+    study, _, _ = search_with([Lost("beta")] * 2, num_trials=1)
+    assert states(study) == ["FAIL", "FAIL", "COMPLETE"]
+
+
+def test_a_lost_node_does_not_count_towards_giving_a_setup_up(search_with):
+    study, _, _ = search_with([Death(-9), Lost("beta"), Death(-9), Lost("beta")], num_trials=1)
+    assert states(study) == [*["FAIL"] * 4, "COMPLETE"]
 
 
 def test_what_was_killed_for_memory_is_told_and_the_search_goes_on_with_fewer(search_with):

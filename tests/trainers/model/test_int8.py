@@ -6,23 +6,16 @@ import pytest
 from sklearn.metrics import accuracy_score
 
 from trainers.errors import InputError
-from trainers.fit.features import Features
-from trainers.fit.loop import fit
-from trainers.model.classifier import assemble
 from trainers.model.int8 import Int8, describe_int8, export_int8
-from trainers.model.onnx import export_onnx
 
 
 @pytest.fixture(scope="module")
-def written(tiny_encoder, tiny_splits, make_config, tmp_path_factory):
+def written(classifier, saved_with_onnx, tiny_splits, tmp_path_factory):
     """A model in both formats, and what was measured."""
-    config = make_config(epochs=1)
-    result = fit(config, Features(tiny_encoder, tiny_splits))
-    model = assemble(tiny_encoder, config, result, names=("negative", "positive")).model
-    folder = tmp_path_factory.mktemp("int8")
-    plain, small = folder / "model.onnx", folder / "model-int8.onnx"
-    export_onnx(model, plain)
-    found = export_int8(model, plain, small, tiny_splits.validation, metric="accuracy", num_classes=2)
+    plain, small = saved_with_onnx / "model.onnx", tmp_path_factory.mktemp("int8") / "model-int8.onnx"
+    found = export_int8(
+        classifier.model, plain, small, tiny_splits.validation, metric="accuracy", num_classes=2
+    )
     return plain, small, found
 
 

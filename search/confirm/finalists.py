@@ -274,7 +274,10 @@ def _label_f1(labels_NC: Classes, predicted: Predictions, names: Sequence[str]) 
     """Return the F1 of each label, on average over all fits."""
     from trainers.fit import Answers, label_f1
 
-    found = [label_f1(Answers(labels_NC, answers_NC)) for answers_NC in predicted.values()]
+    found = [
+        label_f1(Answers(labels_NC, np.asarray(answers_NC, dtype=np.float64)))
+        for answers_NC in predicted.values()
+    ]
     columns = [[f1 for f1 in column if f1 is not None] for column in zip(*found, strict=True)]
     return {
         name: fmean(column) if len(column) == len(found) else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
@@ -103,6 +104,8 @@ class FitResult(Cost):
         stages: Of a fit in two stages, what each restored; empty for any other.
         on_scale: Of steps of a scale: accuracy, quadratic kappa and mean absolute error on the whole validation split; None
             elsewhere.
+        label_f1: Of several labels the F1 of each on the whole validation split, by its name; None elsewhere. Of one that no text
+            has and none was given there is none.
     """
 
     network: Network
@@ -117,10 +120,13 @@ class FitResult(Cost):
     evaluations: tuple[Evaluation, ...]
     stages: tuple[Stage, ...] = ()
     on_scale: OnScale | None = None
+    label_f1: Mapping[str, float | None] | None = None
 
     def figures(self) -> dict[str, Any]:
         """Return all but the weights and the evaluations, by name."""
-        apart = {"network", "evaluations", "on_scale"}
+        apart = {"network", "evaluations", "on_scale", "label_f1"}
         figures = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in apart}
-        beside = {} if self.on_scale is None else {"on_scale": self.on_scale.plain()}
+        beside: dict[str, Any] = {} if self.on_scale is None else {"on_scale": self.on_scale.plain()}
+        if self.label_f1 is not None:
+            beside["label_f1"] = dict(self.label_f1)
         return {**figures, "stages": [asdict(stage) for stage in self.stages], **beside}

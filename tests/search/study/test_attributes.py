@@ -121,6 +121,7 @@ def test_names_in_databases_never_change():
         "config",
         "evaluations",
         "on_scale",
+        "label_f1",
         "stages",
         "reason",
         "ending",

@@ -52,12 +52,20 @@ def test_the_report_counts_each_label(tickets, capsys):
     assert found["data"]["several_labels"] is True
     assert found["opponents"]["opponents"][2]["validation_accuracy"] > 0.5
     assert found["majority"] is None
+    best = found["best"] or found["nearest"]
+    each = best["label_f1"]
+    assert set(each) == {"app", "billing", "delivery", "login"}
+    assert f"F1 by label, validation, trial {best['number']}: " in out
+    for name, f1 in each.items():
+        assert f"{name} {'-' if f1 is None else f'{100 * f1:.2f} %'}" in " ".join(out.split())
 
 
 @pytest.mark.usefixtures("tickets")
 def test_the_winner_is_confirmed_exported_and_predicts(capsys):
     assert confirm(["--study", "tickets.toml", "--finalists", "1", "--seeds", "2", "--workers", "1"]) == 0
-    assert "micro-F1" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "micro-F1" in out
+    assert "F1 by label, test split, mean of 2 fits: " in out
     assert export(["--study", "tickets.toml", "--docker"]) == 0
     assert Path("tickets/Dockerfile").is_file()
     capsys.readouterr()

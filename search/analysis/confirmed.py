@@ -112,6 +112,12 @@ class TestSplitFigures(Frozen):
         description="Where classes are steps of a scale: means over the fits that were tested; absent elsewhere.",
     )
 
+    label_f1: dict[str, Share | None] | None = Field(
+        default=None,
+        description="Where texts may have several labels: F1 of each, mean over the fits that were tested; null of one of which a fit "
+        "has none; absent elsewhere.",
+    )
+
     @property
     def over_seeds(self) -> OverSeeds:
         """Mean and spread alone."""

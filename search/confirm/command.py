@@ -286,6 +286,7 @@ def _judge(
         words_N=words,
         groups_N=_groups(features.splits),
         ordered=features.splits.ordered,
+        label_names=features.splits.class_names if features.splits.task == "several_labels" else None,
     )
     with held_back():
         optuna_private.set_system_attribute(study, attributes.CONFIRMATION, found.plain())

@@ -162,6 +162,7 @@ def outcome(
     words_N: Predicted | None = None,
     groups_N: Mapping[str, Classes] | None = None,
     ordered: bool = False,
+    label_names: Sequence[str] | None = None,
 ) -> Outcome:
     """Judge the finalists; the best is first.
 
@@ -179,6 +180,7 @@ def outcome(
         words_N: What the words alone take the test texts for; None if nobody asked them.
         groups_N: Group of each text of ``validation`` and ``test``; None where each text stands for itself.
         ordered: Whether classes are steps of a scale.
+        label_names: Of the labels, where a text may have several; else None.
     """
     how = _How(
         metric=rule.metric, num_classes=num_classes, groups_N=None if groups_N is None else groups_N["test"]
@@ -198,7 +200,7 @@ def outcome(
         _row(
             finalist,
             fits[finalist.name],
-            _tests(labels_N, predicted[finalist.name], how, ordered=ordered),
+            _tests(labels_N, predicted[finalist.name], how, ordered=ordered, label_names=label_names),
             rule,
             texts,
             sizes,
@@ -268,7 +270,24 @@ def _on_scale(labels_N: Classes, predicted: Predictions, num_classes: int) -> Sc
     return ScaleFigures.model_validate({name: fmean(one[name] for one in found) for name in found[0]})
 
 
-def _tests(labels_N: Classes, predicted: Predictions, how: _How, *, ordered: bool) -> _Tests:
+def _label_f1(labels_NC: Classes, predicted: Predictions, names: Sequence[str]) -> dict[str, float | None]:
+    """Return the F1 of each label, on average over all fits."""
+    from trainers.fit import Answers, label_f1
+
+    found = [
+        label_f1(Answers(labels_NC, np.asarray(answers_NC, dtype=np.float64)))
+        for answers_NC in predicted.values()
+    ]
+    columns = [[f1 for f1 in column if f1 is not None] for column in zip(*found, strict=True)]
+    return {
+        name: fmean(column) if len(column) == len(found) else None
+        for name, column in zip(names, columns, strict=True)
+    }
+
+
+def _tests(
+    labels_N: Classes, predicted: Predictions, how: _How, *, ordered: bool, label_names: Sequence[str] | None
+) -> _Tests:
     if not predicted:
         return _Tests({}, None)
     by_seed = {
@@ -286,6 +305,7 @@ def _tests(labels_N: Classes, predicted: Predictions, how: _How, *, ordered: boo
         confidence=CONFIDENCE,
         seed=next(iter(predicted)),
         **({} if beside is None else {"on_scale": beside}),
+        **({} if label_names is None else {"label_f1": _label_f1(labels_N, predicted, label_names)}),
     )
     return _Tests(by_seed, together)
 

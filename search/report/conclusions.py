@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from search.analysis import ALWAYS_MAJORITY, call_out, judge_setup, meets, seeds_of, shortfall
 from search.study import bound, duration, figures, percent, rate
 from trainers.config import METRIC_NAMES, Metric
+from trainers.errors import printable
+
+MOST_LABELS = 20
+"""Labels of which F1 is said in a sentence; the report as data has all."""
 
 if TYPE_CHECKING:
     from search.analysis import (
@@ -34,6 +38,22 @@ def on_the_scale(summary: Summary) -> str | None:
     if shown is None or shown.on_scale is None:
         return None
     return f"Trial {shown.number} on the scale, validation: {shown.on_scale}."
+
+
+def by_label(summary: Summary) -> str | None:
+    """Say the F1 of each label of the trial that the report is about, where texts may have several; None elsewhere."""
+    shown = summary.shown
+    if shown is None or shown.label_f1 is None:
+        return None
+    return f"F1 by label, validation, trial {shown.number}: {each(shown.label_f1)}."
+
+
+def each(label_f1: Mapping[str, float | None]) -> str:
+    """Write the F1 of each label, the lowest first; of many the lowest."""
+    order = sorted(label_f1.items(), key=lambda item: 2.0 if item[1] is None else item[1])
+    said = [f"{printable(name)} {percent(f1)}" for name, f1 in order[:MOST_LABELS]]
+    more = len(order) - MOST_LABELS
+    return ", ".join(said) + (f", and {more} higher ones" if more > 0 else "")
 
 
 def asks_for_little(summary: Summary) -> str | None:

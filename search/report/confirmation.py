@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from search.analysis import CONFIDENCE
-from search.report.conclusions import mean_and_spread
+from search.report.conclusions import each, mean_and_spread
 from search.report.reliability import believed
 from search.study import percent
 from trainers.config import METRIC_NAMES, Metric
@@ -53,6 +53,7 @@ def sentences(found: Outcome, *, num_finished: int) -> Iterator[str]:
         test = rows[found.winner].test
         if test and test.on_scale:
             yield f"On the scale, test split: {test.on_scale}."
+        yield from labels_tested(rows[found.winner])
     for pair in found.comparisons:
         yield _difference(pair)
     yield coverage(found)
@@ -85,6 +86,13 @@ def luck(row: ConfirmedFinalist) -> Iterator[str]:
         )
     if above.search_above_test:
         yield f"From the search to the test split: {_above(above.search_above_test, 'luck of all kinds')}."
+
+
+def labels_tested(row: ConfirmedFinalist) -> Iterator[str]:
+    """Say the F1 of each label on the test split, where texts may have several; else nothing."""
+    if row.test and row.test.label_f1:
+        over = f", mean of {row.test.num_fits} fits" if row.test.num_fits > 1 else ""
+        yield f"F1 by label, test split{over}: {each(row.test.label_f1)}."
 
 
 def coverage(found: Outcome) -> str:

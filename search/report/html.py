@@ -14,6 +14,7 @@ from search.analysis import MOST_CLASSES_SHOWN, SPLITS, describe, state
 from search.report.conclusions import (
     advice,
     asks_for_little,
+    by_label,
     falls_short,
     fresh_seeds,
     mean_and_spread,
@@ -22,7 +23,7 @@ from search.report.conclusions import (
     verdict,
     worth,
 )
-from search.report.confirmation import conclusion, coverage, luck
+from search.report.confirmation import conclusion, coverage, labels_tested, luck
 from search.report.plotting import DARK, written
 from search.report.reliability import believed
 from search.study import bound, describe_counts, duration, origin, percent, stages_in_words, training_figure
@@ -101,7 +102,7 @@ def render(summary: Summary, *, options: str, refresh_seconds: int | None = None
         verdict=verdict(summary).replace("+-", "±"),
         short=falls_short(summary.opponents),
         worth=list(worth(summary.opponents, summary.majority)),
-        beside=on_the_scale(summary),
+        beside=list(filter(None, (on_the_scale(summary), by_label(summary)))),
         little=asks_for_little(summary),
         advice=None if summary.goal.met else advice(summary),
         luck=[sentence.replace("+-", "±") for sentence in _luck_of_winner(summary.confirmation)],
@@ -157,6 +158,7 @@ def _luck_of_winner(confirmation: Outcome | None) -> Iterator[str]:
         for row in confirmation.finalists:
             if row.name == confirmation.winner:
                 yield from luck(row)
+                yield from labels_tested(row)
 
 
 def _open(summary: Summary) -> Iterator[str]:

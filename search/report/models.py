@@ -90,6 +90,11 @@ class TrialRow(Frozen):
         default=None,
         description="Where classes are steps of a scale: of the restored weights on the whole validation split; absent elsewhere.",
     )
+    label_f1: dict[str, Share | None] | None = Field(
+        default=None,
+        description="Where texts may have several labels: F1 of each on the whole validation split, null of one that no text has and "
+        "none was given; absent elsewhere.",
+    )
     best_epoch: float | None = Field(description="Age of the restored weights, in epochs.")
     epochs: float | None = Field(description="How far the fit got.")
     seconds: float | None = Field(description="Wall time of the fit.")

@@ -152,7 +152,7 @@ def _told(trial: FrozenTrial) -> dict[str, Any]:
         "value": trial.value,
         "settings": {k: chosen.get(k) for k in dict.fromkeys((*SEARCHED, *trial.params))},
         **{k: known.get(k) for k in NOTED},
-        **({attr.ON_SCALE: known[attr.ON_SCALE]} if attr.ON_SCALE in known else {}),
+        **{key: known[key] for key in (attr.ON_SCALE, attr.LABEL_F1) if key in known},
         # Who wrote a name there is not to be trusted with more than a word.
         attr.RETRY_OF: known.get(attr.RETRY_OF) if isinstance(known.get(attr.RETRY_OF), int) else None,
         "training_kind": kind,

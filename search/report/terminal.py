@@ -16,6 +16,7 @@ from search.analysis import print_page
 from search.report.conclusions import (
     advice,
     asks_for_little,
+    by_label,
     falls_short,
     next_commands,
     on_the_scale,
@@ -63,8 +64,9 @@ def print_report(study: Study, spec: StudySpec, console: Console, *, options: st
         say(printable(sentence))
     say()
     say(verdict(summary), style="bold green" if summary.goal.met else "bold yellow")
-    if beside := on_the_scale(summary):
-        say(beside)
+    for beside in (on_the_scale(summary), by_label(summary)):
+        if beside:
+            say(beside)
     if little := asks_for_little(summary):
         say(little, style="bold yellow")
     if not summary.goal.met:

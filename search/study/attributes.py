@@ -101,6 +101,9 @@ VALIDATION_ACCURACY = "validation_accuracy"
 ON_SCALE = "on_scale"
 """dict: of steps of a scale, ``accuracy``, ``quadratic_kappa`` and ``mean_absolute_error`` on validation; absent elsewhere."""
 
+LABEL_F1 = "label_f1"
+"""dict: where texts may have several labels, the F1 of each on validation by its name, None of one that nobody spoke of; absent elsewhere."""
+
 VALIDATION_LOSS = "validation_loss"
 """float: likewise, cross-entropy."""
 

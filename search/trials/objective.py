@@ -225,7 +225,7 @@ class Attempt:
             gap = training - figures["validation_accuracy"]
             exact = figures[attr.TRAINING_EXACT]
             notes |= {attr.TRAINING_ACCURACY: training, attr.TRAINING_EXACT: exact, attr.GAP: gap}
-        for key in (attr.NUM_VALIDATION_TEXTS, attr.TRAINING_INTERVAL, attr.ON_SCALE):
+        for key in (attr.NUM_VALIDATION_TEXTS, attr.TRAINING_INTERVAL, attr.ON_SCALE, attr.LABEL_F1):
             if figures.get(key) is not None:
                 notes[key] = figures[key]
         excess = self._excess(training)

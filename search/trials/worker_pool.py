@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.machinery import ModuleSpec
-from multiprocessing import forkserver
+from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerContext
 from multiprocessing.process import BaseProcess
@@ -256,6 +256,7 @@ def _context() -> ForkServerContext:
 @contextlib.contextmanager
 def _signals_blocked() -> Iterator[None]:
     """What starts in the block inherits it: what a signal to all of them means is the parent's to decide."""
+    resource_tracker.ensure_running()  # else it starts in the block, and lets these signals through again
     before = signal.pthread_sigmask(signal.SIG_BLOCK, HELD_BACK)
     try:
         yield

@@ -67,6 +67,7 @@ from .several import (
     decide_labels as decide_labels,
     from_millionths as from_millionths,
     in_millionths as in_millionths,
+    label_f1 as label_f1,
     one_column as one_column,
     sigmoid as sigmoid,
 )

@@ -45,6 +45,7 @@ from trainers.fit.metrics import (
 from trainers.fit.network import Network
 from trainers.fit.ordinal import OnScale, on_scale
 from trainers.fit.samples import Sample
+from trainers.fit.several import Answers, label_f1
 from trainers.fit.stopping import EarlyStopping, StopReason
 
 PEEK_TEXTS = 300
@@ -78,6 +79,7 @@ class Measurement:
         training_exact: Whether it is over the whole split.
         training_interval: Of an estimate: where the score over the whole split lies with 95 % confidence.
         on_scale: Of steps of a scale, over all validation texts; None elsewhere.
+        label_f1: Of several labels the F1 of each, over all validation texts (``label_f1``); None elsewhere.
     """
 
     validation_loss: float
@@ -88,6 +90,7 @@ class Measurement:
     training_exact: bool = False
     training_interval: tuple[float, float] | None = None
     on_scale: OnScale | None = None
+    label_f1: list[float | None] | None = None
 
 
 class _How(TypedDict):
@@ -341,7 +344,12 @@ class Looks:
             on_scale=on_scale(confusion(*self._known(look), metric=self._config.metric))
             if self._ordered and complete
             else None,
+            label_f1=self._label_f1(look) if complete else None,
         )
+
+    def _label_f1(self, look: _Look) -> list[float | None] | None:
+        found = self._tally(look)
+        return label_f1(found) if self._task == "several_labels" and isinstance(found, Answers) else None
 
     def _loss(self, look: _Look) -> float:
         logits_NC, labels_N = self._known(look)

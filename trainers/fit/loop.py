@@ -145,7 +145,8 @@ class _Fit:
         torch.manual_seed(config.seed)
         self.train = features.inputs("train", config.freeze_depth)
         self.validation = features.inputs("validation", config.freeze_depth)
-        num_classes = len(features.splits.class_names)
+        self.class_names = features.splits.class_names
+        num_classes = len(self.class_names)
         self.network = Network(features.encoder, config, start=self.train.depth, num_classes=num_classes).to(
             config.device
         )
@@ -221,7 +222,12 @@ class _Fit:
         self.on_evaluation(self.evaluations[-1])
         result = self._restore("epochs", None)
         return replace(
-            result, validation_loss=math.nan, validation_accuracy=math.nan, hits=None, on_scale=None
+            result,
+            validation_loss=math.nan,
+            validation_accuracy=math.nan,
+            hits=None,
+            on_scale=None,
+            label_f1=None,
         )
 
     def _unvalidated(self, evaluation: Evaluation) -> Evaluation:
@@ -363,6 +369,9 @@ class _Fit:
             stopped=stopped,
             evaluations=tuple(self.evaluations),
             on_scale=found.on_scale,
+            label_f1=None
+            if found.label_f1 is None
+            else dict(zip(self.class_names, found.label_f1, strict=True)),
             **self._cost(),
         )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
@@ -110,6 +111,8 @@ class FitResult(Cost):
         hits: Which validation texts of the peeks' sample were right; None where they may have several labels.
         on_scale: Of steps of a scale: accuracy, quadratic kappa and mean absolute error on the whole validation split; None
             elsewhere.
+        label_f1: Of several labels the F1 of each on the whole validation split, by its name; None elsewhere. Of one that no text
+            has and none was given there is none.
     """
 
     network: Network
@@ -126,6 +129,7 @@ class FitResult(Cost):
     best_epochs: tuple[float, ...] = ()
     hits: str | None = None
     on_scale: OnScale | None = None
+    label_f1: Mapping[str, float | None] | None = None
 
     @property
     def is_refit(self) -> bool:
@@ -134,7 +138,9 @@ class FitResult(Cost):
 
     def figures(self) -> dict[str, Any]:
         """Return accuracies, loss, ages and cost by name."""
-        apart = {"network", "evaluations", "best_epochs", "hits", "on_scale"}
+        apart = {"network", "evaluations", "best_epochs", "hits", "on_scale", "label_f1"}
         figures = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in apart}
-        beside = {} if self.on_scale is None else {"on_scale": self.on_scale.plain()}
+        beside: dict[str, Any] = {} if self.on_scale is None else {"on_scale": self.on_scale.plain()}
+        if self.label_f1 is not None:
+            beside["label_f1"] = dict(self.label_f1)
         return {**figures, "stages": [asdict(stage) for stage in self.stages], **beside}

@@ -102,6 +102,14 @@ def measure_several(answers: Answers, *, metric: Metric) -> float:
     return float((2 * right_C[all_C > 0] / all_C[all_C > 0]).mean())
 
 
+def label_f1(answers: Answers) -> list[float | None]:
+    """Return the F1 of each label, as scikit-learn has it; None of one that no text has and none was given."""
+    predicted_NC = decide_labels(answers.probabilities_NC)
+    right_C = (answers.labels_NC * predicted_NC).sum(axis=0)
+    all_C = answers.labels_NC.sum(axis=0) + predicted_NC.sum(axis=0)
+    return [float(2 * right / both) if both else None for right, both in zip(right_C, all_C, strict=True)]
+
+
 def positive_weights(labels_NC: Labels) -> npt.NDArray[np.float64]:
     """Return weights_C of the texts that have a label: how many have not, by how many have; 1 for a label of no text."""
     texts_C = labels_NC.sum(axis=0)

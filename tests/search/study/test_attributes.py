@@ -122,6 +122,7 @@ def test_names_in_databases_never_change():
         "evaluations",
         "folds",
         "on_scale",
+        "label_f1",
         "stages",
         "reason",
         "ending",

@@ -321,3 +321,20 @@ def test_a_bug_is_raised_with_its_trace_and_a_known_failure_is_not():
     Failure(reason).raise_bug()
     with pytest.raises(RuntimeError, match="a worker met a bug:\nTraceback"):
         Failure(reason, "Traceback").raise_bug()
+
+
+MASK = """
+import signal
+from pathlib import Path
+from search.trials import warm_up
+warm_up()
+from multiprocessing.forkserver import _forkserver
+[line] = [l for l in Path(f"/proc/{_forkserver._forkserver_pid}/status").read_text().splitlines() if l.startswith("SigBlk")]
+print([bool(int(line.split()[1], 16) >> (number - 1) & 1) for number in (signal.SIGINT, signal.SIGTERM)])
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_workers_hear_no_interrupt_of_the_whole_group_as_a_notebooks_stop_button_sends():
+    done = subprocess.run([sys.executable, "-c", MASK], capture_output=True, text=True, check=True)
+    assert done.stdout == "[True, True]\n"

@@ -173,3 +173,26 @@ def test_a_server_answers_with_all_labels_of_a_text(fitted):
 def test_a_threshold_is_refused_for_several_labels():
     with pytest.raises(InputError, match="--threshold must be of two classes of which a text has one"):
         check_threshold("f1", None, names=("a", "b"), task="several_labels")
+
+
+def test_a_fit_tells_the_f1_of_each_label_as_scikit_learn_has_it(fitted):
+    from sklearn.metrics import f1_score
+
+    from trainers.fit import answer_validation, decide_labels, sigmoid
+
+    config, features, result, _ = fitted
+    answers = answer_validation(config, features, result)
+    said = decide_labels(sigmoid(answers.logits_NC))
+    wanted = f1_score(answers.labels_N, said, average=None, zero_division=np.nan)
+    assert list(result.label_f1) == list(features.splits.class_names)
+    assert [np.nan if f1 is None else f1 for f1 in result.label_f1.values()] == pytest.approx(
+        wanted.tolist(), nan_ok=True
+    )
+    assert result.figures()["label_f1"] == result.label_f1
+
+
+def test_a_label_that_no_text_has_and_none_was_given_has_no_f1():
+    from trainers.fit import Answers, label_f1
+
+    answers = Answers(np.array([[1, 0, 0], [1, 0, 1]]), np.array([[0.9, 0.1, 0.1], [0.2, 0.2, 0.3]]))
+    assert label_f1(answers) == [pytest.approx(2 / 3), None, 0.0]

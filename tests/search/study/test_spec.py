@@ -188,8 +188,8 @@ def test_ceiling_of_the_score_reaches_the_fit(tmp_path):
 
 def test_unknown_metric_is_met_with_those_there_are(tmp_path):
     assert mistake(tmp_path, STUDY + '[score]\nmetric = "f1"') == (
-        "score.metric: Input should be 'accuracy', 'balanced_accuracy', 'macro_f1', 'micro_f1', 'subset_accuracy' or "
-        "'average_precision', got 'f1'"
+        "score.metric: Input should be 'accuracy', 'balanced_accuracy', 'macro_f1', 'micro_f1', 'subset_accuracy', "
+        "'average_precision' or 'quadratic_kappa', got 'f1'"
     )
 
 

@@ -37,7 +37,9 @@ class TextEstimator(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def predict(self, X: Sequence[Text]) -> npt.NDArray[Any]:
         """Return the most probable label of each text, or the median one; of several labels, which of them each has."""
-        probabilities_NC = self._probabilities(X)
+        probabilities_NC = self.predict_proba(X)
+        if self._order is not None:
+            probabilities_NC = probabilities_NC[:, self._order]
         decided = self.classifier_.decide(probabilities_NC)
         if self._has_several():
             return decided
@@ -47,18 +49,13 @@ class TextEstimator(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def predict_proba(self, X: Sequence[Text]) -> npt.NDArray[np.float64]:
         """Return probabilities_NC, the columns in the order of ``classes_``; those of several labels do not add up to 1."""
-        probabilities_NC = self._probabilities(X)
-        return probabilities_NC if self._order is None else probabilities_NC[:, np.argsort(self._order)]
-
-    def _probabilities(self, X: Sequence[Text]) -> npt.NDArray[np.float64]:
-        """Return probabilities_NC, the columns in the order of ``classifier_``."""
         check_is_fitted(self)
         with value_errors():
             probabilities_NC = self.classifier_.predict_proba(texts_of(X)).astype(np.float64)
         if self._has_several():
             return probabilities_NC
         scaled_NC: npt.NDArray[np.float64] = probabilities_NC / probabilities_NC.sum(axis=1, keepdims=True)
-        return scaled_NC
+        return scaled_NC if self._order is None else scaled_NC[:, np.argsort(self._order)]
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -14,16 +14,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from search.study import (
-    Tally,
-    attributes as attr,
-    describe_counts,
-    duration,
-    origin,
-    percent,
-    rate,
-    training_figure,
-)
+from search.study import attributes as attr, describe_counts, duration, origin, percent, rate, training_figure
 from search.trials.notebook import NotebookScreen
 from trainers.config import TrainConfig
 from trainers.errors import printable
@@ -70,6 +61,8 @@ class Live:
     def __init__(
         self, console: Console, *, total_trials: int, ceiling: float, trials: Iterable[FrozenTrial] = ()
     ) -> None:
+        from search.study import Tally  # loads Optuna, for which a question for names must not wait
+
         self._console = console
         self._ceiling = ceiling
         self._total = total_trials

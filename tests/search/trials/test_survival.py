@@ -78,7 +78,9 @@ class Launcher:
             self.leave()
             raise
         times = {"started": time.monotonic(), "deadline": None}
-        self.search = _Search(self.study, SPEC, QuietLive(), num_trials=NUM_TRIALS, **times)
+        self.search = _Search(
+            self.study, SPEC, QuietLive(), num_trials=NUM_TRIALS, saw=lambda _: None, **times
+        )
 
     def ask(self):
         if self.search.wants_another(len(self.under_way)):

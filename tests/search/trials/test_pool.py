@@ -13,27 +13,12 @@ from search.trials.cluster.pool import RayPool
 from search.trials.news import Death, Failure, Fitted, Silence
 from search.trials.pool import drive
 from search.trials.worker_pool import Crew
-from trainers.encoder.loading import load_encoder
-from trainers.fit.features import build_features
 from trainers.fit.loop import fit
 from trainers.fit.records import Evaluation
 
 PEEKS = (0.5,)
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def features(tiny_splits, make_config, tmp_path_factory):
-    return build_features(
-        # Not the shared one: other tests run it whole, and transformers then hangs hooks into it that no pickle takes.
-        load_encoder(make_config().encoder),
-        tiny_splits,
-        make_config(),
-        depths=[1, 2, 3],
-        directory=tmp_path_factory.mktemp("cache"),
-        disk_bytes=2**30,
-    )
 
 
 @contextmanager

@@ -20,27 +20,12 @@ from search.study.spec import load_spec
 from search.trials.memory import KILLED_FIRST
 from search.trials.news import Death, Failure, Fitted, Silence
 from search.trials.worker_pool import MAX_STILLBORN, PRELOADED, Crew
-from trainers.encoder.loading import load_encoder
-from trainers.fit.features import build_features
 from trainers.fit.records import Evaluation
 
 PEEKS = (0.5,)
 PATIENCE_SECONDS = 120
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def features(tiny_splits, make_config, tmp_path_factory):
-    return build_features(
-        # Not the shared one: other tests run it whole, and transformers then hangs hooks into it that no pickle takes.
-        load_encoder(make_config().encoder),
-        tiny_splits,
-        make_config(),
-        depths=[1, 2, 3],
-        directory=tmp_path_factory.mktemp("cache"),
-        disk_bytes=2**30,
-    )
 
 
 @pytest.fixture(scope="module")

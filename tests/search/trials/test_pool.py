@@ -42,8 +42,7 @@ def on_ray(features, request):
     ):
 
         def process(job):
-            member = next(m for m in pool._members if m.job == job)
-            return ray.get(member.actor.process_id.remote())
+            return ray.get(pool.actors.of(job).actor.process_id.remote())
 
         yield pool, process
 

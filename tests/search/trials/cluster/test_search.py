@@ -6,6 +6,8 @@ import pytest
 from invariants import check_invariants
 
 import search.trials
+import search.trials.cluster.absence
+import search.trials.cluster.admission
 import search.trials.cluster.pool
 import search.trials.cluster.worker
 import search.trials.objective
@@ -44,13 +46,13 @@ class Scenario:
         if self.stage == "one node":
             self.cluster.add("second", cpus=2)
             deadline = time.monotonic() + PATIENCE_SECONDS
-            while not self.pool._free():
+            while not self.pool.actors.free:
                 assert time.monotonic() < deadline
                 assert self.pool._look_around() == []
-                self.pool._staff()
+                self.pool.actors.start()
                 assert self.pool._listen() == []
             self.stage = "two nodes"
-        elif self.stage == "two nodes" and len(list(self.pool.nodes)) == 2 and "(" in place.node:
+        elif self.stage == "two nodes" and len(list(self.pool.actors.nodes)) == 2 and "(" in place.node:
             self.cluster.kill("second")
             self.stage = "one node again"
 
@@ -100,8 +102,8 @@ def test_a_node_joins_a_search_and_is_lost_and_exactly_so_many_trials_end_and_th
 def test_without_a_worker_a_search_waits_and_ends_as_an_interrupted_one(
     ray_cluster, write_tiny_study, tmp_path, capsys, monkeypatch
 ):
-    monkeypatch.setattr(search.trials.cluster.pool, "SAY_SECONDS", 1.0)
-    monkeypatch.setattr(search.trials.cluster.pool, "WAIT_SECONDS", 2.0)
+    monkeypatch.setattr(search.trials.cluster.absence, "SAY_SECONDS", 1.0)
+    monkeypatch.setattr(search.trials.cluster.absence, "WAIT_SECONDS", 2.0)
     path = write_tiny_study(tmp_path)
     line = ["--study", str(path), "--trials", "3", "--cluster", ray_cluster.address, "--recipes", "none"]
     assert main([*line, "--cpus-per-trial", "64"]) == 130
@@ -120,7 +122,7 @@ def test_nodes_with_other_versions_are_refused_with_both_named(
     ray_cluster, write_tiny_study, tmp_path, capsys, monkeypatch
 ):
     own = search.trials.cluster.worker.versions()
-    monkeypatch.setattr(search.trials.cluster.pool, "versions", lambda: own | {"torch": "1.0"})
+    monkeypatch.setattr(search.trials.cluster.admission, "versions", lambda: own | {"torch": "1.0"})
     path = write_tiny_study(tmp_path)
     assert main(["--study", str(path), "--trials", "3", "--cluster", ray_cluster.address]) == 2
     said = capsys.readouterr()

@@ -265,7 +265,10 @@ def _search(
     from search.trials import Live, warm_up
 
     started = time.monotonic()
-    if workers != 1 and cluster is None:
+    if cluster is not None:
+        left = num_trials - len(finished(study.get_trials(deepcopy=False)))
+        cluster.hire(spec, workers=workers, fits_left=left, num_trials=num_trials)
+    elif workers != 1:
         warm_up()
     from search.trials import (  # heavy: both processes import at once
         most_bytes,
@@ -335,11 +338,7 @@ def _search(
                 tell=live.message,
             ),
             trial_timeout=trial_timeout,
-            open_pool=None
-            if cluster is None
-            else pools(
-                cluster, spec, workers=workers, most=left if workers != "auto" else most, tell=live.message
-            ),
+            open_pool=None if cluster is None else pools(cluster, spec, most=left, tell=live.message),
             saw=shown.saw,
         )
         if noticeable is not None:

@@ -208,7 +208,9 @@ def confirm_study(
 
     chosen = choose_finalists(study, spec, num_finalists=num_finalists)
     after = len(finished(study.get_trials(deepcopy=False)))
-    if workers != 1 and cluster is None:
+    if cluster is not None:
+        cluster.hire(spec, workers=workers, fits_left=len(chosen) * num_seeds)
+    elif workers != 1:
         warm_up()
     from trainers.fit import choose_device
 
@@ -241,7 +243,7 @@ def confirm_study(
 
         pool: Pool | None = None
         if cluster is not None:
-            open_pool = pools(cluster, spec, workers=workers, most=num_workers, tell=live.message)
+            open_pool = pools(cluster, spec, most=num_workers, tell=live.message)
             pool = open_pool(features, ())
         elif num_workers > 1 or not isinstance(trial_timeout, str):
             pool = Crew(features, size=num_workers, peeks=())

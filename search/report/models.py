@@ -176,6 +176,10 @@ class NodeRow(Frozen):
     trials: Count = Field(description="That ended there, pruned and failed ones included.")
     lost: Count = Field(description="Of these, those that ended since the node was lost.")
     seconds: float = Field(description="Of all fits that came to an end there.")
+    waiting: float | None = Field(
+        default=None,
+        description="Share of its workers' time without a fit, or without an answer to an evaluation; null where it was not noted.",
+    )
 
 
 class Encoder(Frozen):

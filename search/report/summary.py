@@ -87,7 +87,7 @@ def summarise(study: Study, spec: StudySpec) -> Summary:
             tokens=sum(r.tokens or 0 for r in rows),
             account=account(attributes, trials),
         ),
-        **_nodes(trials),
+        **_nodes(trials, attributes.get(attr.NODE_SECONDS, {})),
         encoder=Encoder(
             name=spec.encoder.name,
             revision=attributes.get(attr.ENCODER_REVISION),
@@ -101,7 +101,9 @@ def summarise(study: Study, spec: StudySpec) -> Summary:
     )
 
 
-def _nodes(trials: Sequence[FrozenTrial]) -> dict[str, list[NodeRow]]:
+def _nodes(
+    trials: Sequence[FrozenTrial], spent: Mapping[str, Mapping[str, float]]
+) -> dict[str, list[NodeRow]]:
     """Return the key that says where trials were fitted in a cluster; none if none was."""
     from search.report.models import NodeRow
     from search.study import Ending, reason_of
@@ -113,7 +115,9 @@ def _nodes(trials: Sequence[FrozenTrial]) -> dict[str, list[NodeRow]]:
             continue
         reason = reason_of(trial)
         key = (place["node"], place["device"], place["processor"])
-        row = rows.get(key) or NodeRow(**place, trials=0, lost=0, seconds=0.0)
+        row = rows.get(key) or NodeRow(
+            **place, trials=0, lost=0, seconds=0.0, waiting=_waiting(spent.get(place["node"]))
+        )
         rows[key] = row.model_copy(
             update={
                 "trials": row.trials + 1,
@@ -122,6 +126,12 @@ def _nodes(trials: Sequence[FrozenTrial]) -> dict[str, list[NodeRow]]:
             }
         )
     return {"nodes": [rows[key] for key in sorted(rows)]} if rows else {}
+
+
+def _waiting(seconds: Mapping[str, float] | None) -> float | None:
+    """Return the share of a node's time that its workers waited."""
+    total = sum(seconds.values()) if seconds else 0.0
+    return seconds["waiting"] / total if seconds and total else None
 
 
 def trial_row(trial: FrozenTrial) -> TrialRow:

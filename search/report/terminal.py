@@ -159,13 +159,18 @@ def _recipe_table(summary: Summary) -> Table:
 
 def _node_table(nodes: Sequence[NodeRow]) -> Table:
     """Say which nodes of a cluster fitted, and how much."""
-    table = _table("Nodes that fitted", "node", "trials", "lost", "fits\n(s)", "on")
+    table = _table("Nodes that fitted", "node", "trials", "lost", "fits\n(s)", "waiting\n(%)", "on")
     for column in (0, -1):
         table.columns[column].justify = "left"
     for row in nodes:
         on = row.processor if row.device == "cpu" else row.device
         table.add_row(
-            printable(row.node), str(row.trials), str(row.lost), f"{row.seconds:.0f}", printable(on)
+            printable(row.node),
+            str(row.trials),
+            str(row.lost),
+            f"{row.seconds:.0f}",
+            percent(row.waiting, unit=""),
+            printable(on),
         )
     kinds = {row.processor if row.device == "cpu" else row.device for row in nodes}
     if len(kinds) > 1:

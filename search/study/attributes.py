@@ -57,6 +57,10 @@ WORDS = "words"
 TRACKING = "tracking"
 """str: what tells the study from others of its name in a tracker; absent of one that was never shown in any."""
 
+NODE_SECONDS = "node_seconds"
+"""dict: by the name of a node of a cluster, the seconds of its workers in fits, ``fitting``, and without one or without an answer,
+``waiting``, in searches; absent where no cluster fitted."""
+
 # System attributes of a study.
 
 CONFIRMATION = "frostline:confirmation"

@@ -15,11 +15,16 @@ from .news import (
     Silence as Silence,
 )
 from .peak import known_peak_flops as known_peak_flops
-from .pool import OpenPool as OpenPool, Place as Place, Pool as Pool, drive as drive
+from .pool import (
+    OpenPool as OpenPool,
+    Place as Place,
+    Pool as Pool,
+    drive as drive,
+    most_workers as most_workers,
+)
 from .preparation import prepare as prepare
 from .progress import Live as Live
 from .scheduler import (
-    most_workers as most_workers,
     number_of_workers as number_of_workers,
     run_trials as run_trials,
 )

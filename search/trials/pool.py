@@ -14,6 +14,12 @@ if TYPE_CHECKING:
     from trainers.config import TrainConfig
     from trainers.fit import Features
 
+NUM_RANDOM = 10
+"""Trials that TPE draws at random before it learns, Optuna's default: they may as well run all at once."""
+
+TRIALS_PER_WORKER = 5
+"""With this many trials for each worker, the sampler learns from the others' results nearly as much as from one at a time."""
+
 
 @dataclass(frozen=True)
 class Place:
@@ -86,6 +92,9 @@ class Pool(Protocol):
     def place(self, job: int) -> Place | None:
         """Return where a fit runs or ran in a cluster; None as long as it waits for a worker, and on this machine."""
 
+    def node_seconds(self) -> dict[str, dict[str, float]]:
+        """Return by node what its workers' time went to, ``fitting`` and ``waiting``; of a cluster alone."""
+
 
 OpenPool = Callable[["Features", Sequence[float]], Pool]
 """From what fits read, and the epochs at which they are peeked at, to workers that have it."""
@@ -126,3 +135,10 @@ def drive(
                 if not go_on:
                     under_way.remove(job)
                 pool.answer(job, go_on=go_on)
+
+
+def most_workers(*, trials_left: int, num_trials: int | None = None) -> int:
+    """Return how many workers have something to do, and still let the sampler learn; see ``number_of_workers``."""
+    if num_trials is None or num_trials <= NUM_RANDOM:
+        return max(1, trials_left)
+    return max(1, min(trials_left, num_trials // TRIALS_PER_WORKER))

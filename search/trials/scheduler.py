@@ -29,7 +29,7 @@ from search.study import (
 from search.trials.memory import available_bytes
 from search.trials.news import Death, Ended, Failure, Fitted, Lost, Silence
 from search.trials.objective import Attempt, objective
-from search.trials.pool import OpenPool, Pool, drive
+from search.trials.pool import NUM_RANDOM, TRIALS_PER_WORKER, OpenPool, Pool, drive
 from search.trials.progress import Live
 from search.trials.pruning import FeasiblePruner
 from search.trials.sampler import SearchSampler
@@ -39,11 +39,8 @@ from trainers.config import Device
 from trainers.errors import FitError
 from trainers.fit import Evaluation, Features, FoldResult, cuda_devices
 
-NUM_RANDOM = 10
-"""Trials that TPE draws at random before it learns, Optuna's default: they may as well run all at once."""
-
-TRIALS_PER_WORKER = 5
-"""With this many trials for each worker, the sampler learns from the others' results nearly as much as from one at a time."""
+NOTE_SECONDS = 60.0
+"""Between two times that the study is told what nodes spend their time on: of a search that is killed, so much is not known."""
 
 SHARE_OF_MEMORY = 0.8
 """Of what is available, workers may be expected to take: other setups take a little more than the one that is measured."""
@@ -179,13 +176,6 @@ def number_of_workers(
     return min(number, fitting)
 
 
-def most_workers(*, trials_left: int, num_trials: int | None = None) -> int:
-    """Return how many workers have something to do, and still let the sampler learn; see ``number_of_workers``."""
-    if num_trials is None or num_trials <= NUM_RANDOM:
-        return max(1, trials_left)
-    return max(1, min(trials_left, num_trials // TRIALS_PER_WORKER))
-
-
 _UnderWay = dict[int, tuple[optuna.Trial, Attempt]]
 
 
@@ -215,6 +205,9 @@ class _Search:
         self._silences = Silences()
         self._patience: dict[int, float | None] = {}
         self._earlier = study.user_attrs.get(attr.WALL_SECONDS, 0.0)
+        self._pool: Pool | None = None
+        self._noted = float("-inf")
+        self._node_seconds = study.user_attrs.get(attr.NODE_SECONDS, {})
 
     @held_back()
     def wants_another(self, num_under_way: int = 0) -> bool:
@@ -286,12 +279,28 @@ class _Search:
         """Leave no trial running: what still is will be repeated, for this reason."""
         recover(self.study, reason=reason)
         self._note_wall_time()
+        self._note_node_time()
+
+    def works_with(self, pool: Pool) -> None:
+        """Note what its nodes spend their time on, from now on."""
+        self._pool = pool
+
+    def _note_node_time(self) -> None:
+        found = self._pool.node_seconds() if self._pool is not None else {}
+        if found:
+            for node, earlier in self._node_seconds.items():
+                there = found.get(node, {})
+                found[node] = {what: seconds + there.get(what, 0.0) for what, seconds in earlier.items()}
+            self.study.set_user_attr(attr.NODE_SECONDS, found)
+        self._noted = time.monotonic()
 
     def _note_wall_time(self) -> None:
         self.study.set_user_attr(attr.WALL_SECONDS, self._earlier + time.monotonic() - self._started)
 
     def _show_end(self, trial: optuna.Trial) -> None:
         self._note_wall_time()
+        if time.monotonic() - self._noted >= NOTE_SECONDS:
+            self._note_node_time()
         now = trial.storage.get_trial(optuna_private.trial_id(trial))
         self.live.trial_ended(now, self.study.get_trials(deepcopy=False))
         self.saw(trial)
@@ -317,6 +326,7 @@ def _run_in_pool(search: _Search, features: Features, pool: Pool, trial_timeout:
     """Run trials in workers, which fit, while this process alone uses the database."""
     under_way: _UnderWay = {}
     num_layers = features.encoder.num_layers
+    search.works_with(pool)
     with pool:
 
         def begin(num_under_way: int) -> int | None:

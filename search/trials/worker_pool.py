@@ -149,6 +149,10 @@ class Crew:
     def place(self, job: int) -> None:
         """Return None: a fit runs on this machine."""
 
+    def node_seconds(self) -> dict[str, dict[str, float]]:
+        """Return nothing: there is no other node."""
+        return {}
+
     def processor_seconds(self, job: int) -> float:
         """Return what the process of a fit has computed so far; other programs' time is not in it."""
         process = next(m.process for m in self._members if m.job == job)

@@ -13,7 +13,9 @@ from search.trials.cluster.nodes import Node, Nodes
 from search.trials.cluster.worker import Worker
 
 if TYPE_CHECKING:
-    from search.trials.cluster.worker import Task
+    from search.trials.cluster.worker import Said
+    from search.trials.news import News
+    from trainers.config import Device
 
 
 class Stage(Enum):
@@ -52,18 +54,19 @@ class Member:
 class Actors:
     """All of them.
 
+    They need not know yet what they will fit: what all fits need they import meanwhile.
+
     Args:
-        task: What they are for.
         cpus: Processors that each takes.
         gpus: GPUs that each takes.
         size: How many at most.
         fixed: Whether so many are asked for even if the cluster has no room for them now: an autoscaler then makes it.
     """
 
-    def __init__(self, task: Task, *, cpus: float, gpus: float, size: int, fixed: bool) -> None:
+    def __init__(self, *, cpus: float, gpus: float, size: int, fixed: bool) -> None:
         import ray
 
-        self._task = task
+        self.device: Device = "cuda" if gpus else "cpu"
         self._size, self.fixed = size, fixed
         self._options = {"num_cpus": cpus, "num_gpus": gpus, "max_restarts": 0, "max_task_retries": 0}
         self.nodes = Nodes(cpus, gpus, ray.nodes)
@@ -84,6 +87,12 @@ class Actors:
         """Return who has a fit; None if nobody has."""
         return next((m for m in self if m.job == job), None)
 
+    def limit(self, size: int) -> None:
+        """Have no more than so many."""
+        self._size = min(self._size, size)
+        for member in self._members[self._size :]:
+            self.drop(member)
+
     def start(self) -> None:
         """Start as many as there is room and use for."""
         import ray
@@ -99,13 +108,21 @@ class Actors:
                 options["scheduling_strategy"] = NodeLabelSchedulingStrategy(
                     {"ray.io/node-id": NotIn(*unusable)}
                 )
-            actor: Any = ray.remote(Worker).options(**options).remote(self._task)
-            self._members.append(Member(actor, actor.hello.remote(), Stage.STARTING, time.monotonic()))
+            actor: Any = ray.remote(Worker).options(**options).remote()
+            hello = actor.hello.remote(self.device)
+            self._members.append(Member(actor, hello, Stage.STARTING, time.monotonic()))
 
     def enter(self, member: Member, stage: Stage) -> None:
         """Note what an actor is at from now on."""
         _count(member)
         member.stage, member.since = stage, time.monotonic()
+
+    def heard(self, member: Member, said: Said) -> News:
+        """Return news of a fit, and put down for how long it had waited for an answer."""
+        if member.node is not None:
+            member.node.fit_seconds -= said.waited
+            member.node.waiting_seconds += said.waited
+        return said.news
 
     def drop(self, member: Member) -> None:
         """End an actor, whatever it does."""

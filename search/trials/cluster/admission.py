@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from search.trials.cluster.actors import Actors, Member, Stage, end
 from search.trials.cluster.files import FileServer
-from search.trials.cluster.worker import Hello, Task, versions
+from search.trials.cluster.worker import Hello, Prepared, Task, versions
 from trainers.errors import InputError
 
 if TYPE_CHECKING:
@@ -58,21 +58,24 @@ class Admission:
             return
         if node.place is None:
             node.place = replace(hello.place, node=node.name)
-        if not hello.has_files and self._server is None:
-            self._server = self._serve_files()
-        member.call = member.actor.prepare.remote(self._payload, None if hello.has_files else self._server)
+        member.call = member.actor.prepare.remote(self._task, self._payload)
         self._actors.enter(member, Stage.PREPARING)
 
-    def prepared(self, member: Member, why_not: str) -> None:
-        """Let an actor fit that has prepared, unless it could not.
+    def prepared(self, member: Member, became: Prepared) -> None:
+        """Let an actor fit that has prepared, unless it could not; who lacks files gets somebody to read them from.
 
         Raises:
             InputError: It could not, and there is no other node.
         """
         node = member.node
         assert node is not None  # noqa: S101
-        if why_not:
-            self._refuse(node, why_not)
+        if became.why_not:
+            self._refuse(node, became.why_not)
+            return
+        if became.lacks_files:
+            if self._server is None:
+                self._server = self._serve_files()
+            member.call = member.actor.prepare.remote(self._task, self._payload, self._server)
             return
         self._num_stillborn = 0
         self._actors.enter(member, Stage.FREE)

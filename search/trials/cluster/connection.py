@@ -10,12 +10,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from search.trials.cluster.ray_private import quiet, running_address
+from search.trials.pool import most_workers
 from trainers.errors import InputError
 
 if TYPE_CHECKING:
+    from search.study import StudySpec
+    from search.trials.cluster.actors import Actors
     from search.trials.cluster.options import ClusterOptions
     from trainers.config import Device
 
@@ -23,17 +26,48 @@ CONNECT_SECONDS = 5.0
 """A cluster that does not answer for so long is not there: Ray itself would try for minutes, deaf to signals."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class Cluster:
     """A cluster that this process has joined.
 
     Attributes:
         cpus: Processors that a worker takes; None means the study's threads.
         gpus: GPUs that a worker takes.
+        actors: The workers, once they have been hired.
     """
 
     cpus: float | None
     gpus: float
+    actors: Actors | None = None
+
+    def hire(
+        self,
+        spec: StudySpec,
+        *,
+        workers: Literal["auto"] | int,
+        fits_left: int,
+        num_trials: int | None = None,
+    ) -> None:
+        """Start workers on all nodes that have room, which import what fits need while this process prepares what they read.
+
+        Args:
+            spec: Of the study.
+            workers: That the user wants; ``auto`` is as many as the cluster has room for, and let the sampler learn.
+            fits_left: More would have nothing to do.
+            num_trials: Of the whole study, which a sampler proposes; None if none does.
+        """
+        from search.trials.cluster.actors import Actors
+
+        self.actors = Actors(
+            cpus=self.cpus or float(spec.any_config().threads),
+            gpus=self.gpus,
+            size=most_workers(trials_left=fits_left, num_trials=num_trials)
+            if workers == "auto"
+            else min(workers, fits_left),
+            fixed=workers != "auto",
+        )
+        self.actors.nodes.update()
+        self.actors.start()
 
     @property
     def device(self) -> Device:

@@ -34,8 +34,8 @@ class Node:
         refused: Why it cannot fit, or empty.
         place: Where its workers are; None until one has said so.
         fits: Begun there, whatever became of them.
-        fit_seconds: Of all its workers, with a fit.
-        waiting_seconds: Of all its workers, ready for one.
+        fit_seconds: Of all its workers, in fits.
+        waiting_seconds: Of all its workers, ready for a fit, or for the answer to an evaluation.
     """
 
     node_id: str

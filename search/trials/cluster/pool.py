@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 
 from search.trials.cluster.absence import Absence
-from search.trials.cluster.actors import Actors, Member, Stage
+from search.trials.cluster.actors import Member, Stage
 from search.trials.cluster.admission import Admission
 from search.trials.cluster.files import files_of
 from search.trials.cluster.worker import Task
@@ -21,14 +21,14 @@ from trainers.errors import InputError
 
 if TYPE_CHECKING:
     from pathlib import Path
-    from typing import Literal
 
     from search.study import StudySpec
+    from search.trials.cluster.actors import Actors
     from search.trials.cluster.connection import Cluster
     from search.trials.cluster.nodes import Node
     from search.trials.news import News
     from search.trials.pool import OpenPool, Place
-    from trainers.config import Device, TrainConfig
+    from trainers.config import TrainConfig
     from trainers.fit import Features
 
 LISTEN_SECONDS = 1.0
@@ -54,10 +54,7 @@ class RayPool:
     Args:
         features: What fits read. Encoder and texts go to the object store, stored features to each node's cache.
         peeks: As for ``fit``.
-        cpus: Processors that a worker takes.
-        gpus: GPUs that a worker takes.
-        size: Workers at most.
-        fixed: Whether so many are asked for even if the cluster has no room for them now: an autoscaler then makes it.
+        actors: Who fits; those that are not there yet are started.
         directory: Of the feature cache; None means each node's own.
         disk_bytes: What that may take.
         tell: Gets lines for the user.
@@ -68,10 +65,7 @@ class RayPool:
         features: Features,
         peeks: Sequence[float],
         *,
-        cpus: float,
-        gpus: float,
-        size: int,
-        fixed: bool,
+        actors: Actors,
         directory: Path | None,
         disk_bytes: int,
         tell: Callable[[str], None],
@@ -79,13 +73,12 @@ class RayPool:
         import ray
 
         files = files_of(features)
-        device: Device = "cuda" if gpus else "cpu"
-        task = Task(device, features.precision, files, directory, disk_bytes, tuple(peeks))
+        task = Task(actors.device, features.precision, files, directory, disk_bytes, tuple(peeks))
         payload = ray.put(np.frombuffer(pickle.dumps(features), dtype=np.uint8))
         self._tell = tell
-        self.actors = Actors(task, cpus=cpus, gpus=gpus, size=size, fixed=fixed)
-        self._admission = Admission(self.actors, task, payload, tell=tell)
-        self._absence = Absence(self.actors.nodes, tell)
+        self.actors = actors
+        self._admission = Admission(actors, task, payload, tell=tell)
+        self._absence = Absence(actors.nodes, tell)
         self._waiting: list[_Fit] = []
         self._patience: dict[int, float | None] = {}
         self._places: dict[int, Place] = {}
@@ -154,6 +147,14 @@ class RayPool:
     def place(self, job: int) -> Place | None:
         """Return where a fit runs or ran; None as long as it waits for a worker."""
         return self._places.get(job)
+
+    def node_seconds(self) -> dict[str, dict[str, float]]:
+        """Return by node what its workers' time went to, ``fitting`` and ``waiting``, up to their latest change from one to the other."""
+        return {
+            node.name: {"fitting": node.fit_seconds, "waiting": node.waiting_seconds}
+            for node in self.actors.nodes
+            if node.fits
+        }
 
     def _look_around(self) -> list[tuple[int, News]]:
         """Take note of nodes that came and went, and return what became of fits there."""
@@ -233,10 +234,11 @@ class RayPool:
             case Stage.BUSY:
                 job, member.silence = member.job, 0.0
                 assert job is not None  # noqa: S101
-                if isinstance(said, Ended):
+                news = self.actors.heard(member, said)
+                if isinstance(news, Ended):
                     member.job = None
                     self.actors.enter(member, Stage.FREE)
-                return [(job, said)]
+                return [(job, news)]
         return []
 
     def _bury(self, member: Member, error: Exception) -> list[tuple[int, News]]:
@@ -269,32 +271,23 @@ class RayPool:
         return [(m.job, Lost(node.name)) for m in gone if m.job is not None]
 
 
-def pools(
-    cluster: Cluster,
-    spec: StudySpec,
-    *,
-    workers: Literal["auto"] | int,
-    most: int,
-    tell: Callable[[str], None],
-) -> OpenPool:
+def pools(cluster: Cluster, spec: StudySpec, *, most: int, tell: Callable[[str], None]) -> OpenPool:
     """Return what opens a pool of a study's fits.
 
     Args:
-        cluster: Whose nodes fit.
+        cluster: Whose nodes fit; its workers have been hired.
         spec: Of the study.
-        workers: That the user wants; ``auto`` is as many as the cluster has room for.
-        most: More would have nothing to do, or teach the sampler too little.
+        most: More workers would have nothing to do.
         tell: Gets lines for the user.
     """
 
     def open_pool(features: Features, peeks: Sequence[float]) -> RayPool:
+        assert cluster.actors is not None  # noqa: S101
+        cluster.actors.limit(most)
         return RayPool(
             features,
             peeks,
-            cpus=cluster.cpus or float(spec.any_config().threads),
-            gpus=cluster.gpus,
-            size=most if workers == "auto" else min(workers, most),
-            fixed=workers != "auto",
+            actors=cluster.actors,
             directory=spec.cache.directory,
             disk_bytes=int(spec.cache.disk_gib * 2**30),
             tell=tell,

@@ -521,13 +521,17 @@ def test_nodes_of_a_cluster_are_listed_with_what_they_fitted():
         ("beta", "GPU 9", "CPU 7", "node lost"),
         ("beta", "GPU 9", "CPU 7", "patience"),
     )
+    study.set_user_attr(
+        "node_seconds", {"beta": {"fitting": 150.0, "waiting": 50.0}, "gone": {"fitting": 0, "waiting": 0}}
+    )
     rows = summarise(study, make_spec()).plain()["nodes"]
+    assert [r["waiting"] for r in rows] == [None, 0.25]
     assert [(r["node"], r["trials"], r["lost"], round(r["seconds"])) for r in rows] == [
         ("alpha", 1, 0, 64),
         ("beta", 3, 1, 129),
     ]
     words = " ".join(text_of(study).split())
-    assert "alpha 1 0 64 CPU 7 beta 3 1 129 GPU 9" in words
+    assert "alpha 1 0 64 - CPU 7 beta 3 1 129 25.00 GPU 9" in words
     assert "Fits ran on 2 kinds of processors, which may differ in last bits" in words
     assert "GPU 9" in render(summarise(study, make_spec()), options="--study toy")
 

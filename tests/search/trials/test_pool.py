@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from search.trials.cluster.actors import Actors
 from search.trials.cluster.connection import joined
 from search.trials.cluster.options import ClusterOptions
 from search.trials.cluster.pool import RayPool
@@ -35,10 +36,10 @@ def on_ray(features, request):
     import ray
 
     other = request.getfixturevalue("tmp_path_factory").mktemp("other-node")  # lacks the stored features
-    options = {"cpus": 1, "gpus": 0, "size": 2, "fixed": True, "disk_bytes": 2**30}
+    options = {"directory": other, "disk_bytes": 2**30, "tell": lambda _: None}
     with (
         joined(ClusterOptions(cluster=address)),
-        RayPool(features, PEEKS, **options, directory=other, tell=lambda _: None) as pool,
+        RayPool(features, PEEKS, actors=Actors(cpus=1, gpus=0, size=2, fixed=True), **options) as pool,
     ):
 
         def process(job):

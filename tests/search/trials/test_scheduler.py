@@ -195,6 +195,7 @@ class FakeCrew:
         self.plan = list(plan)
         self.patience = {}
         self.under_way = []
+        self.spent = {}
 
     def __call__(self, _features, *, size, peeks):  # noqa: ARG002
         self.size = size
@@ -215,6 +216,9 @@ class FakeCrew:
 
     def place(self, job):
         assert job not in self.under_way
+
+    def node_seconds(self):
+        return self.spent
 
     def end_if_silent(self, job, *, seconds):
         assert job in self.under_way
@@ -245,8 +249,19 @@ FIGURES |= {"stages": [], "tokens": 1, "flops": 1.0, "memory_bytes": 1}
 def search_with(monkeypatch):
     """A function: search a new study with a crew whose fits end as planned; returns the study, the crew, what was said."""
 
-    def run(plan, *, num_trials=4, num_workers=2, trial_timeout="auto", recipes=(), noticeable=None):
-        study, live, crew = make_study(), QuietLive(), FakeCrew(plan)
+    def run(
+        plan,
+        *,
+        num_trials=4,
+        num_workers=2,
+        trial_timeout="auto",
+        recipes=(),
+        noticeable=None,
+        study=None,
+        spent=None,
+    ):
+        study, live, crew = study or make_study(), QuietLive(), FakeCrew(plan)
+        crew.spent = spent or {}
         for name in recipes:
             study.enqueue_trial(recipe_params(name, SPEC, num_layers=2), user_attrs={"recipe": name})
         monkeypatch.setattr(search.trials.scheduler, "Crew", crew)
@@ -263,6 +278,18 @@ def search_with(monkeypatch):
 
 def reasons(study):
     return [t.user_attrs["reason"] for t in study.trials if t.state.name == "FAIL"]
+
+
+def test_what_nodes_spent_their_time_on_is_added_up_over_starts(search_with):
+    study, _, _ = search_with([], spent={"alpha": {"fitting": 3.0, "waiting": 1.0}})
+    assert study.user_attrs["node_seconds"] == {"alpha": {"fitting": 3.0, "waiting": 1.0}}
+    new = {"alpha": {"fitting": 2.0, "waiting": 0.5}, "beta": {"fitting": 1.0, "waiting": 0.0}}
+    search_with([], num_trials=6, study=study, spent=new)
+    assert study.user_attrs["node_seconds"] == new | {"alpha": {"fitting": 5.0, "waiting": 1.5}}
+
+
+def test_a_search_on_one_machine_notes_no_nodes(search_with):
+    assert "node_seconds" not in search_with([])[0].user_attrs
 
 
 def test_a_fit_that_says_nothing_counts_as_failed_and_is_not_repeated(search_with):

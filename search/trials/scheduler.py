@@ -286,7 +286,7 @@ class _Search:
         self._pool = pool
 
     def _note_node_time(self) -> None:
-        found = self._pool.node_seconds() if self._pool is not None else {}
+        found = dict(self._pool.node_seconds()) if self._pool is not None else {}
         if found:
             for node, earlier in self._node_seconds.items():
                 there = found.get(node, {})

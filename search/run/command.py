@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
@@ -451,7 +450,3 @@ def _enqueue(study: optuna.Study, spec: StudySpec, names: Sequence[str], *, num_
             study.enqueue_trial(
                 recipe_params(name, spec, num_layers=num_layers), user_attrs={attr.RECIPE: name}
             )
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,0 +1,1 @@
+from .command import check_request as check_request, main as main, run as run, search_study as search_study

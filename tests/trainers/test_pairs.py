@@ -18,7 +18,9 @@ from transformers import AutoTokenizer, BertTokenizer, PreTrainedTokenizerFast, 
 from trainers.config import DataConfig, EncoderConfig
 from trainers.data.pairs import encode_pairs, named_pair, near_duplicate_texts
 from trainers.data.shuffled import look_shuffled
-from trainers.data.splits import Splits, load_splits, read_texts, tokenise
+from trainers.data.splits import Splits, load_splits
+from trainers.data.texts import read_texts
+from trainers.data.tokens import tokenise
 from trainers.encoder.loading import load_encoder
 from trainers.errors import InputError
 from trainers.fit.features import Features, _key, build_features

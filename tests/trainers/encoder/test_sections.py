@@ -21,7 +21,7 @@ from transformers import (
 )
 
 from trainers.config import EncoderConfig
-from trainers.data.splits import encode
+from trainers.data.tokens import encode
 from trainers.encoder.loading import load_encoder
 from trainers.encoder.sections import SUPPORTED, run
 from trainers.errors import InputError

@@ -23,7 +23,8 @@ from trainers.data.texts import read_texts
 from trainers.data.tokens import tokenise
 from trainers.encoder.loading import load_encoder
 from trainers.errors import InputError
-from trainers.fit.features import Features, _key, build_features
+from trainers.fit.feature_building import _key, build_features
+from trainers.fit.features import Features
 from trainers.fit.loop import fit
 from trainers.model.classifier import assemble, load, save
 from trainers.predict import main

@@ -184,7 +184,9 @@ def _search(
             if cluster
             else _num_workers(study, spec, features, live, workers, left=left, num_trials=num_trials),
             trial_timeout=trial_timeout,
-            open_pool=cluster and pools(cluster, spec, workers=workers, most=room, tell=live.message),
+            open_pool=pools(cluster, spec, workers=workers, most=room, tell=live.message)
+            if cluster
+            else None,
             saw=shown.saw,
         )
         why = None if noticeable is None else note_flat(study, num_trials=num_trials, noticeable=noticeable)

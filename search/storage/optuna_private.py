@@ -93,7 +93,7 @@ TABLES: dict[str, Any] = {
 }
 """Of what is written to a trial, by kind."""
 
-ATTRIBUTES = {"user": TrialUserAttributeModel, "system": TrialSystemAttributeModel}
+ATTRIBUTES: dict[str, Any] = {"user": TrialUserAttributeModel, "system": TrialSystemAttributeModel}
 
 
 def _upsert(insert: Callable[..., Any], table: Any) -> Any:

@@ -146,7 +146,10 @@ def _search(
 
     with (
         Live(
-            console or Console(), total_trials=num_trials, ceiling=spec.score.ceiling, trials=study.trials
+            console or Console(),
+            total_trials=num_trials,
+            ceiling=spec.score.ceiling,
+            trials=study.get_trials(deepcopy=False),
         ) as live,
         mirror(live.message) as shown,
     ):
@@ -169,7 +172,8 @@ def _search(
             enqueue(study, spec, _recipe_names(spec, recipes), num_layers=num_layers)
             start.enqueue(study, spec, plan)
         left = num_trials - len(finished(study.get_trials(deepcopy=False)))
-        most = most_workers(trials_left=left, num_trials=num_trials)
+        learnt = num_trials if spec.sampler.learns else None
+        most = most_workers(trials_left=left, num_trials=learnt)
         room = left if workers != "auto" else most
         run_trials(
             study,
@@ -182,7 +186,7 @@ def _search(
             noticeable=noticeable,
             num_workers=most
             if cluster
-            else _num_workers(study, spec, features, live, workers, left=left, num_trials=num_trials),
+            else _num_workers(study, spec, features, live, workers, left=left, num_trials=learnt),
             trial_timeout=trial_timeout,
             open_pool=pools(cluster, spec, workers=workers, most=room, tell=live.message)
             if cluster
@@ -221,7 +225,7 @@ def _num_workers(
     workers: int | Literal["auto"],
     *,
     left: int,
-    num_trials: int,
+    num_trials: int | None,
 ) -> int:
     """Return how many trials run at once on this machine."""
     from search.trials import most_bytes, number_of_workers, worker_bytes

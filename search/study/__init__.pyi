@@ -50,6 +50,7 @@ from .retries import (
 )
 from .settings import SEARCHED as SEARCHED
 from .space import (
+    distributions as distributions,
     place as place,
     recipe_params as recipe_params,
     recipe_settings as recipe_settings,

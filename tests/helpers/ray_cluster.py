@@ -117,14 +117,23 @@ def serve(cpus):
         match line.split():
             case ["add", name, count]:
                 answer = "done"
-                nodes[name] = cluster.add_node(
-                    num_cpus=int(count), object_store_memory=STORE_BYTES, wait=False
-                )
+                nodes[name] = add_node(cluster, num_cpus=int(count))
             case ["raylet", name]:
                 answer = nodes[name].all_processes["raylet"][0].process.pid
         sys.stdout.write(f"answer {answer}\n")
         sys.stdout.flush()
     cluster.shutdown()
+
+
+def add_node(cluster, *, num_cpus):
+    """Let a node join; one that a busy machine did not start in time is tried again."""
+    for left in reversed(range(TRIES)):
+        try:
+            return cluster.add_node(num_cpus=num_cpus, object_store_memory=STORE_BYTES, wait=False)
+        except Exception:  # Ray raises a bare one
+            if not left:
+                raise
+    return None
 
 
 if __name__ == "__main__":

@@ -108,18 +108,15 @@ def new(
     data = _data_config(source, columns)
 
     from search.new.classes import choose_classes, say_of_classes
+    from search.new.columns import guess_columns
     from trainers.config import TASK_METRICS
-    from trainers.data import read_texts, suggest_labels, suggest_pair
+    from trainers.data import read_texts
 
-    pair = None if text else suggest_pair(data)
-    if pair is not None:
-        columns = {"text": [*pair], **columns}
-        data = _data_config(source, columns)
-    several = suggest_labels(data)
-    if several is not None and several.sure:
-        columns["label"] = [*several.label]
-        if several.separator is not None:
-            columns["label_separator"] = [several.separator]
+    guessed = guess_columns(data)
+    pair, several = guessed.pair, guessed.labels
+    if guessed.settings:
+        found = {key: [value] if isinstance(value, str) else value for key, value in guessed.settings.items()}
+        columns = {**found, **columns} if pair else {**columns, **found}
         data = _data_config(source, columns)
     _check_task(metric, data)
     texts = read_texts(data)  # before all that takes its time to load: its mistakes are reported at once

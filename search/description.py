@@ -149,7 +149,8 @@ def _guessed(data: DataConfig, *, may_split: bool) -> tuple[dict[str, Any], tupl
     """
     from search.new import guess_columns
 
-    guessed, messages = guess_columns(data, label=may_split), ()
+    guessed = guess_columns(data, label=may_split)
+    messages: tuple[str, ...] = ()
     if guessed.pair is not None:
         first, second = map(repr, guessed.pair)
         messages = (

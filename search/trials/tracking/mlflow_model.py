@@ -29,11 +29,10 @@ def write_model(model: Model, folder: Path, *, run_id: str, model_id: str) -> No
 
     from trainers.model import load
 
-    classifier = load(model.folder)
     sides = [ColSpec("string", side) for side in ("text", "text_pair")]
     answer = [ColSpec("string", "label"), ColSpec("double", "score")]
     mlflow.transformers.save_model(
-        pipeline("text-classification", model=classifier.model, tokenizer=classifier.tokenizer),
+        pipeline("text-classification", model=load(model.folder).model, tokenizer=model.folder),
         str(folder),
         task="text-classification",
         # Given, since MLflow would ask the hub of models for it.

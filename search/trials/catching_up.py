@@ -23,7 +23,8 @@ from trainers.fit import error_of_mean, unpacked
 Z = 0.84
 """A trial that is ended would have won once in five times at most, as far as the folds done tell. Chosen by reading 27 searches of
 20 trials on 300 texts again: five folds would have taken 2.4 to 2.7 fits a trial, and the winner's score would have been 0.1 to 0.3
-points below that of trials run to their end; at 2.0, with which they were searched, they took 3.9 to 4.2 (studies/LOG.md)."""
+points below that of trials run to their end; at 2.0, with which they were searched, they took 3.9 to 4.2. Twelve new searches with it took
+2.3 to 2.9 fits a trial and lost 0.2 +- 0.1 points (tests/benchmarks/README.md)."""
 
 Fold = Mapping[str, Any]
 """What a trial keeps of a fold (``trainers.fit.FoldResult``)."""

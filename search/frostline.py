@@ -38,7 +38,7 @@ COMMANDS = {
         "Look at texts, say what was found, and write a study whose search ends in time.",
     ),
     "run": Command(
-        "search.run",
+        "search.run.command",
         "run",
         "Search a study until it has the number of finished trials that you ask for; the same command continues it.",
     ),
@@ -53,7 +53,9 @@ COMMANDS = {
         "Fit the finalists of a study on fresh seeds, and test every fit; the same command continues it.",
     ),
     "export": Command(
-        "search.export", "export", "Write the winner's configuration, fit it again and save the model."
+        "search.export.command",
+        "export",
+        "Write the winner's configuration, fit it again and save the model.",
     ),
     "dashboard": Command(
         "search.dashboard.command",

@@ -37,7 +37,7 @@ from search.trials.silence import Silences, TrialTimeout, patience_after
 from search.trials.worker_pool import Crew
 from trainers.config import Device
 from trainers.errors import FitError
-from trainers.fit import Evaluation, Features, FoldResult, cuda_devices
+from trainers.fit import Evaluation, Features, FoldResult, cuda_devices, groups_of_hits
 
 NOTE_SECONDS = 60.0
 """Between two times that the study is told what nodes spend their time on: of a search that is killed, so much is not known."""
@@ -88,7 +88,14 @@ def run_trials(
     """
     study.set_user_attr(attr.WORKERS, num_workers)
     rule = spec.pruning
-    study.pruner = FeasiblePruner(rule.rungs, keep=rule.keep, peers=rule.peers, margin=rule.margin)
+    groups = groups_of_hits(features.splits, spec.data) if spec.data.group is not None else None
+    study.pruner = FeasiblePruner(
+        rule.rungs,
+        keep=rule.keep,
+        peers=rule.peers,
+        margin=rule.margin,
+        groups_N=groups[0] if groups else None,
+    )
     search = _Search(
         study,
         spec,

@@ -5,13 +5,13 @@ from __future__ import annotations
 import logging
 import os
 import signal
-import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from search.trials.cluster.ports import answers
 from search.trials.cluster.ray_private import quiet, running_address
 from search.trials.pool import most_workers
 from trainers.errors import InputError
@@ -162,15 +162,6 @@ def find_address(cluster: str) -> str:
             f"{origin}: no Ray cluster answers at {address}; check it with: ray status --address {address}"
         )
     return address
-
-
-def answers(host: str, port: int, *, seconds: float) -> bool:
-    """Tell whether somebody listens at a port."""
-    try:
-        socket.create_connection((host, port), timeout=seconds).close()
-    except OSError:
-        return False
-    return True
 
 
 def code() -> list[str]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from search.trials.cluster.connection import answers
+from search.trials.cluster.ports import answers
 
 if TYPE_CHECKING:
     from search.trials.pool import Place

@@ -6,8 +6,9 @@ import sys
 import pytest
 
 from search.trials.cluster import connection
-from search.trials.cluster.connection import answers, code, find_address, joined
+from search.trials.cluster.connection import code, find_address, joined
 from search.trials.cluster.options import ClusterOptions
+from search.trials.cluster.ports import answers
 from trainers.errors import InputError
 
 

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.model_selection import train_test_split
 from sklearn.utils import check_consistent_length, column_or_1d
 from sklearn.utils.multiclass import check_classification_targets, is_multilabel
 
@@ -33,12 +32,13 @@ from trainers.config import (
     TrainConfig,
     load_config,
 )
-from trainers.data import Split, Splits, Text, cleaned, draw_groups, joined, stratified_parts, tokenise
+from trainers.data import Split, Splits, Text, cleaned, tokenise
 from trainers.encoder import Encoder, load_encoder
 from trainers.errors import InputError
 from trainers.estimator import TextEstimator, indicators, pair_names, seed_of, texts_of, value_errors
 from trainers.fit import build_features, choose_device, fit, pinned
 from trainers.model import assemble
+from trainers.validation_part import draw
 
 if TYPE_CHECKING:
     from search.sklearn import SearchedTextClassifier as SearchedTextClassifier
@@ -263,11 +263,12 @@ class TextClassifier(TextEstimator):
         if order is not None:
             labels_N = np.argsort(order)[labels_N]
         seed = seed_of(self.random_state)
-        if groups is None:
-            train, validation = self._split(texts, labels_N, seed)
-        else:
+        if groups is not None:
             check_consistent_length(texts, groups)
-            train, validation = self._split_groups(texts, labels_N, column_or_1d(groups), seed)
+            groups = column_or_1d(groups)
+        train, validation = draw(
+            texts, labels_N, groups, classes=self.classes_, fraction=self.validation_fraction, seed=seed
+        )
         with value_errors():
             encoder = load_encoder(
                 EncoderConfig(name=self.encoder, revision=self.revision, pooling=self.pooling),
@@ -306,82 +307,6 @@ class TextClassifier(TextEstimator):
         self.classifier_ = assemble(encoder, config, result, names=names)
         return self
 
-    def _split(
-        self, texts: list[Text], labels_N: npt.NDArray[np.int64], seed: int
-    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-        """Draw the rows to train on and those to stop by, of which no text stands among the first."""
-        self._check_split()
-        if labels_N.ndim == 2:
-            return self._split_several(texts, labels_N, seed)
-        several_N = np.bincount(labels_N)[labels_N] > 1
-        drawn_from, alone = np.flatnonzero(several_N), np.flatnonzero(~several_N)
-        if not len(drawn_from):
-            raise ValueError(
-                "some class needs two texts at least, one to train on and one to stop by, got "
-                f"{len(texts)} samples of as many classes; add texts"
-            )
-        num_classes = len(np.unique(labels_N[drawn_from]))
-        wanted = round(self.validation_fraction * len(texts))
-        train, validation = train_test_split(
-            drawn_from,
-            test_size=min(max(wanted, num_classes), len(drawn_from) - num_classes),
-            stratify=labels_N[drawn_from],
-            random_state=seed,
-        )
-        train = np.concatenate([train, alone])
-        known = {texts[i] for i in train}
-        unseen = np.array([i for i in validation if texts[i] not in known], dtype=np.int64)
-        if not len(unseen):
-            raise ValueError(
-                f"the {len(texts)} samples have too few distinct texts: all that would be stopped by are trained on, too; "
-                "add others"
-            )
-        return train, unseen
-
-    def _split_several(
-        self, texts: list[Text], labels_NC: npt.NDArray[np.int64], seed: int
-    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-        """Draw the rows to stop by where texts have several labels: equal texts stand on one side."""
-        _, first, inverse = np.unique([repr(text) for text in texts], return_index=True, return_inverse=True)
-        size = min(max(1, round(self.validation_fraction * len(first))), len(first) - 1)
-        if size < 1:
-            raise ValueError(
-                f"the {len(texts)} samples must have two distinct texts at least, one to train on and one to stop by; add others"
-            )
-        part = stratified_parts(labels_NC[first], (len(first) - size, size), seed=seed)[inverse]
-        return np.flatnonzero(part == 0), np.flatnonzero(part == 1)
-
-    def _split_groups(
-        self, texts: list[Text], labels_N: npt.NDArray[np.int64], groups: npt.NDArray[Any], seed: int
-    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-        """Draw whole groups to stop by; those that have a text in common are one."""
-        self._check_split()
-        numbers = {text: i for i, text in enumerate(dict.fromkeys(texts))}
-        texts_N = np.array([numbers[text] for text in texts])
-        absent = [i for i, group in enumerate(groups) if group is None or group != group]
-        if absent:
-            raise ValueError(
-                f"groups must name one for each text, got {groups[absent[0]]!r} at index {absent[0]}; fill it in"
-            )
-        groups_N = joined(np.unique(groups, return_inverse=True)[1], texts_N)
-        if len(np.unique(groups_N)) < 2:
-            raise ValueError(
-                "groups must hold two at least that have no text in common, one to train on and one to stop by, got 1; add others"
-            )
-        wanted = round(self.validation_fraction * len(texts))
-        train, validation = draw_groups(
-            np.arange(len(texts)), labels_N, groups_N, max(1, wanted), leave=1, seed=seed
-        )
-        drawn = labels_N[train]
-        present = drawn if drawn.ndim == 1 else np.flatnonzero(drawn.any(axis=0))
-        absent = sorted({*range(len(self.classes_))} - {*present.tolist()})
-        if absent:
-            raise ValueError(
-                f"each class needs a group to train on, got none for {self.classes_[absent[0]].item()!r} beside the groups to "
-                "stop by; add groups of it, or lower validation_fraction"
-            )
-        return train, validation
-
     def _named_classes(self) -> tuple[npt.NDArray[np.int64] | None, int | None]:
         """Return the order of ``classes_`` on the scale, and which of them is looked for, in that order; None for none."""
         names = list(map(str, self.classes_))
@@ -402,16 +327,6 @@ class TextClassifier(TextEstimator):
                 )
             positive = names.index(str(self.positive))
         return order, positive
-
-    def _check_split(self) -> None:
-        if not 0 < self.validation_fraction < 1:
-            raise ValueError(
-                f"validation_fraction must lie between 0 and 1, got {self.validation_fraction}; change it"
-            )
-        if len(self.classes_) < 2:
-            raise ValueError(
-                f"y must hold two classes at least, got 1 class, {self.classes_.tolist()[0]!r}; add texts of others"
-            )
 
     def _config(
         self,

@@ -14,7 +14,6 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from search.study.recipes import RECIPES
 from trainers.config import (
-    SEVERAL_ALLOW,
     TASK_METRICS,
     DataConfig,
     EncoderConfig,
@@ -241,13 +240,6 @@ class StudySpec(Table):
             check_metric(self.score.metric, self.data)
         except ValueError as error:
             raise ValueError(f"score.{error}") from None
-        if self.data.task == "several_labels":
-            for key, allowed in SEVERAL_ALLOW.items():
-                wrong = [v for v in self._ends(key) if v not in (None, "cross_entropy", "balanced")]
-                if wrong:
-                    raise ValueError(
-                        f"fit.{key} must be {allowed} where a text may have several labels, got {wrong[0]!r}; change it"
-                    )
         return self
 
     @model_validator(mode="after")

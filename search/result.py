@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from search.report import Summary, TrialRow
     from search.study import Opened
     from trainers.config import Device
+    from trainers.fit import ThresholdAim
     from trainers.model import Classifier
 
 MOST_ROWS = 10
@@ -137,15 +138,30 @@ class Result:
             )
         return pd.DataFrame(rows)
 
-    def model(self) -> Classifier:
+    def model(
+        self,
+        *,
+        calibration: Literal["temperature"] | None = "temperature",
+        threshold: ThresholdAim | None = None,
+    ) -> Classifier:
         """Fit the winner again, and return what predicts: the confirmed winner, else the best feasible trial.
 
+        Args:
+            calibration: ``temperature`` divides its logits by one that is fitted on validation, if that calls for one.
+            threshold: What thresholds are chosen for on validation, as ``--threshold`` of an export; None chooses none.
+
         Raises:
-            InputError: No trial is feasible, or encoder or texts have changed.
+            InputError: No trial is feasible, encoder or texts have changed, or there can be no threshold.
         """
         from search.export import choose, fit_again
 
-        return fit_again(self._found, choose(self.study, None), device=self._where()).classifier()
+        return fit_again(
+            self._found,
+            choose(self.study, None),
+            device=self._where(),
+            threshold=threshold,
+            scale=calibration is not None,
+        ).classifier()
 
     def export(self, path: str | Path | None = None, *, onnx: bool = False) -> Path:
         """Fit the winner again, write winner.toml and model/ into a folder, and return it; None takes the study's.

@@ -11,13 +11,16 @@ from trainers.config import METRIC_NAMES, PACKAGED_ENCODER, PACKAGED_SOURCES, Cl
 from trainers.data import SPLITS, describe_data, has_segments
 from trainers.encoder import embeds_segments
 from trainers.model.card_figures import eval_results, figures, verdict
-from trainers.model.card_probabilities import abstaining, believed, decided
+from trainers.model.card_probabilities import abstaining, believed, decided, label_columns, label_rows
 from trainers.model.classifier import weights_sha256
 from trainers.model.markdown import escape, percent
 from trainers.model.onnx import TOLERANCE
 from trainers.model.provenance import Confirmation, Search
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from trainers.data import SplitName
     from trainers.fit import Features, FitResult
     from trainers.model.decisions import Decisions
     from trainers.model.int8 import Int8
@@ -99,6 +102,8 @@ def model_card(
         verdict=verdict(confirmed),
         cleaning=CLEANING[config.data.clean],
         decided=decided(decisions, config) if decisions else [],
+        label_columns=label_columns(decisions) if decisions else [],
+        label_rows=label_rows(decisions) if decisions else [],
         believed=believed(decisions) if decisions else [],
         abstaining=abstaining(decisions) if decisions else [],
         goal=escape(search.goal.replace("+-", "±")) if search and search.goal else "",
@@ -106,8 +111,9 @@ def model_card(
         int8=_int8(int8, config) if int8 else "",
         source=escape(plain_source),
         cleaned=_cleaned(data),
-        splits=SPLITS,
-        counts=_counts(data),
+        splits=_own_splits(config),
+        counts=_counts(data, _own_splits(config)),
+        folds=config.data.folds,
         fingerprint=data["fingerprint"],
         limits=_limits(config, data, confirmed, decisions),
         weights=weights_sha256(result.network),
@@ -143,8 +149,7 @@ def _limits(
     if config.data.pair is not None:
         kept = "the longer text loses its last ones until they fit"
     what = "text" if config.data.pair is None else "pair"
-    own = [name for name in SPLITS if name != "validation" or config.data.folds is None]
-    cut, texts = sum(data["texts_cut"].values()), sum(data[name] for name in own)
+    cut, texts = sum(data["texts_cut"].values()), sum(data[name] for name in _own_splits(config))
     language = "English" if config.data.source in PACKAGED_SOURCES else "That of the texts above"
     unmeasured = ["other sources of texts", "bias against groups of people"]
     if decisions is None:
@@ -189,8 +194,13 @@ def _cleaned(data: dict[str, Any]) -> str:
     return f"{'; '.join(parts)}." if parts else ""
 
 
-def _counts(data: dict[str, Any]) -> list[list[str]]:
-    per_class = [data["texts_per_class"][name] for name in SPLITS]
+def _own_splits(config: TrainConfig) -> list[SplitName]:
+    """Return the splits that share no text: where there are folds, all that they share is trained on, and validated on, too."""
+    return [name for name in SPLITS if name != "validation" or config.data.folds is None]
+
+
+def _counts(data: dict[str, Any], splits: Sequence[SplitName]) -> list[list[str]]:
+    per_class = [data["texts_per_class"][name] for name in splits]
     rows = [
         [escape(name), *(f"{split[i]:,}" for split in per_class)]
         for i, name in enumerate(data["class_names"][:MOST_CLASSES])
@@ -200,8 +210,8 @@ def _counts(data: dict[str, Any]) -> list[list[str]]:
         rows.append([f"{more} more", *(f"{sum(split[MOST_CLASSES:]):,}" for split in per_class)])
     bare = data.get("texts_without_label")
     if bare is not None:
-        rows.append(["none of them", *(f"{bare[name]:,}" for name in SPLITS)])
-    return [*rows, ["all", *(f"{data[name]:,}" for name in SPLITS)]]
+        rows.append(["none of them", *(f"{bare[name]:,}" for name in splits)])
+    return [*rows, ["all", *(f"{data[name]:,}" for name in splits)]]
 
 
 def _few(names: list[str]) -> list[str]:

@@ -42,16 +42,15 @@ from trainers.encoder import (
     write_checksums,
 )
 from trainers.errors import InputError
-from trainers.fit import FitResult, Network, decide, decide_labels, median_class, sorted_batches
+from trainers.fit import FitResult, Network, sorted_batches
 from trainers.model.description import (
     check_decisions,
     class_names,
     cleaning,
-    decides,
+    decided_by,
     pair_columns,
     task,
-    temperature,
-    thresholds,
+    temperature as temperature,  # where it stood before
 )
 from trainers.modeling_frostline import FrostlineConfig, FrostlineForSequenceClassification
 
@@ -109,7 +108,11 @@ class Classifier:
         probabilities_NC = self.predict_proba(texts)
         names = class_names(self.model)
         if task(self.model) == "several_labels":
-            return [_prediction_of_several(names, row) for row in probabilities_NC]
+            has_NC = self.decide(probabilities_NC).astype(bool)
+            return [
+                _prediction_of_several(names, row, has_C)
+                for row, has_C in zip(probabilities_NC, has_NC, strict=True)
+            ]
         best_N = self.decide(probabilities_NC)
         return [Prediction(names[i], float(row[i])) for i, row in zip(best_N, probabilities_NC, strict=True)]
 
@@ -118,11 +121,7 @@ class Classifier:
 
         Of steps of a scale it may be the median class, by the probabilities without temperature: that is to change no label.
         """
-        if task(self.model) == "several_labels":
-            return decide_labels(probabilities_NC)
-        if decides(self.model) == "median":
-            return median_class(probabilities_NC.astype(np.float64) ** temperature(self.model))
-        return decide(probabilities_NC, class_names(self.model), thresholds(self.model))
+        return decided_by(self.model, probabilities_NC)
 
     def plain(self, texts: Sequence[Text]) -> list[Text]:
         """Return texts cleaned as those that the model was trained on."""
@@ -173,8 +172,9 @@ class Classifier:
         ), None
 
 
-def _prediction_of_several(names: Sequence[str], probabilities_C: npt.NDArray[np.floating]) -> Prediction:
-    has_C = decide_labels(probabilities_C).astype(bool)
+def _prediction_of_several(
+    names: Sequence[str], probabilities_C: npt.NDArray[np.floating], has_C: npt.NDArray[np.bool_]
+) -> Prediction:
     order = sorted(np.flatnonzero(has_C).tolist(), key=lambda label: -float(probabilities_C[label]))
     labels = tuple(names[label] for label in order)
     return Prediction(
@@ -225,7 +225,8 @@ def assemble(
         result: What it trained.
         names: Of the classes.
         temperature: By which the model divides its logits.
-        thresholds: From which probability on a class is said, by name; None means that the most probable one is.
+        thresholds: From which probability on a class or label is said, by name; None means that the most probable class is, or
+            each label from one half on.
     """
     inner = copy.deepcopy(encoder.model)
     network = result.network

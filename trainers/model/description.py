@@ -5,8 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
+import numpy as np
+import numpy.typing as npt
+
 from trainers.config import Clean, Task
 from trainers.errors import InputError
+from trainers.fit import UNCHANGED, decide, decide_labels, median_class
 from trainers.modeling_frostline import FrostlineForSequenceClassification
 
 
@@ -35,15 +39,35 @@ def temperature(model: FrostlineForSequenceClassification) -> float:
 
 
 def thresholds(model: FrostlineForSequenceClassification) -> Mapping[str, float]:
-    """Return from which probability on a class is said, by name; empty where the most probable one is."""
+    """Return from which probability on a class or label is said, by name.
+
+    It is empty where the most probable class is said; a label that is not in it is said from one half on.
+    """
     found: Mapping[str, float] | None = getattr(model.config, "thresholds", None)
     return found or {}
+
+
+def thresholds_of_labels(model: FrostlineForSequenceClassification) -> npt.NDArray[np.float64]:
+    """Return from which probability on each of several labels is said, thresholds_C."""
+    found = thresholds(model)
+    return np.array([found.get(name, UNCHANGED) for name in class_names(model)])
 
 
 def decides(model: FrostlineForSequenceClassification) -> str | None:
     """Return ``median`` where a model says the median class; None where it says the most probable one."""
     found: str | None = getattr(model.config, "decides", None)
     return found
+
+
+def decided_by(
+    model: FrostlineForSequenceClassification, probabilities_NC: npt.NDArray[np.floating]
+) -> npt.NDArray[np.int64]:
+    """Return what a model says by its probabilities: see ``Classifier.decide``."""
+    if task(model) == "several_labels":
+        return decide_labels(probabilities_NC, thresholds_of_labels(model))
+    if decides(model) == "median":
+        return median_class(probabilities_NC.astype(np.float64) ** temperature(model))
+    return decide(probabilities_NC, class_names(model), thresholds(model))
 
 
 def class_names(model: FrostlineForSequenceClassification) -> tuple[str, ...]:
@@ -66,12 +90,16 @@ def check_decisions(model: FrostlineForSequenceClassification, *, what: str) -> 
             f"{what}: decides must be median or absent, got {decides(model)!r}; a newer version of Frostline may know it: "
             "pip install -U frostline"
         )
-    said, names = thresholds(model), class_names(model)
+    said, names, several = thresholds(model), class_names(model), task(model) == "several_labels"
     is_table = isinstance(said, Mapping) and all(_is_number(t) and 0 <= t <= 1 for t in said.values())
-    if not is_table or not set(said) <= set(names) or (said and (len(said), len(names)) != (1, 2)):
+    if (
+        not is_table
+        or not set(said) <= set(names)
+        or (said and not several and (len(said), len(names)) != (1, 2))
+    ):
         raise InputError(
-            f"{what}: thresholds must give one of two classes a number from 0 to 1, got {said!r} of {len(names)} classes; "
-            f"{remedy}"
+            f"{what}: thresholds must give {'labels' if several else 'one of two classes'} a number from 0 to 1, got {said!r} of "
+            f"{len(names)} {'labels' if several else 'classes'}; {remedy}"
         )
 
 

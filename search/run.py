@@ -279,7 +279,10 @@ def _search(
 
     with (
         Live(
-            console or Console(), total_trials=num_trials, ceiling=spec.score.ceiling, trials=study.trials
+            console or Console(),
+            total_trials=num_trials,
+            ceiling=spec.score.ceiling,
+            trials=study.get_trials(deepcopy=False),
         ) as live,
         mirror(live.message) as shown,
     ):
@@ -312,7 +315,8 @@ def _search(
             start.enqueue(study, spec, plan)
         deadline = None if timeout is None else started + timeout
         left = num_trials - len(finished(study.get_trials(deepcopy=False)))
-        most = most_workers(trials_left=left, num_trials=num_trials)
+        num_learnt_from = num_trials if spec.sampler.learns else None
+        most = most_workers(trials_left=left, num_trials=num_learnt_from)
         run_trials(
             study,
             spec,
@@ -328,7 +332,7 @@ def _search(
                 workers,
                 threads=spec.any_config().threads,
                 trials_left=left,
-                num_trials=num_trials,
+                num_trials=num_learnt_from,
                 device=features.encoder.device,
                 worker_bytes=lambda: worker_bytes(study, spec, features, live),
                 most_bytes=lambda: most_bytes(features.encoder, features.splits, spec.heaviest_config()),

@@ -26,6 +26,7 @@ from search.report.conclusions import (
 from search.report.confirmation import conclusion, coverage, labels_tested, luck
 from search.report.plotting import DARK, written
 from search.report.reliability import believed
+from search.report.thinning import note_of, thinned
 from search.study import bound, describe_counts, duration, origin, percent, stages_in_words, training_figure
 from trainers.config import METRIC_NAMES
 from trainers.errors import printable
@@ -94,8 +95,11 @@ def render(summary: Summary, *, options: str, refresh_seconds: int | None = None
     )
     environment.filters.update(_FILTERS)
     scripts = [get_plotlyjs(), _asset("report.js")]
+    shown = thinned(summary)
     return environment.get_template("report.html").render(
-        s=summary,
+        s=shown,
+        num_checkpoints=len(summary.checkpoints),
+        thinned=note_of(shown, summary),
         metric=METRIC_NAMES[summary.metric],
         best=summary.shown,
         state=state(summary.goal),
@@ -116,7 +120,7 @@ def render(summary: Summary, *, options: str, refresh_seconds: int | None = None
         options=printable(options),
         splits=SPLITS,
         most_classes=MOST_CLASSES_SHOWN,
-        figures={"figures": {name: json.loads(f.to_json()) for name, f in _figures(summary)}, "dark": DARK},
+        figures={"figures": {name: json.loads(f.to_json()) for name, f in _figures(shown)}, "dark": DARK},
         little_growth=LITTLE_GROWTH,
         slices=list(_open(summary)),
         spec_text=_indented(summary.spec),

@@ -49,6 +49,7 @@ from .retries import (
     retry as retry,
 )
 from .space import (
+    distributions as distributions,
     place as place,
     recipe_params as recipe_params,
     recipe_settings as recipe_settings,

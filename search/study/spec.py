@@ -7,7 +7,7 @@ import re
 import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, cast
+from typing import Annotated, Any, ClassVar, Literal, Self, cast
 
 from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
@@ -105,6 +105,33 @@ class Pruning(Table):
         return rungs
 
 
+class Sampler(Table):
+    """Who proposes setups.
+
+    Attributes:
+        kind: ``tpe`` learns from the trials that have ended; ``random`` and ``sobol`` learn nothing, and take the same time for
+            each trial. Sobol's points fill the space more evenly.
+        history: For TPE: how many trials it learns from at most, the best ones and of the others the latest. None means
+            all; a draw then takes the longer the more there are.
+    """
+
+    kind: Literal["tpe", "random", "sobol"] = "tpe"
+    history: int | None = Field(default=None, ge=50)
+
+    @model_validator(mode="after")
+    def _history_is_learnt_from(self) -> Self:
+        if self.history is not None and self.kind != "tpe":
+            raise ValueError(
+                f'history must be absent unless kind = "tpe": {self.kind} learns from no trial, got {self.history}; take it out'
+            )
+        return self
+
+    @property
+    def learns(self) -> bool:
+        """Whether the results of earlier trials decide what is proposed."""
+        return self.kind == "tpe"
+
+
 class Cache(Table):
     """Where features are stored and how much disk they may take.
 
@@ -167,6 +194,8 @@ class StudySpec(Table):
         fit: Settings of the fit: a scalar is fixed, a list gives choices, a ``Range`` is a range.
     """
 
+    ADDED: ClassVar[frozenset[str]] = frozenset({"sampler"})
+
     name: str
     seed: int = Field(default=0, ge=0)
     goal: Goal = Goal()
@@ -174,6 +203,7 @@ class StudySpec(Table):
     data: DataConfig
     encoder: EncoderConfig = EncoderConfig()
     fit: dict[str, Scalar | list[Scalar] | Annotated[Weights | Range, Field(union_mode="left_to_right")]]
+    sampler: Sampler = Sampler()
     pruning: Pruning = Pruning()
     recipes: Recipes = Recipes()
     start: Start = Start()

@@ -18,7 +18,8 @@ from pathlib import Path
 import pytest
 from pydantic_core import PydanticUndefined
 
-from search.study.spec import FIT_KEYS, SEARCHED, StudySpec
+from search.study.settings import FIT_KEYS, SEARCHED
+from search.study.spec import StudySpec
 from trainers.config import TrainConfig
 
 ROOT = Path(__file__).parent.parent

@@ -106,7 +106,8 @@ def export_int8(
         ) from error
     several = split.labels_N.ndim == 2
     before_N, after_N = (
-        decided_by(model, sigmoid(found_NC) if several else probabilities(found_NC)) for found_NC in predicted
+        decided_by(model, sigmoid(found_NC) if several else probabilities(found_NC.astype(np.float64)))
+        for found_NC in predicted
     )
     labels_N = torch.from_numpy(split.labels_N)
     scores = [

@@ -22,7 +22,8 @@ from search.export import main as export
 from search.new import main
 from search.new.speed import Speed
 from search.run import main as run
-from search.study.spec import Range, load_spec
+from search.study.settings import Range
+from search.study.spec import load_spec
 from trainers.predict import main as predict
 
 CSV = Path(__file__).parents[2] / "data" / "messages.csv"

@@ -2,7 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from search.study.spec import Range, load_spec
+from search.study.settings import Range
+from search.study.spec import load_spec
 from trainers.errors import CONTROL, InputError
 
 STUDY = """

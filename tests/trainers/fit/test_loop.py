@@ -14,7 +14,8 @@ from trainers.data.splits import load_splits
 from trainers.encoder.loading import load_encoder
 from trainers.errors import FitError, InputError
 from trainers.fit.batching import shuffled_batches
-from trainers.fit.features import Features, build_features
+from trainers.fit.feature_building import build_features
+from trainers.fit.features import Features
 from trainers.fit.hits import unpacked
 from trainers.fit.loop import Network, fit
 from trainers.fit.losses import balanced_weights

@@ -21,7 +21,7 @@ from search.report.conclusions import (
     next_commands,
     on_the_scale,
     verdict,
-    worth,
+    worth_of,
 )
 from search.report.confirmation import conclusion, coverage, labels_tested, luck
 from search.report.plotting import DARK, written
@@ -105,7 +105,7 @@ def render(summary: Summary, *, options: str, refresh_seconds: int | None = None
         state=state(summary.goal),
         verdict=verdict(summary).replace("+-", "±"),
         short=falls_short(summary.opponents),
-        worth=list(worth(summary.opponents, summary.majority)),
+        worth=list(worth_of(summary)),
         beside=list(filter(None, (on_the_scale(summary), by_label(summary)))),
         little=asks_for_little(summary),
         advice=None if summary.goal.met else advice(summary),

@@ -37,7 +37,7 @@ from search.trials.silence import Silences, TrialTimeout, patience_after
 from search.trials.worker_pool import Crew
 from trainers.config import Device
 from trainers.errors import FitError
-from trainers.fit import Evaluation, Features, FoldResult, cuda_devices
+from trainers.fit import Evaluation, Features, FoldResult, cuda_devices, groups_of_hits
 
 NUM_RANDOM = 10
 """Trials that TPE draws at random before it learns, Optuna's default: they may as well run all at once."""
@@ -91,7 +91,14 @@ def run_trials(
     """
     study.set_user_attr(attr.WORKERS, num_workers)
     rule = spec.pruning
-    study.pruner = FeasiblePruner(rule.rungs, keep=rule.keep, peers=rule.peers, margin=rule.margin)
+    groups = groups_of_hits(features.splits, spec.data) if spec.data.group is not None else None
+    study.pruner = FeasiblePruner(
+        rule.rungs,
+        keep=rule.keep,
+        peers=rule.peers,
+        margin=rule.margin,
+        groups_N=groups[0] if groups else None,
+    )
     search = _Search(
         study,
         spec,

@@ -31,6 +31,11 @@ from .feature_files import (
     evict as evict,
 )
 from .features import Features as Features, Progress as Progress, StoredSplit as StoredSplit
+from .grouped import (
+    design_effect as design_effect,
+    error_of_mean as error_of_mean,
+    groups_of_hits as groups_of_hits,
+)
 from .hits import unpacked as unpacked
 from .holdout import (
     answer_test as answer_test,

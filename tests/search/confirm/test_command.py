@@ -180,6 +180,7 @@ def test_the_search_confirms_at_its_end_when_asked_to(study, capsys):
     assert "Confirmed on 3 fresh seeds" in capsys.readouterr().out
 
 
+@pytest.mark.full  # test_fits.py has the news of one that dies
 def test_a_killed_worker_costs_nothing_but_time(study, command):
     with command("-m", "search.confirm", "--study", study, "--workers", "2", start=True) as process:
         try:

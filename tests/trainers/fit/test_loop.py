@@ -199,9 +199,10 @@ def test_what_is_stored_changes_the_last_bits_of_a_fit_at_most(make_config, stor
     )
 
 
+@pytest.mark.full  # test_features.py holds the tiny encoder's against the whole model
 @pytest.mark.slow
 @pytest.mark.usefixtures("tiny_reviews")
-@pytest.mark.parametrize("cache", [pytest.param("float32", marks=pytest.mark.full), "float16"])
+@pytest.mark.parametrize("cache", ["float32", "float16"])
 def test_what_is_stored_changes_the_last_bits_of_the_packaged_encoder_at_most(make_config, tmp_path, cache):
     """At every depth, with batches of other texts than those that were stored together; to the bit at the last."""
     table = {"train": 96, "validation": 48, "max_length": 32}

@@ -38,7 +38,7 @@ COMMANDS = {
         "Look at texts, say what was found, and write a study whose search ends in time.",
     ),
     "run": Command(
-        "search.run",
+        "search.run.command",
         "run",
         "Search a study until it has the number of finished trials that you ask for; the same command continues it.",
     ),

@@ -18,7 +18,8 @@ def pytest_addoption(parser):
         "--chaos",
         choices=("short", "full"),
         default="short",
-        help="A few faults of each kind and one encoder family a graph, or all of them, for most of an hour: before a release.",
+        help="A few faults of each kind, one encoder family a graph and one road of each kind, or all of them, for most of an hour: "
+        "before a release. Those alone that are left out else: --chaos=full -m full.",
     )
     parser.addoption("--chaos-table", metavar="FILE", help="Write what --chaos=full prints as JSON, too.")
 

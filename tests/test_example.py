@@ -19,6 +19,7 @@ import trainers.predict
 CSV = Path(__file__).parent / "data" / "messages.csv"
 
 
+@pytest.mark.full  # test_readme.py, test_own_texts.py and test_notebook.py go the same road
 @pytest.mark.slow
 def test_the_road_from_a_csv_file_to_predictions_needs_no_edit(tmp_path, monkeypatch, capfd):
     shutil.copy(CSV, tmp_path)

@@ -18,7 +18,8 @@ from pathlib import Path
 import pytest
 from pydantic_core import PydanticUndefined
 
-from search.study.spec import FIT_KEYS, SEARCHED, StudySpec
+from search.study.settings import FIT_KEYS, SEARCHED
+from search.study.spec import StudySpec
 from trainers.config import TrainConfig
 
 ROOT = Path(__file__).parent.parent
@@ -216,7 +217,7 @@ def test_contributing_answers_ten_questions_with_files_alone():
 
 
 @pytest.mark.parametrize(
-    "heading", ["goal", "score", "data", "encoder", "pruning", "start", "recipes", "cache"]
+    "heading", ["goal", "score", "data", "encoder", "sampler", "pruning", "start", "recipes", "cache"]
 )
 def test_every_key_of_a_study_is_told_with_its_default(heading):
     model = StudySpec.model_fields[heading].annotation
@@ -230,7 +231,7 @@ def test_every_setting_of_a_fit_is_told_with_its_default():
 
 
 def test_every_key_outside_the_tables_is_told():
-    tables = {"goal", "score", "data", "encoder", "fit", "pruning", "start", "recipes", "cache"}
+    tables = {"goal", "score", "data", "encoder", "fit", "sampler", "pruning", "start", "recipes", "cache"}
     fields = {k: f for k, f in StudySpec.model_fields.items() if k not in tables}
     assert row_of("Top") == {k: written(f, key=k) for k, f in fields.items()}
 

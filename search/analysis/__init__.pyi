@@ -48,6 +48,7 @@ from .goal import (
     shortfall as shortfall,
     state as state,
 )
+from .group_effect import group_effect as group_effect, say_groups as say_groups
 from .importance import Importances as Importances, importances as importances
 from .luck import flattery as flattery
 from .majority import ALWAYS_MAJORITY as ALWAYS_MAJORITY, call_out as call_out, majority_of as majority_of

@@ -38,13 +38,19 @@ class CeilingPrice(Frozen):
         description="Training minus validation, of the first minus that of the second; null without the second."
     )
     standard_error: float | None = Field(
-        description="Of the points, as if the two had seen different texts: on the same ones it is less; null where unknown."
+        description="Of the points, as if the two had seen different texts: on the same ones it is less; of other groups, where texts belong to "
+        "groups; null where unknown."
     )
     sentence: str = Field(description="The same in words.")
 
 
 def price_of_ceiling(
-    rows: Sequence[Checkpoint], *, ceiling: float, metric: Metric, data: Mapping[str, Any] | None
+    rows: Sequence[Checkpoint],
+    *,
+    ceiling: float,
+    metric: Metric,
+    data: Mapping[str, Any] | None,
+    effect: float | None = None,
 ) -> CeilingPrice | None:
     """Compare the best checkpoint of all with the best one under the ceiling; None before anything was evaluated.
 
@@ -55,6 +61,7 @@ def price_of_ceiling(
         ceiling: Of the study.
         metric: Likewise.
         data: The data page; None before the texts were read.
+        effect: Of groups, see ``error_of_difference``.
     """
     # Of many estimates, the luckiest would win.
     rows = [row for row in rows if row.num_validation_texts is None]
@@ -67,7 +74,7 @@ def price_of_ceiling(
         points = best.validation_accuracy - under.validation_accuracy
         gap = _gap(best) - _gap(under)
         figures = best.validation_accuracy, under.validation_accuracy
-        error = error_of_difference(*figures, metric=metric, data=data)
+        error = error_of_difference(*figures, metric=metric, data=data, effect=effect)
     return CeilingPrice(
         best=_named(best),
         best_under=_named(under) if under else None,
@@ -92,7 +99,12 @@ def _named(row: Checkpoint) -> CheckpointNamed:
 
 
 def error_of_difference(
-    first: float, second: float, *, metric: Metric, data: Mapping[str, Any] | None
+    first: float,
+    second: float,
+    *,
+    metric: Metric,
+    data: Mapping[str, Any] | None,
+    effect: float | None = None,
 ) -> float | None:
     """Return the standard error of the difference of two validation figures, as if of different texts: on the same ones it is less.
 
@@ -101,6 +113,7 @@ def error_of_difference(
         second: The other.
         metric: That both are measured by.
         data: The study's data page; None, or a class without a text, gives None.
+        effect: What ``group_effect`` says, where texts belong to groups: the error is then one of other groups.
     """
     from trainers.fit import effective_count, standard_error
 
@@ -108,7 +121,9 @@ def error_of_difference(
     total = data["validation"] if data and data.get("several_labels") else None
     counts_CC = np.diag(np.asarray(texts or [], dtype=np.int64))
     count = effective_count(counts_CC, metric=metric, of=total) if texts else 0
-    return math.hypot(standard_error(first, count), standard_error(second, count)) if count else None
+    if not count:
+        return None
+    return math.hypot(standard_error(first, count), standard_error(second, count)) * math.sqrt(effect or 1)
 
 
 def _sentence(

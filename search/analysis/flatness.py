@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field
 
 from search.interrupts import held_back
-from search.study import Frozen, attributes as attr, results
+from search.study import Frozen, Tally, attributes as attr, results
 
 if TYPE_CHECKING:
     from optuna.study import Study
@@ -51,14 +51,15 @@ def gain_left(trials: Sequence[FrozenTrial], *, num_trials: int) -> float | None
         trials: All of the study's.
         num_trials: Total number of finished trials that are asked for.
     """
-    if any(t.state.name == "WAITING" for t in trials):
+    return _gain_after(Tally().look(trials), num_trials=num_trials)
+
+
+def _gain_after(tally: Tally, *, num_trials: int) -> float | None:
+    best = tally.best_searched
+    if tally.num_waiting or tally.num_searched < FEWEST_TRIALS or best is None or best.value is None:
         return None
-    ended = results.finished(trials)
-    searched = [t for t in ended if attr.RECIPE not in t.user_attrs]
-    best = results.best_feasible(searched)
-    if len(searched) < FEWEST_TRIALS or best is None or best.value is None:
-        return None
-    return expected_gain(best.value, num_so_far=len(searched), num_more=max(0, num_trials - len(ended)))
+    num_more = max(0, num_trials - tally.num_finished)
+    return expected_gain(best.value, num_so_far=tally.num_searched, num_more=num_more)
 
 
 class Flat(Frozen):
@@ -73,9 +74,9 @@ class Flat(Frozen):
     sentence: str = Field(description="The same in words.")
 
 
-def is_flat(trials: Sequence[FrozenTrial], *, num_trials: int, noticeable: float) -> bool:
+def is_flat(tally: Tally, *, num_trials: int, noticeable: float) -> bool:
     """Tell whether the trials that are left are expected to gain less than what would be noticed."""
-    gain = gain_left(trials, num_trials=num_trials)
+    gain = _gain_after(tally, num_trials=num_trials)
     return gain is not None and gain < noticeable
 
 

@@ -9,6 +9,7 @@ from pydantic import Field, WithJsonSchema
 
 from search.analysis.ceiling_cost import error_of_difference
 from search.analysis.confirmed import NullableEnd, Outcome
+from search.analysis.group_effect import group_effect
 from search.analysis.majority import ALWAYS_MAJORITY, majority_of
 from search.analysis.outcome import confirmation_of
 from search.study import OPPONENTS, Count, Figure, Frozen, attributes as attr, percent, results
@@ -60,7 +61,8 @@ class Opponent(Frozen):
     seconds: NonNegative | None = Field(description="That it took; null of the most frequent class.")
     difference: float | None = Field(description="Winner minus opponent, on validation, in the search.")
     standard_error: NonNegative | None = Field(
-        description="Of the difference, binomial, as if of two samples of as many texts."
+        description="Of the difference, binomial, as if of two samples of as many texts; where texts belong to groups, times the "
+        "root of group_effect."
     )
     verdict: Verdict = Field(
         description="What the winner is, on validation: better or worse by more than two standard errors, not told apart, "
@@ -111,7 +113,8 @@ def compare_with_opponents(study: Study, winner: FrozenTrial | None, *, metric: 
         winner: The trial; None if there is none yet.
         metric: The study's.
     """
-    ended = results.finished(study.get_trials(deepcopy=False))
+    trials = study.get_trials(deepcopy=False)
+    ended, effect = results.finished(trials), group_effect(trials)
     notes: dict[str, Any] = winner.user_attrs if winner else {}
     name: str | None = (notes.get(attr.RECIPE) or f"trial {winner.number}") if winner else None
     own: float | None = notes.get(attr.VALIDATION_ACCURACY)
@@ -121,7 +124,9 @@ def compare_with_opponents(study: Study, winner: FrozenTrial | None, *, metric: 
         difference = None if own is None or reached is None else own - reached
         error = None
         if own is not None and reached is not None:
-            error = error_of_difference(own, reached, metric=metric, data=study.user_attrs.get(attr.DATA))
+            error = error_of_difference(
+                own, reached, metric=metric, data=study.user_attrs.get(attr.DATA), effect=effect
+            )
         opponents.append(
             Opponent(
                 name=opponent,
@@ -157,7 +162,10 @@ def compare_with_majority(study: Study, winner: FrozenTrial | None, *, metric: M
         return None
     own: float | None = winner.user_attrs.get(attr.VALIDATION_ACCURACY) if winner else None
     difference = None if own is None else own - reached
-    error = None if own is None else error_of_difference(own, reached, metric=metric, data=data)
+    error = None
+    if own is not None:
+        effect = group_effect(study.get_trials(deepcopy=False))
+        error = error_of_difference(own, reached, metric=metric, data=data, effect=effect)
     return Opponent(
         name=ALWAYS_MAJORITY,
         validation_accuracy=reached,

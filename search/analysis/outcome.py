@@ -16,7 +16,7 @@ CONFIRMATION = attr.CONFIRMATION
 
 
 def confirmation_of(study: Study) -> Outcome | None:
-    """Return what ``search.confirm.finalists.outcome`` said of a study when it was last confirmed; None if never."""
+    """Return what ``search.confirm.judgement.outcome`` said of a study when it was last confirmed; None if never."""
     found: dict[str, Any] | None = optuna_private.system_attributes(study).get(CONFIRMATION)
     return Outcome.of_stored(_completed(found, study.user_attrs), place="the confirmation") if found else None
 

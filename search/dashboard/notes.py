@@ -35,7 +35,7 @@ def study_note(study: Study, spec: StudySpec, *, options: str | None = None) -> 
         options: With which a command finds the study again; absent means ``--study NAME``.
     """
     from search.analysis import state
-    from search.report import asks_for_little, falls_short, judgement, next_commands, summarise, worth
+    from search.report import asks_for_little, falls_short, judgement, next_commands, summarise, worth_of
     from search.study import describe_counts, results
 
     trials = study.get_trials(deepcopy=False)
@@ -61,9 +61,7 @@ def study_note(study: Study, spec: StudySpec, *, options: str | None = None) -> 
         *([f"**Confirmed**: {_plain(judgement(summary))}."] if summary.confirmation else []),
         *([f"**{_plain(little)}**"] if (little := asks_for_little(summary)) else []),
         *([f"**{_plain(short)}**"] if (short := falls_short(summary.opponents)) else []),
-        "**Worth it?** "
-        + "; ".join(f"{name}: {_plain(said)}" for name, said in worth(summary.opponents, summary.majority))
-        + ".",
+        "**Worth it?** " + "; ".join(f"{name}: {_plain(said)}" for name, said in worth_of(summary)) + ".",
         f"**Searched**: {_plain('; '.join(searched))}.",
         f"**{headline}**",
         *([trial_note(shown, spec)] if shown else []),

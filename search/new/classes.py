@@ -8,18 +8,73 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
 
 from search.terminal import say
+from trainers.config import Metric
 from trainers.errors import InputError
 
 if TYPE_CHECKING:
-    from trainers.config import Metric
+    from trainers.config import DataConfig
     from trainers.data import Splits, Texts
 
 RARE = 0.05
 """Share of the texts below which the rarer of two classes is looked for rather than told apart: where hardly a text is said to
 be of it, macro-F1 hardly moves, while average precision sees how high those texts rank."""
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class ClassOptions:
+    """What the user says of the classes.
+
+    Attributes:
+        ordered: Whether they are steps of a scale.
+        positive: The one that is looked for.
+        metric: By which they are judged.
+    """
+
+    ordered: Annotated[
+        bool,
+        Parameter(
+            negative=(),
+            help="Classes are steps of a scale, such as stars: quadratic kappa counts how far off an answer is. [default: they have "
+            "no order]",
+        ),
+    ] = False
+    positive: Annotated[
+        str | None,
+        Parameter(
+            help="Class that average precision looks for, of two. [default: with that metric the rarer one, else none]"
+        ),
+    ] = None
+    metric: Annotated[
+        Metric | None,
+        Parameter(
+            help="By which goal, score and ceiling are measured. [default: accuracy; quadratic_kappa with --ordered, "
+            "average_precision with --positive, micro_f1 for several labels a text]"
+        ),
+    ] = None
+
+    def check(self, data: DataConfig) -> None:
+        """Check that the metric is not one of the other task; what else it needs of the classes is found out later.
+
+        Raises:
+            InputError: It is.
+        """
+        from trainers.config import TASK_METRICS, check_metric
+
+        if self.metric is None or self.metric in TASK_METRICS[data.task]:
+            return
+        try:
+            check_metric(self.metric, data)
+        except ValueError as error:
+            raise InputError(f"--{error}") from None
+
+
+NOTHING_SAID = ClassOptions()
 
 
 @dataclass(frozen=True)

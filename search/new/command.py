@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-import math
 import os
 import re
 import shlex
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
+from search.new.classes import NOTHING_SAID, Classes, ClassOptions, choose_classes, say_of_classes
+from search.new.columns import NO_COLUMNS, ColumnOptions, Columns, data_config, find_columns
 from search.terminal import say
 from trainers.cli import DEVICE, launch, refuse_windows
 from trainers.config import PACKAGED_ENCODER, Device, Metric
-from trainers.errors import InputError, describe
+from trainers.errors import InputError
 
 if TYPE_CHECKING:
-    from search.new.cost import Costs
-    from search.new.sizes import Plan
     from trainers.config import DataConfig
-    from trainers.data import Splits
+    from trainers.data import Splits, Texts
 
 
 def new(
@@ -31,50 +31,8 @@ def new(
     ],
     /,
     *,
-    text: Annotated[
-        list[str] | None,
-        Parameter(negative=(), help="Column of the texts; give it twice for pairs. [default: found]"),
-    ] = None,
-    label: Annotated[
-        list[str] | None,
-        Parameter(
-            negative=(),
-            help="Column of the labels; give it several times for columns of 0 and 1, of which a text may have several. "
-            "[default: found]",
-        ),
-    ] = None,
-    label_separator: Annotated[
-        str | None,
-        Parameter(help="What stands between several labels in one column; json for lists. [default: found]"),
-    ] = None,
-    ordered: Annotated[
-        bool,
-        Parameter(
-            negative=(),
-            help="Classes are steps of a scale, such as stars: quadratic kappa counts how far off an answer is. [default: they have "
-            "no order]",
-        ),
-    ] = False,
-    positive: Annotated[
-        str | None,
-        Parameter(
-            help="Class that average precision looks for, of two. [default: with that metric the rarer one, else none]"
-        ),
-    ] = None,
-    split: Annotated[
-        str | None, Parameter(help="Column that names each row's split. [default: splits are made]")
-    ] = None,
-    group: Annotated[
-        str | None,
-        Parameter(help="Column of what texts belong to, kept in one split. [default: each text for itself]"),
-    ] = None,
-    metric: Annotated[
-        Metric | None,
-        Parameter(
-            help="By which goal, score and ceiling are measured. [default: accuracy; quadratic_kappa with --ordered, "
-            "average_precision with --positive, micro_f1 for several labels a text]"
-        ),
-    ] = None,
+    columns: ColumnOptions = NO_COLUMNS,
+    classes: ClassOptions = NOTHING_SAID,
     minutes: Annotated[float, Parameter(help="Time that the search may take.")] = 10.0,
     trials: Annotated[int, Parameter(help="Trials to run in this time.")] = 50,
     encoder: Annotated[
@@ -97,88 +55,44 @@ def new(
     refuse_windows()
     _check(minutes=minutes, trials=trials)
     path = _new_file(source, to)
-    named = {
-        "text": text,
-        "label": label,
-        "label_separator": label_separator and [label_separator],
-        "split": split and [split],
-        "group": group and [group],
-    }
-    columns = {key: names for key, names in named.items() if names}
-    data = _data_config(source, columns)
-
-    from search.new.classes import choose_classes, say_of_classes
-    from trainers.config import TASK_METRICS
-    from trainers.data import read_texts, suggest_labels, suggest_pair
-
-    pair = None if text else suggest_pair(data)
-    if pair is not None:
-        columns = {"text": [*pair], **columns}
-        data = _data_config(source, columns)
-    several = suggest_labels(data)
-    if several is not None and several.sure:
-        columns["label"] = [*several.label]
-        if several.separator is not None:
-            columns["label_separator"] = [several.separator]
-        data = _data_config(source, columns)
-    _check_task(metric, data)
-    texts = read_texts(data)  # before all that takes its time to load: its mistakes are reported at once
-    classes = choose_classes(texts, metric=metric, ordered=ordered, positive=positive)
-    if classes.settings:
-        data = _data_config(source, {**columns, **classes.settings})
-        texts = read_texts(data)
-    metric = metric or classes.metric or TASK_METRICS[data.task][0]
+    read = _read(
+        source, columns, classes
+    )  # before all that takes its time to load: its mistakes are reported at once
 
     from search.trials import warm_up
 
     warm_up()
     from search.new.choices import aim_of, any_config, load, measure_costs
+    from search.new.expectation import say_what_to_expect
     from search.new.sizes import choose_sizes
     from search.new.template import study_toml
     from trainers.files import write_atomically
     from trainers.fit import choose_device
 
-    loaded, splits, data = load(encoder, choose_device(device), data, texts)
+    loaded, splits, data = load(encoder, choose_device(device), read.data, read.texts)
     start_seconds = (
         time.process_time() - began
     )  # a search starts in the same way; what other programs take does not count
-    _say_what_was_found(splits, of="texts" if data.pair is None else "pairs")
-    say_of_classes(classes, splits, metric)
-    if pair is not None:
-        say(
-            f"  columns {pair[0]!r} and {pair[1]!r} are read as pairs, for their names; --text {pair[0]} reads one alone"
-        )
-    if several is not None:
-        say(f"  {several.message}")
-    say("")
-    config = any_config(loaded, data, metric)
-    aim = aim_of(texts, loaded, splits, config, tell=say)
+    read.say(splits)
+    config = any_config(loaded, data, read.metric)
+    aim = aim_of(read.texts, loaded, splits, config, tell=say)
     costs = measure_costs(loaded, splits, config, trials=trials, tell=say)
     plan = choose_sizes(costs, seconds=60 * minutes - start_seconds)
     where = {} if device == "auto" else {"device": device}
-    flags = [(key, name) for key, names in columns.items() for name in names]
-    flags += {"metric": metric, "minutes": f"{minutes:g}", "trials": str(trials), **where}.items()
-    words = [
-        *classes.flags,
-        *(word for key, value in flags for word in (f"--{key.replace('_', '-')}", value)),
-    ]
     study = study_toml(
-        {
-            "source": _seen_from(path, data.source),
-            **data.model_dump(mode="json", include={*columns, *classes.settings}),
-        },
+        read.table(path),
         splits,
         plan,
         aim,
-        metric=metric,
+        metric=read.metric,
         encoder=encoder,
         num_layers=loaded.num_layers,
-        about_labels=None if several is None else several.message,
-        hint=classes.hint,
-        command=f"python -m search.new {shlex.join([source, *words])}",
+        about_labels=None if read.columns.several is None else read.columns.several.message,
+        hint=read.classes.hint,
+        command=read.command(minutes=f"{minutes:g}", trials=str(trials), **where),
     )
     write_atomically(path, study.encode())
-    _say_what_to_expect(path, plan, costs, asked=60 * minutes, start=start_seconds)
+    say_what_to_expect(path, plan, costs, asked=60 * minutes, start=start_seconds)
     more = "".join(f" --device {d}" for d in where.values())
     say(f"\nNext:\n  search          python -m search.run {_options(path)} --trials {trials}{more}")
     return 0
@@ -189,20 +103,70 @@ def main(argv: Sequence[str] | None = None) -> int:
     return launch(new, name="search.new", argv=argv)
 
 
-def _check_task(metric: Metric | None, data: DataConfig) -> None:
-    """Check that a metric is not one of the other task; what else it needs of the classes is found out later.
+@dataclass(frozen=True)
+class _Read:
+    """A source that was read, and what was made of it.
+
+    Attributes:
+        source: As the user named it.
+        columns: What they hold.
+        classes: What they are.
+        metric: By which they are judged.
+        data: All of that as settings.
+        texts: Of the source.
+    """
+
+    source: str
+    columns: Columns
+    classes: Classes
+    metric: Metric
+    data: DataConfig
+    texts: Texts
+
+    def say(self, splits: Splits) -> None:
+        """Say what was found."""
+        from search.new.expectation import say_what_was_found
+
+        say_what_was_found(splits, of="texts" if self.data.pair is None else "pairs")
+        say_of_classes(self.classes, splits, self.metric)
+        self.columns.say()
+        say("")
+
+    def table(self, path: Path) -> dict[str, Any]:
+        """Return source, columns and classes as the study's file has them: a path is relative to that file."""
+        source = self.data.source
+        if Path(source).is_absolute():
+            source = os.path.relpath(source, path.parent)
+        keys = {*self.columns.names, *self.classes.settings}
+        return {"source": source, **self.data.model_dump(mode="json", include=keys)}
+
+    def command(self, **flags: str) -> str:
+        """Return the command that reads the source in this way, whatever is found another time."""
+        named = [(key, name) for key, names in self.columns.names.items() for name in names]
+        told = [*named, ("metric", self.metric), *flags.items()]
+        words = [word for key, value in told for word in (f"--{key.replace('_', '-')}", value)]
+        return f"python -m search.new {shlex.join([self.source, *self.classes.flags, *words])}"
+
+
+def _read(source: str, options: ColumnOptions, asked: ClassOptions) -> _Read:
+    """Read a source, its columns and classes as they were named, else as they look.
 
     Raises:
-        InputError: It is.
+        InputError: It cannot be read, or has mistakes; or is not what was said of it.
     """
-    from trainers.config import TASK_METRICS, check_metric
+    from trainers.config import TASK_METRICS
+    from trainers.data import read_texts
 
-    if metric is None or metric in TASK_METRICS[data.task]:
-        return
-    try:
-        check_metric(metric, data)
-    except ValueError as error:
-        raise InputError(f"--{error}") from None
+    columns = find_columns(source, options)
+    data = data_config(source, columns.names)
+    asked.check(data)
+    texts = read_texts(data)
+    classes = choose_classes(texts, metric=asked.metric, ordered=asked.ordered, positive=asked.positive)
+    if classes.settings:
+        data = data_config(source, {**columns.names, **classes.settings})
+        texts = read_texts(data)
+    metric = asked.metric or classes.metric or TASK_METRICS[data.task][0]
+    return _Read(source, columns, classes, metric, data, texts)
 
 
 def _check(*, minutes: float, trials: int) -> None:
@@ -238,73 +202,6 @@ def _new_file(source: str, to: Path | None) -> Path:
             f"{path} is there already; remove it, or name another file with --to studies/NAME.toml"
         )
     return path
-
-
-def _data_config(source: str, columns: Mapping[str, Sequence[str]]) -> DataConfig:
-    from pydantic import ValidationError
-
-    from trainers.config import DataConfig
-
-    try:
-        named = {
-            key: names if isinstance(names, str) else [*names] if len(names) > 1 else names[0]
-            for key, names in columns.items()
-        }
-        return DataConfig.model_validate({"source": source, **named})
-    except ValidationError as error:
-        raise InputError(describe(error, valid_keys=lambda _: DataConfig.model_fields)) from error
-
-
-def _seen_from(path: Path, source: str) -> str:
-    """Return a source as a study's file has it: a path is relative to that file."""
-    return os.path.relpath(source, path.parent) if Path(source).is_absolute() else source
-
-
-def _say_what_to_expect(path: Path, plan: Plan, costs: Costs, *, asked: float, start: float) -> None:
-    """Say what was written, how long a search of it takes, and what to do where that is not what was asked for."""
-    from search.new.choices import in_words
-    from search.new.sizes import LITTLE, MARGIN, trials_that_fill
-    from search.study import duration
-
-    sizes, speed, trials = plan.sizes, costs.speed, costs.num_trials
-    say(
-        f"Wrote {path}: {sizes.train:,} training texts of up to {sizes.max_length} tokens, {sizes.freeze_depth} or more "
-        f"of {costs.num_layers} layers frozen, {sizes.epochs} epoch{'s' * (sizes.epochs > 1)} a fit.",
-        f"{trials} trials are expected to take {duration(start + plan.seconds)} on {in_words(speed)} of this "
-        f"machine; you asked for {duration(asked)}.",
-    )
-    if speed.is_shared:
-        say(
-            f"warning: other programs are using this machine: a worker got {speed.share:.0%} of a core. The estimate is for "
-            f"the machine without them; beside them expect some {duration(start + plan.seconds / speed.share)}."
-        )
-    if start + plan.seconds < LITTLE * asked:
-        if plan.next_seconds is None:
-            more = trials_that_fill(costs, plan, seconds=asked - start)
-            say(
-                f"These texts allow no more in {trials} trials: all of them, all layers, {sizes.epochs} epochs. Give fewer "
-                f"--minutes, or more --trials: {more} would fill the time."
-            )
-        else:
-            enough = math.ceil((start + plan.next_seconds / MARGIN) / 6) / 10
-            say(
-                f"The next larger study takes more than the time that is left: --minutes {enough:g} would allow it."
-            )
-
-
-def _say_what_was_found(splits: Splits, *, of: str) -> None:
-    """Print the data page and the lengths of the texts."""
-    from rich.console import Console
-
-    from search.analysis import DataPage, print_page
-    from trainers.data import describe_data
-
-    page = describe_data(splits)
-    # How many tokens are kept is chosen below.
-    findings = [finding for finding in page["findings"] if finding["kind"] != "long texts"]
-    print_page(DataPage.model_validate({**page, "findings": findings}), Console())
-    lengths = sorted(splits.train.lengths_N.tolist())
-    say(f"  half of the {of} have up to {lengths[len(lengths) // 2]} tokens, the longest {lengths[-1]}")
 
 
 def _options(path: Path) -> str:

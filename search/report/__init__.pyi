@@ -11,6 +11,7 @@ from .conclusions import (
     verdict as verdict,
     verdict_on_trial as verdict_on_trial,
     worth as worth,
+    worth_of as worth_of,
 )
 from .models import Summary as Summary, TrialRow as TrialRow
 from .pareto_png import write_pareto_picture as write_pareto_picture

@@ -86,6 +86,15 @@ def falls_short(found: Opponents) -> str | None:
     )
 
 
+def worth_of(summary: Summary) -> Iterable[tuple[str, str]]:
+    """Yield what ``worth`` does, and where texts belong to groups, what that means for the errors."""
+    from search.analysis import say_groups
+
+    yield from worth(summary.opponents, summary.majority)
+    if summary.group_effect is not None and summary.data is not None:
+        yield "groups", say_groups(summary.data.validation, summary.group_effect)
+
+
 def worth(found: Opponents, majority: Opponent | None = None) -> Iterable[tuple[str, str]]:
     """Yield whether the search was worth it: first of the winner, then of each opponent, its name and what is said of it.
 

@@ -217,7 +217,7 @@ def hypervolume_figure(summary: Summary) -> go.Figure:
         hovertemplate="after %{x} (%{hovertext}): %{y:.4f}<extra></extra>",
     )
     if growth.pays is not None:
-        ends = len(history) - growth.window, len(history)
+        ends = history[-1].finished - growth.window, history[-1].finished
         figure.add_vrect(*ends, fillcolor=MUTED, opacity=0.12, line_width=0, layer="below")
     figure.update_yaxes(rangemode="tozero")
     return figure
@@ -234,7 +234,8 @@ def _show_searched_epochs(figure: go.Figure, summary: Summary) -> None:
 def _curves(summary: Summary, states: Sequence[str]) -> list[list[Checkpoint]]:
     """Return the checkpoints of each trial in one of the states that has any, by epoch."""
     curves: dict[int, list[Checkpoint]] = {}
+    drawn = {row.number for row in summary.trials if row.state in states}
     for row in summary.checkpoints:
-        if summary.trials[row.trial].state in states:
+        if row.trial in drawn:
             curves.setdefault(row.trial, []).append(row)
     return list(curves.values())

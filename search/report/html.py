@@ -21,11 +21,12 @@ from search.report.conclusions import (
     next_commands,
     on_the_scale,
     verdict,
-    worth,
+    worth_of,
 )
 from search.report.confirmation import conclusion, coverage, labels_tested, luck
 from search.report.plotting import DARK, written
 from search.report.reliability import believed
+from search.report.thinning import note_of, thinned
 from search.study import bound, describe_counts, duration, origin, percent, stages_in_words, training_figure
 from trainers.config import METRIC_NAMES
 from trainers.errors import printable
@@ -94,14 +95,17 @@ def render(summary: Summary, *, options: str, refresh_seconds: int | None = None
     )
     environment.filters.update(_FILTERS)
     scripts = [get_plotlyjs(), _asset("report.js")]
+    shown = thinned(summary)
     return environment.get_template("report.html").render(
-        s=summary,
+        s=shown,
+        num_checkpoints=len(summary.checkpoints),
+        thinned=note_of(shown, summary),
         metric=METRIC_NAMES[summary.metric],
         best=summary.shown,
         state=state(summary.goal),
         verdict=verdict(summary).replace("+-", "±"),
         short=falls_short(summary.opponents),
-        worth=list(worth(summary.opponents, summary.majority)),
+        worth=list(worth_of(summary)),
         beside=list(filter(None, (on_the_scale(summary), by_label(summary)))),
         little=asks_for_little(summary),
         advice=None if summary.goal.met else advice(summary),
@@ -116,7 +120,7 @@ def render(summary: Summary, *, options: str, refresh_seconds: int | None = None
         options=printable(options),
         splits=SPLITS,
         most_classes=MOST_CLASSES_SHOWN,
-        figures={"figures": {name: json.loads(f.to_json()) for name, f in _figures(summary)}, "dark": DARK},
+        figures={"figures": {name: json.loads(f.to_json()) for name, f in _figures(shown)}, "dark": DARK},
         little_growth=LITTLE_GROWTH,
         slices=list(_open(summary)),
         spec_text=_indented(summary.spec),

@@ -254,6 +254,11 @@ class Summary(Frozen):
         description="The winner against what answers the most frequent class whatever the text is; null where that is not known. "
         "Absent from reports of earlier versions.",
     )
+    group_effect: float | None = Field(
+        default=None,
+        description="Where texts belong to groups: how many times the variance of a validation figure is that of as many texts without, "
+        "as the answers of complete trials say; errors on validation are its root larger. There is no such key elsewhere.",
+    )
     recipes: list[RecipeRow] = Field(
         description="Known answers to the exercise, and what people would do without a search."
     )

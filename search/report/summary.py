@@ -38,6 +38,7 @@ def summarise(study: Study, spec: StudySpec) -> Summary:
         compare_with_opponents,
         confirmation_of,
         floor_of,
+        group_effect,
         growth,
         importances,
         pareto_front,
@@ -58,7 +59,7 @@ def summarise(study: Study, spec: StudySpec) -> Summary:
     attributes = study.user_attrs
     data = attributes.get(attr.DATA)
     evaluated = checkpoints(trials, ceiling=spec.score.ceiling)
-    floor = floor_of(data, spec.score.metric)
+    floor, effect = floor_of(data, spec.score.metric), group_effect(trials)
     return Summary(
         study=spec.name,
         seed=spec.seed,
@@ -70,14 +71,17 @@ def summarise(study: Study, spec: StudySpec) -> Summary:
         checkpoints=evaluated,
         checkpoint_front=pareto_front(evaluated),
         hypervolume=growth(trials, evaluated, floor=floor),
-        ceiling=price_of_ceiling(evaluated, ceiling=spec.score.ceiling, metric=spec.score.metric, data=data),
+        ceiling=price_of_ceiling(
+            evaluated, ceiling=spec.score.ceiling, metric=spec.score.metric, data=data, effect=effect
+        ),
         importances=importances(trials),
         idle_settings=list(idle_settings(spec, num_layers=attributes.get(attr.NUM_LAYERS))),
         start=list(sentences(study)),
         flat=why_flat(study),
         opponents=compare_with_opponents(study, winner_of(study), metric=spec.score.metric),
         majority=compare_with_majority(study, winner_of(study), metric=spec.score.metric),
-        recipes=_recipes(study, trials, floor=floor),
+        **({} if effect is None else {"group_effect": effect}),
+        recipes=_recipes(study, trials, floor=floor, effect=effect),
         confirmation=confirmation,
         counts=count(trials),
         cost=Cost(
@@ -168,7 +172,9 @@ def _folds(trial: FrozenTrial) -> dict[str, Any]:
     return {"folds": {"done": len(reached), "validation_error": error, "validation_accuracies": reached}}
 
 
-def _recipes(study: Study, trials: list[FrozenTrial], *, floor: float) -> list[RecipeRow]:
+def _recipes(
+    study: Study, trials: list[FrozenTrial], *, floor: float, effect: float | None
+) -> list[RecipeRow]:
     from search.report.models import RecipeRow, Reported
     from search.study import results
 
@@ -186,14 +192,18 @@ def _recipes(study: Study, trials: list[FrozenTrial], *, floor: float) -> list[R
                 ),
                 capped_at=_cap(trial, recipe) if trial else None,
                 stages=trial.user_attrs.get(attr.STAGES, []) if trial else [],
-                at_chance=_at_chance(trial, study.user_attrs.get(attr.DATA), floor) if trial else None,
+                at_chance=_at_chance(trial, study.user_attrs.get(attr.DATA), floor, effect)
+                if trial
+                else None,
                 trial=trial_row(trial) if trial else None,
             )
         )
     return entries
 
 
-def _at_chance(trial: FrozenTrial, data: Mapping[str, Any] | None, floor: float) -> str | None:
+def _at_chance(
+    trial: FrozenTrial, data: Mapping[str, Any] | None, floor: float, effect: float | None
+) -> str | None:
     """Say that a recipe ended at chance, if it did, and how far its steps can carry a weight, if that is little.
 
     AdamW moves a weight by about the rate in a step. Of a fit in two stages nothing is said.
@@ -202,7 +212,7 @@ def _at_chance(trial: FrozenTrial, data: Mapping[str, Any] | None, floor: float)
     reached, config = notes.get("validation_accuracy"), notes.get("config", {})
     if reached is None or not data or not floor or "thaw" in config or trial.state.name != "COMPLETE":
         return None
-    if reached > floor + 2 * math.sqrt(floor * (1 - floor) / data["validation"]):
+    if reached > floor + 2 * math.sqrt((effect or 1) * floor * (1 - floor) / data["validation"]):
         return None
     steps = round(notes["epochs"] * math.ceil(data["train"] / config.get("batch_size", 32)))
     speed = config["learning_rate"] * config.get("head_learning_rate_ratio", 1.0)

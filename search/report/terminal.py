@@ -21,7 +21,7 @@ from search.report.conclusions import (
     next_commands,
     on_the_scale,
     verdict,
-    worth,
+    worth_of,
 )
 from search.report.confirmation import print_confirmation
 from search.report.summary import summarise
@@ -55,7 +55,7 @@ def print_report(study: Study, spec: StudySpec, console: Console, *, options: st
     if short := falls_short(summary.opponents):
         say(printable(short), style="bold yellow")
     say("Worth it?")
-    for name, said in worth(summary.opponents, summary.majority):
+    for name, said in worth_of(summary):
         say(f"  {name}: {printable(said)}")
     say(describe_counts(summary.counts))
     if summary.flat:

@@ -118,6 +118,7 @@ class Lease:
     def __init__(self, study: optuna.Study) -> None:
         self._name = study.study_name
         self._row = _row_of(study)
+        self._held = select(_ROW.value_json).where(self._row).with_for_update(read=True)
         self._study_id = optuna_private.study_id(study)
         self._database = database_of(study)
         self._storage = optuna_private.storage_of(study)
@@ -201,8 +202,7 @@ class Lease:
 
     def _check(self, session: Session) -> None:
         """Raise if another process has the lease now; until the transaction ends, none can take it."""
-        held = select(_ROW.value_json).where(self._row).with_for_update(read=True)
-        text = session.scalar(held)
+        text = session.connection().scalar(self._held)
         holder = _parse(text) if text is not None else None
         if holder is None or holder.token != self._own.token:
             other = f"process {holder.pid} of {holder.host}" if holder else "another process"

@@ -7,11 +7,15 @@ from __future__ import annotations
 
 import copy
 import json
+import warnings
 from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 from optuna.distributions import BaseDistribution, distribution_to_json
+from optuna.exceptions import ExperimentalWarning
+from optuna.samplers import QMCSampler
+from optuna.samplers._tpe.sampler import default_gamma
 from optuna.storages import BaseStorage, RDBStorage
 from optuna.storages._cached_storage import _CachedStorage
 from optuna.storages._rdb.models import (
@@ -25,6 +29,7 @@ from optuna.storages._rdb.models import (
 from optuna.storages._rdb.storage import _create_scoped_session
 from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
+from sqlalchemy import bindparam, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
@@ -80,8 +85,30 @@ class Write:
     distribution: BaseDistribution | None = None
 
 
-ATTRIBUTE_ROWS = {"user": TrialUserAttributeModel, "system": TrialSystemAttributeModel}
-UPSERTS: dict[str, Callable[..., Any]] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
+TABLES: dict[str, Any] = {
+    "param": TrialParamModel.__table__,
+    "step": TrialIntermediateValueModel.__table__,
+    "user": TrialUserAttributeModel.__table__,
+    "system": TrialSystemAttributeModel.__table__,
+}
+"""Of what is written to a trial, by kind."""
+
+ATTRIBUTES: dict[str, Any] = {"user": TrialUserAttributeModel, "system": TrialSystemAttributeModel}
+
+
+def _upsert(insert: Callable[..., Any], table: Any) -> Any:
+    made = insert(table)
+    same = [table.c.trial_id, table.c.key]
+    return made.on_conflict_do_update(index_elements=same, set_={"value_json": made.excluded.value_json})
+
+
+# Made once: SQLAlchemy takes longer to make a statement than the database to execute it.
+_UPSERTS = {
+    name: {kind: _upsert(insert, TABLES[kind]) for kind in ATTRIBUTES}
+    for name, insert in {"sqlite": sqlite.insert, "postgresql": postgresql.insert}.items()
+}
+_INSERTS = {kind: TABLES[kind].insert() for kind in ("param", "step")}
+_STATE = select(TrialModel.state).where(TrialModel.trial_id == bindparam("trial"))
 
 
 class HookedStorage(RDBStorage):
@@ -97,47 +124,25 @@ class HookedStorage(RDBStorage):
 
     def write(self, writes: Sequence[Write]) -> None:
         """Make writes to trials in one transaction, which may be repeated if its answer was lost."""
-        attributes = {(w.trial_id, w.kind, w.key): w for w in writes if w.kind in ATTRIBUTE_ROWS}
+        attributes = {(w.trial_id, w.kind, w.key): w for w in writes if w.kind in ATTRIBUTES}
+        upserts = _UPSERTS.get(self.engine.name)
         with _create_scoped_session(self.scoped_session, True) as session:
-            for number in dict.fromkeys(w.trial_id for w in writes):
-                row = TrialModel.find_or_raise_by_id(number, session)
-                self.check_trial_is_updatable(number, cast(TrialState, row.state))
-            for w in writes:
-                if w.kind == "param":
-                    assert w.distribution is not None  # noqa: S101
-                    session.add(
-                        TrialParamModel(
-                            trial_id=w.trial_id,
-                            param_name=w.key,
-                            param_value=w.value,
-                            distribution_json=distribution_to_json(w.distribution),
-                        )
-                    )
-                elif w.kind == "step":
-                    value, kind = TrialIntermediateValueModel.intermediate_value_to_stored_repr(w.value)
-                    session.add(
-                        TrialIntermediateValueModel(
-                            trial_id=w.trial_id,
-                            step=w.key,
-                            intermediate_value=value,
-                            intermediate_value_type=kind,
-                        )
-                    )
-            for name, table in ATTRIBUTE_ROWS.items():
-                self._write_attributes(session, table, [w for w in attributes.values() if w.kind == name])
-
-    def _write_attributes(self, session: Session, table: Any, writes: Sequence[Write]) -> None:
-        insert = UPSERTS.get(self.engine.name)
-        if insert is None:
-            for w in writes:
-                self._set_trial_attr_without_commit(session, table, w.trial_id, str(w.key), w.value)
-        elif writes:
-            rows = [{"trial_id": w.trial_id, "key": w.key, "value_json": json.dumps(w.value)} for w in writes]
-            made = insert(table).values(rows)
-            same = [table.trial_id, table.key]
-            session.execute(
-                made.on_conflict_do_update(index_elements=same, set_={"value_json": made.excluded.value_json})
-            )
+            connection = session.connection()
+            for trial_id in dict.fromkeys(w.trial_id for w in writes):
+                self.check_trial_is_updatable(
+                    trial_id, connection.execute(_STATE, {"trial": trial_id}).scalar_one()
+                )
+            for kind, insert in _INSERTS.items():
+                rows = [_row(w) for w in writes if w.kind == kind]
+                if rows:
+                    connection.execute(insert, rows)
+            for kind, model in ATTRIBUTES.items():
+                chosen = [w for w in attributes.values() if w.kind == kind]
+                if chosen and upserts is not None:
+                    connection.execute(upserts[kind], [_row(w) for w in chosen])
+                    continue
+                for w in chosen:
+                    self._set_trial_attr_without_commit(session, model, w.trial_id, str(w.key), w.value)
 
     def trials_after(self, study_id: int, trial_id: int) -> list[FrozenTrial]:
         """Return the trials of a study whose id is greater, in order."""
@@ -154,6 +159,19 @@ class HookedStorage(RDBStorage):
         self, study_id: int, template_trial: FrozenTrial | None, session: Session
     ) -> TrialRow:
         return self.insert_trial(study_id, template_trial, session)
+
+
+def _row(write: Write) -> dict[str, Any]:
+    """Return a write as a row of its table."""
+    row: dict[str, Any] = {"trial_id": write.trial_id}
+    if write.kind == "param":
+        assert write.distribution is not None  # noqa: S101
+        told = distribution_to_json(write.distribution)
+        return row | {"param_name": write.key, "param_value": write.value, "distribution_json": told}
+    if write.kind == "step":
+        value, kind = TrialIntermediateValueModel.intermediate_value_to_stored_repr(write.value)
+        return row | {"step": write.key, "intermediate_value": value, "intermediate_value_type": kind}
+    return row | {"key": write.key, "value_json": json.dumps(write.value)}
 
 
 def storage_of(study: Study) -> BaseStorage:
@@ -187,16 +205,53 @@ def set_system_attribute(study: Study, key: str, value: Any) -> None:
     storage_of(study).set_study_system_attr(study_id(study), key, value)
 
 
-def filtered(study: Study, keep: Callable[[FrozenTrial], bool]) -> Study:
-    """Return a view of a study that has only some of its trials, for a sampler to read."""
+def seen_as(study: Study, trials: Callable[[Container[TrialState] | None], list[FrozenTrial]]) -> Study:
+    """Return a view of a study that has other trials, for a sampler to read.
+
+    Args:
+        study: Everything else is its own.
+        trials: Gets the states that are asked for, or None for all, and returns the trials in order.
+    """
     view = copy.copy(study)
 
-    def kept(
-        deepcopy: bool = True, states: Container[TrialState] | None = None, use_cache: bool = False
+    def seen(
+        deepcopy: bool = True,
+        states: Container[TrialState] | None = None,
+        use_cache: bool = False,  # noqa: ARG001
     ) -> list[FrozenTrial]:
-        trials = study._get_trials(deepcopy=deepcopy, states=states, use_cache=use_cache)
-        return [trial for trial in trials if keep(trial)]
+        return copy.deepcopy(trials(states)) if deepcopy else trials(states)
 
-    view._get_trials = kept  # type: ignore[method-assign]
-    view.get_trials = lambda deepcopy=True, states=None: kept(deepcopy, states)  # type: ignore[method-assign]
+    view._get_trials = seen  # type: ignore[method-assign]
+    view.get_trials = seen  # type: ignore[method-assign]
     return view
+
+
+def num_good(num_trials: int) -> int:
+    """Return how many of so many trials TPE takes for the good ones."""
+    return default_gamma(num_trials)
+
+
+class SobolPoint(QMCSampler):
+    """Optuna's sampler of scrambled Sobol points, of which a trial takes that of its own place, whenever it is asked.
+
+    Optuna takes the next one, by a count in the database.
+
+    Args:
+        place: Of the trial in its study.
+        space: Whose points they are.
+        seed: Of the scrambling, the same for all trials.
+    """
+
+    def __init__(self, place: int, *, space: dict[str, BaseDistribution], seed: int) -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ExperimentalWarning)
+            super().__init__(scramble=True, seed=seed)
+        self._place = place
+        self._space = space
+
+    def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:  # noqa: ARG002
+        """Return the space, which Optuna takes from the first trial, were it a recipe."""
+        return self._space
+
+    def _find_sample_id(self, study: Study, search_space: dict[str, BaseDistribution]) -> int:  # noqa: ARG002
+        return self._place

@@ -48,7 +48,9 @@ from .retries import (
     recover as recover,
     retry as retry,
 )
+from .settings import SEARCHED as SEARCHED
 from .space import (
+    distributions as distributions,
     place as place,
     recipe_params as recipe_params,
     recipe_settings as recipe_settings,
@@ -56,17 +58,16 @@ from .space import (
     trial_seed as trial_seed,
 )
 from .spec import (
-    SEARCHED as SEARCHED,
     Goal as Goal,
     Score as Score,
     StudySpec as StudySpec,
     checked_name as checked_name,
     load_spec as load_spec,
     spec_of as spec_of,
-    study_toml as study_toml,
 )
 from .start import sentences as sentences
 from .tally import Tally as Tally, tally_of as tally_of
+from .toml_text import study_toml as study_toml
 from .wording import (
     bound as bound,
     describe_counts as describe_counts,

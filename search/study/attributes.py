@@ -119,6 +119,10 @@ TRAINING_INTERVAL = "training_interval"
 GAP = "gap"
 """float: training minus validation figure."""
 
+DESIGN_EFFECT = "design_effect"
+"""float: where texts belong to groups, how many times the variance of the validation figure is that of as many texts without; see
+``trainers.fit.design_effect``. Absent elsewhere, of trials that did not run to their end, and where it is not known."""
+
 NUM_VALIDATION_TEXTS = "num_validation_texts"
 """int: texts that a peek looked at; absent where all were."""
 

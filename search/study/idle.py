@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from search.study.spec import Range, StudySpec
+from search.study.settings import Range
+from search.study.spec import StudySpec
 
 ROUNDING = ("cache", "threads")
 """Settings of which a fit depends in its last bits alone."""

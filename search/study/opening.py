@@ -22,7 +22,7 @@ from search.terminal import say
 from trainers.config import DataConfig
 from trainers.errors import InputError
 
-FREE_TO_CHANGE = ("seed", "goal", "cache", "recipes", "start")
+FREE_TO_CHANGE = ("seed", "goal", "sampler", "cache", "recipes", "start")
 """Parts of a study's TOML file that may change: no trial that has ended would end otherwise, but for last bits
 where the cache's budget stores other depths; of the seed, what the study was begun with stays in force."""
 
@@ -184,10 +184,11 @@ def begun_with(
     before, now, different = _compared(study, spec)
     if different:
         tell(f"note: {_difference(study, spec)}; shown is what it was begun with")
-        kept = {key: now[key] for key in FREE_TO_CHANGE}
+        fixed = {key: value for key, value in before.items() if key not in FREE_TO_CHANGE}
+        free = {key: value for key, value in now.items() if key in FREE_TO_CHANGE}
         moved = {place[1]: _at(now, place) for place in PLACES if place not in different}
         data = {**before["data"], **moved}
-        spec = type(spec).model_validate({**before, **kept, "data": data})
+        spec = type(spec).model_validate({**fixed, **free, "data": data})
     return spec.model_copy(
         update={"seed": begun, "recipes": _begun_recipes(spec, study.user_attrs[attr.SPEC])}
     )

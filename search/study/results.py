@@ -121,7 +121,11 @@ def front(candidates: Iterable[T], point: Callable[[T], tuple[float, float]]) ->
 
 def recipe_trials(study: Study) -> dict[str, FrozenTrial]:
     """Return the latest finished trial of each recipe, by name."""
-    return {t.user_attrs[attr.RECIPE]: t for t in finished(study.trials) if attr.RECIPE in t.user_attrs}
+    return {
+        t.user_attrs[attr.RECIPE]: t
+        for t in finished(study.get_trials(deepcopy=False))
+        if attr.RECIPE in t.user_attrs
+    }
 
 
 def _measured_at_the_end(trial: FrozenTrial) -> bool:

@@ -18,7 +18,8 @@ from optuna.trial import FrozenTrial
 
 from search.study import attributes as attr
 from search.study.recipes import OPPONENTS, RECIPES
-from search.study.spec import Range, StudySpec
+from search.study.settings import Range
+from search.study.spec import StudySpec
 from search.study.tally import tally_of
 from trainers.config import TrainConfig
 

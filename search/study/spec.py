@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shlex
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, cast
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
-from pydantic_core import InitErrorDetails, PydanticCustomError
+from pydantic_core import InitErrorDetails
 
 from search.study.recipes import RECIPES
+from search.study.settings import (
+    FIT_KEYS,
+    Range,
+    Scalar,
+    Weights,
+    at_place,
+    checked_setting,
+    corners,
+    mistake_in_words,
+    mistakes_in_setup,
+    unknown_or_missing,
+)
 from trainers.config import (
     SEVERAL_ALLOW,
     TASK_METRICS,
@@ -28,43 +39,7 @@ from trainers.config import (
 )
 from trainers.errors import InputError, describe, nearest
 
-SEARCHED = ("freeze_depth", "dropout", "head_width", "learning_rate", "patience")
-"""The five dimensions that every study searches; any other fit setting may be opened the same way."""
-
-FIT_KEYS = tuple(
-    k
-    for k in TrainConfig.model_fields
-    if k not in {"data", "encoder", "metric", "ceiling", "thaw", "seed", "device", "stop_at"}
-)
-
-SINGLE = ("precision",)
-"""Settings that the stored features depend on; they cannot be searched."""
-
-TABLES = ("class_weights",)
-"""Settings whose value may be a table, which is no range then."""
-
-Scalar = bool | int | float | str
-Weights = dict[str, float]
-"""Of the classes. A class may well be called low or high, as the ends of a range are."""
-
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
-_BARE = re.compile(r"[A-Za-z0-9_-]+")
-
-
-class Range(Table):
-    """A range of numbers, both ends included."""
-
-    low: int | float
-    high: int | float
-    log: bool = False
-
-    @model_validator(mode="after")
-    def _ordered(self) -> Self:
-        if self.low > self.high:
-            raise ValueError(f"low must not exceed high, got low = {self.low}, high = {self.high}; swap them")
-        if self.log and self.low <= 0:
-            raise ValueError(f"a log range must start above 0, got low = {self.low}; raise it")
-        return self
 
 
 class Goal(Table):
@@ -104,6 +79,33 @@ class Pruning(Table):
         if any(r <= 0 for r in rungs) or list(rungs) != sorted(set(rungs)):
             raise ValueError("rungs must be positive and ascending; sort them and drop repeats")
         return rungs
+
+
+class Sampler(Table):
+    """Who proposes setups.
+
+    Attributes:
+        kind: ``tpe`` learns from the trials that have ended; ``random`` and ``sobol`` learn nothing, and take the same time for
+            each trial. Sobol's points fill the space more evenly.
+        history: For TPE: how many trials it learns from at most, the best ones and of the others the latest. None means
+            all; a draw then takes the longer the more there are.
+    """
+
+    kind: Literal["tpe", "random", "sobol"] = "tpe"
+    history: int | None = Field(default=None, ge=50)
+
+    @model_validator(mode="after")
+    def _history_is_learnt_from(self) -> Self:
+        if self.history is not None and self.kind != "tpe":
+            raise ValueError(
+                f'history must be absent unless kind = "tpe": {self.kind} learns from no trial, got {self.history}; take it out'
+            )
+        return self
+
+    @property
+    def learns(self) -> bool:
+        """Whether the results of earlier trials decide what is proposed."""
+        return self.kind == "tpe"
 
 
 class Cache(Table):
@@ -168,6 +170,8 @@ class StudySpec(Table):
         fit: Settings of the fit: a scalar is fixed, a list gives choices, a ``Range`` is a range.
     """
 
+    ADDED: ClassVar[frozenset[str]] = frozenset({"sampler"})
+
     name: str
     seed: int = Field(default=0, ge=0)
     goal: Goal = Goal()
@@ -175,6 +179,7 @@ class StudySpec(Table):
     data: DataConfig
     encoder: EncoderConfig = EncoderConfig()
     fit: dict[str, Scalar | list[Scalar] | Annotated[Weights | Range, Field(union_mode="left_to_right")]]
+    sampler: Sampler = Sampler()
     pruning: Pruning = Pruning()
     recipes: Recipes = Recipes()
     start: Start = Start()
@@ -201,13 +206,13 @@ class StudySpec(Table):
         if not isinstance(fit, dict):
             return fit
         settings: dict[str, Any] = {}
-        mistakes = list(_unknown_or_missing(fit))
+        mistakes = list(unknown_or_missing(fit))
         for key in [k for k in fit if k in FIT_KEYS]:
             try:
-                settings[key] = _checked_setting(key, fit[key])
+                settings[key] = checked_setting(key, fit[key])
             except ValidationError as error:
                 mistakes += [
-                    _line(m["type"], (key, *m["loc"][m["loc"][:1] == (key,) :]), m) for m in error.errors()
+                    at_place(m["type"], (key, *m["loc"][m["loc"][:1] == (key,) :]), m) for m in error.errors()
                 ]
         if mistakes:
             raise ValidationError.from_exception_data("fit", mistakes)
@@ -222,15 +227,15 @@ class StudySpec(Table):
         mistakes: list[InitErrorDetails] = []
         if fit is not None and isinstance(setups, list | tuple):
             for place, setup in enumerate(setups):
-                found = _mistakes_in_setup(setup, fit)
+                found = mistakes_in_setup(setup, fit)
                 mistakes += [{**m, "loc": ("setups", place, *m["loc"])} for m in found]
         try:
             Start.model_validate({**start, "setups": ()} if mistakes else start)
         except ValidationError as error:
-            mistakes += [_line(m["type"], m["loc"], m) for m in error.errors()]
+            mistakes += [at_place(m["type"], m["loc"], m) for m in error.errors()]
         if isinstance(start.get("like"), list | tuple) and known.data.get("name") in start["like"]:
             own = "must name other studies, got this study's own name; take it out"
-            mistakes.append(_said(("like",), own, start["like"]))
+            mistakes.append(mistake_in_words(("like",), own, start["like"]))
         if mistakes:
             raise ValidationError.from_exception_data("start", mistakes)
         return start
@@ -278,7 +283,7 @@ class StudySpec(Table):
 
     def any_config(self) -> TrainConfig:
         """Return the configuration of one point of the space, to read what is the same at all of them."""
-        return self.train_config(next(_corners(self.fit)), seed=self.seed)
+        return self.train_config(next(corners(self.fit)), seed=self.seed)
 
     def heaviest_config(self) -> TrainConfig:
         """Return the configuration of a fit that takes most memory: of the lowest freeze depth and the largest batch."""
@@ -346,124 +351,6 @@ def spec_of(table: dict[str, Any], path: Path) -> StudySpec:
         return StudySpec.model_validate(table, context={"folder": path.parent})
     except ValidationError as error:
         raise InputError(f"{path}: {describe(error, valid_keys=_keys_of_table)}") from error
-
-
-def study_toml(table: Mapping[str, Any]) -> str:
-    """Write a study as the text of a TOML file: scalars, then tables, whose own tables stand inline."""
-    plain = {k: v for k, v in table.items() if not isinstance(v, dict)}
-    lines = [f"{key} = {_inline(value)}\n" for key, value in plain.items()]
-    for key, inner in table.items():
-        if isinstance(inner, dict):
-            lines.append(f"\n[{key}]\n")
-            lines += [f"{_key(k)} = {_inline(v)}\n" for k, v in inner.items()]
-    return "".join(lines)
-
-
-def _key(key: str) -> str:
-    return key if _BARE.fullmatch(key) else json.dumps(key, ensure_ascii=False)
-
-
-def _inline(value: Any) -> str:
-    """Write a value; the JSON forms of scalars are valid TOML."""
-    if isinstance(value, dict):
-        return "{ " + ", ".join(f"{_key(k)} = {_inline(v)}" for k, v in value.items()) + " }"
-    if isinstance(value, list | tuple):
-        return "[" + ", ".join(map(_inline, value)) + "]"
-    return json.dumps(value, ensure_ascii=False)
-
-
-def _unknown_or_missing(fit: dict[str, Any]) -> Iterator[InitErrorDetails]:
-    for key in fit:
-        if key not in FIT_KEYS:
-            yield InitErrorDetails(type="extra_forbidden", loc=(key,), input=None)
-    for key in SEARCHED:
-        if key not in fit:
-            yield InitErrorDetails(type="missing", loc=(key,), input=None)
-
-
-def _checked_setting(key: str, setting: Any) -> Scalar | list[Scalar] | Weights | Range:
-    """Turn a table into a range, and check whatever the setting may take in a fit.
-
-    Raises:
-        ValidationError: The setting is none, or its values cannot be used.
-    """
-    checked = Range.model_validate(setting) if isinstance(setting, dict) and key not in TABLES else setting
-    values = [checked.low, checked.high] if isinstance(checked, Range) else checked
-    if key in TABLES and isinstance(setting, list) and any(isinstance(value, dict) for value in setting):
-        fixed = PydanticCustomError("fixed", "a table cannot be one of several choices; choose one")
-        raise ValidationError.from_exception_data(key, [InitErrorDetails(type=fixed, input=setting)])
-    if key in SINGLE and isinstance(setting, dict | list):
-        single = PydanticCustomError("single", "must be one value, the same for all trials; choose one")
-        raise ValidationError.from_exception_data(key, [InitErrorDetails(type=single, input=setting)])
-    if values == []:
-        empty = PydanticCustomError("empty", "must list at least one choice; add one")
-        raise ValidationError.from_exception_data(key, [InitErrorDetails(type=empty, input=setting)])
-    # Settings that go together are looked at together, once each is known to be one.
-    start = "random" if key == "head_width" else "probe"
-    blank = cast(Any, TrainConfig).model_construct(head_width=0, head_start=start)
-    for value in values if isinstance(values, list) else [values]:
-        TrainConfig.__pydantic_validator__.validate_assignment(blank, key, value)
-    return checked
-
-
-def _mistakes_in_setup(setup: Any, fit: dict[str, Any]) -> Iterator[InitErrorDetails]:
-    """Find what the search could not try of a setup: it must lie in the space, and agree with what is fixed."""
-    if not isinstance(setup, dict):
-        yield _said((), f"must be a table of settings, got {setup!r}; write {{ dropout = 0.1 }}", setup)
-        return
-    if not any(isinstance(fit.get(key, []), Range | list) for key in setup):
-        given = ", ".join(setup) or "none"
-        yield _said((), f"must give a setting that the study searches, got {given}; add one", setup)
-    blank = cast(Any, TrainConfig).model_construct()
-    for key, value in setup.items():
-        if key not in FIT_KEYS:
-            yield InitErrorDetails(type="extra_forbidden", loc=(key,), input=None)
-            continue
-        try:
-            TrainConfig.__pydantic_validator__.validate_assignment(blank, key, value, strict=True)
-        except ValidationError as error:
-            yield from (_line(m["type"], (key,), m) for m in error.errors())
-            continue
-        space = fit.get(key, TrainConfig.model_fields[key].default)
-        if isinstance(space, Range):
-            if not space.low <= value <= space.high:
-                rule = f"must lie in the range of fit.{key}, {space.low} to {space.high}"
-                yield _said((key,), f"{rule}, got {value!r}; widen the range, or change it", value)
-        elif isinstance(space, list):
-            if value not in space:
-                rule = f"must be one of fit.{key}, {', '.join(map(str, space))}"
-                yield _said((key,), f"{rule}, got {value!r}; add it there, or change it", value)
-        elif value != space:
-            fixed = (
-                f"must be {'absent' if space is None else repr(space)}, which the study keeps, got {value!r}"
-            )
-            yield _said((key,), f"{fixed}; leave it out, or open fit.{key} to the search", value)
-
-
-def _said(place: tuple[int | str, ...], words: str, value: Any) -> InitErrorDetails:
-    """Give a mistake in words that name the value."""
-    return InitErrorDetails(
-        type=PydanticCustomError("value_error", "{words}", {"words": words}), loc=place, input=value
-    )
-
-
-def _line(kind: str, place: tuple[int | str, ...], mistake: Any) -> InitErrorDetails:
-    """Repeat a mistake of a setting at its place in the study."""
-    if kind in {"extra_forbidden", "missing"}:
-        return InitErrorDetails(type=kind, loc=place, input=mistake["input"])
-    said = {"words": mistake["msg"].removeprefix("Value error, ")}
-    words = PydanticCustomError("value_error" if kind == "value_error" else "setting", "{words}", said)
-    return InitErrorDetails(type=words, loc=place, input=mistake["input"])
-
-
-def _corners(fit: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Yield settings in which every scalar, choice and end of a range occurs at least once."""
-    ends = {
-        k: v if isinstance(v, list) else [v.low, v.high] if isinstance(v, Range) else [v]
-        for k, v in fit.items()
-    }
-    for turn in range(max(len(e) for e in ends.values())):
-        yield {k: e[min(turn, len(e) - 1)] for k, e in ends.items()}
 
 
 def _keys_of_table(path: tuple[str, ...]) -> Iterable[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from weakref import WeakKeyDictionary
 
@@ -21,6 +22,9 @@ class Tally:
         num_finished: As of ``finished``.
         best: As of ``best_feasible``.
         seconds: How long the finished trials' fits took, of those that say it.
+        num_searched: Finished trials that are no recipes.
+        best_searched: As of ``best_feasible`` of these.
+        num_waiting: Trials that wait to begin.
     """
 
     def __init__(self) -> None:
@@ -30,13 +34,15 @@ class Tally:
         self.num_finished = 0
         self.best: FrozenTrial | None = None
         self.seconds: list[float] = []
+        self.num_searched = self.num_waiting = 0
+        self.best_searched: FrozenTrial | None = None
         self._num_originals = [0]
         self._original_of: dict[int, int] = {}
         self._open: set[int] = set()
         self._retried: set[int] = set()
         self._counted: set[int] = set()
         self._num_complete = self._num_feasible = 0
-        self._kinds: dict[TrialState, dict[str, set[int]]] = {TrialState.PRUNED: {}, TrialState.FAIL: {}}
+        self._kinds: dict[TrialState, dict[str, _Numbers]] = {TrialState.PRUNED: {}, TrialState.FAIL: {}}
 
     def look(self, trials: Sequence[FrozenTrial]) -> Tally:
         """Take what has changed since the last look.
@@ -61,9 +67,12 @@ class Tally:
             self._open.remove(number)
             trial = trials[number]
             if trial.state == TrialState.COMPLETE and is_feasible(trial):
-                self._challenge(trial)
+                self.best = _better(trial, self.best)
+                if attr.RECIPE not in trial.user_attrs:
+                    self.best_searched = _better(trial, self.best_searched)
             if number not in self._retried:
                 self._count(trial, number, by=1)
+        self.num_waiting = sum(trials[n].state == TrialState.WAITING for n in self._open)
         return self
 
     def place(self, number: int) -> int:
@@ -90,9 +99,9 @@ class Tally:
 
     def _by_reason(self, state: TrialState) -> dict[str, int]:
         """Return how many there are of each kind, most frequent first, of the same number the one that was met first."""
-        kinds = {k: numbers for k, numbers in self._kinds[state].items() if numbers}
-        first = {k: min(numbers) for k, numbers in kinds.items()}
-        return {k: len(kinds[k]) for k in sorted(kinds, key=lambda k: (-len(kinds[k]), first[k]))}
+        kinds = {k: met for k, met in self._kinds[state].items() if met.numbers}
+        ordered = sorted(kinds, key=lambda k: (-len(kinds[k].numbers), kinds[k].first))
+        return {k: len(kinds[k].numbers) for k in ordered}
 
     def _count(self, trial: FrozenTrial, number: int, *, by: int) -> None:
         self.num_finished += by
@@ -101,16 +110,36 @@ class Tally:
             self._num_complete += by
             self._num_feasible += by * is_feasible(trial)
         else:
-            numbers = self._kinds[trial.state].setdefault(kind(trial), set())
-            (numbers.add if by > 0 else numbers.discard)(number)
+            met = self._kinds[trial.state].setdefault(kind(trial), _Numbers())
+            (met.add if by > 0 else met.discard)(number)
+        self.num_searched += by * (attr.RECIPE not in trial.user_attrs)
         seconds = trial.user_attrs.get(attr.SECONDS)
         if seconds is not None:
             (self.seconds.append if by > 0 else self.seconds.remove)(seconds)
 
-    def _challenge(self, trial: FrozenTrial) -> None:
-        rank = (trial.value or 0.0, -trial.number)
-        if self.best is None or rank > (self.best.value or 0.0, -self.best.number):
-            self.best = trial
+
+class _Numbers:
+    """Numbers of trials, and the least of them."""
+
+    def __init__(self) -> None:
+        self.numbers: set[int] = set()
+        self.first = sys.maxsize
+
+    def add(self, number: int) -> None:
+        self.numbers.add(number)
+        self.first = min(self.first, number)
+
+    def discard(self, number: int) -> None:
+        self.numbers.discard(number)
+        if number == self.first:
+            self.first = min(self.numbers, default=sys.maxsize)
+
+
+def _better(trial: FrozenTrial, best: FrozenTrial | None) -> FrozenTrial:
+    """Return the trial of the higher value, of the same value the earlier one."""
+    if best is None or (trial.value or 0.0, -trial.number) > (best.value or 0.0, -best.number):
+        return trial
+    return best
 
 
 _tallies: WeakKeyDictionary[Study, Tally] = WeakKeyDictionary()

@@ -33,11 +33,14 @@ from trainers.fit import (
     Evaluation,
     Features,
     FoldResult,
+    design_effect,
     effective_count,
     figures_of_folds,
     fit,
     fit_folds,
+    groups_of_hits,
     is_share,
+    unpacked,
 )
 
 CONSTRAINT = "training_accuracy_over_ceiling"
@@ -107,6 +110,8 @@ class Attempt:
             self._inflation = math.sqrt(
                 texts_C.sum() / effective_count(np.diag(texts_C), metric=config.metric)
             )
+        self._groups = groups_of_hits(features.splits, config.data) if config.data.group is not None else None
+        self._splits = features.splits if self._groups else None
         best = tally_of(trial.study).best
         self.is_recipe = attr.RECIPE in trial.user_attrs
         self.to_beat = None if best is None or self.is_recipe else best.value
@@ -164,6 +169,7 @@ class Attempt:
             scores=(own, its),
             num_folds=num_folds,
             inflation=self._inflation,
+            groups=self._groups,
         )
         reason = reason_to_end(found, fold=fold.fold, num_folds=num_folds, best=best.number)
         if reason is not None:
@@ -213,8 +219,21 @@ class Attempt:
         if figures["stages"]:
             self._trial.set_user_attr(attr.STAGES, figures[attr.STAGES])
         stopped = Ending(figures["stopped"])
+        effect = self._effect_of_groups()
+        if effect is not None:
+            self._trial.set_user_attr(attr.DESIGN_EFFECT, effect)
         self._record(figures, Reason(stopped, str(stopped)))
         return score(figures["validation_accuracy"], figures["training_accuracy"], self._spec.score)
+
+    def _effect_of_groups(self) -> float | None:
+        """Return how many times the variance of the validation figure is that of texts without groups; None if they have none."""
+        if self._groups is None or self._splits is None:
+            return None
+        told = [asdict(fold)["hits"] for fold in self._folds] or [look["hits"] for look in self._history[-1:]]
+        pool = self._splits.validation if self._splits.folds is None else self._splits.train
+        assert pool.groups_N is not None  # noqa: S101
+        hits_N = np.concatenate([unpacked(hits) for hits in told]) if told and all(told) else None
+        return design_effect(hits_N, np.concatenate(self._groups), all_N=pool.groups_N)
 
     def _record(self, figures: dict[str, Any], reason: Reason) -> None:
         """Leave a trial's figures and its constraint, before it ends."""

@@ -14,12 +14,13 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
+import numpy.typing as npt
 from optuna.pruners import BasePruner
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 
 from search.trials.peers import STEPS_PER_EPOCH, Peers, look_at, score_of, step_of
-from trainers.fit import unpacked
+from trainers.fit import error_of_mean, unpacked
 
 UNKNOWN_TEXTS = 300
 """Texts that a look is taken to have seen where it does not say: those of a peek; full ones saw more."""
@@ -37,13 +38,23 @@ class FeasiblePruner(BasePruner):
         keep: Share of the trials seen at a rung, this one included, that go on; at least one does.
         peers: Peers a rung must have seen before it prunes.
         margin: Standard errors of the difference by which the last peer that goes on must be better.
+        groups_N: Group of each text whose hits a look tells; None where each text stands for itself.
     """
 
-    def __init__(self, rungs: Sequence[float], *, keep: float, peers: int, margin: float = 0.0) -> None:
+    def __init__(
+        self,
+        rungs: Sequence[float],
+        *,
+        keep: float,
+        peers: int,
+        margin: float = 0.0,
+        groups_N: npt.NDArray[np.int64] | None = None,
+    ) -> None:
         self._steps = frozenset(step_of(r) for r in rungs)
         self._keep = keep
         self._peers = peers
         self._margin = margin
+        self._groups_N = groups_N
         self._peers_of: WeakKeyDictionary[Study, Peers] = WeakKeyDictionary()
 
     def prune(self, study: Study, trial: FrozenTrial) -> bool:
@@ -71,24 +82,27 @@ class FeasiblePruner(BasePruner):
         )
         if not self._margin:
             return reason
-        behind, error = difference(peers.ranked(step, own, places), own)
+        behind, error = difference(peers.ranked(step, own, places), own, groups_N=self._groups_N)
         if behind <= self._margin * error:
             return None
         return f"{reason}; {100 * behind:.1f} points behind, standard error {100 * error:.1f}"
 
 
-def difference(better: Mapping[str, Any], own: Mapping[str, Any]) -> tuple[float, float]:
+def difference(
+    better: Mapping[str, Any], own: Mapping[str, Any], *, groups_N: npt.NDArray[np.int64] | None = None
+) -> tuple[float, float]:
     """Return by how much one look lies above another, and the standard error of that: paired, where both tell their hits.
 
     Of shares of right texts, even where the study's metric is another one, less what the ceiling takes off. Where hits are not known, as in databases of
-    earlier versions, the figures are taken for those of different texts, which makes the error larger.
+    earlier versions, the figures are taken for those of different texts, which makes the error larger. With ``groups_N``, of each
+    text whose hits are told, the error is one of other groups.
     """
     if better.get("hits") and own.get("hits"):
         first_N, second_N = unpacked(better["hits"]), unpacked(own["hits"])
         if len(first_N) == len(second_N) > 1:
             differences_N = first_N.astype(float) - second_N
             behind = float(differences_N.mean()) + _penalty(own) - _penalty(better)
-            return behind, float(differences_N.std(ddof=1)) / math.sqrt(len(differences_N))
+            return behind, error_of_mean(differences_N, groups_N)
     shares = np.array([better["validation_accuracy"], own["validation_accuracy"]])
     error = math.sqrt(float((shares * (1 - shares)).sum()) / UNKNOWN_TEXTS)
     return score_of(better) - score_of(own), error

@@ -24,20 +24,20 @@ from search.study import (
     recover,
     retry,
     tally_of,
-    trial_seed,
 )
+from search.trials.draws import Draws
 from search.trials.memory import available_bytes
 from search.trials.news import Death, Ended, Failure, Fitted, Lost, Silence
 from search.trials.objective import Attempt, objective
 from search.trials.pool import OpenPool, Pool, drive
 from search.trials.progress import Live
 from search.trials.pruning import FeasiblePruner
-from search.trials.sampler import SearchSampler
+from search.trials.sampler import SearchSampler, sampler_of
 from search.trials.silence import Silences, TrialTimeout, patience_after
 from search.trials.worker_pool import Crew
 from trainers.config import Device
 from trainers.errors import FitError
-from trainers.fit import Evaluation, Features, FoldResult, cuda_devices
+from trainers.fit import Evaluation, Features, FoldResult, cuda_devices, groups_of_hits
 
 NUM_RANDOM = 10
 """Trials that TPE draws at random before it learns, Optuna's default: they may as well run all at once."""
@@ -91,7 +91,14 @@ def run_trials(
     """
     study.set_user_attr(attr.WORKERS, num_workers)
     rule = spec.pruning
-    study.pruner = FeasiblePruner(rule.rungs, keep=rule.keep, peers=rule.peers, margin=rule.margin)
+    groups = groups_of_hits(features.splits, spec.data) if spec.data.group is not None else None
+    study.pruner = FeasiblePruner(
+        rule.rungs,
+        keep=rule.keep,
+        peers=rule.peers,
+        margin=rule.margin,
+        groups_N=groups[0] if groups else None,
+    )
     search = _Search(
         study,
         spec,
@@ -214,6 +221,7 @@ class _Search:
         self._noticeable = noticeable
         self._silences = Silences()
         self._patience: dict[int, float | None] = {}
+        self._draws = Draws()
         self._earlier = study.user_attrs.get(attr.WALL_SECONDS, 0.0)
 
     @held_back()
@@ -221,10 +229,11 @@ class _Search:
         """Tell whether a trial is to begin beside those under way: never more than the budget asks for."""
         if self._deadline is not None and time.monotonic() > self._deadline:
             return False
-        if tally_of(self.study).num_finished + num_under_way >= self._num_trials:
+        tally = tally_of(self.study)
+        if tally.num_finished + num_under_way >= self._num_trials:
             return False
         return self._noticeable is None or not is_flat(
-            self.study.get_trials(deepcopy=False), num_trials=self._num_trials, noticeable=self._noticeable
+            tally, num_trials=self._num_trials, noticeable=self._noticeable
         )
 
     @held_back()
@@ -235,8 +244,17 @@ class _Search:
         waiting = self.study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
         number = waiting[0].number if waiting else len(self.study.get_trials(deepcopy=False))
         place = tally_of(self.study).place(number)
-        self.study.sampler = SearchSampler(seed=trial_seed(self.spec.seed + 1, place))
+        self.study.sampler = sampler_of(self.spec, place=place)
         return self.study.ask()
+
+    def watch_draw(self, *, num_workers: int) -> None:
+        """Say so, once, if the sampler keeps the workers waiting."""
+        sampler = self.study.sampler
+        if isinstance(sampler, SearchSampler) and sampler.seconds:
+            fits = tally_of(self.study).seconds
+            said = self._draws.took(sampler.seconds, fits=fits, num_workers=num_workers)
+            if said:
+                self.live.message(said)
 
     @held_back()
     def end(self, trial: optuna.Trial, *, value: float | None = None, failure: Reason | None = None) -> None:
@@ -326,6 +344,7 @@ def _run_in_pool(search: _Search, features: Features, pool: Pool, trial_timeout:
             attempt = Attempt(trial, search.spec, search.live, features=features, saw=search.saw)
             under_way[trial.number] = trial, attempt
             pool.begin(trial.number, attempt.config, to_beat=attempt.to_beat)
+            search.watch_draw(num_workers=len(under_way))
             return trial.number
 
         @held_back()

@@ -29,7 +29,8 @@ from trainers.config import TrainConfig
 from trainers.data.splits import load_splits
 from trainers.encoder.loading import load_encoder
 from trainers.encoder.sections import set_dropout
-from trainers.fit.features import Features, build_features
+from trainers.fit.feature_building import build_features
+from trainers.fit.features import Features
 from trainers.fit.inputs import SplitInputs
 from trainers.fit.loop import fit
 from trainers.fit.network import Network

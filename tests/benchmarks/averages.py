@@ -29,7 +29,7 @@ from tasks import TASKS, prepare
 import trainers.fit.loop
 from trainers.config import EncoderConfig, TrainConfig
 from trainers.encoder.loading import load_encoder
-from trainers.fit.features import default_cache_directory
+from trainers.fit.feature_files import default_cache_directory
 from trainers.fit.metrics import confusion, cross_entropy, measure
 from trainers.fit.precision import choose_precision
 

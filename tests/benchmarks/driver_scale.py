@@ -10,7 +10,6 @@ the clock is simulated. It goes on by the processor time that the driver takes, 
 import argparse
 import contextlib
 import functools
-import heapq
 import io
 import itertools
 import json
@@ -21,32 +20,30 @@ import time
 from pathlib import Path
 from types import SimpleNamespace
 
-import numpy as np
 import optuna
 import psutil
+from optuna.samplers import RandomSampler
+from prefilled import fill
+from pretended import PretendedCrew
 from rich.console import Console
 from rich.table import Table
 from sqlalchemy import event
 
 import search.trials.scheduler as scheduler
 from search.storage import Lease, database_of
-from search.study import StudySpec, open_study, trial_seed
-from search.trials import Fitted, Live
+from search.storage.optuna_private import SobolPoint
+from search.study import StudySpec, open_study
+from search.trials import Live
 from search.trials.objective import Attempt
 from search.trials.sampler import SearchSampler
-from trainers.fit import Evaluation
-from trainers.fit.hits import packed
-
-FIT_SECONDS = 60.0
-UNEVEN = 0.2
-"""Fits take this share more or less, so that they do not end all at once."""
 
 LAYERS = 6
 EVALUATIONS_PER_EPOCH = 1
 WINDOW = 100
 """Trials over which figures are averaged."""
 
-PEEK_TEXTS = 300
+SAMPLERS = SearchSampler, RandomSampler, SobolPoint
+DRAWS = "infer_relative_search_space", "sample_relative", "sample_independent"
 
 FIT = {
     "freeze_depth": {"low": 0, "high": 6},
@@ -103,121 +100,6 @@ class Enough(Exception):  # noqa: N818
     """A cell has taken all the time that it may take."""
 
 
-class PretendedCrew:
-    """Workers on a simulated clock, behind the interface of ``search.trials.Crew``."""
-
-    def __init__(self, cell):
-        self.cell = cell
-        self.now = 0.0
-        self.fitted = []
-        self.last_begun = 0.0
-        self._jobs = {}
-        self._events = []
-        self._order = itertools.count()
-        self._spent = 0.0
-
-    def __call__(self, _features, *, size, peeks, **_options):
-        self.size, self.peeks = size, peeks
-        return self
-
-    def __enter__(self):
-        self._spent = self.cell.driver_seconds()
-        return self
-
-    def __exit__(self, *_):
-        pass
-
-    @property
-    def has_room(self):
-        return len(self._jobs) < self.size
-
-    def begin(self, job, config, *, to_beat=None, **_options):  # noqa: ARG002
-        self._pass_time()
-        self.last_begun = self.now
-        self._jobs[job] = fit(config, self.peeks, np.random.default_rng(trial_seed(1, job)))
-        self._go_on(job)
-
-    def end_if_silent(self, job, *, seconds):
-        pass
-
-    def news(self):
-        self._pass_time()
-        if self._events[0][0] > self.now:
-            self.now = self._events[0][0]
-        heard = []
-        while self._events and self._events[0][0] <= self.now:
-            heard.append(heapq.heappop(self._events))
-        for _, _, job, said in heard:
-            if isinstance(said, Fitted):
-                del self._jobs[job]
-            yield job, said
-
-    def answer(self, job, *, go_on):
-        self._pass_time()
-        if go_on:
-            self._go_on(job)
-        else:
-            del self._jobs[job]
-
-    def _go_on(self, job):
-        seconds, said = next(self._jobs[job])
-        self.fitted.append((self.now, self.now + seconds))
-        heapq.heappush(self._events, (self.now + seconds, next(self._order), job, said))
-
-    def _pass_time(self):
-        spent = self.cell.driver_seconds()
-        self.now += spent - self._spent
-        self._spent = spent
-
-    def share_in_fits(self):
-        """Return the share of the workers' time that fits took, up to the beginning of the last one."""
-        end = self.last_begun
-        return sum(max(0.0, min(e, end) - b) for b, e in self.fitted) / (self.size * max(end, 1e-9))
-
-
-def fit(config, peeks, generator):
-    """Yield the seconds of a fit up to each of its news, and the news."""
-    full = {
-        i / config.evaluations_per_epoch for i in range(1, config.epochs * config.evaluations_per_epoch + 1)
-    }
-    ages = sorted(full | {p for p in peeks if p < config.epochs})
-    length = FIT_SECONDS * (1 + UNEVEN * generator.uniform(-1, 1))
-    good = (
-        0.75
-        + 0.1 * math.exp(-((math.log10(config.learning_rate) + 4) ** 2))
-        - 0.02 * abs(config.freeze_depth - 3)
-    )
-    before = 0.0
-    for age in ages:
-        right = generator.random(PEEK_TEXTS) < good - 0.2 * math.exp(-2 * age)
-        spent = length * age / config.epochs
-        peek = age not in full
-        figures = {
-            "validation_loss": 1 - float(right.mean()),
-            "validation_accuracy": float(right.mean()),
-            "training_accuracy": None
-            if peek
-            else min(1.0, float(right.mean()) + 0.02 * age + config.learning_rate * 100),
-        }
-        cost = {
-            "seconds": spent,
-            "training_seconds": spent,
-            "evaluation_seconds": 0.0,
-            "batching_seconds": 0.0,
-        }
-        cost |= {"tokens": 1000, "flops": 1e9}
-        is_last = age >= config.epochs
-        yield (
-            spent - before,
-            Evaluation(
-                epoch=age, peek=peek, last=is_last, exact=False, hits=packed(right), **figures, **cost
-            ),
-        )
-        before = spent
-    ended = {"training_exact": True, "best_epoch": age, "epochs": age, "stopped": "epochs", "stages": []}
-    yield 0.0, Fitted({**figures, **cost, **ended, "memory_bytes": 2**30})
-
-
 class Cell:
     """One search: so many workers and trials, on one kind of database."""
 
@@ -228,10 +110,13 @@ class Cell:
         table = {"name": "scale", "data": {"source": "imdb"}, "fit": FIT, "recipes": {"enqueue": []}}
         self.spec = StudySpec.model_validate(table | json.loads(options.settings))
         self.study = open_study(self.spec, folder / "scale.toml", storage_url=url, create=True)
+        self.live = Live(Console(file=io.StringIO()), total_trials=trials, ceiling=self.spec.score.ceiling)
+        if options.prefill:
+            fill(self.study, options.prefill, spec=self.spec, features=FEATURES, live=self.live)
         self.database = database_of(self.study)
         event.listen(self.database.engine, "commit", self._commit)
         self.windows = []
-        self.num_ended = 0
+        self.num_ended = options.prefill
         self.crew = PretendedCrew(self)
 
     def _commit(self, _connection):
@@ -266,18 +151,14 @@ class Cell:
                 (Attempt, "__init__", "ask", None),
                 (Attempt, "evaluated", "report", "reports"),
                 (Attempt, "fitted", "tell", None),
-                (SearchSampler, "infer_relative_search_space", "sampler", None),
-                (SearchSampler, "sample_relative", "sampler", None),
-                (SearchSampler, "sample_independent", "sampler", None),
+                *((sampler, name, "sampler", None) for sampler in SAMPLERS for name in DRAWS),
             ):
                 before = getattr(owner, name)
                 setattr(owner, name, meter.part(part, before, counts=counts))
                 patched.callback(setattr, owner, name, before)
             patched.callback(setattr, scheduler, "Crew", scheduler.Crew)
             scheduler.Crew = self.crew
-            live = Live(
-                Console(file=io.StringIO()), total_trials=self.trials, ceiling=self.spec.score.ceiling
-            )
+            live = self.live
             inner = live.trial_ended
 
             def trial_ended(*arguments):
@@ -370,6 +251,15 @@ def main():
         default=math.inf,
         help="Processor time after which a cell ends early. Default: none.",
     )
+    parser.add_argument(
+        "--prefill",
+        type=int,
+        default=0,
+        help="Ended trials that are there before; of --trials the others run. Default: 0.",
+    )
+    parser.add_argument(
+        "--keep", type=Path, help="Folder in which the studies stay. Default: they are removed."
+    )
     options = parser.parse_args()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     cells = json.loads(options.out.read_text())["cells"] if options.out.exists() else {}
@@ -389,16 +279,19 @@ def main():
                 server = stack.enter_context(Server())
             url = server.url(server.create_database()) if database == "postgresql" else None
             process = psutil.Process(server._process.pid) if database == "postgresql" else None
-            with tempfile.TemporaryDirectory() as folder:
-                cell = Cell(
-                    url, Path(folder), options, workers=workers, trials=trials, server_process=process
-                )
+            with contextlib.ExitStack() as held:
+                if options.keep is None:
+                    folder = Path(held.enter_context(tempfile.TemporaryDirectory()))
+                else:
+                    folder = options.keep / name.replace(" ", "-")
+                    folder.mkdir(parents=True)
+                cell = Cell(url, folder, options, workers=workers, trials=trials, server_process=process)
                 cells[name] = cell.run()
                 cell.database.engine.dispose()
             said = {
                 "cells": cells,
                 "processor": processor(),
-                "options": vars(options) | {"out": str(options.out)},
+                "options": vars(options) | {"out": str(options.out), "keep": str(options.keep)},
             }
             part = options.out.with_suffix(".part")
             part.write_text(json.dumps(said, indent=1))

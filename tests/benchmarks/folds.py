@@ -7,6 +7,7 @@ the same command goes on.
 
     python tests/benchmarks/folds.py --out folds.jsonl --seeds 10
     python tests/benchmarks/folds.py --out folds.jsonl --seeds 10 --few 1000 --sources questions.csv
+    python tests/benchmarks/folds.py --out folds.jsonl --first-seed 10 --seeds 10 --few 3000 --pool 10000
 """
 
 from __future__ import annotations
@@ -63,10 +64,10 @@ def spec_of(source: str, arm: str, *, few: int, seed: int, layers: int) -> Study
     )
 
 
-def all_features(source: str, *, few: int, layers: int):
+def all_features(source: str, *, few: int, layers: int, pool: int):
     """Store the features of all texts that are drawn from."""
     spec = spec_of(source, ARMS[1], few=few, seed=0, layers=layers)
-    data = spec.data.model_copy(update={"train": few + MANY})
+    data = spec.data.model_copy(update={"train": pool})
     encoder = load_encoder(spec.encoder)
     return build_features(
         encoder,
@@ -80,8 +81,8 @@ def all_features(source: str, *, few: int, layers: int):
 
 def searched(features, source: str, arm: str, *, few: int, seed: int, layers: int, num_trials: int) -> dict:
     """Search one draw, fit the winner again as an export does, and measure it on all other texts."""
-    rows = np.random.default_rng(seed).permutation(few + MANY)
-    drawn, others = np.sort(rows[:few]), np.sort(rows[few:])
+    rows = np.random.default_rng(seed).permutation(len(features.splits.train))
+    drawn, others = np.sort(rows[:few]), np.sort(rows[few : few + MANY])
     spec = spec_of(source, arm, few=few, seed=seed, layers=layers)
     if arm == ARMS[0]:
         train, validation = train_test_split(
@@ -120,7 +121,17 @@ def searched(features, source: str, arm: str, *, few: int, seed: int, layers: in
         "tokens": sum(t.user_attrs[attr.TOKENS] for t in study.trials),
         "seconds": seconds,
         "ended_early": sum(t.state.name == "PRUNED" for t in study.trials),
+        "score": best.value,
+        "trials": [_told(trial) for trial in study.trials],
     }
+
+
+def _told(trial: optuna.trial.FrozenTrial) -> dict:
+    """Return what other bounds of the early end can be read from."""
+    notes = trial.user_attrs
+    kept = ("validation_accuracy", "training_accuracy", "hits", "tokens")
+    folds = [{key: fold[key] for key in kept} for fold in notes.get(attr.FOLDS, ())]
+    return {"state": trial.state.name, "value": trial.value, "tokens": notes.get(attr.TOKENS), "folds": folds}
 
 
 def table(records: list[dict]) -> str:
@@ -162,7 +173,11 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="File of what was measured; it is continued.")
     parser.add_argument("--seeds", type=int, default=10, help="Draws of a source.")
+    parser.add_argument("--first-seed", type=int, default=0, help="Of the first draw.")
     parser.add_argument("--few", type=int, default=300, help="Texts of a draw.")
+    parser.add_argument(
+        "--pool", type=int, help="Texts that are drawn from. [default: 2,000 more than are drawn]"
+    )
     parser.add_argument("--trials", type=int, default=20, help="Of a search.")
     parser.add_argument(
         "--arms", type=int, default=len(ARMS), help="How many of the three searches of a draw."
@@ -178,13 +193,18 @@ def main(argv: list[str] | None = None) -> int:
     )
     done = {_key(r) for r in known}
     features = {}
-    for seed in range(options.seeds):
+    for seed in range(options.first_seed, options.first_seed + options.seeds):
         for source in options.sources:
             for arm in ARMS[: options.arms]:
                 if (Path(source).stem, options.few, options.layers, seed, arm) in done:
                     continue
                 if source not in features:
-                    features[source] = all_features(source, few=options.few, layers=options.layers)
+                    features[source] = all_features(
+                        source,
+                        few=options.few,
+                        layers=options.layers,
+                        pool=options.pool or options.few + MANY,
+                    )
                 known.append(
                     searched(
                         features[source],

@@ -17,7 +17,7 @@ from side_by_side import environment
 
 from trainers.data.splits import load_splits
 from trainers.encoder.loading import load_encoder
-from trainers.fit.features import build_features
+from trainers.fit.feature_building import build_features
 from trainers.fit.loop import fit
 
 REVIEWS = (400, 800)

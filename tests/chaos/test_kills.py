@@ -49,6 +49,7 @@ def test_search_killed_at_every_point_in_turn_loses_nothing(make_search, verify)
     verify(search, scenario="one search, kill -9 at each point in turn", injected=len(SEARCH_DIES), saw=saw)
 
 
+@pytest.mark.full
 def test_search_killed_while_its_own_setups_are_enqueued_and_fitted_tries_each_once(make_search, verify):
     search = make_search(num_trials=3)
     setups = "{ dropout = 0.125 }, { dropout = 0.25 }"
@@ -80,9 +81,8 @@ def test_search_killed_at_a_point_loses_nothing(make_search, verify, doing, work
     verify(search, scenario=f"kill -9 {doing}", injected=len(search.endings) - 1, saw=saw)
 
 
-@pytest.mark.parametrize(
-    "seed", [0, *(pytest.param(seed, marks=pytest.mark.full) for seed in range(1, 100 // MOMENTS))]
-)
+@pytest.mark.full
+@pytest.mark.parametrize("seed", range(100 // MOMENTS))
 def test_search_killed_at_random_moments_loses_nothing(make_search, verify, pytestconfig, seed):
     moments = MOMENTS if pytestconfig.getoption("chaos") == "full" else 4
     for search, num_kills in disturbed(make_search, random.Random(seed), moments):

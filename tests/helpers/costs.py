@@ -4,7 +4,8 @@ import numpy as np
 
 from search.new.cost import Costs
 from search.new.speed import Speed
-from trainers.data.splits import Split, Splits
+from trainers.data.splits import Splits
+from trainers.data.tokens import Split
 
 MINILM_LAYERS = 6
 

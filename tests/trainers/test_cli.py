@@ -176,7 +176,7 @@ def test_output_that_nobody_reads_ends_in_silence(arguments):
     assert (done.returncode, done.stderr) == (1, b"")
 
 
-@pytest.mark.parametrize("module", ["search.run", "search.new.command", "search.confirm.command"])
+@pytest.mark.parametrize("module", ["search.run.command", "search.new.command", "search.confirm.command"])
 def test_on_windows_a_search_is_refused_in_a_clear_word(module, monkeypatch, capsys):
     main = importlib.import_module(module).main
     monkeypatch.setattr(sys, "platform", "win32")

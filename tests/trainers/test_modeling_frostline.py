@@ -5,7 +5,7 @@ import pytest
 import torch
 
 import trainers.modeling_frostline
-from trainers.data.splits import encode
+from trainers.data.tokens import encode
 from trainers.modeling_frostline import Head, cut
 
 

@@ -18,10 +18,13 @@ from transformers import AutoTokenizer, BertTokenizer, PreTrainedTokenizerFast, 
 from trainers.config import DataConfig, EncoderConfig
 from trainers.data.pairs import encode_pairs, named_pair, near_duplicate_texts
 from trainers.data.shuffled import look_shuffled
-from trainers.data.splits import Splits, load_splits, read_texts, tokenise
+from trainers.data.splits import Splits, load_splits
+from trainers.data.texts import read_texts
+from trainers.data.tokens import tokenise
 from trainers.encoder.loading import load_encoder
 from trainers.errors import InputError
-from trainers.fit.features import Features, _key, build_features
+from trainers.fit.feature_building import _key, build_features
+from trainers.fit.features import Features
 from trainers.fit.loop import fit
 from trainers.model.classifier import assemble, load, save
 from trainers.predict import main

@@ -23,18 +23,19 @@ from .rows import (
 )
 from .sources import suggest_pair as suggest_pair
 from .splits import (
-    Split as Split,
     Splits as Splits,
-    Texts as Texts,
-    cut_points as cut_points,
     describe_data as describe_data,
-    encode as encode,
     load_splits as load_splits,
-    read_texts as read_texts,
-    special_tokens as special_tokens,
     texts_per_class as texts_per_class,
-    tokenise as tokenise,
 )
 from .splitting import SPLITS as SPLITS
 from .stratified import stratified_parts as stratified_parts
 from .tables import check_text as check_text, decode as decode
+from .texts import Texts as Texts, read_texts as read_texts
+from .tokens import (
+    Split as Split,
+    cut_points as cut_points,
+    encode as encode,
+    special_tokens as special_tokens,
+    tokenise as tokenise,
+)

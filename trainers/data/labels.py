@@ -8,6 +8,10 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
 
+import numpy as np
+import numpy.typing as npt
+
+from trainers.config import Task
 from trainers.data.findings import Finding
 
 SMALLEST_CLASS = 10
@@ -202,3 +206,8 @@ def _counted(counts: dict[str, int]) -> str:
 
 def _short(name: str) -> str:
     return name if len(name) <= LONGEST_NAME_SHOWN else name[:LONGEST_NAME_SHOWN] + "..."
+
+
+def task_of_labels(labels_N: npt.NDArray[np.int64]) -> Task:
+    """Return the task of labels by their shape."""
+    return "several_labels" if labels_N.ndim == 2 else "one_label"

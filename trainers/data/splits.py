@@ -1,7 +1,4 @@
-"""Texts as a fit reads them: train / validation / test splits, tokenised, with all that was noticed on the way.
-
-Shapes: N texts, S tokens of all texts together.
-"""
+"""Texts as a fit reads them: train / validation / test splits, tokenised, with all that was noticed on the way."""
 
 from __future__ import annotations
 
@@ -14,16 +11,11 @@ import numpy.typing as npt
 
 from trainers.config import PACKAGED_SOURCES, DataConfig, Task
 from trainers.data.fetching import SplitName
-from trainers.data.filtering import Admitted, admit
-from trainers.data.findings import Finding, told_with_errors
-from trainers.data.folding import Fold, check_folds, fold_rows
-from trainers.data.grouping import join_groups
-from trainers.data.labels import class_names
-from trainers.data.pairs import Text, encode_pairs, near_duplicate_texts, shared_texts
-from trainers.data.shuffled import look_shuffled
-from trainers.data.sources import Row, Source, read_source
-from trainers.data.splitting import SPLITS, split_rows
-from trainers.errors import InputError
+from trainers.data.findings import Finding
+from trainers.data.labels import task_of_labels
+from trainers.data.splitting import SPLITS
+from trainers.data.texts import Texts, read_texts
+from trainers.data.tokens import Split, tokenise
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -31,53 +23,6 @@ if TYPE_CHECKING:
 
 MUCH = 0.1
 """Share of all tokens; if more are not read of long texts, it is warned of."""
-
-
-@dataclass(frozen=True)
-class Split:
-    """Tokenised, labelled texts, stored end to end.
-
-    Attributes:
-        ids_S: Token ids of all texts, special tokens included, no padding. int32.
-        offsets_N1: Text i owns ``ids_S[offsets_N1[i]:offsets_N1[i + 1]]``. int64, N + 1 entries.
-        labels_N: Class index of each text. int64. Of several labels a row of 0 and 1 for each text, one column a label.
-        num_cut: Texts that are longer than what is kept of them.
-        num_tokens: Of all texts before they were cut.
-        segments_S: Of pairs, which of the two texts each token is from; None of single texts, and where the tokenizer
-            does not say. int8.
-        groups_N: Number of each text's group, one for groups that nearly the same text stands in; None where each text stands
-            for itself. int64.
-    """
-
-    ids_S: npt.NDArray[np.int32]
-    offsets_N1: npt.NDArray[np.int64]
-    labels_N: npt.NDArray[np.int64]
-    num_cut: int = 0
-    num_tokens: int = 0
-    segments_S: npt.NDArray[np.int8] | None = None
-    groups_N: npt.NDArray[np.int64] | None = None
-
-    def __len__(self) -> int:
-        return len(self.labels_N)
-
-    @property
-    def lengths_N(self) -> npt.NDArray[np.int64]:
-        """Tokens of each text."""
-        return np.diff(self.offsets_N1)
-
-    def some(self, rows: npt.NDArray[np.int64], *, max_length: int | None = None) -> Split:
-        """Return some of the texts, each cut to ``max_length`` tokens."""
-        lengths = self.lengths_N[rows] if max_length is None else np.minimum(self.lengths_N[rows], max_length)
-        starts = self.offsets_N1[rows]
-        tokens = np.concatenate([np.arange(s, s + n) for s, n in zip(starts, lengths, strict=True)])
-        return replace(
-            self,
-            ids_S=self.ids_S[tokens],
-            offsets_N1=np.concatenate([[0], np.cumsum(lengths)]).astype(self.offsets_N1.dtype),
-            labels_N=self.labels_N[rows],
-            segments_S=None if self.segments_S is None else self.segments_S[tokens],
-            groups_N=None if self.groups_N is None else self.groups_N[rows],
-        )
 
 
 @dataclass(frozen=True)
@@ -120,49 +65,6 @@ class Splits:
         return task_of_labels(self.train.labels_N)
 
 
-@dataclass(frozen=True)
-class Texts:
-    """What an encoder is not needed for: the texts of a source, checked and split.
-
-    Attributes:
-        rows: Plain, distinct, labelled.
-        labels_N: Class of each; of several labels as in ``Split``.
-        parts: Rows of each split.
-        class_names: In the order of the class indices.
-        admitted: What was left out, and cleaned.
-        findings: What was noticed; no errors among them.
-        fingerprint: Of all rows of the source.
-        folds: Of each fold, rows to train on and rows to validate on; empty where there is a validation split.
-        groups_N: Number of each row's group; None where each stands for itself.
-        clusters_N: Of all rows, where there are folds: what has the same number stays in one fold.
-        ordered: Whether the class indices are steps of a scale.
-        positive: Index of the class that is looked for, of two; None if neither stands out.
-    """
-
-    rows: list[Row]
-    labels_N: npt.NDArray[np.int64]
-    parts: dict[SplitName, npt.NDArray[np.int64]]
-    class_names: tuple[str, ...]
-    admitted: Admitted
-    findings: tuple[Finding, ...]
-    fingerprint: str
-    folds: tuple[Fold, ...] = ()
-    groups_N: npt.NDArray[np.int64] | None = None
-    clusters_N: npt.NDArray[np.int64] | None = None
-    ordered: bool = False
-    positive: int | None = None
-
-    @property
-    def task(self) -> Task:
-        """Whether a text has one label or several."""
-        return task_of_labels(self.labels_N)
-
-
-def task_of_labels(labels_N: npt.NDArray[np.int64]) -> Task:
-    """Return the task of labels by their shape."""
-    return "several_labels" if labels_N.ndim == 2 else "one_label"
-
-
 def load_splits(
     config: DataConfig, tokenizer: PreTrainedTokenizerBase, *, texts: Texts | None = None
 ) -> Splits:
@@ -202,89 +104,6 @@ def load_splits(
         ordered=texts.ordered,
         positive=texts.positive,
     )
-
-
-def read_texts(config: DataConfig) -> Texts:
-    """Read, check, de-duplicate and split the texts of ``config``: all that can be wrong with them, before any encoder.
-
-    Raises:
-        InputError: The source is missing or has mistakes that cannot be fixed, has changed since its
-            fingerprint was taken, or has too few texts for the splits asked for.
-    """
-    source = read_source(config)
-    fingerprint = _checked_fingerprint(source, config)
-    admitted = admit(source, clean=config.clean, ordered=config.ordered, positive=config.positive)
-    rows, findings = admitted.rows, [*source.findings, *admitted.findings]
-    names, labels_N = _classes(rows, source, config)
-    known = config.source in PACKAGED_SOURCES  # and spared what has been looked at once and for all
-    texts = [row.text for row in rows]
-    clusters_N = np.arange(len(rows)) if known else near_duplicate_texts(texts, emoji=config.clean != "0.1")
-    groups_N = None
-    if source.group is not None:
-        groups_N, more = join_groups(rows, clusters_N, admitted.same_groups, source.group)
-        findings += more
-    with told_with_errors(findings):
-        parts, more = split_rows(rows, labels_N, clusters_N, config, groups_N=groups_N, names=names)
-        together_N = clusters_N if groups_N is None else groups_N
-        if config.folds is not None:
-            more.append(_say_folds(len(parts["train"]), config.folds))
-            check_folds(labels_N[parts["train"]], together_N[parts["train"]], names, config)
-    findings += more
-    if not known:
-        train = parts["train"]
-        if config.pair is not None:
-            evaluated = np.concatenate([parts["validation"], parts["test"]])
-            findings += shared_texts(texts, train, evaluated, config.pair)
-        told = [str(rows[i].label) for i in train]
-        columns = [told] if labels_N.ndim == 1 else _most_even_first(labels_N[train])
-        findings += _suspect_labels([texts[i] for i in train], columns)
-    return Texts(
-        rows=rows,
-        labels_N=labels_N,
-        parts={name: parts[name] for name in SPLITS},
-        class_names=names,
-        admitted=admitted,
-        findings=tuple(findings),
-        fingerprint=fingerprint,
-        folds=_folds(parts["train"], labels_N, together_N, config),
-        groups_N=groups_N,
-        clusters_N=together_N,
-        ordered=config.ordered is not None,
-        positive=None if config.positive is None else names.index(config.positive),
-    )
-
-
-def _say_folds(num_texts: int, folds: int) -> Finding:
-    message = (
-        f"there is no validation split: {num_texts:,} texts are cut into {folds} folds, each of which is validated on once, by a "
-        "fit of the others"
-    )
-    return Finding("folds", message, "note", count=folds)
-
-
-def _folds(
-    pool: npt.NDArray[np.int64],
-    labels_N: npt.NDArray[np.int64],
-    together_N: npt.NDArray[np.int64],
-    config: DataConfig,
-) -> tuple[Fold, ...]:
-    if config.folds is None:
-        return ()
-    return tuple(
-        (pool[train], pool[validation])
-        for train, validation in fold_rows(labels_N[pool], together_N[pool], config)
-    )
-
-
-def _classes(
-    rows: Sequence[Row], source: Source, config: DataConfig
-) -> tuple[tuple[str, ...], npt.NDArray[np.int64]]:
-    """Return the names of the classes, and those of each row."""
-    if source.task == "one_label":
-        names = config.ordered or class_names(str(row.label) for row in rows)
-        return names, np.array([names.index(str(row.label)) for row in rows], dtype=np.int64)
-    names = source.label_names or class_names(name for row in rows for name in row.labels or ())
-    return names, np.array([[name in (row.labels or ()) for name in names] for row in rows], dtype=np.int64)
 
 
 def describe_data(splits: Splits) -> dict[str, Any]:
@@ -341,132 +160,6 @@ def texts_per_class(labels_N: npt.NDArray[np.int64], *, num_classes: int) -> npt
 def _describe_several(parts: Mapping[SplitName, Split]) -> dict[str, Any]:
     bare = {name: int((~split.labels_N.any(axis=1)).sum()) for name, split in parts.items()}
     return {"several_labels": True, "texts_without_label": bare}
-
-
-def encode(
-    texts: Sequence[str], tokenizer: PreTrainedTokenizerBase, *, max_length: int, head_tokens: int | None
-) -> list[list[int]]:
-    """Tokenise texts, keeping of a long one its start, or its start and its end.
-
-    The verdict of a review often stands in its last sentences, hence the end.
-
-    Args:
-        texts: One entry a text; an empty one gives the special tokens alone, or the padding token if there are none.
-        tokenizer: Of the encoder.
-        max_length: Tokens kept of a text, special tokens included.
-        head_tokens: Of these, taken from the start; None takes all from there.
-    """
-    return _encode(texts, tokenizer, max_length=max_length, head_tokens=head_tokens)[0]
-
-
-def tokenise(
-    texts: Sequence[Text],
-    labels_N: npt.NDArray[np.int64],
-    config: DataConfig,
-    tokenizer: PreTrainedTokenizerBase,
-) -> Split:
-    """Tokenise labelled texts, as long as ``config`` says."""
-    singles = [text for text in texts if isinstance(text, str)]
-    pairs = [text for text in texts if not isinstance(text, str)]
-    segments_S = None
-    if config.pair is not None:
-        rows, segments, lengths_N = encode_pairs(pairs, tokenizer, max_length=config.max_length)
-        segments_S = None if segments is None else pack(segments)[0].astype(np.int8)
-    else:
-        rows, lengths_N = _encode(
-            singles, tokenizer, max_length=config.max_length, head_tokens=config.head_tokens
-        )
-    ids_S, offsets_N1 = pack(rows)
-    return Split(
-        ids_S=ids_S,
-        offsets_N1=offsets_N1,
-        labels_N=labels_N,
-        num_cut=int((lengths_N > config.max_length).sum()),
-        num_tokens=int(lengths_N.sum()),
-        segments_S=segments_S,
-    )
-
-
-def pack(rows: Sequence[Sequence[int]]) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]:
-    """Lay token rows end to end; returns ids_S and offsets_N1 as in ``Split``."""
-    offsets_N1 = np.concatenate([[0], np.cumsum([len(r) for r in rows])]).astype(np.int64)
-    ids_S = np.fromiter((i for row in rows for i in row), dtype=np.int32, count=int(offsets_N1[-1]))
-    return ids_S, offsets_N1
-
-
-def cut_points(
-    tokenizer: PreTrainedTokenizerBase, *, max_length: int, head_tokens: int | None
-) -> tuple[int, int]:
-    """Return how many tokens of a long text are kept from its start and from its end, special tokens not counted."""
-    prefix, suffix = special_tokens(tokenizer)
-    room = max_length - len(prefix) - len(suffix)
-    head = room if head_tokens is None else min(head_tokens, room)
-    return head, room - head
-
-
-def special_tokens(tokenizer: PreTrainedTokenizerBase) -> tuple[list[int], list[int]]:
-    """Return the ids that the tokenizer puts before and after a text."""
-
-    def ids(word: str) -> list[int]:
-        return list(tokenizer(word, add_special_tokens=False)["input_ids"])
-
-    word = "a"
-    if not ids(word):  # it reads no Latin letters, and has no token for what is unknown
-        special = set(tokenizer.all_special_ids)
-        word = next(w for w in sorted(tokenizer.get_vocab()) if ids(w) and special.isdisjoint(ids(w)))
-    bare, wrapped = ids(word), tokenizer(word)["input_ids"]
-    start = next(i for i in range(len(wrapped)) if wrapped[i : i + len(bare)] == bare)
-    return wrapped[:start], wrapped[start + len(bare) :]
-
-
-def _encode(
-    texts: Sequence[str], tokenizer: PreTrainedTokenizerBase, *, max_length: int, head_tokens: int | None
-) -> tuple[list[list[int]], npt.NDArray[np.int64]]:
-    """Tokenise as ``encode`` does; returns the rows, and the length of each before it was cut."""
-    if not texts:
-        return [], np.empty(0, dtype=np.int64)
-    prefix, suffix = special_tokens(tokenizer)
-    head, tail = cut_points(tokenizer, max_length=max_length, head_tokens=head_tokens)
-    room = head + tail
-    encoded = tokenizer(list(texts), add_special_tokens=False, return_attention_mask=False, verbose=False)
-    rows = encoded["input_ids"]
-    lengths_N = np.array([len(ids) for ids in rows]) + len(prefix) + len(suffix)
-    kept = (ids if len(ids) <= room else ids[:head] + (ids[-tail:] if tail else []) for ids in rows)
-    return [[*prefix, *ids, *suffix] or [tokenizer.pad_token_id] for ids in kept], lengths_N
-
-
-def _checked_fingerprint(source: Source, config: DataConfig) -> str:
-    fingerprint = source.fingerprint()
-    if config.fingerprint not in {None, fingerprint}:
-        raise InputError(
-            f"the texts of {config.source!r} must be those that were used before, with fingerprint "
-            f"{str(config.fingerprint)[:12]}, got {fingerprint[:12]}: they have changed; restore them, or begin a study "
-            "of another name"
-        )
-    return fingerprint
-
-
-def _suspect_labels(texts: Sequence[Text], columns: Sequence[Sequence[str]]) -> list[Finding]:
-    """Warn of labels that look shuffled: of several labels, if each of them does."""
-    if not all(look_shuffled(texts, labels) for labels in columns):
-        return []
-    if not isinstance(texts[0], str):
-        message = (
-            "labels may be shuffled: training pairs of one class have no more in common than pairs with labels drawn by "
-            "lot, neither words nor how many of them the two texts share; check that each label stands beside its own pair"
-        )
-        return [Finding("shuffled labels", message, "warning", count=len(texts))]
-    message = (
-        "labels look shuffled: training texts of one class have no more words or characters in common than texts with "
-        "labels drawn by lot; check that each label stands beside its own text"
-    )
-    return [Finding("shuffled labels", message, "warning", count=len(texts))]
-
-
-def _most_even_first(labels_NC: npt.NDArray[np.int64]) -> list[list[str]]:
-    """Return for each label whether each text has it, the label first that tells most."""
-    order = np.argsort(np.abs(labels_NC.mean(axis=0) - 0.5), kind="stable")
-    return [labels_NC[:, label].astype(str).tolist() for label in order]
 
 
 def _cut_texts(splits: Sequence[Split], config: DataConfig) -> list[Finding]:

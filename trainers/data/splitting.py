@@ -87,17 +87,7 @@ def split_rows(
         parts["train"] = _thin(training, labels_N, "train", config, most=len(training))
     else:
         parts["train"] = _thin(training, labels_N, "train", config)
-    message = "rows that say nearly the same as one in validation or test were left out"
-    if groups_N is None:
-        message += " of training"
-    findings = _at(rows, alike[~following], Finding("near duplicates", message, "mended"))
-    evaluated = np.concatenate([parts["validation"], parts["test"]])
-    leaked = parts["train"][np.isin(clusters_N[parts["train"]], clusters_N[evaluated])]
-    message = (
-        "rows of training say nearly the same as one that the given validation or test split holds, and make its "
-        "figures flatter; leave them out"
-    )
-    findings += _at(rows, leaked, Finding("near duplicates across splits", message, "warning"))
+    findings = _say_alike(rows, alike[~following], clusters_N, parts, grouped=groups_N is not None)
     if labels_N.ndim == 2:
         labels = dict(enumerate(names))
         present = {name: np.flatnonzero(labels_N[part].any(axis=0)) for name, part in parts.items()}
@@ -114,6 +104,28 @@ def split_rows(
             wanted["train"] = config.train
         findings.append(_say_groups(rows, groups_N, parts, wanted, config))
     return parts, findings
+
+
+def _say_alike(
+    rows: Sequence[Row],
+    left_out: Indices,
+    clusters_N: Indices,
+    parts: Mapping[SplitName, Indices],
+    *,
+    grouped: bool,
+) -> list[Finding]:
+    """Say which near duplicates were left out, and which of training are in a split that was given."""
+    message = "rows that say nearly the same as one in validation or test were left out"
+    if not grouped:
+        message += " of training"
+    findings = _at(rows, left_out, Finding("near duplicates", message, "mended"))
+    evaluated = np.concatenate([parts["validation"], parts["test"]])
+    leaked = parts["train"][np.isin(clusters_N[parts["train"]], clusters_N[evaluated])]
+    message = (
+        "rows of training say nearly the same as one that the given validation or test split holds, and make its "
+        "figures flatter; leave them out"
+    )
+    return findings + _at(rows, leaked, Finding("near duplicates across splits", message, "warning"))
 
 
 def _joined(rows: Sequence[Row], folds: int) -> tuple[Indices, list[Finding]]:

@@ -21,13 +21,18 @@ from .device import (
     cuda_devices as cuda_devices,
     named_failures as named_failures,
 )
-from .feature_files import FeatureWriter as FeatureWriter, description as description, evict as evict
-from .features import (
-    Features as Features,
-    Progress as Progress,
-    StoredSplit as StoredSplit,
-    build_features as build_features,
+from .feature_building import build_features as build_features
+from .feature_files import (
+    FeatureWriter as FeatureWriter,
     default_cache_directory as default_cache_directory,
+    description as description,
+    evict as evict,
+)
+from .features import Features as Features, Progress as Progress, StoredSplit as StoredSplit
+from .grouped import (
+    design_effect as design_effect,
+    error_of_mean as error_of_mean,
+    groups_of_hits as groups_of_hits,
 )
 from .hits import unpacked as unpacked
 from .holdout import (

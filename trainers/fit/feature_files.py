@@ -5,17 +5,21 @@ Shapes: S tokens of all texts, D hidden size.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import re
 import shutil
+import tempfile
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Self
 
 import numpy as np
 import numpy.typing as npt
+
+from trainers.errors import InputError
 
 try:
     import fcntl
@@ -186,3 +190,29 @@ def _is_held(folder: Path) -> bool:
 
 def _description_file(data_file: Path) -> Path:
     return data_file.with_suffix(".json")
+
+
+def default_cache_directory() -> Path:
+    """Return the user's cache directory for this project, after the XDG base directory specification.
+
+    Where a home folder cannot be written, it is one of the user's own beside the system's temporary files.
+
+    Raises:
+        InputError: Somebody else has made that folder.
+    """
+    base = os.environ.get("XDG_CACHE_HOME")
+    if base:
+        return Path(base) / "frostline"
+    with contextlib.suppress(OSError, RuntimeError):  # no folder, or no home
+        folder = Path.home() / ".cache" / "frostline"
+        folder.mkdir(parents=True, exist_ok=True)
+        if os.access(folder, os.W_OK):
+            return folder
+    folder = Path(tempfile.gettempdir()) / f"frostline-{os.getuid()}"
+    with contextlib.suppress(FileExistsError):
+        folder.mkdir(mode=0o700)
+    if folder.lstat().st_uid != os.getuid():
+        raise InputError(
+            f"{folder}, which stands in for a home folder that cannot be written, must be your own; set XDG_CACHE_HOME"
+        )
+    return folder

@@ -16,6 +16,11 @@ from trainers.fit.inputs import SplitInputs
 from trainers.fit.network import Network
 
 
+def order_of(count: int, *, seed: int) -> Indices:
+    """Return the order in which texts of a split are asked for."""
+    return np.random.default_rng(seed).permutation(count)
+
+
 class Sample:
     """A random sample of a split that can grow until it is the whole split.
 
@@ -35,7 +40,7 @@ class Sample:
         self.num_runs_N = np.zeros(len(inputs), dtype=np.int64)
         self.seconds = self.batching_seconds = 0.0
         self._inputs = inputs
-        self._order = np.random.default_rng(seed).permutation(len(inputs))
+        self._order = order_of(len(inputs), seed=seed)
 
     def __len__(self) -> int:
         return len(self._order)

@@ -18,7 +18,7 @@ from search.trials.scheduler import number_of_workers, run_trials
 from search.trials.worker_pool import warm_up
 from trainers.data.splits import load_splits
 from trainers.encoder.loading import load_encoder
-from trainers.fit.features import build_features
+from trainers.fit.feature_building import build_features
 from trainers.fit.precision import pinned
 
 MANY = 10_000

@@ -26,7 +26,8 @@ import trainers.fit.loop
 from trainers.config import EncoderConfig, TrainConfig
 from trainers.data.splits import Splits, load_splits
 from trainers.encoder.loading import load_encoder
-from trainers.fit.features import build_features, default_cache_directory
+from trainers.fit.feature_building import build_features
+from trainers.fit.feature_files import default_cache_directory
 from trainers.fit.inputs import Batch
 from trainers.fit.metrics import confusion, cross_entropy, measure
 from trainers.fit.precision import choose_precision

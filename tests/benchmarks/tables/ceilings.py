@@ -19,7 +19,7 @@ from search.new.ceiling import choose_ceiling
 from trainers.config import EncoderConfig
 from trainers.data.splits import load_splits
 from trainers.encoder.loading import load_encoder
-from trainers.fit.features import default_cache_directory
+from trainers.fit.feature_files import default_cache_directory
 
 FIT = ["task", "setup", "seed", "head_start"]
 FIRST_LOOK = 0.25

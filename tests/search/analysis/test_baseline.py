@@ -8,7 +8,7 @@ import pytest
 from search.analysis import baseline
 from search.analysis.baseline import Aim, choose_aim, fit_words, measure_baseline, measure_words, note_words
 from search.study.attributes import WORDS
-from trainers.data.splits import read_texts
+from trainers.data.texts import read_texts
 from trainers.fit.metrics import measure
 
 

@@ -12,7 +12,7 @@ from search.analysis.flatness import (
     note_flat,
     why_flat,
 )
-from search.study import attributes as attr
+from search.study import attributes as attr, tally_of
 
 SCORES = [0.80, 0.79, 0.76, 0.74, 0.73, 0.72, 0.71, 0.70, 0.69, 0.50]
 GAIN_OF_ONE = 0.2 * (1 - (10 / 11) ** POWER)
@@ -115,7 +115,7 @@ def test_nothing_can_be_said_while_a_recipe_or_another_trial_waits():
     study = searched()
     add(study, state=TrialState.WAITING)
     assert left(study, 50) is None
-    assert not is_flat(study.trials, num_trials=50, noticeable=1.0)
+    assert not is_flat(tally_of(study), num_trials=50, noticeable=1.0)
 
 
 def test_a_trial_under_way_changes_nothing():
@@ -125,10 +125,10 @@ def test_a_trial_under_way_changes_nothing():
 
 
 def test_a_study_is_flat_if_less_is_expected_than_would_be_noticed():
-    trials = searched().trials
-    assert is_flat(trials, num_trials=11, noticeable=GAIN_OF_ONE + 1e-9)
-    assert not is_flat(trials, num_trials=11, noticeable=GAIN_OF_ONE - 1e-9)
-    assert not is_flat(trials, num_trials=50, noticeable=GAIN_OF_ONE)
+    tally = tally_of(searched())
+    assert is_flat(tally, num_trials=11, noticeable=GAIN_OF_ONE + 1e-9)
+    assert not is_flat(tally, num_trials=11, noticeable=GAIN_OF_ONE - 1e-9)
+    assert not is_flat(tally, num_trials=50, noticeable=GAIN_OF_ONE)
 
 
 def test_why_a_search_ended_is_told_with_what_it_takes_for_granted():

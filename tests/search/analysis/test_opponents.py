@@ -6,7 +6,7 @@ from toys import CONFIRMATION, add, fill, make_spec, make_study
 
 from search.analysis.opponents import compare_with_opponents, winner_of
 from search.analysis.outcome import CONFIRMATION as KEY
-from search.report.conclusions import falls_short, worth
+from search.report.conclusions import falls_short, worth, worth_of
 from search.report.summary import summarise
 from search.study.attributes import WORDS
 
@@ -137,3 +137,24 @@ def test_by_other_metrics_rare_classes_make_the_error_larger():
         for metric in ("accuracy", "macro_f1")
     ]
     assert errors[1] == pytest.approx(errors[0] * math.sqrt(100 / (4 / (1 / 60 + 1 / 40))))
+
+
+def test_where_texts_belong_to_groups_errors_are_those_of_other_groups_and_said_to_be():
+    study = study_with(words=0.75)
+    alone = of(found_in(study), "the words alone")
+    assert summarise(study, make_spec()).group_effect is None
+    for effect in (1.0, 4.0, 9.0):
+        add(study, 0.8, 0.7, design_effect=effect)
+    summary = summarise(study, make_spec())
+    grouped = of(summary.opponents, "the words alone")
+    assert (summary.group_effect, alone.verdict, grouped.verdict) == (4.0, "not told apart", "not told apart")
+    assert grouped.standard_error == pytest.approx(2 * alone.standard_error)
+    assert summary.majority is None or summary.majority.standard_error > 0
+    price = summary.ceiling
+    assert price.standard_error == pytest.approx(
+        2 * summarise(study_with(), make_spec()).ceiling.standard_error
+    )
+    assert dict(worth_of(summary))["groups"] == (
+        "errors on validation are those of other groups: answers to texts of a group are alike, so that 100 texts say as much as 25 "
+        "of different groups"
+    )

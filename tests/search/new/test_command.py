@@ -22,7 +22,8 @@ from search.export import main as export
 from search.new import main
 from search.new.speed import Speed
 from search.run import main as run
-from search.study.spec import Range, load_spec
+from search.study.settings import Range
+from search.study.spec import load_spec
 from trainers.predict import main as predict
 
 CSV = Path(__file__).parents[2] / "data" / "messages.csv"
@@ -105,6 +106,23 @@ def test_flags_reach_the_study(write, here):
         "# Written by: python -m search.new messages.csv --text message --label team --metric macro_f1"
         in (here / "mine" / "other.toml").read_text()
     )
+
+
+def test_folds_are_offered_where_there_are_few_texts(write, here, capsys, monkeypatch):
+    assert write() == 0
+    [line] = [x for x in (here / "studies" / "messages.toml").read_text().splitlines() if "folds" in x]
+    assert line == (
+        "# folds = 5  # few texts: each is then validated on once, in place of 80 alone, and a trial takes 2 to 3 times as long"
+    )
+    said = "one validation split of so few texts says little; data.folds, a comment in the file, validates on each"
+    assert said in " ".join(capsys.readouterr().out.split())
+    assert load_spec(here / "studies" / "messages.toml").data.folds is None
+    monkeypatch.setattr(
+        search.new.template, "FEW_TEXTS", 319
+    )  # of 400 messages 320 are beside the test split
+    assert write("--to", "more.toml", "--metric", "macro_f1") == 0
+    assert "folds" not in (here / "more.toml").read_text()
+    assert said not in " ".join(capsys.readouterr().out.split())
 
 
 @pytest.mark.parametrize(

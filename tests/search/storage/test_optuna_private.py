@@ -96,18 +96,38 @@ def test_an_enqueued_trial_keeps_its_settings_as_fixed_ones(study):
     assert study.trials[0].system_attrs[optuna_private.FIXED_PARAMS] == {"x": 1}
 
 
-def test_a_sampler_sees_of_a_study_only_what_a_view_of_it_keeps(study):
+def test_a_sampler_sees_of_a_study_only_the_trials_of_a_view(study):
     space = {"x": optuna.distributions.FloatDistribution(0, 1)}
     for value in range(3):
         study.tell(study.ask(space), value)
     study.ask()
     running = study.trials[-1]
     asked = []
-    view = optuna_private.filtered(study, lambda trial: bool(asked.append(trial.number)))
+
+    def trials(states):
+        asked.append(states)
+        return study.get_trials(states=states)[:1]
+
+    view = optuna_private.seen_as(study, trials)
     sampler = optuna.samplers.TPESampler(seed=0, n_startup_trials=2)
     drawn = sampler.sample_relative(view, running, space)
-    assert {0, 1, 2} <= set(asked)
-    assert drawn == {}  # none is fewer than two
+    assert asked == [(TrialState.COMPLETE, TrialState.PRUNED)]
+    assert drawn == {}  # one is fewer than two
     assert sampler.sample_relative(study, running, space) != {}
-    assert view.trials == []
+    assert [t.number for t in view.trials] == [0]
     assert [t.number for t in study.trials] == [0, 1, 2, 3]
+
+
+def test_tpe_takes_a_tenth_for_good_and_25_at_most():
+    assert [optuna_private.num_good(n) for n in (10, 50, 250, 1000)] == [1, 5, 25, 25]
+
+
+def test_a_sobol_point_is_that_of_its_place_and_leaves_no_count(study):
+    space = {"x": optuna.distributions.FloatDistribution(0, 1)}
+    draws = []
+    for place in (0, 1, 2, 1):
+        study.sampler = optuna_private.SobolPoint(place, space=space, seed=3)
+        draws.append(study.ask(space).params["x"])
+    assert draws[3] == draws[1]
+    assert len(set(draws)) == 3
+    assert optuna_private.system_attributes(study) == {}

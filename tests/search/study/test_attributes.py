@@ -132,6 +132,7 @@ def test_names_in_databases_never_change():
         "training_exact",
         "training_interval",
         "gap",
+        "design_effect",
         "num_validation_texts",
         "best_epoch",
         "epochs",

@@ -155,15 +155,25 @@ def test_study_without_a_trial_takes_another_space(path):
     ("key", "table"),
     [
         ("goal", {"validation_accuracy": 0.5}),
+        ("sampler", {"kind": "tpe", "history": 500}),
         ("cache", {"disk_gib": 1.0}),
         ("recipes", {"enqueue": ["overfit"]}),
         ("start", {"setups": [{"dropout": 0.25}], "portfolio": True, "like": "auto"}),
     ],
 )
-def test_goal_cache_recipes_and_start_may_change(path, stored, key, table):
+def test_goal_sampler_cache_recipes_and_start_may_change(path, stored, key, table):
     start(stored)
     opened = open_study(make_spec(**{key: table}), path, create=True)
     assert opened.user_attrs["spec"][key].items() >= table.items()
+
+
+def test_a_study_may_go_back_to_the_sampler_that_needs_not_be_named(path):
+    start(open_study(make_spec(sampler={"kind": "sobol"}), path, create=True))
+    assert "sampler" not in open_study(make_spec(), path, create=True).user_attrs["spec"]
+    other = make_spec(fit=TABLE["fit"] | {"head_width": [8, 32]})
+    study = open_study(make_spec(sampler={"kind": "sobol"}), path, create=True)
+    for spec in (other, make_spec()):
+        assert begun_with(study, spec).sampler.kind == "tpe"
 
 
 def test_seed_that_the_study_was_begun_with_stays_in_force(path, stored):

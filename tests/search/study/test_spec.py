@@ -2,7 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from search.study.spec import Range, load_spec
+from search.study.settings import Range
+from search.study.spec import load_spec
 from trainers.errors import CONTROL, InputError
 
 STUDY = """
@@ -429,3 +430,27 @@ def test_only_a_probe_may_train_nothing_in_a_study(tmp_path):
     assert 'fit.epochs must be at least 1 unless fit.head_start is "probe" alone, got 0' in mistake(
         tmp_path, text
     )
+
+
+def test_a_sampler_that_learns_nothing_has_no_history(tmp_path):
+    assert mistake(tmp_path, STUDY + '[sampler]\nkind = "sobol"\nhistory = 500\n') == (
+        'sampler: history must be absent unless kind = "tpe": sobol learns from no trial, got 500; take it out'
+    )
+    assert "history" in mistake(tmp_path, STUDY + "[sampler]\nhistory = 10\n")
+    assert "'tpe', 'random' or 'sobol'" in mistake(tmp_path, STUDY + '[sampler]\nkind = "gp"\n')
+
+
+def test_a_study_without_a_sampler_is_stored_as_before(tmp_path):
+    assert "sampler" not in load(tmp_path, STUDY).model_dump(mode="json")
+    same = load(tmp_path, STUDY + '[sampler]\nkind = "tpe"\n')
+    assert "sampler" not in same.model_dump(mode="json")
+    told = load(tmp_path, STUDY + "[sampler]\nhistory = 500\n").model_dump(mode="json")
+    assert told["sampler"] == {"kind": "tpe", "history": 500}
+    assert [
+        load(tmp_path, STUDY + f'[sampler]\nkind = "{kind}"\n').sampler.learns
+        for kind in ("tpe", "random", "sobol")
+    ] == [
+        True,
+        False,
+        False,
+    ]

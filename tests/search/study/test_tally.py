@@ -50,6 +50,11 @@ def check(tally, trials):
     assert sorted(tally.seconds) == sorted(
         t.user_attrs["seconds"] for t in ended if "seconds" in t.user_attrs
     )
+    searched = [t for t in trials if "recipe" not in t.user_attrs]
+    best = results.best_feasible(searched)
+    assert (tally.best_searched and tally.best_searched.number) == (best and best.number)
+    assert tally.num_searched == sum("recipe" not in t.user_attrs for t in ended)
+    assert tally.num_waiting == sum(t.state == TrialState.WAITING for t in trials)
     assert [tally.place(n) for n in range(len(trials) + 1)] == [
         place(trials, n) for n in range(len(trials) + 1)
     ]
@@ -59,6 +64,8 @@ def check(tally, trials):
 def test_what_is_kept_up_equals_a_loop_over_all_trials(seed):
     draw, study, under_way = random.Random(seed), optuna.create_study(direction="maximize"), []
     for _ in range(60):
+        if draw.random() < 0.1:
+            study.enqueue_trial({}, user_attrs=draw.choice([{}, {"recipe": "usual"}]))
         if not under_way or draw.random() < 0.5:
             under_way.append(study.ask())
         else:

@@ -1,7 +1,7 @@
 import pytest
 
 from trainers.encoder.loading import load_encoder
-from trainers.fit.features import build_features
+from trainers.fit.feature_building import build_features
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,8 @@ from search.study.endings import Ending, Reason, reason_of
 from search.study.spec import StudySpec
 from search.trials.catching_up import Z, behind, reason_to_end
 from search.trials.objective import Attempt
-from trainers.fit import FoldResult
+from trainers.data.splits import Split
+from trainers.fit import FoldResult, design_effect, error_of_mean, groups_of_hits
 from trainers.fit.hits import packed
 
 FOLDED = StudySpec.model_validate(
@@ -94,11 +95,11 @@ def run():
 
     study = optuna.create_study(direction="maximize", sampler=optuna.samplers.RandomSampler(seed=0))
 
-    def run_one(*folds, spec=FOLDED, **attributes):
+    def run_one(*folds, spec=FOLDED, features=FEATURES, **attributes):
         trial = study.ask()
         for key, value in attributes.items():
             trial.set_user_attr(key, value)
-        attempt = Attempt(trial, spec, QuietLive(), features=FEATURES)
+        attempt = Attempt(trial, spec, QuietLive(), features=features)
         try:
             for one in folds:
                 attempt.told(one)
@@ -143,3 +144,28 @@ def test_a_trial_that_came_further_has_the_later_step(run):
     early, late = run(fold(1, 20)), run(fold(1, 40), fold(2, 20))
     assert early.state.name == late.state.name == "PRUNED"
     assert early.last_step < late.last_step
+
+
+def test_where_texts_belong_to_groups_the_error_is_one_of_other_groups():
+    groups = [np.arange(50) // 10, 5 + np.arange(50) // 10, 10 + np.arange(50) // 10]
+    found = compare([30, 35], [40, 35, 50], groups=groups)
+    differences = np.array([0.0] * 30 + [1.0] * 10 + [0.0] * 60)
+    assert found.error == pytest.approx(error_of_mean(differences, np.arange(100) // 10))
+    assert found.error > 3 * compare([30, 35], [40, 35, 50]).error  # the ten texts are one group
+
+
+def test_a_trial_keeps_how_much_less_its_texts_say_where_they_belong_to_groups(run):
+    groups_N = np.arange(150) // 10
+    texts = Split(np.zeros(0, np.int32), np.zeros(151, np.int64), np.arange(150) % 2, groups_N=groups_N)
+    splits = SimpleNamespace(train=texts, folds=3, clusters_N=groups_N)
+    features = SimpleNamespace(encoder=FEATURES.encoder, precision="float32", splits=splits)
+    grouped = FOLDED.model_copy(
+        update={"data": FOLDED.data.model_copy(update={"source": "notes.csv", "group": "patient"})}
+    )
+    trial = run(fold(1, 40), fold(2, 40), fold(3, 40), spec=grouped, features=features)
+    groups = groups_of_hits(splits, grouped.data)
+    hits_N = np.concatenate([np.arange(50) < 40] * 3)
+    expected = design_effect(hits_N, np.concatenate(groups), all_N=groups_N)
+    assert trial.user_attrs[attr.DESIGN_EFFECT] == pytest.approx(expected)
+    assert expected > 1
+    assert attr.DESIGN_EFFECT not in run(fold(1, 45), fold(2, 45), fold(3, 45)).user_attrs

@@ -8,6 +8,7 @@ from optuna.trial import TrialState
 
 from search.trials.peers import step_of
 from search.trials.pruning import FeasiblePruner, difference
+from trainers.fit import error_of_mean
 from trainers.fit.hits import packed
 
 
@@ -26,11 +27,11 @@ def peer(scores, *, excess=-0.1, state=TrialState.COMPLETE, peeks=(), hits=None,
     )
 
 
-def reason(peers, scores, *, rungs=(0.5, 1.0), keep=0.34, least=2, peeks=(), margin=0.0, hits=None):
+def reason(peers, scores, *, rungs=(0.5, 1.0), keep=0.34, least=2, peeks=(), margin=0.0, hits=None, **more):
     study = optuna.create_study(direction="maximize")
     for other in (*peers, peer(scores, excess=None, state=TrialState.RUNNING, peeks=peeks, hits=hits)):
         study.add_trial(other)
-    pruner = FeasiblePruner(rungs, keep=keep, peers=least, margin=margin)
+    pruner = FeasiblePruner(rungs, keep=keep, peers=least, margin=margin, **more)
     own = study.trials[-1]
     told = pruner.reason(study, own)
     assert pruner.prune(study, own) is (told is not None)
@@ -183,3 +184,20 @@ def test_what_the_ceiling_takes_off_counts_as_a_difference():
 
 def test_without_a_margin_any_difference_ends_a_trial():
     assert reason([peer({0.5: 0.84}, hits=right(0, 252))] * 3, {0.5: 0.839}, hits=right(0, 252)) is not None
+
+
+def test_where_texts_belong_to_groups_the_error_is_one_of_other_groups():
+    looks = one_that(0.84, right(0, 252)), one_that(0.82, right(0, 240))
+    groups_N = np.arange(300) // 12  # the 12 texts that make the difference are one group
+    _, alone = difference(*looks)
+    behind, error = difference(*looks, groups_N=groups_N)
+    assert behind == pytest.approx(0.04)
+    assert error == pytest.approx(error_of_mean((np.arange(300) // 12 == 20).astype(float), groups_N))
+    assert error > 3 * alone
+
+
+def test_a_difference_that_one_group_makes_ends_no_trial():
+    peers, own = [peer({0.5: 0.84}, hits=right(0, 252))] * 3, ({0.5: 0.5}, right(102, 252))
+    assert reason(peers, own[0], hits=own[1], margin=2.0) is not None
+    one = np.where(np.arange(300) < 102, 0, np.arange(300))
+    assert reason(peers, own[0], hits=own[1], margin=2.0, groups_N=one) is None

@@ -8,8 +8,8 @@ from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 from trainers.config import DataConfig
 from trainers.data.folding import check_folds, fold_rows
 from trainers.data.sources import Row
-from trainers.data.splits import read_texts
 from trainers.data.splitting import split_rows
+from trainers.data.texts import read_texts
 from trainers.errors import InputError
 
 

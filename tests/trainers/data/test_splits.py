@@ -1,16 +1,15 @@
 import csv
 import json
 import random
-from itertools import pairwise
 
 import numpy as np
 import pandas
 import pytest
-from hypothesis import given, strategies as st
 
 import trainers.data.sources
 from trainers.config import DataConfig
-from trainers.data.splits import describe_data, encode, load_splits, pack, read_texts
+from trainers.data.splits import describe_data, load_splits
+from trainers.data.texts import read_texts
 from trainers.errors import InputError
 
 NAMES = ("train", "validation", "test")
@@ -196,50 +195,6 @@ def test_packaged_reviews_are_read_as_pandas_reads_them(write_reviews, tmp_path)
     rows = trainers.data.sources.read_source(config().model_copy(update={"source": "imdb"})).rows
     assert [row.text for row in rows] == oracle["text"].tolist() == texts
     assert [row.label for row in rows] == [["negative", "positive"][label] for label in oracle["label"]]
-
-
-def spell(rows, tokenizer):
-    return [" ".join(tokenizer.convert_ids_to_tokens(row)) for row in rows]
-
-
-def test_a_short_text_is_kept_whole(tiny_encoder):
-    rows = encode(["the film was good"], tiny_encoder.tokenizer, max_length=8, head_tokens=2)
-    assert spell(rows, tiny_encoder.tokenizer) == ["[CLS] the film was good [SEP]"]
-
-
-def test_of_a_long_text_the_start_and_the_end_are_kept(tiny_encoder):
-    rows = encode(["the film was very good and warm"], tiny_encoder.tokenizer, max_length=7, head_tokens=2)
-    assert spell(rows, tiny_encoder.tokenizer) == ["[CLS] the film good and warm [SEP]"]
-
-
-def test_without_head_tokens_the_start_alone_is_kept(tiny_encoder):
-    rows = encode(["the film was very good"], tiny_encoder.tokenizer, max_length=5, head_tokens=None)
-    assert spell(rows, tiny_encoder.tokenizer) == ["[CLS] the film was [SEP]"]
-
-
-def test_with_zero_head_tokens_the_end_alone_is_kept(tiny_encoder):
-    rows = encode(["the film was very good"], tiny_encoder.tokenizer, max_length=5, head_tokens=0)
-    assert spell(rows, tiny_encoder.tokenizer) == ["[CLS] was very good [SEP]"]
-
-
-def test_with_all_head_tokens_no_end_is_kept(tiny_encoder):
-    rows = encode(["the film was very good"], tiny_encoder.tokenizer, max_length=5, head_tokens=3)
-    assert spell(rows, tiny_encoder.tokenizer) == ["[CLS] the film was [SEP]"]
-
-
-def test_an_empty_text_gives_the_special_tokens(tiny_encoder):
-    rows = encode([""], tiny_encoder.tokenizer, max_length=8, head_tokens=None)
-    assert spell(rows, tiny_encoder.tokenizer) == ["[CLS] [SEP]"]
-
-
-def test_no_texts_give_no_rows(tiny_encoder):
-    assert encode([], tiny_encoder.tokenizer, max_length=8, head_tokens=None) == []
-
-
-@given(st.lists(st.lists(st.integers(0, 2**31 - 1), max_size=6), max_size=6))
-def test_packed_rows_can_be_unpacked(rows):
-    ids_S, offsets_N1 = pack(rows)
-    assert [ids_S[a:b].tolist() for a, b in pairwise(offsets_N1)] == rows
 
 
 @pytest.fixture

@@ -21,11 +21,12 @@ from transformers import (
 )
 
 from trainers.config import EncoderConfig
-from trainers.data.splits import encode
+from trainers.data.tokens import encode
 from trainers.encoder.loading import load_encoder
 from trainers.encoder.sections import SUPPORTED, run
 from trainers.errors import InputError
-from trainers.fit.features import Features, build_features
+from trainers.fit.feature_building import build_features
+from trainers.fit.features import Features
 from trainers.fit.loop import fit
 from trainers.fit.network import Network
 from trainers.model.classifier import assemble, load, save

@@ -11,7 +11,7 @@ from tokenizers import Tokenizer, models, processors
 from transformers import AutoTokenizer, PreTrainedTokenizerFast, pipeline
 
 from trainers.config import EncoderConfig
-from trainers.data.splits import encode, special_tokens
+from trainers.data.tokens import encode, special_tokens
 from trainers.encoder.files import write_checksums
 from trainers.encoder.loading import load_encoder
 from trainers.errors import InputError

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-import trainers.fit.features
+import trainers.fit.feature_building
 from trainers.data import fold_rows, load_splits
 from trainers.errors import InputError
 from trainers.fit.cross_validation import fit_folds, mean_ages, refit_config
-from trainers.fit.features import build_features
+from trainers.fit.feature_building import build_features
 from trainers.fit.loop import fit
 from trainers.model.classifier import weights_sha256
 from trainers.train import train
@@ -40,7 +40,7 @@ def folded(tiny_encoder, reviews_dir, make_config, tmp_path_factory):
 def test_no_text_is_encoded_twice(folded, make_config, monkeypatch):
     features, done = folded
     assert done[-1] == (60, 60)
-    monkeypatch.setattr(trainers.fit.features, "Prefix", None)  # nothing is computed from here on
+    monkeypatch.setattr(trainers.fit.feature_building, "Prefix", None)  # nothing is computed from here on
     fit_folds(make_config(data=DATA), features)
 
 

@@ -16,12 +16,14 @@ import pytest
 import torch
 import transformers
 
+import trainers.fit.feature_building
 import trainers.fit.feature_files
-import trainers.fit.features
 from trainers.config import EncoderConfig
 from trainers.encoder.loading import load_encoder
 from trainers.errors import InputError
-from trainers.fit.features import Features, build_features, default_cache_directory
+from trainers.fit.feature_building import build_features
+from trainers.fit.feature_files import default_cache_directory
+from trainers.fit.features import Features
 from trainers.fit.loop import fit
 from trainers.modeling_frostline import pool
 
@@ -224,13 +226,13 @@ def change_device(key, encoder, split, _patch):
 
 
 def change_torch(key, encoder, split, patch):
-    patch.setattr(trainers.fit.features, "torch", SimpleNamespace(__version__="0.0"))
+    patch.setattr(trainers.fit.feature_building, "torch", SimpleNamespace(__version__="0.0"))
     return key(encoder, split)
 
 
 def change_transformers(key, encoder, split, patch):
     # Not the module's own: whoever imported it anew has another one than this file.
-    patch.setattr(trainers.fit.features, "transformers", SimpleNamespace(__version__="0.0"))
+    patch.setattr(trainers.fit.feature_building, "transformers", SimpleNamespace(__version__="0.0"))
     return key(encoder, split)
 
 
@@ -239,7 +241,7 @@ def change_precision(key, encoder, split, _patch):
 
 
 def change_format(key, encoder, split, patch):
-    patch.setattr(trainers.fit.features, "FORMAT", 0)
+    patch.setattr(trainers.fit.feature_building, "FORMAT", 0)
     return key(encoder, split)
 
 
@@ -273,7 +275,9 @@ HALF = np.dtype("float16")
 
 
 def cache_key(encoder, split, *, dtype=HALF, pooling="mean", precision="float32"):
-    return trainers.fit.features._key(encoder, split, dtype=dtype, pooling=pooling, precision=precision)
+    return trainers.fit.feature_building._key(
+        encoder, split, dtype=dtype, pooling=pooling, precision=precision
+    )
 
 
 @pytest.mark.parametrize("change", INGREDIENTS, ids=lambda change: change.__name__)
@@ -646,7 +650,7 @@ def test_files_of_the_earlier_version_that_hold_infinity_are_built_again(
     loud, build_of, tmp_path, monkeypatch
 ):
     with monkeypatch.context() as patch:
-        patch.setattr(trainers.fit.features._Part, "is_wide", lambda *_: False)
+        patch.setattr(trainers.fit.feature_building._Part, "is_wide", lambda *_: False)
         broken, *_ = build_of(loud["BERT"])
         assert not broken.inputs("train", 2)._values.isfinite().all()
         del broken

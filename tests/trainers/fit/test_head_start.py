@@ -5,7 +5,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from trainers.fit.features import Features, build_features
+from trainers.fit.feature_building import build_features
+from trainers.fit.features import Features
 from trainers.fit.head_start import fit_head, pooled_splits
 from trainers.fit.inputs import Batch
 from trainers.fit.loop import fit

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from trainers.fit.features import build_features
+from trainers.fit.feature_building import build_features
 from trainers.fit.holdout import predict_test
 from trainers.fit.loop import fit
 from trainers.model.classifier import assemble

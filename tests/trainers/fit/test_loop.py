@@ -14,7 +14,8 @@ from trainers.data.splits import load_splits
 from trainers.encoder.loading import load_encoder
 from trainers.errors import FitError, InputError
 from trainers.fit.batching import shuffled_batches
-from trainers.fit.features import Features, build_features
+from trainers.fit.feature_building import build_features
+from trainers.fit.features import Features
 from trainers.fit.hits import unpacked
 from trainers.fit.loop import Network, fit
 from trainers.fit.losses import balanced_weights
@@ -198,9 +199,10 @@ def test_what_is_stored_changes_the_last_bits_of_a_fit_at_most(make_config, stor
     )
 
 
+@pytest.mark.full  # test_features.py holds the tiny encoder's against the whole model
 @pytest.mark.slow
 @pytest.mark.usefixtures("tiny_reviews")
-@pytest.mark.parametrize("cache", [pytest.param("float32", marks=pytest.mark.full), "float16"])
+@pytest.mark.parametrize("cache", ["float32", "float16"])
 def test_what_is_stored_changes_the_last_bits_of_the_packaged_encoder_at_most(make_config, tmp_path, cache):
     """At every depth, with batches of other texts than those that were stored together; to the bit at the last."""
     table = {"train": 96, "validation": 48, "max_length": 32}

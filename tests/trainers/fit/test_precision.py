@@ -5,7 +5,8 @@ from torch.nn import functional as F
 
 import trainers.fit.precision
 from trainers.errors import InputError
-from trainers.fit.features import Features, build_features
+from trainers.fit.feature_building import build_features
+from trainers.fit.features import Features
 from trainers.fit.loop import fit
 from trainers.fit.precision import choose_precision, computing_in, pinned
 

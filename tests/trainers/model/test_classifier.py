@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from torch.nn import functional as F
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, pipeline
 
-from trainers.data.splits import encode
+from trainers.data.tokens import encode
 from trainers.encoder.files import write_checksums
 from trainers.errors import InputError
 from trainers.fit.features import Features

@@ -6,7 +6,7 @@ import pytest
 
 from search.trials.cluster import files as module
 from search.trials.cluster.files import FileServer, are_there, fetch, files_of
-from trainers.fit.features import build_features
+from trainers.fit.feature_building import build_features
 from trainers.fit.loop import fit
 
 

@@ -317,7 +317,7 @@ def test_a_flat_search_ends_says_why_and_goes_on_if_it_is_told_to(write_tiny_stu
 )
 def test_what_would_be_noticed_is_given_in_points(write_tiny_study, tmp_path, monkeypatch, words, share):
     asked = []
-    monkeypatch.setattr("search.run._search", lambda *_, noticeable, **__: asked.append(noticeable))
+    monkeypatch.setattr("search.run.searching._search", lambda *_, noticeable, **__: asked.append(noticeable))
     assert main(["--study", str(write_tiny_study(tmp_path)), *words]) == 0
     assert asked == [share]
 

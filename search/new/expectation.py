@@ -1,0 +1,66 @@
+"""What is told about a new study: what its texts are, and how long a search of it takes."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from search.terminal import say
+
+if TYPE_CHECKING:
+    from search.new.cost import Costs
+    from search.new.sizes import Plan
+    from trainers.data import Splits
+
+
+def say_what_to_expect(path: Path, plan: Plan, costs: Costs, *, asked: float, start: float) -> None:
+    """Say what was written, how long a search of it takes, and what to do where that is not what was asked for."""
+    from search.new.choices import in_words
+    from search.new.sizes import LITTLE, MARGIN, trials_that_fill
+    from search.study import duration
+
+    sizes, speed, trials = plan.sizes, costs.speed, costs.num_trials
+    say(
+        f"Wrote {path}: {sizes.train:,} training texts of up to {sizes.max_length} tokens, {sizes.freeze_depth} or more "
+        f"of {costs.num_layers} layers frozen, {sizes.epochs} epoch{'s' * (sizes.epochs > 1)} a fit.",
+        f"{trials} trials are expected to take {duration(start + plan.seconds)} on {in_words(speed)} of this "
+        f"machine; you asked for {duration(asked)}.",
+    )
+    if speed.is_shared:
+        say(
+            f"warning: other programs are using this machine: a worker got {speed.share:.0%} of a core. The estimate is for "
+            f"the machine without them; beside them expect some {duration(start + plan.seconds / speed.share)}."
+        )
+    if start + plan.seconds < LITTLE * asked:
+        if plan.next_seconds is None:
+            more = trials_that_fill(costs, plan, seconds=asked - start)
+            say(
+                f"These texts allow no more in {trials} trials: all of them, all layers, {sizes.epochs} epochs. Give fewer "
+                f"--minutes, or more --trials: {more} would fill the time."
+            )
+        else:
+            enough = math.ceil((start + plan.next_seconds / MARGIN) / 6) / 10
+            say(
+                f"The next larger study takes more than the time that is left: --minutes {enough:g} would allow it."
+            )
+
+
+def say_what_was_found(splits: Splits, *, of: str) -> None:
+    """Print the data page and the lengths of the texts."""
+    from rich.console import Console
+
+    from search.analysis import DataPage, print_page
+    from search.new.template import offers_folds
+    from trainers.data import describe_data
+
+    page = describe_data(splits)
+    # How many tokens are kept is chosen below.
+    findings = [finding for finding in page["findings"] if finding["kind"] != "long texts"]
+    print_page(DataPage.model_validate({**page, "findings": findings}), Console())
+    lengths = sorted(splits.train.lengths_N.tolist())
+    say(f"  half of the {of} have up to {lengths[len(lengths) // 2]} tokens, the longest {lengths[-1]}")
+    if offers_folds(splits):
+        say(
+            f"  one validation split of so few {of} says little; data.folds, a comment in the file, validates on each of them"
+        )

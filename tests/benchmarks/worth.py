@@ -132,7 +132,8 @@ def measured(name, task, folder, *, seed):
         "search.new", "texts.csv", "--split", "split", "--minutes", f"{task.minutes:g}", cwd=own
     )
     expected = re.search(r"trials are expected to take ([\dhmins ]+?) on", " ".join(new.split())).group(1)
-    _, searching = command("search.run", "--study", "texts", "--trials", "50", cwd=own)
+    trials = re.search(r"search\.run .*--trials (\d+)", new).group(1)
+    _, searching = command("search.run", "--study", "texts", "--trials", trials, cwd=own)
     _, confirming = command("search.confirm", "--study", "texts", "--finalists", "1", "--seeds", "2", cwd=own)
     report = json.loads((own / "studies" / "texts" / "report.json").read_text())
     row = {
@@ -140,6 +141,7 @@ def measured(name, task, folder, *, seed):
         "unseen": name in UNSEEN,
         "seed": seed,
         "training": task.num_training,
+        "trials": int(trials),
         "asked_seconds": 60 * task.minutes,
         "expected_seconds": seconds_of(expected),
         "search_seconds": searching,

@@ -208,12 +208,16 @@ def table(rows):
 
 
 def lead(confirmation, searched, over):
-    """Write by how many points the searched setup is ahead, with its interval."""
+    """Write by how many points the searched setup is ahead, with its interval where the two were compared."""
     for pair in confirmation["comparisons"]:
         if {pair["first"], pair["second"]} == {searched, over}:
             sign = 1 if pair["first"] == searched else -1
             low, high = sorted(sign * (pair[end] or pair["difference"]) for end in ("low", "high"))
             return f"{100 * sign * pair['difference']:+.1f} ({100 * low:+.1f} to {100 * high:+.1f})"
+    tested = {f["name"]: f["test"]["accuracy"] for f in confirmation["finalists"] if f["test"]}
+    tested |= {"the words alone": confirmation["words"]["accuracy"]} if confirmation["words"] else {}
+    if over in tested:
+        return f"{100 * (tested[searched] - tested[over]):+.1f}"
     return "not run"
 
 

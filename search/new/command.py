@@ -34,7 +34,12 @@ def new(
     columns: ColumnOptions = NO_COLUMNS,
     classes: ClassOptions = NOTHING_SAID,
     minutes: Annotated[float, Parameter(help="Time that the search may take.")] = 10.0,
-    trials: Annotated[int, Parameter(help="Trials to run in this time.")] = 50,
+    trials: Annotated[
+        int | None,
+        Parameter(
+            help="Trials to run in this time. [default: 8 to 50, as many as may each train all layers]"
+        ),
+    ] = None,
     encoder: Annotated[
         str, Parameter(help="minilm (packaged), a local directory, or a hub id.")
     ] = PACKAGED_ENCODER,
@@ -64,7 +69,7 @@ def new(
     warm_up()
     from search.new.choices import aim_of, any_config, load, measure_costs
     from search.new.expectation import say_what_to_expect
-    from search.new.sizes import choose_sizes
+    from search.new.sizes import MOST_TRIALS, choose_sizes, choose_trials
     from search.new.template import study_toml
     from trainers.files import write_atomically
     from trainers.fit import choose_device
@@ -76,8 +81,12 @@ def new(
     read.say(splits)
     config = any_config(loaded, data, read.metric)
     aim = aim_of(read.texts, loaded, splits, config, tell=say)
-    costs = measure_costs(loaded, splits, config, trials=trials, tell=say)
-    plan = choose_sizes(costs, seconds=60 * minutes - start_seconds)
+    costs = measure_costs(loaded, splits, config, trials=trials or MOST_TRIALS, tell=say)
+    seconds = 60 * minutes - start_seconds
+    if trials:
+        plan = choose_sizes(costs, seconds=seconds)
+    else:
+        costs, plan = choose_trials(costs, seconds=seconds)
     where = {} if device == "auto" else {"device": device}
     study = study_toml(
         read.table(path),
@@ -89,12 +98,12 @@ def new(
         num_layers=loaded.num_layers,
         about_labels=None if read.columns.several is None else read.columns.several.message,
         hint=read.classes.hint,
-        command=read.command(minutes=f"{minutes:g}", trials=str(trials), **where),
+        command=read.command(minutes=f"{minutes:g}", trials=str(costs.num_trials), **where),
     )
     write_atomically(path, study.encode())
-    say_what_to_expect(path, plan, costs, asked=60 * minutes, start=start_seconds)
+    say_what_to_expect(path, plan, costs, asked=60 * minutes, start=start_seconds, chosen=trials is None)
     more = "".join(f" --device {d}" for d in where.values())
-    say(f"\nNext:\n  search          python -m search.run {_options(path)} --trials {trials}{more}")
+    say(f"\nNext:\n  search          python -m search.run {_options(path)} --trials {costs.num_trials}{more}")
     return 0
 
 
@@ -169,10 +178,10 @@ def _read(source: str, options: ColumnOptions, asked: ClassOptions) -> _Read:
     return _Read(source, columns, classes, metric, data, texts)
 
 
-def _check(*, minutes: float, trials: int) -> None:
+def _check(*, minutes: float, trials: int | None) -> None:
     if not minutes > 0:
         raise InputError(f"--minutes must be above 0, got {minutes:g}; raise it")
-    if trials < 1:
+    if trials is not None and trials < 1:
         raise InputError(f"--trials must be at least 1, got {trials}; raise it")
 
 

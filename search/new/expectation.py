@@ -14,10 +14,21 @@ if TYPE_CHECKING:
     from trainers.data import Splits
 
 
-def say_what_to_expect(path: Path, plan: Plan, costs: Costs, *, asked: float, start: float) -> None:
-    """Say what was written, how long a search of it takes, and what to do where that is not what was asked for."""
+def say_what_to_expect(
+    path: Path, plan: Plan, costs: Costs, *, asked: float, start: float, chosen: bool
+) -> None:
+    """Say what was written, how long a search of it takes, and what to do where that is not what was asked for.
+
+    Args:
+        path: What was written.
+        plan: That it holds.
+        costs: Of its search.
+        asked: Seconds that it may take.
+        start: Seconds before its workers start.
+        chosen: Whether the number of trials was chosen, not named.
+    """
     from search.new.choices import in_words
-    from search.new.sizes import LITTLE, MARGIN, trials_that_fill
+    from search.new.sizes import LITTLE, MARGIN, MOST_TRIALS, trials_that_fill
     from search.study import duration
 
     sizes, speed, trials = plan.sizes, costs.speed, costs.num_trials
@@ -27,6 +38,8 @@ def say_what_to_expect(path: Path, plan: Plan, costs: Costs, *, asked: float, st
         f"{trials} trials are expected to take {duration(start + plan.seconds)} on {in_words(speed)} of this "
         f"machine; you asked for {duration(asked)}.",
     )
+    if chosen and trials < MOST_TRIALS:
+        say(f"More trials would have to train fewer layers, or shorter: --trials {MOST_TRIALS} searches so.")
     if speed.is_shared:
         say(
             f"warning: other programs are using this machine: a worker got {speed.share:.0%} of a core. The estimate is for "

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from search.report.models import Summary
 
 MOST_SHOWN = 1000
-"""Trials of which a page has lines, marks and rows; 1,000 with four evaluations each make a page of about 10 MB."""
+"""Trials of which a page has lines, marks and rows; the rest is in report.json."""
 
 
 def thinned(summary: Summary, *, most: int = MOST_SHOWN) -> Summary:

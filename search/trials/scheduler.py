@@ -243,7 +243,8 @@ class _Search:
     def watch_draw(self, *, num_workers: int) -> None:
         """Say so, once, if the sampler keeps the workers waiting."""
         sampler = self.study.sampler
-        if isinstance(sampler, SearchSampler) and sampler.seconds:
+        learns_from_all = self.spec.sampler.kind == "tpe" and self.spec.sampler.history is None
+        if learns_from_all and isinstance(sampler, SearchSampler) and sampler.seconds:
             fits = tally_of(self.study).seconds
             said = self._draws.took(sampler.seconds, fits=fits, num_workers=num_workers)
             if said:

@@ -163,6 +163,7 @@ def main():
     parser.add_argument("--minutes", type=float, default=60.0, help="Begin no fit after these. Default: 60.")
     parser.add_argument("--tasks", nargs="*", default=list(TASKS), choices=list(TASKS), help="Default: all.")
     parser.add_argument("--setups", type=int, default=SETUPS, help="Only the first so many. Default: 60.")
+    parser.add_argument("--only", type=int, nargs="*", help="Only these setups, of those.")
     parser.add_argument("--precision", default="auto", choices=("auto", "float32"), help="Default: auto.")
     parser.add_argument(
         "--head-starts", nargs="*", default=HEAD_STARTS, choices=HEAD_STARTS, help="Default: both."
@@ -183,6 +184,7 @@ def main():
         wanted = (
             task in options.tasks
             and setup < options.setups
+            and (options.only is None or setup in options.only)
             and seed < options.seeds
             and head_start in options.head_starts
         )

@@ -35,6 +35,9 @@ WIDE = {
 }
 """Everything that the tables hold."""
 
+THREE_EPOCHS = STUDY | {"epochs": 3, "evaluations_per_epoch": 1, "patience": 4}
+"""The same with three epochs a fit, looked at after each."""
+
 USUAL = {"freeze_depth": 0, "dropout": 0.1, "head_width": 64, "learning_rate": 5e-5, "epochs": 3}
 TODAY = {"rungs": [0.125, 0.25, 0.5], "keep": 0.2, "peers": 2}
 NOTHING: dict[str, Any] = {"rungs": []}
@@ -102,6 +105,14 @@ def _gp(seed: int) -> BaseSampler:
     return GPSampler(seed=seed, n_startup_trials=10, deterministic_objective=False)
 
 
+def _layers(lowest: int, highest: int, **more: Any) -> Contender:
+    """Search so many frozen layers, three epochs a fit, after the usual fit."""
+    depths = (
+        {"freeze_depth": {"low": lowest, "high": highest}} if lowest < highest else {"freeze_depth": lowest}
+    )
+    return Contender(fit=THREE_EPOCHS | depths | more, pruning=NOTHING, first=(USUAL,))
+
+
 CONTENDERS = {
     "today": Contender(fit=CARD, head_start="random"),
     "default study": Contender(fit=STUDY, pruning=OF_THE_STUDY),
@@ -150,4 +161,17 @@ CONTENDERS = {
     "rung 1, keep 0.34, margin 2": Contender(pruning=LATE | {"margin": 2.0, "rungs": [1.0]}),
     "usual first, rungs 1/2 1 2, margin 2": Contender(pruning=LATE | {"margin": 2.0}, first=(USUAL,)),
     "usual first, TPE, nothing pruned": Contender(pruning=NOTHING, first=(USUAL,)),
+    "usual first, depth 5..6": _layers(5, 6),
+    "usual first, depth 4..6": _layers(4, 6),
+    "usual first, depth 2..6": _layers(2, 6),
+    "usual first, depth 2..6, 1 epoch": _layers(2, 6, epochs=1, evaluations_per_epoch=4),
+    "usual first, depth 0..6": _layers(0, 6),
+    "usual first, depth 1..4": _layers(1, 4),
+    "usual first, depth 0..3": _layers(0, 3),
+    "usual first, depth 0..1": _layers(0, 1),
+    "usual first, depth 0..3, 2 epochs": _layers(0, 3, epochs=2),
+    "usual first, depth 0..3, rates up to 1.5e-4": _layers(
+        0, 3, learning_rate={"low": 3e-5, "high": 1.5e-4, "log": True}
+    ),
+    "usual first, depth 0, seeds alone": _layers(0, 0, learning_rate=5e-5, dropout=0.1, head_width=64),
 }

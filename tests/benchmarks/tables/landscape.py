@@ -60,7 +60,7 @@ class Landscape:
         self.models = models
         last = rows.groupby(["setup", "seed"]).age.transform("max").to_numpy() == rows.age.to_numpy()
         self.ease_N = self.bits_RN[last].mean(axis=0)
-        self.churn = 0.0
+        self.churn, self.luck = 0.0, 1.0
         self.pairs = _pairs(donors)
         self._fit_churn(donors)
         self._fit_costs()
@@ -105,19 +105,28 @@ class Landscape:
         own = np.array([math.log(settings["learning_rate"]), 0.3 * settings["epochs"]])
         near = sorted(self.pairs, key=lambda pair: float(((pair[0] - own) ** 2).sum()))[:NEAR]
         _, known_ages, differences = near[generator.integers(len(near))]
-        sign = generator.choice((-1.0, 1.0)) * generator.uniform(0.5, 1.5)
+        size = self.luck * generator.choice((-1.0, 1.0)) * generator.uniform(0.5, 1.5)
         where = np.log2(np.maximum(ages, 1 / 32))
-        return [sign * np.interp(where, np.log2(np.maximum(known_ages, 1 / 32)), d) for d in differences]
+        return [size * np.interp(where, np.log2(np.maximum(known_ages, 1 / 32)), d) for d in differences]
 
     def _fit_churn(self, donors):
-        """Find how much noise makes two seeds of a setup disagree about as many texts as they did."""
+        """Find how much noise makes two seeds of a setup disagree about as many texts as they did.
+
+        And what share of their difference in accuracy is luck of one fit: two fits differ by that of both, and, on so few
+        texts, by which of those they disagree about, which does not tell of other texts.
+        """
         task = TASKS[donors.task.iloc[0]]
         last = donors[donors.groupby(["setup", "seed"]).age.transform("max") == donors.age]
-        disagree = []
+        disagree, squares, by_texts = [], [], []
         for _, both in last.groupby("setup"):
             if len(both) == 2:
                 first, second = (_bits(row, task) for row in both.itertuples())
-                disagree.append((first != second).mean() - abs(first.mean() - second.mean()))
+                difference = first.mean() - second.mean()
+                disagree.append((first != second).mean() - abs(difference))
+                squares.append(difference**2)
+                by_texts.append((first != second).mean() / len(first))
+        true = max(0.0, np.mean(squares) - np.mean(by_texts)) / np.mean(squares)
+        self.luck = math.sqrt(true / 2)
         wanted = float(np.median(disagree))
         generator = np.random.default_rng(0)
         base = self.bits_RN[-1]

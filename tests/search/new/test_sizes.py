@@ -10,10 +10,14 @@ import search.new.sizes
 from search.new.sizes import (
     CORE_LAYERS,
     DEAR_SHARE,
+    LEAST_TRIALS,
     LITTLE,
     MARGIN,
+    MEDIUM,
     MOST_EPOCHS,
+    MOST_TRIALS,
     choose_sizes,
+    choose_trials,
     trials_that_fill,
 )
 from search.new.speed import Speed
@@ -187,3 +191,36 @@ def test_sizes_do_not_jump_between_neighbouring_minutes():
     assert min(shares) >= LITTLE
     for less, more in itertools.pairwise(plans):
         assert less.sizes.freeze_depth - more.sizes.freeze_depth <= 1
+
+
+def as_deep_as_usual(sizes):
+    return sizes.freeze_depth == 0 and sizes.epochs >= 3
+
+
+@given(searches(), st.floats(0.5, 600))
+def test_the_trials_chosen_are_the_most_that_may_each_train_all_layers(costs, minutes):
+    chosen, plan = choose_trials(costs, seconds=60 * minutes)
+    assert LEAST_TRIALS <= chosen.num_trials <= MOST_TRIALS
+    assert plan == choose_sizes(chosen, seconds=60 * minutes)
+    if chosen.num_trials > LEAST_TRIALS:
+        assert as_deep_as_usual(plan.sizes)
+    if chosen.num_trials < MOST_TRIALS:
+        one_more = dataclasses.replace(costs, num_trials=chosen.num_trials + 1)
+        assert not as_deep_as_usual(choose_sizes(one_more, seconds=60 * minutes).sizes)
+
+
+def test_1_100_tweets_in_few_minutes_get_fewer_trials_and_all_layers():
+    """Fifty of them trained the top layer alone, and ended 5 points below one fit of all layers."""
+    costs = make_costs(make_splits(1_100, 400, 22))
+    assert choose_sizes(costs, seconds=300).sizes.freeze_depth > 0
+    chosen, plan = choose_trials(costs, seconds=300)
+    assert LEAST_TRIALS <= chosen.num_trials < MOST_TRIALS
+    assert plan.sizes.freeze_depth == 0
+
+
+def test_long_texts_are_read_further_before_a_layer_is_trained():
+    """A logistic regression on news had 90.0 % with 64 tokens and 92.8 % with 128."""
+    costs = make_costs(make_splits(2_000, 400, 300))
+    for seconds in range(5, 600, 5):
+        sizes = choose_sizes(costs, seconds=seconds).sizes
+        assert sizes.max_length >= MEDIUM or sizes.freeze_depth == MINILM_LAYERS

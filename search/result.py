@@ -139,15 +139,30 @@ class Result:
             )
         return pd.DataFrame(rows)
 
-    def model(self) -> Classifier:
+    def model(
+        self,
+        *,
+        calibration: Literal["temperature"] | None = "temperature",
+        threshold: ThresholdAim | None = None,
+    ) -> Classifier:
         """Fit the winner again, and return what predicts: the confirmed winner, else the best feasible trial.
 
+        Args:
+            calibration: ``temperature`` divides its logits by one that is fitted on validation, if that calls for one.
+            threshold: What thresholds are chosen for on validation, as ``--threshold`` of an export; None chooses none.
+
         Raises:
-            InputError: No trial is feasible, or encoder or texts have changed.
+            InputError: No trial is feasible, encoder or texts have changed, or there can be no threshold.
         """
         from search.export import choose, fit_again
 
-        return fit_again(self._found, choose(self.study, None), device=self._where()).classifier()
+        return fit_again(
+            self._found,
+            choose(self.study, None),
+            device=self._where(),
+            threshold=threshold,
+            scale=calibration is not None,
+        ).classifier()
 
     def export(
         self,

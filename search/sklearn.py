@@ -19,7 +19,15 @@ from sklearn.utils.multiclass import check_classification_targets, is_multilabel
 from search.interface import run_study
 from trainers.config import PACKAGED_ENCODER, SMALLEST_SPLIT, Device, Metric
 from trainers.data import Text, name_classes, sides
-from trainers.estimator import TextEstimator, indicators, pair_names, seed_of, texts_of, value_errors
+from trainers.estimator import (
+    TextEstimator,
+    check_decisions,
+    indicators,
+    pair_names,
+    seed_of,
+    texts_of,
+    value_errors,
+)
 from trainers.model import class_names
 
 if TYPE_CHECKING:
@@ -27,6 +35,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from search.result import Result
+    from trainers.fit import ThresholdAim
 
 
 class SearchedTextClassifier(TextEstimator):
@@ -49,6 +58,13 @@ class SearchedTextClassifier(TextEstimator):
         recipes: Known recipes that run first; None takes those of a new study.
         clean: What is cut out of texts; see ``DataConfig``.
         max_length: Tokens kept of a text; None chooses.
+        calibration: ``temperature`` divides the winner's logits by the number with the lowest log loss on the texts that it was
+            chosen by, if these call for one; None leaves them as they are fitted.
+        threshold: ``f1``, ``f2``, ``f0.5`` or ``balanced_accuracy``: ``predict`` says one of two labels, or each of several, from
+            that probability on that is best for this on the same texts; None says the most probable label, and each of several
+            from one half on.
+        positive: Of two labels the one that ``threshold`` and the metric ``average_precision`` are of; None takes for the former
+            the one with fewer texts.
         validation_fraction: Share of the texts, between 0 and 1, that settings are chosen by.
         folder: Where the study is kept; the same ``fit`` then continues it, and the commands know it. None removes it.
         workers: Trials under way at once.
@@ -86,6 +102,9 @@ class SearchedTextClassifier(TextEstimator):
         recipes: Sequence[str] | None = None,
         clean: Literal["html", "spaces", "none"] = "html",
         max_length: int | None = None,
+        calibration: Literal["temperature"] | None = "temperature",
+        threshold: ThresholdAim | None = None,
+        positive: Any = None,
         validation_fraction: float = 0.2,
         folder: str | Path | None = None,
         workers: int | Literal["auto"] = "auto",
@@ -104,6 +123,9 @@ class SearchedTextClassifier(TextEstimator):
         self.recipes = recipes
         self.clean = clean
         self.max_length = max_length
+        self.calibration = calibration
+        self.threshold = threshold
+        self.positive = positive
         self.validation_fraction = validation_fraction
         self.folder = folder
         self.workers = workers
@@ -137,6 +159,7 @@ class SearchedTextClassifier(TextEstimator):
         columns = pair_names(X, texts) or ("text",)
         classes, labels = _labels(y, taken=columns)
         check_consistent_length(texts, *labels.values())
+        check_decisions(self.calibration, self.threshold, names=[*classes], several=is_multilabel(y))
         data: dict[str, list[Any]] = {
             **dict(zip(columns, map(list, zip(*map(sides, texts), strict=True)), strict=True)),
             **labels,
@@ -151,6 +174,8 @@ class SearchedTextClassifier(TextEstimator):
             "test": max(SMALLEST_SPLIT, len(classes)),
             "validation": max(SMALLEST_SPLIT, len(classes), round(self.validation_fraction * len(texts))),
         }
+        if self.positive is not None:
+            options["positive"] = _positive(self.positive, classes, several=is_multilabel(y))
         if groups is not None:
             check_consistent_length(texts, groups)
             options["test"] += SMALLEST_SPLIT  # whole groups may come to less
@@ -202,7 +227,7 @@ class SearchedTextClassifier(TextEstimator):
                 f"the search was interrupted after {len(result.trials)} trials; the best of them is taken",
                 stacklevel=3,
             )
-        self.classifier_ = result.model()
+        self.classifier_ = result.model(calibration=self.calibration, threshold=self.threshold)
         names = class_names(self.classifier_.model)
         self.classes_ = np.array([*classes.values()])
         self._order = np.argsort([names.index(name) for name in classes])
@@ -237,6 +262,16 @@ def _labels(y: Any, *, taken: Sequence[str]) -> tuple[dict[str, Any], dict[str, 
         )
     by_name = {named[str(label)]: label for label in classes}
     return by_name, {_unused("label", taken): [str(label) for label in y]}
+
+
+def _positive(positive: Any, classes: dict[str, Any], *, several: bool) -> str:
+    """Return the name that the study gives the label that is looked for."""
+    found = [name for name, label in classes.items() if label == positive]
+    if several or len(classes) != 2 or not found:
+        raise ValueError(
+            f"positive must be one of two labels, got {positive!r} for {[*classes.values()]}; change it"
+        )
+    return found[0]
 
 
 def _groups(groups: Sequence[Any]) -> list[str]:

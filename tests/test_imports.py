@@ -22,7 +22,7 @@ FLOORS = {
         "cli data encoder",
         "fit",
         "model",
-        "estimator",
+        "estimator validation_part",
         "sklearn predict serve train",
     ),
     "search": (

@@ -66,7 +66,10 @@ def test_the_winner_is_confirmed_exported_and_predicts(capsys):
     out = capsys.readouterr().out
     assert "micro-F1" in out
     assert "F1 by label, test split, mean of 2 fits: " in out
-    assert export(["--study", "tickets.toml", "--docker"]) == 0
+    assert export(["--study", "tickets.toml", "--docker", "--threshold", "f1"]) == 0
+    out = capsys.readouterr().out
+    assert "thresholds, chosen for F1 of each label on validation: " in out
+    assert "  on the test split: mean F1 of the labels " in out
     assert Path("tickets/Dockerfile").is_file()
     capsys.readouterr()
     assert predict(["tickets/model", "I cannot sign in and the bill is wrong"]) == 0

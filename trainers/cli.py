@@ -37,7 +37,8 @@ ThresholdOption = Annotated[
     Literal["f1", "f2", "f0.5", "balanced_accuracy"] | None,
     Parameter(
         help="Of two classes, let the model say one from that probability on that is best for this, on validation: its F1, "
-        "F2 or F0.5, or balanced accuracy. Changes labels. [default: the most probable class]"
+        "F2 or F0.5, or balanced accuracy; of several labels a text, each. Changes labels. [default: the most probable class, each "
+        "label from 0.5 on]"
     ),
 ]
 PositiveOption = Annotated[

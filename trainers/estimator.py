@@ -7,18 +7,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast, get_args
 
 import numpy as np
 import numpy.typing as npt
 from pydantic import ValidationError
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.utils import check_random_state
+from sklearn.utils import check_random_state, column_or_1d
+from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 
 from trainers.data import Text
 from trainers.errors import InputError, describe
-from trainers.model import Classifier, task
+from trainers.fit import ThresholdAim
+from trainers.model import Classifier, check_threshold, task
 
 PAIR = ("text", "text_pair")
 """What the texts of pairs are called that have no names."""
@@ -83,6 +85,68 @@ def pair_names(X: Any, texts: Sequence[Text]) -> tuple[str, str] | None:
         return None
     first, second = map(str, getattr(X, "columns", PAIR))
     return first, second
+
+
+def classes_of(y: Any) -> tuple[npt.NDArray[Any], npt.NDArray[np.int64]]:
+    """Return the labels that there are, sorted, and the number of each text's."""
+    y = column_or_1d(y, warn=True)
+    check_classification_targets(y)
+    classes, labels_N = np.unique(y, return_inverse=True)
+    return classes, labels_N
+
+
+def named_classes(
+    classes: npt.NDArray[Any], *, ordered: Sequence[Any] | bool | None, positive: Any
+) -> tuple[npt.NDArray[np.int64] | None, int | None]:
+    """Return the order of classes on the scale, and which of them is looked for, in that order; None for none.
+
+    Raises:
+        ValueError: These are not the classes.
+    """
+    names = list(map(str, classes))
+    order, place = None, None
+    if ordered is not None and ordered is not False:
+        steps = names if ordered is True else list(map(str, ordered))
+        if sorted(steps) != sorted(names):
+            raise ValueError(
+                f"ordered must name each label once, from the lowest to the highest, got {ordered!r} for "
+                f"{classes.tolist()}; change it"
+            )
+        order = np.array([names.index(step) for step in steps], dtype=np.int64)
+        names = steps
+    if positive is not None:
+        if len(names) != 2 or str(positive) not in names:
+            raise ValueError(
+                f"positive must be one of two labels, got {positive!r} for {classes.tolist()}; change it"
+            )
+        place = names.index(str(positive))
+    return order, place
+
+
+def check_decisions(
+    calibration: str | None, threshold: str | None, *, names: Sequence[str], several: bool
+) -> None:
+    """Check, before anything is fitted, how an estimator is to turn logits into answers.
+
+    Raises:
+        ValueError: There is no such calibration or threshold, or no threshold of so many classes.
+    """
+    for name, value, choices in (
+        ("calibration", calibration, ("temperature",)),
+        ("threshold", threshold, get_args(ThresholdAim)),
+    ):
+        if value is not None and value not in choices:
+            raise ValueError(
+                f"{name} must be {', '.join(map(repr, choices))} or None, got {value!r}; change it"
+            )
+    with value_errors():
+        check_threshold(
+            cast("ThresholdAim | None", threshold),
+            None,
+            names=names,
+            task="several_labels" if several else "one_label",
+            mark="",
+        )
 
 
 def indicators(y: Any) -> tuple[npt.NDArray[Any], npt.NDArray[np.int64]]:

@@ -19,7 +19,7 @@ from trainers.errors import CONTROL, InputError, printable
 LINES_SHOWN = 5
 
 if TYPE_CHECKING:
-    from trainers.data import Answer, Finding, Text
+    from trainers.data import Answer, Finding, Rows, Text
     from trainers.model import Classifier
 
 
@@ -88,45 +88,65 @@ def predict(
     pair = _pair_of(model)
     if pair is not None and not column and file is not None and file.suffix.lower() in FILE_SUFFIXES:
         column = [*pair]
-    if not column and out is not None:
-        raise InputError(f"--out needs --column, got --out {out} alone; add it, or use > {out}")
-    if column and (texts or file in (None, Path("-"))):
-        raise InputError(
-            f"--column needs --file, the table that has it, got --column {' --column '.join(column)}; give both"
-        )
-    rows = None
-    if column and file is not None:
-        from trainers.data import check_out, read_rows, write_rows
-
-        if out is not None:
-            check_out(out, file)
-        rows = read_rows(file, _columns(column, pair))
-        _tell(rows.findings)
+    _check_table(column, texts, file=file, out=out)
+    rows = _rows(column, pair, file=file, out=out) if column and file is not None else None
     wanted = rows.texts if rows else _in_form(_texts(texts, file), pair, are_lines=not texts)
 
-    from trainers.data import in_a_cell, sides
     from trainers.fit import choose_device
     from trainers.model import load
 
     answers = _answers(load(model, device=choose_device(device)), wanted, abstain_below=abstain_below or 0.0)
-    if rows is not None:
-        content = write_rows(rows, answers, out)
-        if sys.stdout.isatty():  # which would obey control characters of a text
-            content = "".join(map(_shown, content.splitlines(keepends=True)))
-        print(content, end="")  # noqa: T201
-        return 0
-    for text, (label, probability) in zip(wanted, answers, strict=True):
-        several = (
-            probability if isinstance(probability, tuple) else () if probability is None else (probability,)
-        )
-        known = ";".join(f"{part:.4f}" for part in several)
-        print(printable(in_a_cell(label) or ""), known, *map(printable, sides(text)), sep="\t")  # noqa: T201
+    if rows is None:
+        _print(wanted, answers)
+    else:
+        _write(rows, answers, out)
     return 0
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line."""
     return launch(predict, name="trainers.predict", argv=argv)
+
+
+def _check_table(
+    column: list[str] | None, texts: Sequence[str], *, file: Path | None, out: Path | None
+) -> None:
+    if not column and out is not None:
+        raise InputError(f"--out needs --column, got --out {out} alone; add it, or use > {out}")
+    if column and (texts or file in (None, Path("-"))):
+        raise InputError(
+            f"--column needs --file, the table that has it, got --column {' --column '.join(column)}; give both"
+        )
+
+
+def _rows(column: Sequence[str], pair: tuple[str, str] | None, *, file: Path, out: Path | None) -> Rows:
+    from trainers.data import check_out, read_rows
+
+    if out is not None:
+        check_out(out, file)
+    rows = read_rows(file, _columns(column, pair))
+    _tell(rows.findings)
+    return rows
+
+
+def _write(rows: Rows, answers: Sequence[Answer], out: Path | None) -> None:
+    from trainers.data import write_rows
+
+    content = write_rows(rows, answers, out)
+    if sys.stdout.isatty():  # which would obey control characters of a text
+        content = "".join(map(_shown, content.splitlines(keepends=True)))
+    print(content, end="")  # noqa: T201
+
+
+def _print(texts: Sequence[Text], answers: Sequence[Answer]) -> None:
+    from trainers.data import in_a_cell, sides
+
+    for text, (label, probability) in zip(texts, answers, strict=True):
+        several = (
+            probability if isinstance(probability, tuple) else () if probability is None else (probability,)
+        )
+        known = ";".join(f"{part:.4f}" for part in several)
+        print(printable(in_a_cell(label) or ""), known, *map(printable, sides(text)), sep="\t")  # noqa: T201
 
 
 def _pair_of(model: Path) -> tuple[str, str] | None:

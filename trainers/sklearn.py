@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.model_selection import train_test_split
 from sklearn.utils import check_consistent_length, column_or_1d
-from sklearn.utils.multiclass import check_classification_targets, is_multilabel
+from sklearn.utils.multiclass import is_multilabel
 
 from trainers.config import (
     PACKAGED_ENCODER,
@@ -33,12 +32,23 @@ from trainers.config import (
     TrainConfig,
     load_config,
 )
-from trainers.data import Split, Splits, Text, cleaned, draw_groups, joined, stratified_parts, tokenise
+from trainers.data import Split, Splits, Text, cleaned, tokenise
 from trainers.encoder import Encoder, load_encoder
 from trainers.errors import InputError
-from trainers.estimator import TextEstimator, indicators, pair_names, seed_of, texts_of, value_errors
-from trainers.fit import build_features, choose_device, fit, pinned
-from trainers.model import assemble
+from trainers.estimator import (
+    TextEstimator,
+    check_decisions,
+    classes_of,
+    indicators,
+    named_classes,
+    pair_names,
+    seed_of,
+    texts_of,
+    value_errors,
+)
+from trainers.fit import Features, FitResult, ThresholdAim, build_features, choose_device, fit, pinned
+from trainers.model import Decisions, assemble, decisions
+from trainers.validation_part import draw
 
 if TYPE_CHECKING:
     from search.sklearn import SearchedTextClassifier as SearchedTextClassifier
@@ -55,7 +65,7 @@ NOT_OF_A_FIT = {
     *("encoder", "revision", "pooling", "clean", "max_length", "head_tokens", "random_state"),
     *("ordered", "positive"),
 }
-OWN = {"validation_fraction", "cache_directory"}
+OWN = {"validation_fraction", "cache_directory", "calibration", "threshold"}
 
 
 def __getattr__(name: str) -> Any:
@@ -100,7 +110,13 @@ class TextClassifier(TextEstimator):
             ``quadratic_kappa``, which needs ``ordered``, the median class is predicted instead of the most probable one.
         ordered: All labels from the lowest to the highest, where they are steps of a scale; ``figures_`` then has accuracy,
             quadratic kappa and mean absolute error. True takes them as they are sorted; None means that they have no order.
-        positive: Of two labels the one that the metric ``average_precision`` is of.
+        positive: Of two labels the one that the metric ``average_precision`` is of, and ``threshold``; None takes for that one the
+            label with fewer texts that are trained on.
+        calibration: ``temperature`` divides the model's logits by the number with the lowest log loss on the texts that are not
+            trained on, if these call for one, so that probabilities mean what they say; None leaves them as they are fitted.
+        threshold: ``f1``, ``f2``, ``f0.5`` or ``balanced_accuracy``: ``predict`` says one of two labels, or each of several, from
+            that probability on that is best for this on the texts that are not trained on. None says the most probable label,
+            and each of several from one half on.
         ceiling: Training accuracy above which an epoch counts as over-fitted, and is not restored if another can be.
         clean: What is cut out of texts: ``html``, ``spaces`` or ``none``; see ``DataConfig``.
         max_length: Tokens kept of a text, special ones included.
@@ -125,6 +141,8 @@ class TextClassifier(TextEstimator):
         classifier_: The ``trainers.model.classifier.Classifier``; ``trainers.model.classifier.save`` writes it.
         figures_: What the fit came to, by name: ``validation_accuracy``, ``training_accuracy``, ``best_epoch`` ...
         config_: The ``TrainConfig`` of the fit.
+        decisions_: What ``calibration`` and ``threshold`` chose, and what that does on the texts that are not trained on: see
+            ``trainers.model.Decisions``; None without both.
     """
 
     def __init__(
@@ -157,6 +175,8 @@ class TextClassifier(TextEstimator):
         head_tokens: int | None = None,
         ordered: Sequence[Any] | bool | None = None,
         positive: Any = None,
+        calibration: Literal["temperature"] | None = None,
+        threshold: ThresholdAim | None = None,
         cache: Literal["float16", "float32"] = "float16",
         head_start: HeadStart = "random",
         head_weights: HeadWeights = "uniform",
@@ -196,6 +216,8 @@ class TextClassifier(TextEstimator):
         self.head_tokens = head_tokens
         self.ordered = ordered
         self.positive = positive
+        self.calibration = calibration
+        self.threshold = threshold
         self.cache = cache
         self.head_start = head_start
         self.head_weights = head_weights
@@ -252,22 +274,21 @@ class TextClassifier(TextEstimator):
         given = texts_of(X)
         texts = [cleaned(text, self.clean)[0] for text in given]
         several = is_multilabel(y)
-        if several:
-            self.classes_, labels_N = indicators(y)
-        else:
-            y = column_or_1d(y, warn=True)
-            check_classification_targets(y)
-            self.classes_, labels_N = np.unique(y, return_inverse=True)
+        self.classes_, labels_N = indicators(y) if several else classes_of(y)
         check_consistent_length(texts, labels_N)
-        order, positive = self._named_classes()
+        order, positive = named_classes(self.classes_, ordered=self.ordered, positive=self.positive)
         if order is not None:
             labels_N = np.argsort(order)[labels_N]
         seed = seed_of(self.random_state)
-        if groups is None:
-            train, validation = self._split(texts, labels_N, seed)
-        else:
+        if groups is not None:
             check_consistent_length(texts, groups)
-            train, validation = self._split_groups(texts, labels_N, column_or_1d(groups), seed)
+        together = None if groups is None else column_or_1d(groups)
+        train, validation = draw(
+            texts, labels_N, together, classes=self.classes_, fraction=self.validation_fraction, seed=seed
+        )
+        check_decisions(
+            self.calibration, self.threshold, names=list(map(str, self.classes_)), several=several
+        )
         with value_errors():
             encoder = load_encoder(
                 EncoderConfig(name=self.encoder, revision=self.revision, pooling=self.pooling),
@@ -302,116 +323,22 @@ class TextClassifier(TextEstimator):
                     disk_bytes=CACHE_BYTES,
                 )
                 result = fit(config, features)
+                found = self.decisions_ = self._decide(config, features, result)
         self.figures_, self._order = result.figures(), order
-        self.classifier_ = assemble(encoder, config, result, names=names)
+        self.classifier_ = assemble(
+            encoder,
+            config,
+            result,
+            names=names,
+            temperature=found.calibration.temperature if found else 1.0,
+            thresholds=found.thresholds if found else {},
+        )
         return self
 
-    def _split(
-        self, texts: list[Text], labels_N: npt.NDArray[np.int64], seed: int
-    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-        """Draw the rows to train on and those to stop by, of which no text stands among the first."""
-        self._check_split()
-        if labels_N.ndim == 2:
-            return self._split_several(texts, labels_N, seed)
-        several_N = np.bincount(labels_N)[labels_N] > 1
-        drawn_from, alone = np.flatnonzero(several_N), np.flatnonzero(~several_N)
-        if not len(drawn_from):
-            raise ValueError(
-                "some class needs two texts at least, one to train on and one to stop by, got "
-                f"{len(texts)} samples of as many classes; add texts"
-            )
-        num_classes = len(np.unique(labels_N[drawn_from]))
-        wanted = round(self.validation_fraction * len(texts))
-        train, validation = train_test_split(
-            drawn_from,
-            test_size=min(max(wanted, num_classes), len(drawn_from) - num_classes),
-            stratify=labels_N[drawn_from],
-            random_state=seed,
-        )
-        train = np.concatenate([train, alone])
-        known = {texts[i] for i in train}
-        unseen = np.array([i for i in validation if texts[i] not in known], dtype=np.int64)
-        if not len(unseen):
-            raise ValueError(
-                f"the {len(texts)} samples have too few distinct texts: all that would be stopped by are trained on, too; "
-                "add others"
-            )
-        return train, unseen
-
-    def _split_several(
-        self, texts: list[Text], labels_NC: npt.NDArray[np.int64], seed: int
-    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-        """Draw the rows to stop by where texts have several labels: equal texts stand on one side."""
-        _, first, inverse = np.unique([repr(text) for text in texts], return_index=True, return_inverse=True)
-        size = min(max(1, round(self.validation_fraction * len(first))), len(first) - 1)
-        if size < 1:
-            raise ValueError(
-                f"the {len(texts)} samples must have two distinct texts at least, one to train on and one to stop by; add others"
-            )
-        part = stratified_parts(labels_NC[first], (len(first) - size, size), seed=seed)[inverse]
-        return np.flatnonzero(part == 0), np.flatnonzero(part == 1)
-
-    def _split_groups(
-        self, texts: list[Text], labels_N: npt.NDArray[np.int64], groups: npt.NDArray[Any], seed: int
-    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-        """Draw whole groups to stop by; those that have a text in common are one."""
-        self._check_split()
-        numbers = {text: i for i, text in enumerate(dict.fromkeys(texts))}
-        texts_N = np.array([numbers[text] for text in texts])
-        absent = [i for i, group in enumerate(groups) if group is None or group != group]
-        if absent:
-            raise ValueError(
-                f"groups must name one for each text, got {groups[absent[0]]!r} at index {absent[0]}; fill it in"
-            )
-        groups_N = joined(np.unique(groups, return_inverse=True)[1], texts_N)
-        if len(np.unique(groups_N)) < 2:
-            raise ValueError(
-                "groups must hold two at least that have no text in common, one to train on and one to stop by, got 1; add others"
-            )
-        wanted = round(self.validation_fraction * len(texts))
-        train, validation = draw_groups(
-            np.arange(len(texts)), labels_N, groups_N, max(1, wanted), leave=1, seed=seed
-        )
-        drawn = labels_N[train]
-        present = drawn if drawn.ndim == 1 else np.flatnonzero(drawn.any(axis=0))
-        absent = sorted({*range(len(self.classes_))} - {*present.tolist()})
-        if absent:
-            raise ValueError(
-                f"each class needs a group to train on, got none for {self.classes_[absent[0]].item()!r} beside the groups to "
-                "stop by; add groups of it, or lower validation_fraction"
-            )
-        return train, validation
-
-    def _named_classes(self) -> tuple[npt.NDArray[np.int64] | None, int | None]:
-        """Return the order of ``classes_`` on the scale, and which of them is looked for, in that order; None for none."""
-        names = list(map(str, self.classes_))
-        order, positive = None, None
-        if self.ordered is not None and self.ordered is not False:
-            steps = names if self.ordered is True else list(map(str, self.ordered))
-            if sorted(steps) != sorted(names):
-                raise ValueError(
-                    f"ordered must name each label once, from the lowest to the highest, got {self.ordered!r} for "
-                    f"{self.classes_.tolist()}; change it"
-                )
-            order = np.array([names.index(step) for step in steps], dtype=np.int64)
-            names = steps
-        if self.positive is not None:
-            if len(names) != 2 or str(self.positive) not in names:
-                raise ValueError(
-                    f"positive must be one of two labels, got {self.positive!r} for {self.classes_.tolist()}; change it"
-                )
-            positive = names.index(str(self.positive))
-        return order, positive
-
-    def _check_split(self) -> None:
-        if not 0 < self.validation_fraction < 1:
-            raise ValueError(
-                f"validation_fraction must lie between 0 and 1, got {self.validation_fraction}; change it"
-            )
-        if len(self.classes_) < 2:
-            raise ValueError(
-                f"y must hold two classes at least, got 1 class, {self.classes_.tolist()[0]!r}; add texts of others"
-            )
+    def _decide(self, config: TrainConfig, features: Features, result: FitResult) -> Decisions | None:
+        if self.calibration is None and self.threshold is None:
+            return None
+        return decisions(config, features, result, aim=self.threshold, scale=self.calibration is not None)
 
     def _config(
         self,

@@ -173,7 +173,6 @@ def _command(
             raise InputError("--onnx needs --out, the directory to save in; give both")
         check_packages()
     settings = on_this_machine(load_config(config), device)
-    check_threshold(threshold, positive, folds=settings.data.folds)
     features = prepare(settings, on_notice=lambda text: print(printable(text), flush=True))  # noqa: T201
     check_threshold(threshold, positive, names=features.splits.class_names, task=features.splits.task)
     result = fit(
@@ -182,6 +181,8 @@ def _command(
         on_evaluation=lambda e: print(describe_evaluation(e, metric=settings.metric), flush=True),  # noqa: T201
     )
     print(describe_result(result, metric=settings.metric))  # noqa: T201
+    if result.is_refit and threshold is not None:
+        print(f"fitting {settings.data.folds} folds: what they answer chooses temperature and thresholds")  # noqa: T201
     chosen = decisions(settings, features, result, aim=threshold, positive=positive)
     for line in describe_decisions(chosen, metric=settings.metric):
         print(line)  # noqa: T201

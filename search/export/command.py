@@ -150,8 +150,8 @@ def export_opened(
 
     if int8 and found.spec.data.folds is not None:
         raise InputError(
-            f"--int8 must be measured on a validation split, got a study with data.folds = {found.spec.data.folds}: the model is fitted "
-            "on all folds, and no text is left; leave --int8 out"
+            f"--int8 must be measured on texts that the model was not fitted on, got a study with data.folds = {found.spec.data.folds}: "
+            "it is fitted on all folds, and no text is left; leave --int8 out"
         )
     choice = choose(found.study, trial)
     check_push(push, public=public)

@@ -28,7 +28,7 @@ class Winner:
         config: What was fitted.
         features: What it was fitted on.
         result: What came out.
-        decisions: Its temperature and its threshold; None where there are folds, and no text is left to choose them by.
+        decisions: Its temperature and its thresholds; None where there are folds, and no threshold was asked for.
     """
 
     choice: Choice
@@ -58,6 +58,7 @@ def fit_again(
     device: Device | Literal["auto"] | None = None,
     threshold: ThresholdAim | None = None,
     positive: str | None = None,
+    scale: bool = True,
     tell: Callable[[str], None] = lambda _: None,
 ) -> Winner:
     """Fit a chosen trial of a study again.
@@ -68,6 +69,7 @@ def fit_again(
         device: Where to fit; None where the trial ran.
         threshold: As ``aim`` for ``decisions``.
         positive: As for ``decisions``.
+        scale: As for ``decisions``.
         tell: Gets a line an evaluation.
 
     Raises:
@@ -85,12 +87,21 @@ def fit_again(
     config = choice.config(begun_data(found.study, spec))
     check_same_encoder(found.study, spec, encoder_fingerprint(config.encoder))
     config = on_this_machine(config, device)
-    check_threshold(threshold, positive, folds=config.data.folds)
     features = prepare(config, cache_directory=spec.cache.directory)
     check_threshold(threshold, positive, names=features.splits.class_names, task=features.splits.task)
     result = fit(config, features, on_evaluation=lambda e: tell(describe_evaluation(e, metric=config.metric)))
+    if result.is_refit and threshold is not None:
+        tell(
+            f"fitting {config.data.folds} folds once more: what they answer chooses temperature and thresholds"
+        )
     chosen = decisions(
-        config, features, result, aim=threshold, positive=positive, test=choice.tested is not None
+        config,
+        features,
+        result,
+        aim=threshold,
+        positive=positive,
+        test=choice.tested is not None,
+        scale=scale,
     )
     return Winner(choice, config, features, result, chosen)
 

@@ -25,7 +25,6 @@ from search.study.settings import (
     unknown_or_missing,
 )
 from trainers.config import (
-    SEVERAL_ALLOW,
     TASK_METRICS,
     DataConfig,
     EncoderConfig,
@@ -246,13 +245,6 @@ class StudySpec(Table):
             check_metric(self.score.metric, self.data)
         except ValueError as error:
             raise ValueError(f"score.{error}") from None
-        if self.data.task == "several_labels":
-            for key, allowed in SEVERAL_ALLOW.items():
-                wrong = [v for v in self._ends(key) if v not in (None, "cross_entropy", "balanced")]
-                if wrong:
-                    raise ValueError(
-                        f"fit.{key} must be {allowed} where a text may have several labels, got {wrong[0]!r}; change it"
-                    )
         return self
 
     @model_validator(mode="after")

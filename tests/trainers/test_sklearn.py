@@ -20,6 +20,7 @@ from trainers.config import TrainConfig
 from trainers.data.cleaning import clean_text
 from trainers.model.classifier import load, save
 from trainers.sklearn import NO_SOURCE, NOT_OF_A_FIT, OWN, TextClassifier
+from trainers.validation_part import draw
 
 WORDS = (
     "good",
@@ -219,15 +220,93 @@ def test_the_configuration_of_a_fit_is_kept(fitted):
     assert fitted.figures_["training_accuracy"] > 0.5
 
 
-def test_a_text_of_validation_is_none_of_training(small):
+def test_a_text_of_validation_is_none_of_training():
     texts = [f"{first} {second}" for first in WORDS for second in WORDS]
     texts += texts[:40]
     labels_N = np.arange(len(texts)) % 2
-    estimator = small()
-    estimator.classes_ = np.array([0, 1])
-    train, validation = estimator._split(texts, labels_N, 0)
+    train, validation = draw(texts, labels_N, None, classes=np.array([0, 1]), fraction=0.2, seed=0)
     assert 0 < len(validation) < 0.2 * len(texts)
     assert not {texts[i] for i in train} & {texts[i] for i in validation}
+
+
+@pytest.fixture(scope="module")
+def decided(small, reviews):
+    """One that is calibrated, says bad from a threshold on, and is as sure as its texts are few."""
+    settings = {"epochs": 20, "freeze_depth": 0, "dropout": 0.0, "learning_rate": 3e-3}
+    return small(calibration="temperature", threshold="f2", positive="bad", **settings).fit(*noisy(reviews))
+
+
+def noisy(reviews):
+    """Every sixth label is wrong, so that validation is not all right."""
+    texts, labels = reviews
+    other = {"good": "bad", "bad": "good"}
+    return texts, [other[label] if i % 6 == 0 else label for i, label in enumerate(labels)]
+
+
+def test_probabilities_are_calibrated_on_the_part_that_is_not_trained_on(decided, small, reviews):
+    settings = {"epochs": 20, "freeze_depth": 0, "dropout": 0.0, "learning_rate": 3e-3}
+    plain = small(**settings).fit(*noisy(reviews))
+    found = decided.decisions_.calibration
+    assert found.temperature > 1
+    assert plain.decisions_ is None
+    scaled_NC = np.log(plain.predict_proba(reviews[0])) / found.temperature
+    expected_NC = np.exp(scaled_NC) / np.exp(scaled_NC).sum(axis=1, keepdims=True)
+    assert decided.predict_proba(reviews[0]) == pytest.approx(expected_NC, abs=1e-5)
+
+
+def test_predict_says_a_label_from_its_threshold_on(decided, reviews):
+    chosen = decided.decisions_.threshold
+    assert (chosen.name, chosen.aim) == ("bad", "f2")
+    bad_N = decided.predict_proba(reviews[0])[:, 0] >= chosen.probability
+    assert (decided.predict(reviews[0]) == np.where(bad_N, "bad", "good")).all()
+    assert chosen.validation.aim[1] > chosen.validation.aim[0]
+
+
+def test_decisions_are_parameters_and_are_saved_with_the_model(decided, reviews, tmp_path):
+    assert clone(decided).get_params()["threshold"] == "f2"
+    assert clone(decided).set_params(threshold=None, calibration=None).get_params()["calibration"] is None
+    save(decided.classifier_, tmp_path / "model")
+    found = load(tmp_path / "model")
+    assert [p.label for p in found.predict(reviews[0])] == decided.predict(reviews[0]).tolist()
+    copy = pickle.loads(pickle.dumps(decided))
+    assert (copy.predict(reviews[0]) == decided.predict(reviews[0])).all()
+
+
+def test_each_of_several_labels_has_its_threshold(small, reviews):
+    texts = reviews[0]
+    y = np.array([[word in text for word in ("good", "film")] for text in texts], dtype=int)
+    y[::7] = 1 - y[::7]
+    fitted = small(threshold="f1", validation_fraction=0.5).fit(texts, y)
+    chosen = fitted.decisions_.labels
+    thresholds_C = [label.probability for label in chosen.labels]
+    assert (fitted.predict(texts) == (fitted.predict_proba(texts) >= thresholds_C)).all()
+    assert fitted.decisions_.calibration.reason == "nobody asked for one"
+
+
+@pytest.mark.parametrize(
+    ("changes", "labels", "message"),
+    [
+        (
+            {"calibration": "isotonic"},
+            [0, 1],
+            "calibration must be 'temperature' or None, got 'isotonic'; change it",
+        ),
+        (
+            {"threshold": 0.4},
+            [0, 1],
+            "threshold must be 'f1', 'f2', 'f0.5', 'balanced_accuracy' or None, got 0.4; change it",
+        ),
+        (
+            {"threshold": "f1"},
+            [0, 1, 2],
+            "threshold must be of two classes, or of several labels a text, got 3 classes; leave it out: the most probable class is "
+            "said",
+        ),
+    ],
+)
+def test_decisions_that_cannot_be_are_refused_before_a_fit(small, changes, labels, message):
+    texts = [f"{first} {second}" for first in WORDS for second in WORDS]
+    assert failure(small(**changes), texts, (labels * 144)[: len(texts)]) == message
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,6 @@ from .data import (
 )
 from .encoder import EncoderConfig as EncoderConfig
 from .fit import (
-    SEVERAL_ALLOW as SEVERAL_ALLOW,
     Thaw as Thaw,
     TrainConfig as TrainConfig,
 )

@@ -26,10 +26,6 @@ FOCAL_GAMMA = 2.0
 """What the focal loss's paper found best."""
 
 
-SEVERAL_ALLOW = {"loss": "cross_entropy", "class_weights": '"balanced" or absent'}
-"""What settings may be where a text may have several labels, of those that are not all supported there."""
-
-
 class Thaw(Table):
     """A second stage of a fit: it goes on from the head that the first one restored, with more layers trained.
 
@@ -69,11 +65,12 @@ class TrainConfig(Table):
         encoder_dropout: Hidden dropout inside the trainable layers; attention dropout is always 0.
         class_weights: ``balanced`` weighs each text in the loss by the inverse of its class's share, in
             training and for early stopping alike; of several labels it weighs the texts that have a label by how many
-            have not. A table gives each class its own weight, of which the ratios count; absent weighs all texts alike.
+            have not. A table gives each class its own weight, of which the ratios count, or each label that of the texts that
+            have it, where one that has not weighs 1; absent weighs all texts alike.
         loss: What is minimised, and what early stopping looks at: ``cross_entropy``, or ``focal``, which counts texts the
             less the surer they are right (Lin et al. 2017, arXiv:1708.02002).
         focal_gamma: How much less: each text's loss is multiplied by (1 - probability of its class) to this power; 0 is
-            cross-entropy.
+            cross-entropy. Of several labels each label's loss by (1 - probability of what is true of it).
         metric: What is called accuracy throughout a fit: the share of texts that are right, the mean of that
             share over the classes, or the mean of the classes' F1. For several labels a text: the F1 of all labels
             together (the default), its mean over the labels, the share of texts of which all labels are right, or the mean
@@ -148,12 +145,6 @@ class TrainConfig(Table):
         if "data" not in self.__dict__:  # a setting of a study is checked before there are any
             return self
         check_metric(self.metric, self.data)
-        if self.data.task == "several_labels":
-            for key, value in (("loss", self.loss), ("class_weights", self.class_weights)):
-                if value not in (None, "cross_entropy", "balanced"):
-                    raise ValueError(
-                        f"{key} must be {SEVERAL_ALLOW[key]} where a text may have several labels, got {value!r}; change it"
-                    )
         return self
 
     @field_validator("class_weights", mode="before")

@@ -16,6 +16,7 @@ from .pairs import (
 )
 from .rows import (
     Answer as Answer,
+    Rows as Rows,
     check_out as check_out,
     in_a_cell as in_a_cell,
     read_rows as read_rows,

@@ -3,6 +3,7 @@ from .calibration import (
     Answered as Answered,
     Calibration as Calibration,
     Coverage as Coverage,
+    Floats as Floats,
     Labels as Labels,
     SplitCalibration as SplitCalibration,
     calibrate as calibrate,
@@ -11,6 +12,7 @@ from .calibration import (
 )
 from .cross_validation import (
     FoldResult as FoldResult,
+    answer_folds as answer_folds,
     figures_of_folds as figures_of_folds,
     fit_folds as fit_folds,
     mean_ages as mean_ages,
@@ -73,14 +75,15 @@ from .several import (
     from_millionths as from_millionths,
     in_millionths as in_millionths,
     label_f1 as label_f1,
+    measure_several as measure_several,
     one_column as one_column,
     sigmoid as sigmoid,
 )
 from .thresholds import (
+    UNCHANGED as UNCHANGED,
     ThresholdAim as ThresholdAim,
     achieved as achieved,
     aim_in_words as aim_in_words,
     best_threshold as best_threshold,
-    best_thresholds as best_thresholds,
     decide as decide,
 )

@@ -26,6 +26,8 @@ BOUNDS = (0.05, 20.0)
 ABSTAIN_BELOW = (*(round(0.05 * i, 2) for i in range(20)), 0.975, 0.99, 0.995)
 """Probabilities below which a model could abstain, of which a curve is made."""
 
+NOT_ASKED = "nobody asked for one"
+
 DIGITS = 5
 """Of what is kept in a database."""
 
@@ -114,18 +116,22 @@ class Answered:
 
 
 def calibrate(
-    validation: Answered, test: Answered | None = None, *, several_labels: bool = False
+    validation: Answered, test: Answered | None = None, *, several_labels: bool = False, scale: bool = True
 ) -> Calibration:
     """Fit a temperature on validation, and measure what it does there and on the test split.
 
     Of several labels each text and label counts as an answer of its own, and nothing is said of abstaining: that is from
-    texts, not from labels.
+    texts, not from labels. Unless they are to ``scale``, logits are left as they are.
     """
     if several_labels:
-        flat = calibrate(label_by_label(validation), None if test is None else label_by_label(test))
+        flat = calibrate(
+            label_by_label(validation), None if test is None else label_by_label(test), scale=scale
+        )
         bare = None if flat.test is None else replace(flat.test, coverage=())
         return replace(flat, validation=replace(flat.validation, coverage=()), test=bare)
-    temperature, reason = choose_temperature(validation.logits_NC, validation.labels_N)
+    temperature, reason = (
+        choose_temperature(validation.logits_NC, validation.labels_N) if scale else (1.0, NOT_ASKED)
+    )
     return Calibration(
         temperature=temperature,
         reason=reason,

@@ -1,4 +1,7 @@
-"""fit_folds(config, features) -> FoldsResult: one fit a fold, one after the other; and what their model is fitted with."""
+"""fit_folds(config, features) -> FoldsResult: one fit a fold, one after the other; what their model is fitted with; what they answer.
+
+Shapes: N texts, C classes.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +11,13 @@ from dataclasses import asdict, dataclass, fields, replace
 from statistics import fmean
 from typing import Any
 
+import numpy as np
+
 from trainers.config import TrainConfig
 from trainers.data import fold_rows
+from trainers.fit.calibration import Answered
 from trainers.fit.features import Features
+from trainers.fit.holdout import answer_validation
 from trainers.fit.loop import fit
 from trainers.fit.records import Cost, Evaluation
 from trainers.fit.stopping import StopReason
@@ -93,9 +100,7 @@ def fit_folds(
         FitError: The loss diverged or memory ran out.
         InputError: As for ``fit``.
     """
-    single = config.model_copy(
-        update={"data": config.data.model_copy(update={"folds": None, "fold_seed": None})}
-    )
+    single = _single(config)
     pool = features.splits
     done: list[FoldResult] = []
     for number, (train, validation) in enumerate(
@@ -126,6 +131,31 @@ def fit_folds(
         done.append(fold)
         on_fold(fold)
     return FoldsResult(tuple(done))
+
+
+def answer_folds(config: TrainConfig, features: Features) -> Answered:
+    """Return what fits of the other folds answer on each fold's texts, in the order of the texts that all folds share.
+
+    Args:
+        config: With ``data.folds``; where it says when to stop, each fit ends as in a search all the same.
+        features: As for ``fit_folds``.
+
+    Raises:
+        FitError: The loss diverged or memory ran out.
+        InputError: As for ``fit``.
+    """
+    single, pool = _single(config), features.splits.train
+    logits_NC = np.empty((len(pool), len(features.splits.class_names)))
+    for train, validation in fold_rows(pool.labels_N, features.splits.clusters_N, config.data):
+        view = features.of_rows(train=train, validation=validation)
+        logits_NC[validation] = answer_validation(single, view, fit(single, view)).logits_NC
+    return Answered(logits_NC, pool.labels_N)
+
+
+def _single(config: TrainConfig) -> TrainConfig:
+    """Return the configuration of a fold's fit, which has a validation split."""
+    data = config.data.model_copy(update={"folds": None, "fold_seed": None})
+    return config.model_copy(update={"data": data, "stop_at": None})
 
 
 def refit_config(config: TrainConfig, folds: Sequence[FoldResult]) -> TrainConfig:

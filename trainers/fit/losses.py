@@ -33,7 +33,7 @@ def mean_loss(
     Args:
         logits_NC: Of the texts.
         labels_N: Their classes, or 0 and 1 for each of several labels: then it is the mean of the binary cross-entropies.
-        weights_C: Of the classes; of several labels, of the texts that have it.
+        weights_C: Of the classes; of several labels, of the texts that have it (torch's ``pos_weight``).
         label_smoothing: Share of the target spread over all classes, or over having a label and not.
         gamma: Of the focal loss; None is cross-entropy, as 0 is up to rounding.
     """
@@ -41,7 +41,9 @@ def mean_loss(
 
     if labels_N.ndim == 2:
         target_NC = labels_N.to(logits_NC) * (1 - label_smoothing) + label_smoothing / 2
-        return binary_cross_entropy_with_logits(logits_NC, target_NC, pos_weight=weights_C)
+        if gamma is None:
+            return binary_cross_entropy_with_logits(logits_NC, target_NC, pos_weight=weights_C)
+        return focal_label_losses(logits_NC, target_NC, gamma, weights_C=weights_C).mean()
     if gamma is None:
         return cross_entropy(logits_NC, labels_N, weight=weights_C, label_smoothing=label_smoothing)
     losses_N = focal_losses(logits_NC, labels_N, gamma, weights_C=weights_C, label_smoothing=label_smoothing)
@@ -67,6 +69,30 @@ def focal_losses(
         losses_NC = losses_NC * weights_C
     own_N = losses_NC.gather(1, labels_N[:, None]).squeeze(1)
     return own_N if not label_smoothing else own_N.lerp(losses_NC.mean(dim=1), label_smoothing)
+
+
+def focal_label_losses(
+    logits_NC: Tensor, target_NC: Tensor, gamma: float, *, weights_C: Tensor | None = None
+) -> Tensor:
+    """Return the focal loss of each text and label in nats, losses_NC: binary cross-entropy times doubt to the power of gamma.
+
+    Doubt is 1 - probability of what is true of the label: that the text has it, or that it has not.
+
+    Args:
+        logits_NC: Of the texts.
+        target_NC: 1 where a text has a label and 0 elsewhere; what lies between counts in part for both.
+        gamma: See there.
+        weights_C: Of the texts that have it.
+
+    Source: as for ``focal_losses``; torchvision has it as ``sigmoid_focal_loss``.
+    """
+    from torch.nn.functional import logsigmoid
+
+    has_NC, lacks_NC = (
+        -(signed_NC.neg().sigmoid().clamp(min=1e-12) ** gamma) * logsigmoid(signed_NC)
+        for signed_NC in (logits_NC, -logits_NC)
+    )
+    return target_NC * (has_NC if weights_C is None else weights_C * has_NC) + (1 - target_NC) * lacks_NC
 
 
 def check_class_weights(config: TrainConfig, names: Sequence[str]) -> None:
@@ -95,6 +121,8 @@ def class_weights(
 ) -> npt.NDArray[np.float64] | None:
     """Return weights_C of the classes in the loss, by which the average text weighs 1; None to weigh all alike.
 
+    Of several labels they are what a text that has a label weighs, where one without it weighs 1.
+
     Args:
         config: Says how.
         labels_N: Of the training texts.
@@ -109,6 +137,8 @@ def class_weights(
         return balanced_weights(labels_N, num_classes=len(names))
     check_class_weights(config, names)
     weights_C = np.array([config.class_weights[name] for name in names], dtype=np.float64)
+    if labels_N.ndim == 2:
+        return weights_C
     scaled_C: npt.NDArray[np.float64] = weights_C / weights_C[labels_N].mean()
     return scaled_C
 

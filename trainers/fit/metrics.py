@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from trainers.config import Metric, Task
-from trainers.fit.losses import focal_losses, mean_loss
+from trainers.fit.losses import focal_label_losses, focal_losses, mean_loss
 from trainers.fit.ordinal import median_class, quadratic_kappa
 from trainers.fit.several import Answers, measure_several, one_column
 
@@ -151,9 +151,12 @@ def losses(
     logits_NC = logits_NC.double()
     if labels_N.ndim == 2:
         weights_C = None if weights_C is None else weights_C.double()
-        losses_NC = binary_cross_entropy_with_logits(
-            logits_NC, labels_N.double(), pos_weight=weights_C, reduction="none"
-        )
+        if gamma is None:
+            losses_NC = binary_cross_entropy_with_logits(
+                logits_NC, labels_N.double(), pos_weight=weights_C, reduction="none"
+            )
+        else:
+            losses_NC = focal_label_losses(logits_NC, labels_N.double(), gamma, weights_C=weights_C)
         mean_N: npt.NDArray[np.float64] = losses_NC.mean(dim=1).numpy()
         return mean_N
     if gamma is not None:

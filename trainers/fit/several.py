@@ -28,9 +28,11 @@ def one_column(labels_N: Labels, *, positive: int) -> Labels:
     return np.asarray(labels_N == positive, dtype=np.int64)[:, None]
 
 
-def decide_labels(probabilities_NC: Probabilities) -> Labels:
-    """Return which labels each text has, labels_NC of 0 and 1."""
-    return np.asarray(probabilities_NC >= THRESHOLD, dtype=np.int64)
+def decide_labels(probabilities_NC: Probabilities, thresholds_C: Probabilities | None = None) -> Labels:
+    """Return which labels each text has, labels_NC of 0 and 1: those from whose threshold on it lies, one half if there is none."""
+    return np.asarray(
+        probabilities_NC >= (THRESHOLD if thresholds_C is None else thresholds_C), dtype=np.int64
+    )
 
 
 def sigmoid(logits_NC: Probabilities) -> npt.NDArray[np.float64]:
@@ -72,8 +74,8 @@ class Answers:
         )
 
 
-def measure_several(answers: Answers, *, metric: Metric) -> float:
-    """Return the metric of answers; NaN for no text.
+def measure_several(answers: Answers, *, metric: Metric, thresholds_C: Probabilities | None = None) -> float:
+    """Return the metric of answers; NaN for no text. Labels are said from ``thresholds_C`` on, one half if there are none.
 
     Micro-F1 counts all labels of all texts together, and is 1 where there is none and none was predicted. Macro-F1 is the
     mean over the labels that a text has or that were predicted. Subset accuracy is the share of texts of which every label
@@ -85,7 +87,7 @@ def measure_several(answers: Answers, *, metric: Metric) -> float:
     """
     if not len(answers):
         return math.nan
-    labels_NC, predicted_NC = answers.labels_NC, decide_labels(answers.probabilities_NC)
+    labels_NC, predicted_NC = answers.labels_NC, decide_labels(answers.probabilities_NC, thresholds_C)
     if metric not in {"micro_f1", "macro_f1", "subset_accuracy", "average_precision"}:
         raise ValueError(f"no metric of labels, got {metric!r}")
     if metric == "subset_accuracy":

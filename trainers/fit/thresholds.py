@@ -65,16 +65,6 @@ def best_threshold(probabilities_N: Floats, true_N: Truths, *, aim: ThresholdAim
     return float(places[np.abs(places - UNCHANGED).argmin()])
 
 
-def best_thresholds(probabilities_NC: Floats, true_NC: Truths, *, aim: ThresholdAim) -> Floats:
-    """Return thresholds_C, of each column by itself."""
-    return np.array(
-        [
-            best_threshold(column_N, true_N, aim=aim)
-            for column_N, true_N in zip(probabilities_NC.T, true_NC.T, strict=True)
-        ]
-    )
-
-
 def decide(
     probabilities_NC: npt.NDArray[np.floating],
     names: Sequence[str],

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import platform
-import re
-from collections.abc import Callable
-from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,15 +10,18 @@ from typing import TYPE_CHECKING, Any
 from trainers.config import METRIC_NAMES, PACKAGED_ENCODER, PACKAGED_SOURCES, Clean, DataConfig, TrainConfig
 from trainers.data import SPLITS, describe_data, has_segments
 from trainers.encoder import embeds_segments
-from trainers.errors import printable
-from trainers.fit import aim_in_words
+from trainers.model.card_figures import eval_results, figures, verdict
+from trainers.model.card_probabilities import abstaining, believed, decided, label_columns, label_rows
 from trainers.model.classifier import weights_sha256
+from trainers.model.markdown import escape, percent
 from trainers.model.onnx import TOLERANCE
+from trainers.model.provenance import Confirmation, Search
 
 if TYPE_CHECKING:
-    from huggingface_hub import EvalResult
+    from collections.abc import Sequence
 
-    from trainers.fit import Features, FitResult, SplitCalibration
+    from trainers.data import SplitName
+    from trainers.fit import Features, FitResult
     from trainers.model.decisions import Decisions
     from trainers.model.int8 import Int8
 
@@ -38,72 +38,6 @@ CLEANING: dict[Clean, str] = {
     "0.1": "cuts out whatever looks like a tag, such as `<br />`, resolves HTML's entities such as `&amp;`, and removes "
     "invisible characters and needless white space",
 }
-
-METRIC_TYPES: dict[str, str] = {"macro_f1": "f1", "micro_f1": "f1", "subset_accuracy": "accuracy"}
-"""What Hugging Face calls a metric, where it has another name."""
-
-ABSTAIN_SHOWN = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
-"""Probabilities of the card's table of abstaining."""
-
-_MARKUP = re.compile(r"([\\`*_{}\[\]<>#|~&$!@:])")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Confirmation:
-    """What fits of the same setup on fresh seeds came to. Accuracies are by the configuration's metric.
-
-    Attributes:
-        validation: Mean over the seeds.
-        spread: Sample standard deviation over them; None of a single one.
-        num_seeds: How many.
-        share_under_ceiling: Share of them that kept their training accuracy under the ceiling.
-        test: Mean over the fits that were tested; None if none was, as everything below.
-        test_spread: Sample standard deviation over them; None of a single one.
-        num_tested: How many.
-        low: Lower end of its interval.
-        high: Upper end of its interval.
-        confidence: Of that interval.
-        num_test: Texts in the test split.
-        test_seed: Of the first fit that was tested.
-        test_of_seed: What that one came to.
-        test_on_scale: Of steps of a scale, further figures of all of them, in words; None elsewhere.
-    """
-
-    validation: float
-    spread: float | None
-    num_seeds: int
-    share_under_ceiling: float
-    test: float | None = None
-    test_spread: float | None = None
-    num_tested: int = 0
-    low: float | None = None
-    high: float | None = None
-    confidence: float | None = None
-    num_test: int | None = None
-    test_seed: int | None = None
-    test_of_seed: float | None = None
-    test_on_scale: str | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Search:
-    """Where a model's settings come from.
-
-    Attributes:
-        study: Its name.
-        trial: Number of the trial.
-        num_trials: Finished ones.
-        validation_accuracy: As the search measured it; None if it is not known.
-        confirmation: Of the trial's settings; None if there is none.
-        goal: Whether they meet the study's goal, in a sentence; None if nobody asked.
-    """
-
-    study: str
-    trial: int
-    num_trials: int
-    validation_accuracy: float | None
-    confirmation: Confirmation | None
-    goal: str | None = None
 
 
 def model_card(
@@ -147,7 +81,7 @@ def model_card(
         datasets=[config.data.source] if config.data.is_hub_id else None,
         metrics=[config.metric],
         model_name=search.study if search else "text-classifier",
-        eval_results=_eval_results(config, plain_source, confirmed if tested_itself else None),
+        eval_results=eval_results(config, plain_source, confirmed if tested_itself else None),
     )
     card = ModelCard.from_template(
         card_data,
@@ -164,19 +98,22 @@ def model_card(
         encoder_sha256=encoder.fingerprint,
         frostline=version("frostline"),
         origin=_origin(search),
-        figures=_figures(config, result, search, tested_itself=tested_itself),
-        verdict=_verdict(confirmed),
+        figures=figures(config, result, search, tested_itself=tested_itself),
+        verdict=verdict(confirmed),
         cleaning=CLEANING[config.data.clean],
-        decided=_decided(decisions, config) if decisions else [],
-        believed=_believed(decisions) if decisions else [],
-        abstaining=_abstaining(decisions) if decisions else [],
+        decided=decided(decisions, config) if decisions else [],
+        label_columns=label_columns(decisions) if decisions else [],
+        label_rows=label_rows(decisions) if decisions else [],
+        believed=believed(decisions) if decisions else [],
+        abstaining=abstaining(decisions) if decisions else [],
         goal=escape(search.goal.replace("+-", "±")) if search and search.goal else "",
         onnx=f"{TOLERANCE:g}" if onnx else "",
         int8=_int8(int8, config) if int8 else "",
         source=escape(plain_source),
         cleaned=_cleaned(data),
-        splits=SPLITS,
-        counts=_counts(data),
+        splits=_own_splits(config),
+        counts=_counts(data, _own_splits(config)),
+        folds=config.data.folds,
         fingerprint=data["fingerprint"],
         limits=_limits(config, data, confirmed, decisions),
         weights=weights_sha256(result.network),
@@ -186,161 +123,6 @@ def model_card(
         ),
     )
     return str(card)
-
-
-def escape(text: object) -> str:
-    """Write a text of whatever origin on one line of Markdown, in which nothing is markup, a table's bar or a link."""
-    return _MARKUP.sub(r"\\\1", printable(text)).replace("www.", "www\\.")
-
-
-def percent(share: float | None) -> str:
-    """Write a share as percent; None is a dash."""
-    return "-" if share is None else f"{100 * share:.2f} %"
-
-
-def _figures(
-    config: TrainConfig, result: FitResult, search: Search | None, *, tested_itself: bool
-) -> list[dict[str, str]]:
-    metric = METRIC_NAMES[config.metric]
-    rows = []
-
-    def row(name: str, value: str, meaning: str) -> None:
-        rows.append({"name": f"{name} {metric}", "value": value, "meaning": meaning})
-
-    confirmed = search.confirmation if search else None
-    if confirmed is not None:
-        if confirmed.test is not None:
-            _test_figures(row, confirmed, tested_itself=tested_itself)
-        if confirmed.test_on_scale is not None:
-            meaning = f"mean of {confirmed.num_tested} fits of the same settings on fresh seeds"
-            rows.append({"name": "test, on the scale", "value": confirmed.test_on_scale, "meaning": meaning})
-        spread = "" if confirmed.spread is None else f" ± {percent(confirmed.spread)}"
-        row(
-            "confirmed validation",
-            percent(confirmed.validation) + spread,
-            f"mean and standard deviation of {confirmed.num_seeds} "
-            f"{f'times {config.data.folds} folds' if config.data.folds else 'fits'} of the same settings on fresh seeds, of which "
-            f"{100 * confirmed.share_under_ceiling:.0f} % kept under the ceiling of training",
-        )
-    if not result.is_refit:
-        row(
-            "validation",
-            percent(result.validation_accuracy),
-            "these weights; they were chosen by such a figure",
-        )
-    if result.on_scale is not None:
-        meaning = "these weights, of classes that are steps of a scale"
-        rows.append({"name": "validation, on the scale", "value": str(result.on_scale), "meaning": meaning})
-    row("training", percent(result.training_accuracy), "these weights, on all that they were trained on")
-    folds = config.data.folds
-    if search is not None:
-        row(
-            "search's validation",
-            percent(search.validation_accuracy),
-            (
-                f"mean of {folds} folds by fits of {folds - 1}/{folds} of the texts that these weights were trained on; "
-                if folds
-                else ""
-            )
-            + (
-                f"trial {search.trial}, the best of {search.num_trials} trials, so probably too high"
-                if search.num_trials > 1
-                else f"trial {search.trial}, the only one"
-            ),
-        )
-    return rows
-
-
-def _test_figures(
-    row: Callable[[str, str, str], None], confirmed: Confirmation, *, tested_itself: bool
-) -> None:
-    texts = f"on {confirmed.num_test:,} texts that no choice was made by"
-    low, high = percent(confirmed.low), percent(confirmed.high)
-    interval = "" if confirmed.low is None else f" [{low}, {high}]"
-    confidence = f"{100 * (confirmed.confidence or 0):g} % interval"
-    whose = "these weights" if tested_itself else f"the same settings fitted with seed {confirmed.test_seed}"
-    if confirmed.num_tested == 1:
-        row(
-            "test",
-            percent(confirmed.test) + interval,
-            f"{whose}, once, {texts}, with a {confidence} over other texts, not over other seeds",
-        )
-        return
-    row("test", percent(confirmed.test_of_seed), f"{whose}, once, {texts}")
-    row(
-        "confirmed test",
-        f"{percent(confirmed.test)} ± {percent(confirmed.test_spread)}{interval}",
-        f"mean and standard deviation of {confirmed.num_tested} fits of the same settings on fresh seeds, each once, "
-        f"{texts}, with a {confidence} over other seeds and other texts",
-    )
-
-
-def _verdict(confirmed: Confirmation | None) -> str:
-    if confirmed is None:
-        return (
-            "Not confirmed: nothing here was measured on texts that had no part in choosing, and validation figures of "
-            "what was chosen by them are too good. The test split is untouched."
-        )
-    if confirmed.test is None:
-        return "Not tested: the test split is untouched."
-    if confirmed.num_tested == 1:
-        return (
-            "What to expect of new texts like those is the test figure, of which one seed alone was measured."
-        )
-    return "What to expect of new texts like those is the confirmed test figure."
-
-
-def _eval_results(config: TrainConfig, source: str, tested: Confirmation | None) -> list[EvalResult] | None:
-    """Return what a hub lists beside other models: these weights' figure on texts that no choice was made by, if there is one."""
-    from huggingface_hub import EvalResult
-
-    if tested is None or tested.test_of_seed is None:
-        return None
-    return [
-        EvalResult(
-            task_type="text-classification",
-            dataset_type=config.data.source if config.data.is_hub_id else "text",
-            dataset_name=printable(source),
-            dataset_split="test",
-            metric_type=METRIC_TYPES.get(config.metric, config.metric),
-            metric_name=METRIC_NAMES[config.metric],
-            metric_value=round(tested.test_of_seed, 6),
-        )
-    ]
-
-
-def _decided(found: Decisions, config: TrainConfig) -> list[str]:
-    """Say what the model does to its logits, and how it chooses its label."""
-    temperature, reason = found.calibration.temperature, found.calibration.reason
-    said = [
-        f"Logits are divided by {temperature:g}, the temperature of the lowest log loss on validation (`logit_temperature` in "
-        "config.json). That is done inside the model: transformers and ONNX give the same probabilities as Frostline. It "
-        "changes no label."
-        if reason is None
-        else f"Logits are as they were fitted, not scaled by a temperature: {reason}."
-    ]
-    chosen = found.threshold
-    if chosen is None and config.metric == "quadratic_kappa":
-        said.append(
-            "**Steps of a scale.** The answer is the median class: the lowest at or below which half of the probability lies "
-            "(`decides` in config.json). Frostline's `predict` gives it, and the figures above are of it; transformers' pipeline "
-            "and ONNX give the most probable class."
-        )
-    if chosen is not None:
-        aim, metric, name = aim_in_words(chosen.aim), METRIC_NAMES[config.metric], escape(chosen.name)
-        said.append(
-            f"**Threshold.** {name} is said from a probability of {chosen.probability:.4f} on, else the other class (`thresholds` "
-            f"in config.json), chosen for {aim} of {name} on validation. Frostline's `predict` does so; transformers' pipeline "
-            "and ONNX know nothing of it. The figures above are of the most probable class, without it."
-        )
-        for split, effect in (("validation", chosen.validation), ("the test split", chosen.test)):
-            if effect is not None:
-                said.append(
-                    f"On {split}, {aim} goes from {percent(effect.aim[0])} to {percent(effect.aim[1])}, {metric} from "
-                    f"{percent(effect.metric[0])} to {percent(effect.metric[1])}: {effect.num_changed:,} of "
-                    f"{effect.num_texts:,} labels change{', by which it was chosen' if split == 'validation' else ''}."
-                )
-    return said
 
 
 def _int8(found: Int8, config: TrainConfig) -> str:
@@ -359,34 +141,6 @@ def _int8(found: Int8, config: TrainConfig) -> str:
     )
 
 
-def _splits(found: Decisions) -> list[tuple[str, SplitCalibration]]:
-    test = found.calibration.test
-    return [("validation", found.calibration.validation), *([("test", test)] if test else [])]
-
-
-def _believed(found: Decisions) -> list[list[str]]:
-    """Write calibration errors before and after temperature scaling, a row a split."""
-    return [
-        [
-            name,
-            percent(split.before.error),
-            percent(split.after.error),
-            percent(split.after.by_chance),
-            f"{split.before.log_loss:.4f}",
-            f"{split.after.log_loss:.4f}",
-        ]
-        for name, split in _splits(found)
-        if split.num_texts
-    ]
-
-
-def _abstaining(found: Decisions) -> list[list[str]]:
-    """Write what abstaining would leave, on the test split if somebody looked, else on validation."""
-    name, split = _splits(found)[-1]
-    shown = [row for row in split.coverage if row.abstain_below in ABSTAIN_SHOWN]
-    return [[f"{row.abstain_below:g}", percent(row.coverage), percent(row.accuracy), name] for row in shown]
-
-
 def _limits(
     config: TrainConfig, data: dict[str, Any], confirmed: Confirmation | None, decisions: Decisions | None
 ) -> list[str]:
@@ -395,8 +149,7 @@ def _limits(
     if config.data.pair is not None:
         kept = "the longer text loses its last ones until they fit"
     what = "text" if config.data.pair is None else "pair"
-    own = [name for name in SPLITS if name != "validation" or config.data.folds is None]
-    cut, texts = sum(data["texts_cut"].values()), sum(data[name] for name in own)
+    cut, texts = sum(data["texts_cut"].values()), sum(data[name] for name in _own_splits(config))
     language = "English" if config.data.source in PACKAGED_SOURCES else "That of the texts above"
     unmeasured = ["other sources of texts", "bias against groups of people"]
     if decisions is None:
@@ -441,8 +194,13 @@ def _cleaned(data: dict[str, Any]) -> str:
     return f"{'; '.join(parts)}." if parts else ""
 
 
-def _counts(data: dict[str, Any]) -> list[list[str]]:
-    per_class = [data["texts_per_class"][name] for name in SPLITS]
+def _own_splits(config: TrainConfig) -> list[SplitName]:
+    """Return the splits that share no text: where there are folds, all that they share is trained on, and validated on, too."""
+    return [name for name in SPLITS if name != "validation" or config.data.folds is None]
+
+
+def _counts(data: dict[str, Any], splits: Sequence[SplitName]) -> list[list[str]]:
+    per_class = [data["texts_per_class"][name] for name in splits]
     rows = [
         [escape(name), *(f"{split[i]:,}" for split in per_class)]
         for i, name in enumerate(data["class_names"][:MOST_CLASSES])
@@ -452,8 +210,8 @@ def _counts(data: dict[str, Any]) -> list[list[str]]:
         rows.append([f"{more} more", *(f"{sum(split[MOST_CLASSES:]):,}" for split in per_class)])
     bare = data.get("texts_without_label")
     if bare is not None:
-        rows.append(["none of them", *(f"{bare[name]:,}" for name in SPLITS)])
-    return [*rows, ["all", *(f"{data[name]:,}" for name in SPLITS)]]
+        rows.append(["none of them", *(f"{bare[name]:,}" for name in splits)])
+    return [*rows, ["all", *(f"{data[name]:,}" for name in splits)]]
 
 
 def _few(names: list[str]) -> list[str]:

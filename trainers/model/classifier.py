@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import copy
 import hashlib
-import math
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -27,7 +26,7 @@ from transformers import (
 from transformers.tokenization_utils_base import VERY_LARGE_INTEGER
 
 from trainers import modeling_frostline
-from trainers.config import Clean, Device, Task, TrainConfig
+from trainers.config import Clean, Device, TrainConfig
 from trainers.data import Text, cleaned, cut_points, encode, encode_pairs, has_segments, special_tokens
 from trainers.encoder import (
     Encoder,
@@ -43,7 +42,16 @@ from trainers.encoder import (
     write_checksums,
 )
 from trainers.errors import InputError
-from trainers.fit import FitResult, Network, decide, decide_labels, median_class, sorted_batches
+from trainers.fit import FitResult, Network, sorted_batches
+from trainers.model.description import (
+    check_decisions,
+    class_names,
+    cleaning,
+    decided_by,
+    pair_columns,
+    task,
+    temperature as temperature,  # where it stood before
+)
 from trainers.modeling_frostline import FrostlineConfig, FrostlineForSequenceClassification
 
 JOINER = ";"
@@ -100,7 +108,11 @@ class Classifier:
         probabilities_NC = self.predict_proba(texts)
         names = class_names(self.model)
         if task(self.model) == "several_labels":
-            return [_prediction_of_several(names, row) for row in probabilities_NC]
+            has_NC = self.decide(probabilities_NC).astype(bool)
+            return [
+                _prediction_of_several(names, row, has_C)
+                for row, has_C in zip(probabilities_NC, has_NC, strict=True)
+            ]
         best_N = self.decide(probabilities_NC)
         return [Prediction(names[i], float(row[i])) for i, row in zip(best_N, probabilities_NC, strict=True)]
 
@@ -109,11 +121,7 @@ class Classifier:
 
         Of steps of a scale it may be the median class, by the probabilities without temperature: that is to change no label.
         """
-        if task(self.model) == "several_labels":
-            return decide_labels(probabilities_NC)
-        if decides(self.model) == "median":
-            return median_class(probabilities_NC.astype(np.float64) ** temperature(self.model))
-        return decide(probabilities_NC, class_names(self.model), thresholds(self.model))
+        return decided_by(self.model, probabilities_NC)
 
     def plain(self, texts: Sequence[Text]) -> list[Text]:
         """Return texts cleaned as those that the model was trained on."""
@@ -164,8 +172,9 @@ class Classifier:
         ), None
 
 
-def _prediction_of_several(names: Sequence[str], probabilities_C: npt.NDArray[np.floating]) -> Prediction:
-    has_C = decide_labels(probabilities_C).astype(bool)
+def _prediction_of_several(
+    names: Sequence[str], probabilities_C: npt.NDArray[np.floating], has_C: npt.NDArray[np.bool_]
+) -> Prediction:
     order = sorted(np.flatnonzero(has_C).tolist(), key=lambda label: -float(probabilities_C[label]))
     labels = tuple(names[label] for label in order)
     return Prediction(
@@ -199,47 +208,6 @@ def check_form(texts: Sequence[Text], columns: tuple[str, str] | None) -> None:
             )
 
 
-def pair_columns(model: FrostlineForSequenceClassification) -> tuple[str, str] | None:
-    """Return the columns of the pairs that a model was trained on; None of a model of single texts."""
-    columns = getattr(model.config, "pair", None)
-    return None if columns is None else (str(columns[0]), str(columns[1]))
-
-
-def cleaning(model: FrostlineForSequenceClassification) -> Clean:
-    """Return what was cut out of the texts that a model was trained on; version 0.1 did not save it."""
-    clean: Clean = getattr(model.config, "clean", "0.1")
-    return clean
-
-
-def task(model: FrostlineForSequenceClassification) -> Task:
-    """Return whether a text has one label or several."""
-    several = model.config.problem_type == "multi_label_classification"
-    return "several_labels" if several else "one_label"
-
-
-def temperature(model: FrostlineForSequenceClassification) -> float:
-    """Return the number by which a model divides its logits; 1 where it does not."""
-    found: float | None = getattr(model.config, "logit_temperature", None)
-    return 1.0 if found is None else found
-
-
-def thresholds(model: FrostlineForSequenceClassification) -> Mapping[str, float]:
-    """Return from which probability on a class is said, by name; empty where the most probable one is."""
-    found: Mapping[str, float] | None = getattr(model.config, "thresholds", None)
-    return found or {}
-
-
-def decides(model: FrostlineForSequenceClassification) -> str | None:
-    """Return ``median`` where a model says the median class; None where it says the most probable one."""
-    found: str | None = getattr(model.config, "decides", None)
-    return found
-
-
-def class_names(model: FrostlineForSequenceClassification) -> tuple[str, ...]:
-    """Return the classes in the order of the logits."""
-    return tuple(str(name) for _, name in sorted((model.config.id2label or {}).items()))
-
-
 def assemble(
     encoder: Encoder,
     config: TrainConfig,
@@ -257,7 +225,8 @@ def assemble(
         result: What it trained.
         names: Of the classes.
         temperature: By which the model divides its logits.
-        thresholds: From which probability on a class is said, by name; None means that the most probable one is.
+        thresholds: From which probability on a class or label is said, by name; None means that the most probable class is, or
+            each label from one half on.
     """
     inner = copy.deepcopy(encoder.model)
     network = result.network
@@ -387,33 +356,10 @@ def load(folder: str | Path, *, device: Device = "cpu") -> Classifier:
             f"{what}: clean in {folder / 'config.json'} must be one of {', '.join(get_args(Clean))}, got "
             f"{cleaning(model)!r}; a newer version of Frostline may know it: pip install -U frostline"
         )
-    _check_decisions(model, what=f"{what}: {folder / 'config.json'}")
+    check_decisions(model, what=f"{what}: {folder / 'config.json'}")
     tokenizer = load_tokenizer(folder, what=what)
     check_vocabulary(model.encoder, tokenizer, what=what)
     return Classifier(model=model.to(device), tokenizer=tokenizer)
-
-
-def _check_decisions(model: FrostlineForSequenceClassification, *, what: str) -> None:
-    remedy = "export the model again: python -m search.export"
-    divisor = temperature(model)
-    if not _is_number(divisor) or not 0 < divisor < math.inf:
-        raise InputError(f"{what}: logit_temperature must be a number above 0, got {divisor!r}; {remedy}")
-    if decides(model) not in (None, "median"):
-        raise InputError(
-            f"{what}: decides must be median or absent, got {decides(model)!r}; a newer version of Frostline may know it: "
-            "pip install -U frostline"
-        )
-    said, names = thresholds(model), class_names(model)
-    is_table = isinstance(said, Mapping) and all(_is_number(t) and 0 <= t <= 1 for t in said.values())
-    if not is_table or not set(said) <= set(names) or (said and (len(said), len(names)) != (1, 2)):
-        raise InputError(
-            f"{what}: thresholds must give one of two classes a number from 0 to 1, got {said!r} of {len(names)} classes; "
-            f"{remedy}"
-        )
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def weights_sha256(network: Network) -> str:

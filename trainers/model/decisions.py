@@ -1,4 +1,4 @@
-"""How a fitted model turns logits into answers: its temperature and its threshold, both chosen on validation.
+"""How a fitted model turns logits into answers: its temperature and its thresholds, all chosen on validation.
 
 Shapes: N texts, C classes.
 """
@@ -21,6 +21,7 @@ from trainers.fit import (
     ThresholdAim,
     achieved,
     aim_in_words,
+    answer_folds,
     answer_test,
     answer_validation,
     best_threshold,
@@ -31,29 +32,18 @@ from trainers.fit import (
     probabilities,
     ranked_class,
 )
+from trainers.model.effect import Effect, describe_effects
+from trainers.model.label_thresholds import (
+    LabelThresholds,
+    choose_label_thresholds,
+    describe_label_thresholds,
+)
 
 if TYPE_CHECKING:
     from trainers.config import TrainConfig
     from trainers.fit import Features, FitResult
 
 BINS = "15 bins of equally many texts"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Effect:
-    """What a threshold changes on a split.
-
-    Attributes:
-        num_texts: Of the split.
-        num_changed: Texts that get the other label.
-        aim: What the threshold was chosen for, without it and with it.
-        metric: The configuration's metric, likewise.
-    """
-
-    num_texts: int
-    num_changed: int
-    aim: tuple[float, float]
-    metric: tuple[float, float]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,15 +67,32 @@ class Threshold:
 
 @dataclass(frozen=True, kw_only=True)
 class Decisions:
-    """A model's temperature and, if it was asked for, its threshold."""
+    """A model's temperature and, if they were asked for, its thresholds.
+
+    Attributes:
+        calibration: What its probabilities are worth.
+        threshold: Of two classes.
+        labels: Of several labels a text.
+        folds: How many fits of the other folds answered for the texts that all this was chosen by; None where there is a
+            validation split.
+    """
 
     calibration: Calibration
     threshold: Threshold | None = None
+    labels: LabelThresholds | None = None
+    folds: int | None = None
 
     @property
     def thresholds(self) -> Mapping[str, float]:
         """As ``assemble`` takes them."""
+        if self.labels is not None:
+            return self.labels.moved
         return {} if self.threshold is None else {self.threshold.name: self.threshold.probability}
+
+    @property
+    def chosen_on(self) -> str:
+        """Name the texts that all this was chosen by."""
+        return "validation" if self.folds is None else f"{self.folds} folds"
 
 
 def check_threshold(
@@ -94,7 +101,7 @@ def check_threshold(
     *,
     names: Sequence[str] | None = None,
     task: Task = "one_label",
-    folds: int | None = None,
+    mark: str = "--",
 ) -> None:
     """Check, before anything is fitted, that a threshold can be chosen.
 
@@ -103,33 +110,31 @@ def check_threshold(
         positive: Likewise.
         names: Of the classes; None before they are known.
         task: Whether a text has one label or several.
-        folds: That the model is fitted on all of; None where there is a validation split.
+        mark: What stands before the names of options.
 
     Raises:
-        InputError: A class is given without an aim, no text is left to choose a threshold by, there are more than two classes,
-            none has that name, or a text may have several labels.
+        InputError: A class is given without an aim, or beside several labels, there are more than two classes, or none has that
+            name.
     """
     if positive is not None and aim is None:
-        raise InputError(f"--positive needs --threshold, got --positive {positive} alone; give both")
-    if aim is not None and folds is not None:
         raise InputError(
-            f"--threshold must be chosen on a validation split, got data.folds = {folds}: the model is fitted on all folds, and no "
-            "text is left; leave --threshold out"
+            f"{mark}positive needs {mark}threshold, got {mark}positive {positive} alone; give both"
         )
     if names is None:
         return
-    if aim is not None and task == "several_labels":
+    if positive is not None and task == "several_labels":
         raise InputError(
-            "--threshold must be of two classes of which a text has one, got texts of several labels; leave it out: a label is "
-            "said from a probability of 0.5 on"
+            f"{mark}positive must be one of two classes of which a text has one, got {positive!r} for texts of several labels, each "
+            "of which has a threshold of its own; leave it out"
         )
-    if aim is not None and len(names) != 2:
+    if aim is not None and task == "one_label" and len(names) != 2:
         raise InputError(
-            f"--threshold must be of two classes, got {len(names)}; leave it out: the most probable class is said"
+            f"{mark}threshold must be of two classes, or of several labels a text, got {len(names)} classes; leave it out: the most "
+            "probable class is said"
         )
     if positive is not None and positive not in names:
         raise InputError(
-            f"--positive must be one of the classes {', '.join(map(repr, names))}, got {positive!r}"
+            f"{mark}positive must be one of the classes {', '.join(map(repr, names))}, got {positive!r}"
             f"{nearest(positive, names) or '; change it'}"
         )
 
@@ -142,37 +147,51 @@ def decisions(
     aim: ThresholdAim | None = None,
     positive: str | None = None,
     test: bool = False,
+    scale: bool = True,
 ) -> Decisions | None:
-    """Fit a temperature and choose a threshold on validation; None where no text was left out of training for that.
+    """Fit a temperature and choose thresholds on validation.
+
+    Of a model that was fitted on all folds, fits of the others answer for each fold, if thresholds are asked for. If they are
+    not, no text was left out of training, and None is returned.
 
     Args:
         config: Of the fit.
         features: What was fitted on.
         result: What came of it.
-        aim: What to choose a threshold for; None chooses none.
+        aim: What to choose thresholds for; None chooses none.
         positive: The class that is said from the threshold on; None takes that of ``data.positive``, else the one with fewer
             training texts, of equally many the second.
         test: Whether to say what both do on the test split, too. Nothing is chosen by it.
+        scale: Whether to look for a temperature.
 
     Raises:
         InputError: As ``check_threshold``.
-        FitError: Memory ran out.
+        FitError: Memory ran out, or a fit of the folds diverged.
     """
-    names, several = features.splits.class_names, features.splits.task == "several_labels"
-    check_threshold(aim, positive, names=names, task=features.splits.task, folds=config.data.folds)
-    if result.is_refit:
+    names, task = features.splits.class_names, features.splits.task
+    check_threshold(aim, positive, names=names, task=task)
+    if result.is_refit and aim is None:
         return None
-    validation = answer_validation(config, features, result)
+    if result.is_refit:
+        validation, folds = answer_folds(config, features), config.data.folds
+    else:
+        validation, folds = answer_validation(config, features, result), None
     tested = answer_test(config, features, result) if test else None
-    calibration = calibrate(validation, tested, several_labels=several)
+    calibration = calibrate(validation, tested, several_labels=task == "several_labels", scale=scale)
     if config.metric == "quadratic_kappa":  # a model abstains by the probability of what it says
         calibration = replace(
             calibration,
             validation=replace(calibration.validation, coverage=()),
             test=calibration.test and replace(calibration.test, coverage=()),
         )
+    found = Decisions(calibration=calibration, folds=folds)
     if aim is None:
-        return Decisions(calibration=calibration)
+        return found
+    if task == "several_labels":
+        labels = choose_label_thresholds(
+            validation, tested, names, aim=aim, metric=config.metric, temperature=calibration.temperature
+        )
+        return replace(found, labels=labels)
     place = names.index(positive) if positive is not None else _rarer(features)
     true_N = validation.labels_N == place
     scores_N = probabilities(validation.logits_NC, temperature=calibration.temperature)[:, place]
@@ -189,16 +208,14 @@ def decisions(
             ranked=ranked_class(config.metric, features.splits.positive),
         )
 
-    return Decisions(
-        calibration=calibration,
-        threshold=Threshold(
-            name=names[place],
-            probability=chosen,
-            aim=aim,
-            validation=effect(validation),
-            test=None if tested is None else effect(tested),
-        ),
+    threshold = Threshold(
+        name=names[place],
+        probability=chosen,
+        aim=aim,
+        validation=effect(validation),
+        test=None if tested is None else effect(tested),
     )
+    return replace(found, threshold=threshold)
 
 
 def describe_decisions(found: Decisions | None, *, metric: Metric) -> Iterator[str]:
@@ -206,8 +223,10 @@ def describe_decisions(found: Decisions | None, *, metric: Metric) -> Iterator[s
     if found is None:
         yield "temperature: none, since no text was left out of training to fit it on"
         return
-    calibration = found.calibration
-    splits = {"validation": calibration.validation, "the test split": calibration.test}
+    calibration, on = found.calibration, found.chosen_on
+    if found.folds is not None:
+        yield f"temperature and thresholds: {found.folds} fits, each of the other folds, answered for each fold's texts"
+    splits = {on: calibration.validation, "the test split": calibration.test}
     if calibration.reason is not None:
         errors = [f"{s.before.error:.2%} on {name}" for name, s in splits.items() if s is not None]
         yield (
@@ -220,22 +239,21 @@ def describe_decisions(found: Decisions | None, *, metric: Metric) -> Iterator[s
             if s is not None
         ]
         yield (
-            f"temperature {calibration.temperature:g}, fitted on validation: expected calibration error {', '.join(errors)} "
+            f"temperature {calibration.temperature:g}, fitted on {on}: expected calibration error {', '.join(errors)} "
             f"({BINS}); it changes no label"
         )
+    if found.labels is not None:
+        yield from describe_label_thresholds(found.labels, metric=metric, on=on)
     threshold = found.threshold
     if threshold is None:
         return
     yield (
         f"threshold: {printable(threshold.name)!r} from a probability of {threshold.probability:.4f} on, chosen for "
-        f"{aim_in_words(threshold.aim)} on validation"
+        f"{aim_in_words(threshold.aim)} on {on}"
     )
-    for name, effect in (("validation", threshold.validation), ("the test split", threshold.test)):
-        if effect is not None:
-            yield (
-                f"  on {name}: {aim_in_words(threshold.aim)} {_change(effect.aim)}, {METRIC_NAMES[metric]} "
-                f"{_change(effect.metric)}; {effect.num_changed} of {effect.num_texts} labels change"
-            )
+    yield from describe_effects(
+        aim_in_words(threshold.aim), METRIC_NAMES[metric], threshold.validation, threshold.test, on=on
+    )
 
 
 def _rarer(features: Features) -> int:
@@ -277,7 +295,3 @@ def _effect(
         aim=(by_aim(before_N), by_aim(after_N)),
         metric=(by_metric(before_N), by_metric(after_N)),
     )
-
-
-def _change(pair: tuple[float, float]) -> str:
-    return f"{pair[0]:.2%} -> {pair[1]:.2%}"

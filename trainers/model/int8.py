@@ -19,13 +19,13 @@ import torch
 
 from trainers.config import METRIC_NAMES, Metric
 from trainers.errors import InputError
-from trainers.fit import answers, decide_labels, measure, sigmoid, sorted_batches, tally
+from trainers.fit import measure, probabilities, sigmoid, sorted_batches, tally
+from trainers.model.description import decided_by
 from trainers.model.onnx import inputs_of
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
-
     from trainers.data import Split
+    from trainers.modeling_frostline import FrostlineForSequenceClassification
 
 NOTICEABLE = 0.005
 """A loss on validation above this is called out."""
@@ -40,7 +40,7 @@ class Int8:
         seconds: For all validation texts, one thread, in turns batch by batch.
         score: On validation, by the configuration's metric.
         num_texts: Of validation.
-        num_changed: Texts that get another label.
+        num_changed: Texts that get another label, as the model decides.
     """
 
     num_bytes: tuple[int, int]
@@ -61,7 +61,7 @@ class Int8:
 
 
 def export_int8(
-    model: PreTrainedModel,
+    model: FrostlineForSequenceClassification,
     onnx: Path,
     path: Path,
     split: Split,
@@ -106,9 +106,7 @@ def export_int8(
         ) from error
     several = split.labels_N.ndim == 2
     before_N, after_N = (
-        decide_labels(sigmoid(found_NC))
-        if several
-        else answers(torch.from_numpy(found_NC), metric=metric).numpy()
+        decided_by(model, sigmoid(found_NC) if several else probabilities(found_NC.astype(np.float64)))
         for found_NC in predicted
     )
     labels_N = torch.from_numpy(split.labels_N)
@@ -121,7 +119,7 @@ def export_int8(
         seconds=(seconds[0], seconds[1]),
         score=(scores[0], scores[1]),
         num_texts=len(split),
-        num_changed=int((before_N != after_N).sum()),
+        num_changed=int((before_N != after_N).reshape(len(split), -1).any(axis=1).sum()),
     )
 
 

@@ -9,7 +9,7 @@ import torch
 import trainers.fit.feature_building
 from trainers.data import fold_rows, load_splits
 from trainers.errors import InputError
-from trainers.fit.cross_validation import fit_folds, mean_ages, refit_config
+from trainers.fit.cross_validation import answer_folds, fit_folds, mean_ages, refit_config
 from trainers.fit.feature_building import build_features
 from trainers.fit.loop import fit
 from trainers.model.classifier import weights_sha256
@@ -82,6 +82,17 @@ def test_figures_are_means_over_the_folds_and_costs_are_sums(folded, make_config
     assert [e.fold for e in told] == [1, 1, 2, 2, 3, 3]
     assert [e.tokens for e in told] == sorted(e.tokens for e in told)
     assert told[-1].tokens == figures["tokens"]
+
+
+def test_each_fold_is_answered_by_a_fit_of_the_others(folded, make_config):
+    features, _ = folded
+    config = make_config(data=DATA)
+    found = answer_folds(config.model_copy(update={"stop_at": (1.0,)}), features)
+    assert (found.labels_N == features.splits.train.labels_N).all()
+    rows = fold_rows(features.splits.train.labels_N, None, config.data)
+    for fold, (_, validation) in zip(fit_folds(config, features).folds, rows, strict=True):
+        right_N = found.logits_NC[validation].argmax(axis=1) == found.labels_N[validation]
+        assert right_N.mean() == pytest.approx(fold.validation_accuracy)
 
 
 def test_peeks_are_taken_in_the_first_fold_alone(folded, make_config):

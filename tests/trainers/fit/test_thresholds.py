@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import balanced_accuracy_score, fbeta_score
 
-from trainers.fit.thresholds import AIMS, achieved, aim_in_words, best_threshold, best_thresholds, decide
+from trainers.fit.thresholds import AIMS, achieved, aim_in_words, best_threshold, decide
 
 
 def by_scikit_learn(said_N, true_N, aim):
@@ -58,12 +58,6 @@ def test_one_half_stays_where_nothing_is_gained(probabilities_N, true_N):
 def test_equal_scores_leave_all_or_nothing():
     chosen = best_threshold(np.full(4, 0.3), np.array([True, False, False, False]), aim="f1")
     assert 0 <= chosen <= 0.3
-
-
-def test_columns_are_chosen_one_by_one():
-    (p_N, true_N), (q_N, other_N) = drawn(1, digits=8), drawn(2, digits=8)
-    found = best_thresholds(np.stack([p_N, q_N], axis=1), np.stack([true_N, other_N], axis=1), aim="f1")
-    assert found.tolist() == [best_threshold(p_N, true_N, aim="f1"), best_threshold(q_N, other_N, aim="f1")]
 
 
 def test_the_most_probable_class_is_said_where_there_is_no_threshold():

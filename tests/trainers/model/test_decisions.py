@@ -10,11 +10,13 @@ import pytest
 import torch
 from scipy.special import softmax
 
+from trainers.data import load_splits
 from trainers.encoder.files import write_checksums
 from trainers.errors import InputError
-from trainers.fit import answer_test, answer_validation, median_class, predict_test
+from trainers.fit import answer_folds, answer_test, answer_validation, median_class, predict_test
 from trainers.fit.features import Features
 from trainers.fit.loop import fit
+from trainers.model.card import model_card
 from trainers.model.classifier import Classifier, assemble, load, save
 from trainers.model.decisions import check_threshold, decisions, describe_decisions
 from trainers.predict import main as predict
@@ -140,6 +142,57 @@ def test_the_rarer_class_is_the_one_of_the_threshold(fitted):
     assert decisions(config, few, result, aim="f1").threshold.name == "negative"
 
 
+@pytest.fixture(scope="module")
+def folded(tiny_encoder, reviews_dir, make_config):
+    """A model that was fitted on all of three folds."""
+    config = make_config(data={"train": 60, "validation": None, "folds": 3}, epochs=2, ceiling=None)
+    config = config.model_copy(update={"stop_at": (2.0,)})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(reviews_dir)
+        splits = load_splits(config.data, tiny_encoder.tokenizer)
+    features = Features(tiny_encoder, splits)
+    return config, features, fit(config, features)
+
+
+def test_of_folds_each_text_is_answered_by_a_fit_that_did_not_see_it(folded):
+    config, features, result = folded
+    assert decisions(config, features, result) is None
+    found = decisions(config, features, result, aim="f1", test=True)
+    answers = answer_folds(config, features)
+    train = features.splits.train
+    assert found.folds == 3
+    assert found.calibration.validation.num_texts == len(train)
+    right_N = answers.logits_NC.argmax(axis=1) == train.labels_N
+    assert found.threshold.validation.metric[0] == pytest.approx(right_N.mean())
+    assert found.threshold.validation.num_texts == len(train)
+    assert found.threshold.test.num_texts == len(features.splits.test)
+    told = list(describe_decisions(found, metric=config.metric))
+    assert (
+        told[0]
+        == "temperature and thresholds: 3 fits, each of the other folds, answered for each fold's texts"
+    )
+    assert any(line.startswith("  on 3 folds: F1 ") for line in told)
+
+
+def test_the_card_of_folds_says_whose_answers_these_are(folded):
+    config, features, result = folded
+    found = decisions(config, features, result, aim="f1")
+    card = model_card(config, features, result, decisions=found)
+    assert "What is said here of 3 folds are answers of 3 fits with the same settings" in card
+    assert "its own probabilities were not measured on texts that it had not seen." in card
+    assert "on 3 folds. Frostline's `predict` does so" in card
+    assert "| 3 folds | " in card
+
+
+def test_the_data_table_of_folds_names_each_text_once(folded):
+    config, features, result = folded
+    card = model_card(config, features, result)
+    table = card.split("## Data\n")[1]
+    assert "| class | train | test |\n| --- | ---: | ---: | \n" in table
+    assert f"| all | {len(features.splits.train)} | {len(features.splits.test)} |\n" in table
+    assert "the texts of train were cut into 3 folds, each\nof which was validated on once" in table
+
+
 @pytest.mark.parametrize(
     ("aim", "positive", "names", "message"),
     [
@@ -148,7 +201,8 @@ def test_the_rarer_class_is_the_one_of_the_threshold(fitted):
             "f1",
             None,
             ("a", "b", "c"),
-            "--threshold must be of two classes, got 3; leave it out: the most probable class is said",
+            "--threshold must be of two classes, or of several labels a text, got 3 classes; leave it out: the most probable class "
+            "is said",
         ),
         (
             "f1",

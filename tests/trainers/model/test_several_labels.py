@@ -10,7 +10,7 @@ from transformers import AutoModelForSequenceClassification, pipeline
 from trainers.config import DataConfig, EncoderConfig, TrainConfig
 from trainers.errors import InputError
 from trainers.fit import fit
-from trainers.model import assemble, decisions, model_card
+from trainers.model import assemble, decisions, describe_decisions, model_card
 from trainers.model.classifier import class_names, load, save
 from trainers.model.decisions import check_threshold
 from trainers.predict import main
@@ -170,9 +170,144 @@ def test_a_server_answers_with_all_labels_of_a_text(fitted):
     assert answered[-1] == {"labels": None, "probability": None, "probabilities": None}
 
 
-def test_a_threshold_is_refused_for_several_labels():
-    with pytest.raises(InputError, match="--threshold must be of two classes of which a text has one"):
-        check_threshold("f1", None, names=("a", "b"), task="several_labels")
+def test_a_single_positive_class_is_refused_for_several_labels():
+    check_threshold("f1", None, names=("a", "b", "c"), task="several_labels")
+    with pytest.raises(
+        InputError,
+        match="--positive must be one of two classes of which a text has one, got 'a' for texts of",
+    ):
+        check_threshold("f1", "a", names=("a", "b", "c"), task="several_labels")
+
+
+@pytest.fixture(scope="module")
+def decided(fitted, tmp_path_factory):
+    """What --threshold f2 chooses for the same fit, and the model that was saved with it."""
+    config, features, result, _ = fitted
+    found = decisions(config, features, result, aim="f2", test=True)
+    classifier = assemble(
+        features.encoder,
+        config,
+        result,
+        names=features.splits.class_names,
+        temperature=found.calibration.temperature,
+        thresholds=found.thresholds,
+    )
+    card = model_card(config, features, result, decisions=found)
+    folder = tmp_path_factory.mktemp("decided") / "model"
+    save(classifier, folder, files={"README.md": card})
+    return found, folder
+
+
+@pytest.mark.parametrize("aim", ["f1", "f2", "f0.5", "balanced_accuracy"])
+def test_no_other_cut_of_a_label_is_better_on_validation(fitted, aim):
+    from sklearn.metrics import balanced_accuracy_score, fbeta_score
+
+    from trainers.fit import answer_validation, sigmoid
+
+    def by_scikit_learn(said_N, true_N):
+        if aim == "balanced_accuracy":
+            return balanced_accuracy_score(true_N, said_N)
+        return fbeta_score(true_N, said_N, beta=float(aim[1:]), zero_division=0)
+
+    config, features, result, _ = fitted
+    found = decisions(config, features, result, aim=aim)
+    answers = answer_validation(config, features, result)
+    scores_NC = sigmoid(answers.logits_NC / found.calibration.temperature)
+    for label, scores_N, true_N in zip(found.labels.labels, scores_NC.T, answers.labels_N.T, strict=True):
+        cuts = [by_scikit_learn(scores_N >= p, true_N) for p in (0.0, 0.5, *scores_N, 1.1)]
+        assert label.reason is None
+        assert by_scikit_learn(scores_N >= label.probability, true_N) == pytest.approx(max(cuts))
+        assert label.validation == pytest.approx((cuts[1], max(cuts)))
+    assert found.labels.validation.aim == pytest.approx(
+        np.mean([label.validation for label in found.labels.labels], axis=0)
+    )
+
+
+def test_the_metric_with_and_without_thresholds_is_scikit_learns(fitted, decided):
+    from sklearn.metrics import f1_score
+
+    from trainers.fit import answer_test, sigmoid
+
+    config, features, result, _ = fitted
+    found, _ = decided
+    answers = answer_test(config, features, result)
+    scores_NC = sigmoid(answers.logits_NC / found.calibration.temperature)
+    thresholds_C = [label.probability for label in found.labels.labels]
+    said = [scores_NC >= 0.5, scores_NC >= thresholds_C]
+    assert found.labels.test.metric == pytest.approx(
+        [f1_score(answers.labels_N, one, average="micro") for one in said]
+    )
+    assert found.labels.test.num_changed == (said[0] != said[1]).any(axis=1).sum() > 0
+
+
+def test_predict_and_server_say_labels_from_their_thresholds_on(decided, capsys):
+    found, folder = decided
+    classifier = load(folder)
+    thresholds_C = [label.probability for label in found.labels.labels]
+    assert len(found.thresholds) > 1
+    has_NC = classifier.predict_proba(TEXTS) >= thresholds_C
+    names = np.array(class_names(classifier.model))
+    expected = [set(names[has_C]) for has_C in has_NC]
+    assert [set(p.labels) for p in classifier.predict(TEXTS)] == expected
+    with TestClient(application(classifier)) as client:
+        answered = client.post("/predict", json={"texts": TEXTS}).json()["predictions"]
+    assert [set(answer["labels"]) for answer in answered] == expected
+    assert main([str(folder), *TEXTS]) == 0
+    lines = [line.split("\t")[0] for line in capsys.readouterr().out.splitlines()]
+    assert [set(line.split(";")) - {""} for line in lines] == expected
+
+
+def test_thresholds_leave_probabilities_as_they_are(fitted, decided):
+    assert (load(decided[1]).predict_proba(TEXTS) == load(fitted[3]).predict_proba(TEXTS)).all()
+
+
+def test_the_card_says_each_threshold_and_what_they_change(decided):
+    found, folder = decided
+    card = (folder / "README.md").read_text()
+    label = found.labels.labels[0]
+    assert "**Thresholds.** Each label is said from a probability of its own on" in card
+    assert (
+        f"| app | {label.probability:.4f} | {100 * label.validation[0]:.2f} % → {100 * label.validation[1]:.2f} % | "
+        f"{100 * label.test[0]:.2f} % → {100 * label.test[1]:.2f} % |\n"
+    ) in card
+    assert (
+        "| label | said from | F2 on validation, 0.5 → this | F2 on the test split |\n| --- | ---: | ---: | ---: |"
+        in card
+    )
+    for split in ("validation", "the test split"):
+        assert f"On {split}, the labels' mean F2 goes from " in card
+
+
+def test_a_label_that_too_few_texts_have_stays_at_one_half(fitted, monkeypatch):
+    config, features, result, _ = fitted
+    num_app = int(features.splits.validation.labels_N[:, 0].sum())
+    monkeypatch.setattr("trainers.model.label_thresholds.FEWEST", num_app + 1)
+    found = decisions(config, features, result, aim="f2")
+    app = found.labels.labels[0]
+    assert app.probability == 0.5
+    assert app.reason == f"{num_app} validation texts have it, fewer than {num_app + 1}"
+    told = list(describe_decisions(found, metric=config.metric))
+    assert f"  note: 'app' stays at 0.5: {app.reason}" in told
+    assert "app" not in found.thresholds
+    card = model_card(config, features, result, decisions=found)
+    assert f"Left at 0.5: app: {app.reason}" in card
+    assert "\n| app | 0.5" not in card
+
+
+def test_thresholds_of_labels_are_checked_when_a_model_is_loaded(decided, tmp_path):
+    import shutil
+
+    from trainers.encoder.files import write_checksums
+
+    folder = tmp_path / "model"
+    shutil.copytree(decided[1], folder)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"thresholds": {"spam": 0.3}}))
+    write_checksums(folder)
+    with pytest.raises(
+        InputError, match=r"thresholds must give labels a number from 0 to 1, got .* of 4 labels"
+    ):
+        load(folder)
 
 
 def test_a_fit_tells_the_f1_of_each_label_as_scikit_learn_has_it(fitted):

@@ -150,16 +150,16 @@ def _guessed(data: DataConfig, *, may_split: bool) -> tuple[dict[str, Any], tupl
     from search.new import guess_columns
 
     guessed = guess_columns(data, label=may_split)
-    messages: tuple[str, ...] = ()
+    messages = []
     if guessed.pair is not None:
         first, second = map(repr, guessed.pair)
-        messages = (
-            f"columns {first} and {second} are read as pairs, for their names; text={first} reads one alone",
-        )
-    elif guessed.labels is not None:
+        messages += [
+            f"columns {first} and {second} are read as pairs, for their names; text={first} reads one alone"
+        ]
+    if guessed.labels is not None:
         other = "; data_options={'label_separator': None} reads one label a text"
-        messages = (f"{guessed.labels.message}{other if guessed.labels.separator is not None else ''}",)
-    return guessed.settings, messages
+        messages += [f"{guessed.labels.message}{other if guessed.labels.separator is not None else ''}"]
+    return guessed.settings, tuple(messages)
 
 
 def _stored(

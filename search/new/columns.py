@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
+from search.new.guesses import guess_columns
 from search.terminal import say
 from trainers.errors import InputError, describe
 
@@ -99,20 +100,10 @@ def find_columns(source: str, options: ColumnOptions) -> Columns:
     Raises:
         InputError: The source cannot be read, or has no such columns.
     """
-    from trainers.data import suggest_labels, suggest_pair
-
-    names = options.named()
-    data = data_config(source, names)
-    pair = None if options.text else suggest_pair(data)
-    if pair is not None:
-        names = {"text": [*pair], **names}
-        data = data_config(source, names)
-    several = suggest_labels(data)
-    if several is not None and several.sure:
-        names["label"] = [*several.label]
-        if several.separator is not None:
-            names["label_separator"] = [several.separator]
-    return Columns(names, pair, several)
+    named = options.named()
+    guessed = guess_columns(data_config(source, named))
+    found = {key: [names] if isinstance(names, str) else names for key, names in guessed.settings.items()}
+    return Columns({**found, **named}, guessed.pair, guessed.labels)
 
 
 def data_config(source: str, settings: Mapping[str, str | Sequence[str]]) -> DataConfig:

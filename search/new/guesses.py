@@ -37,13 +37,14 @@ def guess_columns(data: DataConfig, *, label: bool = True) -> GuessedColumns:
     """
     from trainers.data import suggest_labels, suggest_pair
 
+    settings: dict[str, str | list[str]] = {}
     pair = suggest_pair(data) if data.text is None else None
     if pair is not None:
-        return GuessedColumns(pair, None, {"text": [*pair]})
+        settings["text"] = [*pair]
+        data = data.model_copy(update={"text": pair})
     several = suggest_labels(data) if label else None
-    if several is None or not several.sure:
-        return GuessedColumns(None, several)
-    if several.separator is None:
-        return GuessedColumns(None, several, {"label": [*several.label]})
-    [column] = several.label
-    return GuessedColumns(None, several, {"label": column, "label_separator": several.separator})
+    if several is not None and several.sure:
+        settings["label"] = [*several.label] if several.separator is None else several.label[0]
+        if several.separator is not None:
+            settings["label_separator"] = several.separator
+    return GuessedColumns(pair, several, settings)

@@ -111,6 +111,7 @@ def test_names_in_databases_never_change():
         "workers",
         "worker_bytes",
         "wall_seconds",
+        "node_seconds",
         "start",
         "tracking",
         "words",

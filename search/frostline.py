@@ -53,7 +53,9 @@ COMMANDS = {
         "Fit the finalists of a study on fresh seeds, and test every fit; the same command continues it.",
     ),
     "export": Command(
-        "search.export", "export", "Write the winner's configuration, fit it again and save the model."
+        "search.export.command",
+        "export",
+        "Write the winner's configuration, fit it again and save the model.",
     ),
     "dashboard": Command(
         "search.dashboard.command",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import html
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from search.report import Summary, TrialRow
     from search.study import Opened
     from trainers.config import Device
+    from trainers.fit import ThresholdAim
     from trainers.model import Classifier
 
 MOST_ROWS = 10
@@ -147,17 +149,57 @@ class Result:
 
         return fit_again(self._found, choose(self.study, None), device=self._where()).classifier()
 
-    def export(self, path: str | Path | None = None, *, onnx: bool = False) -> Path:
-        """Fit the winner again, write winner.toml and model/ into a folder, and return it; None takes the study's.
+    def export(
+        self,
+        path: str | Path | None = None,
+        *,
+        trial: int | None = None,
+        onnx: bool = False,
+        int8: bool = False,
+        docker: bool = False,
+        threshold: ThresholdAim | None = None,
+        positive: str | None = None,
+        push: str | None = None,
+        public: bool = False,
+        track: str | Sequence[str] = (),
+    ) -> Path:
+        """Fit the winner again, write winner.toml and model/ into a folder, and return it, as ``search.export`` does.
+
+        Args:
+            path: Of the folder; None takes the study's.
+            trial: As the command's flag, like all that follow.
+            onnx: See there.
+            int8: See there.
+            docker: See there.
+            threshold: See there.
+            positive: See there.
+            push: See there.
+            public: See there.
+            track: As ``--track``, one or several.
 
         Raises:
-            InputError: As ``model``, or the folder cannot be written.
+            InputError: As ``model``, or the folder cannot be written, or something that was given cannot be used.
         """
-        from search.export import choose, fit_again, write_winner
+        from search.export import check_request, export_opened
+        from search.trials import model_targets_of
 
+        check_request(onnx=onnx, int8=int8, threshold=threshold, positive=positive, mark="")
+        targets = model_targets_of([track] if isinstance(track, str) else track)
         folder = Path(path) if path is not None else self.folder
-        winner = fit_again(self._found, choose(self.study, None), device=self._where())
-        write_winner(self._found, winner, folder, onnx=onnx)
+        export_opened(
+            self._found,
+            folder,
+            trial=trial,
+            device=self._where(),
+            onnx=onnx,
+            int8=int8,
+            docker=docker,
+            threshold=threshold,
+            positive=positive,
+            push=push,
+            public=public,
+            track=targets,
+        )
         return folder
 
     def __repr__(self) -> str:

@@ -144,6 +144,7 @@ class SearchedTextClassifier(TextEstimator):
         options: dict[str, Any] = {
             "text": [*columns] if len(columns) > 1 else columns[0],
             "label": [*labels] if len(labels) > 1 else next(iter(labels)),
+            "label_separator": None,  # a label is a class, whatever stands in its name
             "clean": self.clean,
             "seed": seed_of(self.random_state),
             # Nothing looks at test texts: as few as a study must have.

@@ -33,6 +33,7 @@ FLOORS = {
         "trials report",
         "export new confirm dashboard",
         "run result frames",
+        "description",
         "interface",
         "sklearn frostline",
     ),

@@ -30,5 +30,12 @@ from .silence import (
     patience_seconds as patience_seconds,
 )
 from .tracking.mirror import Mirror as Mirror
-from .tracking.targets import Target as Target, TrackOption as TrackOption, targets_of as targets_of
+from .tracking.models import keep_model as keep_model
+from .tracking.targets import (
+    ModelTrackOption as ModelTrackOption,
+    Target as Target,
+    TrackOption as TrackOption,
+    model_targets_of as model_targets_of,
+    targets_of as targets_of,
+)
 from .worker_pool import Crew as Crew, warm_up as warm_up

@@ -34,6 +34,7 @@ class Searched:
         self._under_way: dict[int, FrozenTrial] = {}
         self._ended: list[FrozenTrial] = []
         self._scored: list[FrozenTrial] = []
+        self._by_number: dict[int, FrozenTrial] = {}
         self._ranked: list[tuple[tuple[float, ...], int]] = []
 
     def look(self, trials: Sequence[FrozenTrial]) -> Self:
@@ -56,6 +57,7 @@ class Searched:
             insort(self._ended, trial, key=_number)
             if trial.state in SCORED:
                 insort(self._scored, trial, key=_number)
+                self._by_number[number] = trial
                 insort(self._ranked, (rank(trial), number))
         return self
 
@@ -88,7 +90,7 @@ class Searched:
         best = {number for _, number in self._ranked[:num_best]}
         latest = [t.number for t in self._scored[-limit:] if t.number not in best]
         chosen = sorted([*best, *latest[len(latest) - (limit - len(best)) :]])
-        return [self._scored[bisect_left(self._scored, n, key=_number)] for n in chosen]
+        return [self._by_number[number] for number in chosen]
 
 
 _searched: WeakKeyDictionary[Study, Searched] = WeakKeyDictionary()

@@ -41,6 +41,9 @@ class Pretended:
     def ended(self, run):
         self._call("ended", run.number, run.state)
 
+    def exported(self, run, model):
+        self._call("exported", run.number, model.folder)
+
 
 def open_tracker(target, experiment):
     if target.place == "is away":

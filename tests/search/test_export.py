@@ -1,8 +1,10 @@
 import contextlib
 import io
+import json
 import shlex
 import shutil
 import tomllib
+from functools import partial
 from pathlib import Path
 
 import optuna
@@ -14,6 +16,8 @@ from search.export import choose, main
 from search.study.opening import open_study
 from search.study.results import best_feasible
 from search.study.spec import load_spec
+from search.trials.tracking import models, targets
+from search.trials.tracking.courier import Courier
 from trainers.config import load_config
 from trainers.errors import InputError
 from trainers.model import load
@@ -394,6 +398,32 @@ def test_where_the_model_shall_go_is_checked_before_anything_is_fitted(finished_
         said = capsys.readouterr()
         assert error in said.err
         assert said.out == ""
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("tiny_reviews")
+def test_a_tracker_keeps_the_model_of_the_trial_and_harms_no_export(
+    finished_study, tmp_path, capsys, monkeypatch, winner
+):
+    calls = Path(finished_study[0]).with_suffix("") / "calls.jsonl"
+    monkeypatch.setattr(models, "Courier", partial(Courier, module="pretended_tracker"))
+    monkeypatch.setattr(targets, "version", lambda _: "1")
+    line = ["--study", str(finished_study[0]), "--to", str(tmp_path / "out"), "--track", "mlflow"]
+    assert main(line) == 0
+    assert "mlflow: look there" in capsys.readouterr().out
+    told = [json.loads(call) for call in calls.read_text().splitlines()]
+    assert told[-1] == ["exported", winner.number, str(tmp_path / "out" / "model")]
+    calls.unlink()
+
+
+def test_a_tracker_without_models_is_refused_before_anything_is_fitted(
+    finished_study, tmp_path, capsys, monkeypatch
+):
+    line = ["--study", str(finished_study[0]), "--to", str(tmp_path / "out"), "--track", "tensorboard"]
+    monkeypatch.setattr(targets, "version", lambda _: "1")
+    assert main(line) == 2
+    assert "got tensorboard, which keeps no models" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 

@@ -1,7 +1,9 @@
 import asyncio
+import json
 import subprocess
 import sys
 import threading
+from functools import partial
 
 import pandas as pd
 import pytest
@@ -12,8 +14,10 @@ import search.analysis
 import search.new
 import search.new.ceiling
 import search.study.attributes
-from search.interface import _asked
+from search.description import described
 from search.study import load_spec
+from search.trials.tracking import mirror, models, targets
+from search.trials.tracking.courier import Courier
 from trainers.errors import InputError
 
 SPACE = {
@@ -92,18 +96,79 @@ def test_other_settings_without_a_name_are_another_study(ask, tmp_path):
     assert ask(tmp_path, trials=1, fit={"epochs": 1, "weight_decay": 0.02}).name != first.name
 
 
-def test_a_study_is_named_as_it_was_before_anything_was_chosen(tmp_path):
+@pytest.fixture
+def describe(tmp_path):
+    """A function: the study that rows and a few arguments describe."""
+
+    def describe(rows, *, data_options=None, **columns):
+        options = dict.fromkeys(("text", "label", "space", "score", "goal", "recipes", "name", "encoder"))
+        fit = {"epochs": 3, "freeze_depth": 6}
+        return described(
+            pd.DataFrame(rows), tmp_path, **options | columns, fit=fit, data_options=data_options
+        )
+
+    return describe
+
+
+def test_a_study_is_named_as_it_was_before_anything_was_chosen(describe):
     rows = {"text": [f"text {n}" for n in range(30)], "stars": [n % 2 for n in range(30)]}
-    options = dict.fromkeys(("space", "score", "goal", "data_options", "recipes", "name", "encoder"))
-    asked = _asked(
-        pd.DataFrame(rows),
-        tmp_path,
-        text="text",
-        label="stars",
-        fit={"epochs": 3, "freeze_depth": 6},
-        **options,
-    )
-    assert asked.path.stem == "texts-fc046f87"
+    assert describe(rows, text="text", label="stars").path.stem == "texts-fc046f87"
+
+
+PAIRS = {
+    "premise": [f"text {n}" for n in range(30)],
+    "hypothesis": [f"word {n}" for n in range(30)],
+    "label": ["yes", "no"] * 15,
+}
+TRUTHS = {
+    "text": [f"text {n}" for n in range(30)],
+    "late": [n % 2 for n in range(30)],
+    "wet": [n % 3 == 0 for n in range(30)],
+}
+TAGS = {"text": [f"text {n}" for n in range(60)], "tags": ["a;b", "a", "b;c", "a;c", "b", "c"] * 10}
+
+
+@pytest.mark.parametrize(
+    ("rows", "columns", "found"),
+    [
+        (PAIRS, {}, {"text": ["premise", "hypothesis"]}),
+        (TRUTHS, {}, {"label": ["late", "wet"]}),
+        (TAGS, {}, {"label": "tags", "label_separator": ";"}),
+        (TAGS, {"label": "tags"}, {"label": "tags", "label_separator": ";"}),
+    ],
+    ids=["pairs", "columns of 0 and 1", "a column of several", "a column that is named"],
+)
+def test_what_columns_hold_is_noticed_and_told_as_by_the_command(describe, rows, columns, found):
+    asked = describe(rows, **columns)
+    assert {k: asked.table["data"].get(k) for k in found} == found
+    assert asked.named["data"] == {**columns, **found}
+    assert [message for message in asked.messages if "read as" in message or "may have several" in message]
+    assert asked.path == describe(rows, **columns).path  # the same call continues
+
+
+@pytest.mark.parametrize(
+    ("rows", "options"),
+    [
+        (PAIRS, {"text": "premise", "label": "label"}),
+        (TRUTHS, {"label": "late"}),
+        (TAGS, {"label": "tags", "data_options": {"label_separator": None}}),
+    ],
+)
+def test_what_is_named_is_left_as_it_is(describe, rows, options):
+    asked = describe(rows, **options)
+    assert {k: asked.table["data"].get(k) for k in ("text", "label")} == {
+        "text": options.get("text"),
+        "label": options["label"],
+    }
+    assert "label_separator" not in asked.table["data"]
+    assert asked.messages == ()
+
+
+def test_columns_may_be_named_by_any_list(describe):
+    frame = pd.DataFrame(TRUTHS)
+    for label in (["late", "wet"], ("late", "wet"), frame.columns[1:], {"wet", "late"}):
+        assert describe(TRUTHS, text="text", label=label).table["data"]["label"] == ["late", "wet"]
+    assert describe(PAIRS, text=("premise", "hypothesis")).table["data"]["text"] == ["premise", "hypothesis"]
 
 
 @pytest.fixture
@@ -241,6 +306,41 @@ def test_an_export_is_written_where_it_is_asked_for(searched, tmp_path):
     assert searched.export(tmp_path / "out") == tmp_path / "out"
     assert (tmp_path / "out" / "winner.toml").is_file()
     assert (tmp_path / "out" / "model" / "config.json").is_file()
+
+
+@pytest.mark.filterwarnings("ignore:Use 'content=.*:DeprecationWarning")  # the hub's client's own habit
+def test_an_export_goes_to_a_hub_and_to_a_tracker_as_the_command_sends_it(
+    hub, searched, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr(models, "Courier", partial(Courier, module="pretended_tracker"))
+    monkeypatch.setattr(targets, "version", lambda _: "1")
+    folder = searched.export(tmp_path / "out", push="alice/mine", track="mlflow")
+    said = capsys.readouterr().out
+    assert said.splitlines() == ["mlflow: look there", f"sent {folder / 'model'} to {hub.address}/alice/mine"]
+    assert {*hub.files["alice/mine"]} - {".gitattributes"} == {p.name for p in (folder / "model").iterdir()}
+    calls = [json.loads(line) for line in (searched.folder / "calls.jsonl").read_text().splitlines()]
+    assert calls[-1] == ["exported", searched.best["number"], str(folder / "model")]
+
+
+def test_what_an_export_cannot_be_is_told_before_it_is_fitted(searched, tmp_path):
+    for options, error in (
+        ({"int8": True}, "int8 needs onnx, of which it is made; give both"),
+        ({"push": "mine"}, "--push must be OWNER/NAME"),
+        ({"track": ["mlfow"]}, "--track must be mlflow, tensorboard, trackio, wandb, got 'mlfow'"),
+        ({"trial": 99}, "--trial must be the number of a complete or pruned trial, got 99"),
+    ):
+        with pytest.raises(InputError) as caught:
+            searched.export(tmp_path / "out", **options)
+        assert error in str(caught.value)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_tracker_sees_the_trials_of_a_search_from_python(ask, tmp_path, monkeypatch):
+    monkeypatch.setattr(mirror, "Courier", partial(Courier, module="pretended_tracker"))
+    monkeypatch.setattr(targets, "version", lambda _: "1")
+    result = ask(tmp_path, trials=1, track="mlflow")
+    calls = [json.loads(line) for line in (result.folder / "calls.jsonl").read_text().splitlines()]
+    assert [call for call in calls if call[0] != "evaluated"] == [["began", 0], ["ended", 0, "complete"]]
 
 
 def test_a_result_says_its_headline(searched):

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from search.trials.tracking.runs import Experiment, Run
 from search.trials.tracking.targets import Target
@@ -24,6 +24,32 @@ QUIET_SECONDS = 3.0
 LONGEST_MESSAGE = 300
 
 
+class Words(NamedTuple):
+    """What the user is told.
+
+    Attributes:
+        things: What is carried.
+        meanwhile: What happens though the tracker fails.
+        none: Of them.
+        left: How many of all are missing at the end.
+        is_counted: Whether that is told, too, after a failure, which has been told.
+    """
+
+    things: str
+    meanwhile: str
+    none: str
+    left: str
+    is_counted: bool = True
+
+
+TRIALS = Words(
+    things="the trials",
+    meanwhile="the search goes on",
+    none="none",
+    left="{left} of {all} trials are not there as they are; the same command sends them",
+)
+
+
 class Courier:
     """The process of one tracker, and the thread that talks with it: of each trial, what is newest is told next.
 
@@ -31,6 +57,7 @@ class Courier:
         target: The tracker.
         experiment: Whose runs.
         tell: Gets what the user should know, from a thread of its own.
+        words: What that is.
         module: What the process runs.
     """
 
@@ -40,10 +67,12 @@ class Courier:
         experiment: Experiment,
         tell: Callable[[str], None],
         *,
+        words: Words = TRIALS,
         module: str = "search.trials.tracking.process",
     ) -> None:
         self._target = target
         self._tell = tell
+        self._words = words
         self._changed = threading.Condition()
         self._waiting: dict[int, Run] = {}
         self._missing: set[int] = set()
@@ -79,18 +108,16 @@ class Courier:
                 self._changed.notify()
             self._thread.join(min(patience, QUIET_SECONDS))
             if self._thread.is_alive():
-                self._tell(f"waiting for {self._target} to take the trials")
+                self._tell(f"waiting for {self._target} to take {self._words.things}")
             carried = -1
             while self._thread.is_alive() and carried != self._num_carried:
                 carried = self._num_carried
                 self._thread.join(patience)
-            left = len(self._waiting.keys() | self._missing)
-            if left:
-                why = f"has taken none for {patience:.0f} s" if self._thread.is_alive() else "failed"
-                self._tell(
-                    f"{self._target} {why}: {left} of {len(self._known)} trials are not there as they are; the same command "
-                    "sends them"
-                )
+            left, is_hanging = len(self._waiting.keys() | self._missing), self._thread.is_alive()
+            if left and (is_hanging or self._words.is_counted):
+                why = f"has taken {self._words.none} for {patience:.0f} s" if is_hanging else "failed"
+                missing = self._words.left.format(left=left, all=len(self._known))
+                self._tell(f"{self._target} {why}: {missing}")
         finally:
             self.kill()
 
@@ -155,4 +182,4 @@ class Courier:
         if not self._has_failed:
             self._has_failed = True
             short = printable(why)[:LONGEST_MESSAGE]
-            self._tell(f"{self._target} does not take the trials, the search goes on: {short}")
+            self._tell(f"{self._target} does not take {self._words.things}, {self._words.meanwhile}: {short}")

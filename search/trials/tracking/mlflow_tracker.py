@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TypeVar
 
 from mlflow import MlflowClient
-from mlflow.entities import Metric, Param, RunTag, ViewType
+from mlflow.entities import LoggedModelOutput, LoggedModelStatus, Metric, Param, RunTag, ViewType
 
-from search.trials.tracking.runs import Experiment, Look, Run
+from search.trials.tracking.mlflow_model import write_model
+from search.trials.tracking.runs import Experiment, Look, Model, Run
 
-STUDY, TRIAL = "frostline.study", "frostline.trial"
-"""Tags by which an experiment and a run are found again."""
+STUDY, TRIAL, DIGEST = "frostline.study", "frostline.trial", "frostline.sha256"
+"""Tags by which an experiment, a run and a model are found again."""
 
 STATUS = {"complete": "FINISHED", "pruned": "FINISHED", "failed": "FAILED", "cut off": "KILLED"}
 
@@ -90,6 +92,33 @@ class MlflowTracker:
         )
         self._client.set_terminated(run_id, STATUS[run.state], end_time=time)
         del self._ids[run.number]
+
+    def exported(self, run: Run, model: Model) -> None:
+        """Add a model named ``model`` to the run, which ``mlflow.transformers.load_model`` and ``mlflow.pyfunc`` read."""
+        [found] = self._client.search_runs(
+            [self._experiment], f"tags.`{TRIAL}` = '{run.number}'", max_results=1
+        )
+        same = self._client.search_logged_models([self._experiment], f"tags.`{DIGEST}` = '{model.sha256}'")
+        if any(logged.status == LoggedModelStatus.READY for logged in same):  # a filter cannot ask for it
+            return
+        logged = self._client.create_logged_model(
+            self._experiment,
+            name="model",
+            source_run_id=found.info.run_id,
+            tags={DIGEST: model.sha256, TRIAL: str(run.number), "reason": model.reason[:LONGEST_TAG]},
+            params={key: str(value)[:LONGEST_PARAM] for key, value in run.settings.items()},
+            model_type="classifier",
+        )
+        self._client.log_outputs(found.info.run_id, [LoggedModelOutput(logged.model_id, step=0)])
+        state = "FAILED"
+        try:
+            with TemporaryDirectory() as scratch:
+                folder = Path(scratch, "model")
+                write_model(model, folder, run_id=found.info.run_id, model_id=logged.model_id)
+                self._client.log_model_artifacts(logged.model_id, str(folder))
+            state = "READY"
+        finally:
+            self._client.finalize_logged_model(logged.model_id, state)
 
 
 def open_tracker(experiment: Experiment, place: str | None) -> tuple[MlflowTracker, str]:

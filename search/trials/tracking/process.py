@@ -9,14 +9,13 @@ import sys
 import threading
 from collections.abc import Iterator
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, TextIO, cast
 
 from search.trials.tracking.runs import Experiment, Run
 from search.trials.tracking.targets import Target
 
 if TYPE_CHECKING:
-    from search.trials.tracking.runs import Tracker
-
+    from search.trials.tracking.runs import ModelTracker, Tracker
 
 QUIET = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
@@ -41,9 +40,13 @@ class Desk:
         self._ended: set[int] = set()
 
     def take(self, run: Run) -> None:
-        """Open the run, add the looks that are missing, and close it if the trial has ended."""
-        if run.number in self._ended:
-            return
+        """Open the run, add the looks that are missing, and close it if the trial has ended; then add its model."""
+        if run.number not in self._ended:
+            self._take(run)
+        if run.model is not None:
+            cast("ModelTracker", self._tracker).exported(run, run.model)
+
+    def _take(self, run: Run) -> None:
         if run.number not in self._num_looks:
             there = self._tracker.began(run)
             if there is None:

@@ -53,6 +53,22 @@ class Look(_Plain):
         return round(self.epoch * STEPS_PER_EPOCH)
 
 
+class Model(_Plain):
+    """The model directory that a trial was exported to.
+
+    Attributes:
+        folder: Absolute.
+        sha256: Tells it from other exports of the trial.
+        pair: Whether it takes pairs of texts.
+        reason: Why this trial.
+    """
+
+    folder: str
+    sha256: str
+    pair: bool = False
+    reason: str
+
+
 class Run(_Plain):
     """A trial, as far as it has come.
 
@@ -65,6 +81,7 @@ class Run(_Plain):
         looks: In order of age.
         figures: What it is judged by; empty before its end.
         notes: Reason, origin and the like, in words.
+        model: What it was exported to; None if it was not, just now.
     """
 
     number: int
@@ -75,6 +92,7 @@ class Run(_Plain):
     looks: tuple[Look, ...] = ()
     figures: dict[str, float] = {}
     notes: dict[str, str] = {}
+    model: Model | None = None
 
     @property
     def name(self) -> str:
@@ -97,3 +115,10 @@ class Tracker(Protocol):
 
     def ended(self, run: Run) -> None:
         """Add figures, state and reason, and close the run."""
+
+
+class ModelTracker(Tracker, Protocol):
+    """One that keeps models, too."""
+
+    def exported(self, run: Run, model: Model) -> None:
+        """Add a model to the run of a trial that has ended; one that is there already is not added again."""

@@ -31,6 +31,19 @@ TrackOption = Annotated[
     ),
 ]
 
+MODEL_KEEPERS = ("mlflow", "trackio", "wandb")
+"""Trackers that keep models, too."""
+
+ModelTrackOption = Annotated[
+    list[str] | None,
+    Parameter(
+        negative=(),
+        metavar="NAME[=PLACE]",
+        help="Also keep the model in mlflow[=URL or folder], trackio or wandb, with the run of its trial; may be given several "
+        "times. [default: none]",
+    ),
+]
+
 ELSEWHERE = {
     "trackio": "its environment variable TRACKIO_DIR says where",
     "wandb": "its environment variables say where: WANDB_DIR, WANDB_ENTITY, WANDB_BASE_URL",
@@ -71,6 +84,21 @@ def targets_of(given: Iterable[str]) -> tuple[Target, ...]:
     if mistakes:
         raise InputError("; ".join(mistakes))
     return tuple(found)
+
+
+def model_targets_of(given: Iterable[str]) -> tuple[Target, ...]:
+    """Return, as ``targets_of``, trackers that keep models.
+
+    Raises:
+        InputError: As ``targets_of``, or one keeps none.
+    """
+    targets = targets_of(given)
+    without = [target.name for target in targets if target.name not in MODEL_KEEPERS]
+    if without:
+        raise InputError(
+            f"--track must be {', '.join(MODEL_KEEPERS)} for an export, got {without[0]}, which keeps no models; leave it out"
+        )
+    return targets
 
 
 def _target(text: str) -> Target:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextvars
+import re
 
 import trackio
 from trackio.run import Run as TrackioRun
 from trackio.sqlite_storage import SQLiteStorage
 
-from search.trials.tracking.runs import Experiment, Look, Run
+from search.trials.tracking.runs import Experiment, Look, Model, Run
 
 STATE = "state"
 """Column of the last row of a run."""
@@ -30,8 +31,12 @@ class TrackioTracker:
         rows = SQLiteStorage.get_logs(self._project, run.name)
         if any(STATE in row for row in rows):
             return None
-        # In a context of its own: there, no other run is the current one, which would be closed.
-        self._runs[run.number] = contextvars.copy_context().run(
+        self._runs[run.number] = self._open(run)
+        return len(rows)  # a look is a row there
+
+    def _open(self, run: Run) -> TrackioRun:
+        """Open a run in a context of its own: there, no other run is the current one, which would be closed."""
+        opened: TrackioRun = contextvars.copy_context().run(
             trackio.init,
             project=self._project,
             name=run.name,
@@ -41,7 +46,7 @@ class TrackioTracker:
             auto_log_gpu=False,
             auto_log_cpu=False,
         )
-        return len(rows)  # a look is a row there
+        return opened
 
     def evaluated(self, run: Run, looks: tuple[Look, ...]) -> None:
         """Add points to the curves."""
@@ -54,6 +59,19 @@ class TrackioTracker:
         opened.log(
             {**run.figures, **run.notes, STATE: run.state}, step=run.looks[-1].step if run.looks else 0
         )
+        opened.finish()  # type: ignore[no-untyped-call,unused-ignore]
+
+    def exported(self, run: Run, model: Model) -> None:
+        """Add the model as an artifact; a version of the same content is not added again."""
+        opened = self._open(run)
+        artifact = trackio.Artifact(
+            re.sub(r"[^\w.-]", "-", self._project, flags=re.ASCII),
+            type="model",
+            description=f"{run.name}: {model.reason}",
+            metadata={"trial": run.number, **run.figures},
+        )
+        artifact.add_dir(model.folder)
+        opened.log_artifact(artifact)
         opened.finish()  # type: ignore[no-untyped-call,unused-ignore]
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from pathlib import Path
 
 import wandb
 
-from search.trials.tracking.runs import Experiment, Look, Run
+from search.trials.tracking.runs import Experiment, Look, Model, Run
 
 ENDED = "frostline-ended"
 """File in the folder of a run that has ended, whether it was sent or not."""
@@ -32,21 +33,28 @@ class WandbTracker:
     def began(self, run: Run) -> int | None:
         """Open the run with this trial's id."""
         identifier = f"{self._experiment.identity[:12]}-{run.number}"
-        before = list(self._folder.glob(f"wandb/*run-*-{identifier}"))
-        if any((folder / ENDED).exists() for folder in before):
+        if self._is_kept(identifier):
             return None
-        for folder in before:
-            if folder.name.startswith("offline-"):  # half a run of a killed search: all of it comes again
-                shutil.rmtree(folder)
-        opened = self._open(run, identifier)
+        opened = self._open(run, identifier, name=run.name)
         self._runs[run.number] = opened
         return int(opened.step) if opened.resumed else 0  # a look is a step there
 
-    def _open(self, run: Run, identifier: str) -> wandb.Run:
+    def _is_kept(self, identifier: str) -> bool:
+        """Tell whether a run was kept to its end."""
+        before = list(self._folder.glob(f"wandb/*run-*-{identifier}"))
+        if any((folder / ENDED).exists() for folder in before):
+            return True
+        for folder in before:
+            if folder.name.startswith("offline-"):  # half a run of a killed command: all of it comes again
+                shutil.rmtree(folder)
+        return False
+
+    def _open(self, run: Run, identifier: str, *, name: str, job: str | None = None) -> wandb.Run:
         opened = wandb.init(
             project=self._experiment.name,
             id=identifier,
-            name=run.name,
+            name=name,
+            job_type=job,
             group=self._experiment.identity[:12],
             notes=self._experiment.description,
             config=dict(run.settings),
@@ -79,6 +87,24 @@ class WandbTracker:
         opened.summary.update({**run.figures, **run.notes, "state": run.state})
         folder = Path(opened.dir).parent
         opened.finish(exit_code=0 if run.state in {"complete", "pruned"} else 1)
+        (folder / ENDED).touch()
+
+    def exported(self, run: Run, model: Model) -> None:
+        """Add the model as an artifact of a run of its own: a run that has been kept offline takes nothing more."""
+        identifier = f"{self._experiment.identity[:12]}-{run.number}-{model.sha256[:12]}"
+        if self._is_kept(identifier):
+            return
+        opened = self._open(run, identifier, name=f"{run.name}, exported", job="export")
+        artifact = wandb.Artifact(
+            re.sub(r"[^\w.-]", "-", self._experiment.name, flags=re.ASCII),
+            type="model",
+            description=f"{run.name}: {model.reason}",
+            metadata={"trial": run.number, **run.figures},
+        )
+        artifact.add_dir(model.folder)
+        opened.log_artifact(artifact)
+        folder = Path(opened.dir).parent
+        opened.finish()
         (folder / ENDED).touch()
 
 

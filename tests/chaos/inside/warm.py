@@ -24,7 +24,7 @@ IMPORTED = (
     "matplotlib.backends.backend_agg",
     "optuna.storages",
     "psycopg",
-    "search.export",
+    "search.export.command",
     "search.storage.lease",
     "search.report.pareto_png",
     "search.run",

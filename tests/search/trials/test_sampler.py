@@ -168,7 +168,7 @@ def test_a_search_draws_what_tpe_draws_from_all_its_trials_read_again(seed):
         assert draws[0] == draws[1]
         num_drawn += bool(draws[0][1])
 
-    random_search(seed, num_steps=60, look=look, every=3)
+    random_search(seed, num_steps=80, look=look, every=3)
     assert num_drawn > 5
 
 

@@ -1,11 +1,13 @@
 """Against MLflow's real server. ``frostline[dev]`` brings mlflow, so that the gate skips nothing here; elsewhere it may be missing."""
 
 import contextlib
+import shutil
 import time
+from pathlib import Path
 
 import pytest
 from mlflow_server import PATIENCE_SECONDS, Server
-from tracked import BEGAN, experiment, run
+from tracked import BEGAN, experiment, exported, run
 
 mlflow = pytest.importorskip("mlflow", reason="frostline[mlflow] is not installed")
 
@@ -13,6 +15,7 @@ from search.study.opening import open_study  # noqa: E402
 from search.study.spec import load_spec  # noqa: E402
 from search.trials.tracking.mlflow_tracker import open_tracker  # noqa: E402
 from search.trials.tracking.process import Desk  # noqa: E402
+from trainers.model import load  # noqa: E402
 
 pytestmark = [
     pytest.mark.slow,
@@ -114,6 +117,35 @@ def test_a_folder_holds_what_a_server_shows(server, tmp_path):
     assert how == (
         f"mlflow server --backend-store-uri sqlite:///{server.folder}/mlflow.db shows experiment in a folder"
     )
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")  # of MLflow's own hints of types
+def test_the_winners_model_is_one_of_its_run_and_says_what_the_exported_one_says(
+    server, tmp_path, tiny_model, monkeypatch
+):
+    about, folder = experiment(tmp_path, name="exported"), shutil.copytree(tiny_model, tmp_path / "model")
+    (folder / "README.md").write_text("---\nlicense: mit\n---\n# A model card\n")
+    for _ in range(2):  # what is there is not added again
+        desk(server, about).take(exported(folder, 3))
+    client, runs = runs_of(server, "exported")
+    found = runs[3]
+    assert (found.info.status, found.info.end_time) == ("FINISHED", 1000 * (BEGAN + 3 + 9))
+    [output] = found.outputs.model_outputs
+    [logged] = client.search_logged_models([found.info.experiment_id])
+    assert logged.model_id == output.model_id
+    assert logged.status == "READY"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", server.url)
+    texts = ["a good film", "a bad film"]
+    expected = load(folder).predict(texts)
+    pipe = mlflow.transformers.load_model(f"runs:/{found.info.run_id}/model")
+    assert [p["label"] for p in pipe(texts)] == [e.label for e in expected]
+    assert [p["score"] for p in pipe(texts)] == pytest.approx([e.probability for e in expected], abs=1e-6)
+    table = mlflow.pyfunc.load_model(f"models:/{logged.model_id}").predict(texts)
+    assert table["label"].tolist() == [e.label for e in expected]
+    copy = mlflow.artifacts.download_artifacts(f"models:/{logged.model_id}", dst_path=str(tmp_path / "copy"))
+    assert {p.name: p.read_bytes() for p in Path(copy, "model").iterdir()} == {
+        p.name: p.read_bytes() for p in folder.iterdir()
+    }
 
 
 SLOW_SEARCH = """

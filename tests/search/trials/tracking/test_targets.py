@@ -3,7 +3,7 @@ from importlib.metadata import PackageNotFoundError
 import pytest
 
 from search.trials.tracking import targets
-from search.trials.tracking.targets import Target, targets_of
+from search.trials.tracking.targets import Target, model_targets_of, targets_of
 from trainers.errors import InputError
 
 
@@ -91,3 +91,12 @@ def test_a_space_of_trackio_is_refused(monkeypatch):
         "--track trackio keeps runs on this machine, but TRACKIO_SPACE_ID names a Space; unset it, and send the project "
         "with trackio sync"
     )
+
+
+def test_a_tracker_that_keeps_no_models_is_refused_for_an_export():
+    with pytest.raises(InputError) as caught:
+        model_targets_of(["mlflow", "tensorboard"])
+    assert str(caught.value) == (
+        "--track must be mlflow, trackio, wandb for an export, got tensorboard, which keeps no models; leave it out"
+    )
+    assert model_targets_of(["mlflow", "wandb"]) == (Target("mlflow"), Target("wandb"))

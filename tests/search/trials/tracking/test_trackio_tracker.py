@@ -1,11 +1,12 @@
 """``frostline[dev]`` brings trackio, so that the gate skips nothing here; elsewhere it may be missing."""
 
+import json
 import os
 import subprocess
 import sys
 
 import pytest
-from tracked import experiment, run
+from tracked import experiment, exported, run
 
 from search.trials.tracking.courier import Courier
 from search.trials.tracking.targets import Target
@@ -20,9 +21,31 @@ print(json.dumps({name: SQLiteStorage.get_logs(project, name) for name in SQLite
 """
 
 
-def test_a_search_that_goes_on_continues_the_same_runs(tmp_path, monkeypatch):
-    import json
+MODELS = """
+import json
+from trackio.sqlite_storage import SQLiteStorage
+print(json.dumps([SQLiteStorage.list_artifacts("tiny-01234567"), SQLiteStorage.get_runs("tiny-01234567")], default=str))
+"""
 
+
+def test_the_winners_model_is_an_artifact_of_its_run_kept_once(tmp_path, monkeypatch):
+    monkeypatch.setenv("TRACKIO_DIR", str(tmp_path))
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / "config.json").write_text("{}")
+    for _ in range(2):
+        courier = Courier(Target("trackio"), experiment(tmp_path), lambda _: None)
+        courier.take(exported(folder, 3))
+        courier.close()
+    read = subprocess.run(
+        [sys.executable, "-c", MODELS], env=dict(os.environ), capture_output=True, text=True
+    )
+    artifacts, runs = json.loads(read.stdout.splitlines()[-1])
+    assert runs == ["trial 3"]
+    assert [(a["name"], a["type"]) for a in artifacts] == [("tiny-01234567", "model")]
+
+
+def test_a_search_that_goes_on_continues_the_same_runs(tmp_path, monkeypatch):
     monkeypatch.setenv("TRACKIO_DIR", str(tmp_path))
     for runs in (
         [run(0, state="complete", num_looks=2), run(1, num_looks=1)],

@@ -2,9 +2,10 @@
 
 import json
 import struct
+from pathlib import Path
 
 import pytest
-from tracked import experiment, run
+from tracked import experiment, exported, run
 
 from search.trials.tracking.courier import Courier
 from search.trials.tracking.targets import Target
@@ -73,3 +74,25 @@ def test_what_was_kept_before_is_not_kept_twice_and_half_a_run_comes_again(send,
     assert names == ["0", "1"]
     [second] = tmp_path.glob("wandb/offline-run-*-1")
     assert sum(r.WhichOneof("record_type") == "history" for r in records(second)) == 2
+
+
+def test_the_winners_model_is_an_artifact_of_a_run_of_its_own_kept_once(send, tmp_path):
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / "config.json").write_text("{}")
+    for _ in range(2):
+        send(exported(folder, 3))
+    trial, export = sorted(tmp_path.glob("wandb/offline-run-*"), key=lambda p: len(p.name))
+    assert trial.name.endswith("-0123456789ab-3")
+    found = list(records(export))
+    [about] = [r.run for r in found if r.WhichOneof("record_type") == "run"][:1]
+    assert (about.display_name, about.job_type, about.run_group) == (
+        "trial 3, exported",
+        "export",
+        "0123456789ab",
+    )
+    [artifact] = [r.artifact for r in found if r.WhichOneof("record_type") == "artifact"]
+    assert (artifact.name, artifact.type) == ("tiny", "model")
+    [entry] = artifact.manifest.contents
+    assert entry.path == "config.json"
+    assert Path(entry.local_path).read_text() == "{}"

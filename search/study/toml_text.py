@@ -22,13 +22,18 @@ def study_toml(table: Mapping[str, Any]) -> str:
 
 
 def _key(key: str) -> str:
-    return key if _BARE.fullmatch(key) else json.dumps(key, ensure_ascii=False)
+    return key if _BARE.fullmatch(key) else _scalar(key)
 
 
 def _inline(value: Any) -> str:
-    """Write a value; the JSON forms of scalars are valid TOML."""
+    """Write a value, tables and lists inline."""
     if isinstance(value, dict):
         return "{ " + ", ".join(f"{_key(k)} = {_inline(v)}" for k, v in value.items()) + " }"
     if isinstance(value, list | tuple):
         return "[" + ", ".join(map(_inline, value)) + "]"
-    return json.dumps(value, ensure_ascii=False)
+    return _scalar(value)
+
+
+def _scalar(value: Any) -> str:
+    """Write a scalar as JSON does, which leaves DEL as it is, and TOML may not have it."""
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

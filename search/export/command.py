@@ -101,7 +101,7 @@ def check_request(
     """
     from trainers.model import check_packages, check_threshold
 
-    check_threshold(threshold, positive)
+    check_threshold(threshold, positive, mark=mark)
     if int8 and not onnx:
         raise InputError(f"{mark}int8 needs {mark}onnx, of which it is made; give both")
     if onnx:

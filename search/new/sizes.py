@@ -51,7 +51,7 @@ FINE = 1.1
 CHEAP_RECIPES = ("probe", "frozen-head")
 """Known recipes that a search always runs first, as far as they exist."""
 
-DEAR_RECIPES, DEAR_SHARE = ("usual", "thaw-top"), 0.25
+DEAR_RECIPES, DEAR_SHARE = ("usual", "thaw-top"), 0.4
 """Those that train layers, and run if one takes no more than this share of the time."""
 
 
@@ -101,14 +101,15 @@ def choose_sizes(costs: Costs, *, seconds: float) -> Plan:
 
 
 def choose_trials(costs: Costs, *, seconds: float) -> tuple[Costs, Plan]:
-    """Return costs and plan of the most trials that may each train as much as the recipe ``usual``; of the fewest where none may.
+    """Return costs and plan of the most trials that may each train as much as the recipe ``usual``, which runs beside them.
 
-    That is all layers, on all texts, for as many epochs. Trials are 8 to 50.
+    That is all layers, on all texts, for as many epochs. Trials are 8 to 50: where they may not, the fewest.
     """
     for num_trials in range(MOST_TRIALS, LEAST_TRIALS - 1, -1):
         asked = replace(costs, num_trials=num_trials)
         plan = choose_sizes(asked, seconds=seconds)
-        if plan.sizes.freeze_depth == 0 and plan.sizes.epochs >= USUAL_EPOCHS:
+        is_deep = plan.sizes.freeze_depth == 0 and plan.sizes.epochs >= USUAL_EPOCHS
+        if is_deep and "usual" in plan.recipes:
             break
     return asked, plan
 

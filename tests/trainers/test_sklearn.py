@@ -425,20 +425,6 @@ def test_a_probe_is_a_logistic_regression_without_an_epoch(small, reviews):
     assert estimator.score(*reviews) > 0.6
 
 
-def test_no_group_is_both_trained_on_and_stopped_by(small):
-    texts = [f"{first} {second}" for first in WORDS for second in WORDS]
-    texts += texts[:3]  # of other groups, which so become one with those of the first texts
-    labels_N = np.arange(len(texts)) % 2
-    groups = np.array([f"p{i // 4}" for i in range(len(texts))])
-    estimator = small()
-    estimator.classes_ = np.array([0, 1])
-    train, validation = estimator._split_groups(texts, labels_N, groups, 0)
-    assert len(validation) == pytest.approx(0.2 * len(texts), abs=3)
-    assert not {*groups[train]} & {*groups[validation]}
-    assert not {texts[i] for i in train} & {texts[i] for i in validation}
-    assert np.bincount(labels_N[validation]).min() >= 0.4 * len(validation)
-
-
 def test_groups_are_taken_by_fit(small, reviews):
     texts, labels = reviews
     groups = np.arange(len(texts)) // 3

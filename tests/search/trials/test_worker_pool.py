@@ -191,7 +191,9 @@ def oom_kills(tmp_path, monkeypatch):
     return count
 
 
-def test_workers_are_killed_before_their_search(crew):
+def test_workers_are_killed_before_their_search(crew, make_config):
+    crew.begin(1, make_config())
+    crew.news()  # a process that has just begun may not have said so yet
     scores = [
         Path(f"/proc/{p}/oom_score_adj").read_text() for p in (os.getpid(), crew._members[0].process.pid)
     ]

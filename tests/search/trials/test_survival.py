@@ -22,7 +22,7 @@ from sqlalchemy import event
 import search.storage.lease
 from search.storage.database import Database, connect
 from search.storage.lease import Lease, LeaseLostError, database_of
-from search.study.endings import INTERRUPTED, KILLED
+from search.study.endings import INTERRUPTED, KILLED, Reason
 from search.study.results import finished
 from search.study.retries import MAX_RETRIES, recover
 from search.study.space import suggest
@@ -157,7 +157,7 @@ class Survival(RuleBasedStateMachine):
     @rule(ending=st.sampled_from(["value", "pruned", "failed"]), first=st.booleans(), plan=plans(3))
     def tell(self, ending, first, plan):
         trial = self.current.under_way.pop(0 if first else -1)
-        options = {"value": {"value": 0.5}, "pruned": {}, "failed": {"failure": "out of memory"}}[ending]
+        options = {"value": {"value": 0.5}, "pruned": {}, "failed": {"failure": Reason.of_text("out of memory")}}[ending]
         state = {"value": "COMPLETE", "pruned": "PRUNED", "failed": "FAIL"}[ending]
 
         def end():

@@ -157,7 +157,11 @@ class Survival(RuleBasedStateMachine):
     @rule(ending=st.sampled_from(["value", "pruned", "failed"]), first=st.booleans(), plan=plans(3))
     def tell(self, ending, first, plan):
         trial = self.current.under_way.pop(0 if first else -1)
-        options = {"value": {"value": 0.5}, "pruned": {}, "failed": {"failure": Reason.of_text("out of memory")}}[ending]
+        options = {
+            "value": {"value": 0.5},
+            "pruned": {},
+            "failed": {"failure": Reason.of_text("out of memory")},
+        }[ending]
         state = {"value": "COMPLETE", "pruned": "PRUNED", "failed": "FAIL"}[ending]
 
         def end():

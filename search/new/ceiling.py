@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from search.new.speed import first_texts
-from search.study import Score
 
 if TYPE_CHECKING:
     from trainers.config import TrainConfig
@@ -30,14 +29,19 @@ SHARE = 0.5
 """How far between what a head alone reaches in training and 100 % the ceiling lies."""
 
 
-def choose_ceiling(head_in_training: float) -> float:
-    """Return the training figure to stay under, in whole percents: the default, or more where a head alone comes near it.
+LEAST = 0.97
+"""Of a new study's ceiling. Where 92 % was the least, a search of 1,500 sentences ended 5 points below one fit of all layers, which had
+94 % in training; of the best setups of five tables of learning curves 92 % cost up to 3.2 points, 97 % up to 1.5 (median 0.3 and 0)."""
 
-    Where a head on the untouched encoder knows nearly all training texts, as with topics, 92 % would refuse good fits, or
-    all of them. The rule costs little of what an unlimited search reaches on untouched texts: tests/benchmarks/tables/ceilings.py.
+
+def choose_ceiling(head_in_training: float) -> float:
+    """Return the training figure to stay under, in whole percents: 97 %, or more where a head alone comes near it.
+
+    Where a head on the untouched encoder knows nearly all training texts, as with topics, 97 % would refuse good fits, or
+    all of them.
     """
     halfway = head_in_training + SHARE * (1 - head_in_training)
-    return max(Score().ceiling, math.ceil(round(100 * halfway, 6)) / 100)
+    return max(LEAST, math.ceil(round(100 * halfway, 6)) / 100)
 
 
 def _some(split: Split, count: int) -> Split:

@@ -6,7 +6,7 @@ from trainers.encoder.loading import load_encoder
 
 
 @pytest.mark.parametrize(
-    ("head", "ceiling"), [(0.0, 0.92), (0.84, 0.92), (0.86, 0.93), (0.9, 0.95), (0.951, 0.98), (1.0, 1.0)]
+    ("head", "ceiling"), [(0.0, 0.97), (0.93, 0.97), (0.941, 0.98), (0.96, 0.98), (0.961, 0.99), (1.0, 1.0)]
 )
 def test_the_ceiling_lies_halfway_from_a_head_to_all_and_not_below_the_default(head, ceiling):
     assert choose_ceiling(head) == ceiling

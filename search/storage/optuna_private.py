@@ -227,7 +227,7 @@ def seen_as(study: Study, trials: Callable[[Container[TrialState] | None], list[
 
 
 def num_good(num_trials: int) -> int:
-    """Return how many of so many trials TPE takes for the good ones."""
+    """Return how many of ``num_trials`` trials TPE learns from as good ones."""
     return default_gamma(num_trials)
 
 

@@ -126,10 +126,12 @@ class _Numbers:
         self.first = sys.maxsize
 
     def add(self, number: int) -> None:
+        """Count a trial."""
         self.numbers.add(number)
         self.first = min(self.first, number)
 
     def discard(self, number: int) -> None:
+        """Count a trial no longer, if it was."""
         self.numbers.discard(number)
         if number == self.first:
             self.first = min(self.numbers, default=sys.maxsize)

@@ -3,7 +3,8 @@
     python tests/benchmarks/worth.py --out worth.jsonl --folder worth
 
 For each task: search.new plans a study for so many minutes, search.run does what it says, search.confirm fits the winner, the
-recipes and the words alone anew and tests them on texts that nothing was chosen by. Tasks of UNSEEN had no part in any default.
+recipes and the words alone anew and tests them on texts that nothing was chosen by. Tasks of UNSEEN had no part in any default; two are of known
+sources, with other labels or fewer texts.
 Finished tasks are kept: the same command goes on. Times are those of the clock, so that the machine must do nothing else.
 """
 

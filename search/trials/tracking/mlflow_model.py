@@ -24,13 +24,13 @@ def write_model(model: Model, folder: Path, *, run_id: str, model_id: str) -> No
     import mlflow.transformers
     from huggingface_hub import ModelCard
     from mlflow.models import Model as MlflowModel, ModelSignature
-    from mlflow.types import ColSpec, Schema
+    from mlflow.types import ColSpec, Schema, TensorSpec
     from transformers import pipeline
 
     from trainers.model import load
 
-    sides = [ColSpec("string", side) for side in ("text", "text_pair")]
-    answer = [ColSpec("string", "label"), ColSpec("double", "score")]
+    sides: list[ColSpec | TensorSpec] = [ColSpec("string", side) for side in ("text", "text_pair")]
+    answer: list[ColSpec | TensorSpec] = [ColSpec("string", "label"), ColSpec("double", "score")]
     mlflow.transformers.save_model(
         pipeline("text-classification", model=load(model.folder).model, tokenizer=model.folder),
         str(folder),

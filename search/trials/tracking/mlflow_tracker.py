@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from mlflow import MlflowClient
 from mlflow.entities import LoggedModelOutput, LoggedModelStatus, Metric, Param, RunTag, ViewType
@@ -110,7 +110,7 @@ class MlflowTracker:
             model_type="classifier",
         )
         self._client.log_outputs(found.info.run_id, [LoggedModelOutput(logged.model_id, step=0)])
-        state = "FAILED"
+        state: Literal["READY", "FAILED"] = "FAILED"
         try:
             with TemporaryDirectory() as scratch:
                 folder = Path(scratch, "model")

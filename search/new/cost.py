@@ -111,7 +111,7 @@ class Costs:
 
     Attributes:
         splits: To be searched with, their texts whole.
-        num_trials: Of the search.
+        num_trials: Of the search, its recipes among them.
         num_layers: Of the encoder.
         layer_flops: ``Encoder.layer_flops``.
         speed: Of this machine.
@@ -134,9 +134,10 @@ class Costs:
         Depths are taken to be equally frequent.
         """
         layers = self.num_layers - sizes.freeze_depth
-        complete = min(self.num_trials, FIRST_COMPLETE + LATER_COMPLETE * self.num_trials)
+        searched = max(0, self.num_trials - len(self.recipes))
+        complete = min(searched, FIRST_COMPLETE + LATER_COMPLETE * searched)
         ends = {1.0: complete} | {
-            share: (self.num_trials - complete) * part
+            share: (searched - complete) * part
             for share, part in zip(RUNG_SHARES, PRUNED_SHARES, strict=True)
         }
         trials = [self._fit_seconds(sizes, layers / 2, share) for share in ends]

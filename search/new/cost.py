@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 PRECISION: Precision | None = "auto"
 """``fit.precision`` of a new study; None leaves it out. The machine is measured in it."""
 
-HEAD_START: HeadStart | None = "fitted"
+HEAD_START: HeadStart | None = "auto"
 """``fit.head_start`` of a new study; None leaves it out, for a head that begins at random."""
 
 HEAD_START_SECONDS = 1.0
@@ -196,7 +196,7 @@ class Costs:
         if share == 1:
             trained, looked_at = LIVED * trained, LIVED * looked_at + sizes.train
         seconds = TRIAL_SECONDS + STEP_SECONDS * trained / BATCH_SIZE
-        if HEAD_START == "fitted":  # and looked at as epoch 0, by vectors that are there
+        if HEAD_START in {"auto", "fitted"}:  # and looked at as epoch 0, by vectors that are there
             seconds += HEAD_START_SECONDS
         return seconds + self._passes(sizes, layers, trained=trained, looked_at=looked_at)
 

@@ -219,7 +219,7 @@ def test_the_ceiling_is_written_as_a_head_alone_says(write, here, monkeypatch, c
 def test_precision_and_head_start_are_written_once_they_are_chosen(write, here, monkeypatch):
     write("--to", "chosen.toml")
     fit = load_spec(here / "chosen.toml").fit
-    assert (fit["precision"], fit["head_start"]) == ("auto", "fitted")
+    assert (fit["precision"], fit["head_start"]) == ("auto", "auto")
     monkeypatch.setattr(search.new.template, "PRECISION", None)
     monkeypatch.setattr(search.new.template, "HEAD_START", None)
     write("--to", "none.toml")

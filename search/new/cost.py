@@ -145,6 +145,11 @@ class Costs:
             embedded = self._embedding_seconds(sizes.epochs * sizes.train) / (layers + 1)
             trials = [seconds + share * embedded for share, seconds in zip(ends, trials, strict=True)]
         work = sum(n * seconds for n, seconds in zip(ends.values(), trials, strict=True))
+        if sizes.freeze_depth == 0 and searched > 0:  # the setup that is tried first trains all layers
+            first = self._fit_seconds(sizes, layers, 1.0) + self._embedding_seconds(
+                sizes.epochs * sizes.train
+            )
+            work += first - trials[0]
         work += sum(self.recipe_seconds(name, sizes) for name in self.recipes)
         # When the last trial ends, the other workers have been without one for half of a trial's time, on average.
         idle = (self.speed.workers - 1) * work / self.num_trials / 2

@@ -33,6 +33,7 @@ from trainers.config import DataConfig
 from trainers.data import read_texts
 
 NUM_VALIDATION, NUM_TEST = 400, 1_500
+OPPONENTS = {"over usual": "usual", "over probe": "probe", "over the words": "the words alone"}
 LEAST_OF_A_CLASS = 60
 """Texts that a class of fine questions must have."""
 
@@ -169,7 +170,7 @@ def main():
     prepare(folder)
     write_unseen(folder)
     rows = [json.loads(x) for x in options.out.read_text().splitlines()] if options.out.exists() else []
-    console = Console()
+    console = Console(width=160)
     for seed in options.seeds:
         for name in options.tasks:
             if any((r["task"], r["seed"]) == (name, seed) for r in rows):
@@ -181,27 +182,23 @@ def main():
 
 
 def table(rows):
-    """Return accuracies on untouched texts and the searched setup's lead over each opponent, with its interval."""
+    """Return accuracies on untouched texts, of what would be exported and of the best that was searched, and their leads."""
     found = Table(
         title=f"accuracy on {NUM_TEST:,} untouched texts, two fresh fits each", title_justify="left"
     )
-    for head in (
-        "task",
-        "searched",
-        "over usual",
-        "over probe",
-        "over the words",
-        "expected (s)",
-        "took (s)",
-    ):
-        found.add_column(head, justify="left" if head == "task" else "right")
+    for head in ("task", "exported", *OPPONENTS, "searched", "over usual", "expected (s)", "took (s)"):
+        found.add_column(head, justify="left" if head in {"task", "exported"} else "right")
     for row in rows:
         confirmation = row["confirmation"]
-        searched = next(f for f in confirmation["finalists"] if f["recipe"] is None)
+        tested = {f["name"]: f["test"]["accuracy"] for f in confirmation["finalists"] if f["test"]}
+        winner = confirmation["winner"]
+        searched = next(f["name"] for f in confirmation["finalists"] if f["recipe"] is None)
         found.add_row(
             row["task"] + " (unseen)" * row["unseen"],
-            percent(searched["test"]["accuracy"]),
-            *(lead(confirmation, searched["name"], over) for over in ("usual", "probe", "the words alone")),
+            f"{winner}, {percent(tested[winner])}",
+            *(lead(confirmation, winner, over) for over in OPPONENTS.values()),
+            percent(tested[searched]),
+            lead(confirmation, searched, "usual"),
             f"{row['expected_seconds']:.0f}",
             f"{row['search_seconds']:.0f}",
         )
@@ -209,7 +206,9 @@ def table(rows):
 
 
 def lead(confirmation, searched, over):
-    """Write by how many points the searched setup is ahead, with its interval where the two were compared."""
+    """Write by how many points a finalist is ahead, with its interval where the two were compared."""
+    if searched == over:
+        return "itself"
     for pair in confirmation["comparisons"]:
         if {pair["first"], pair["second"]} == {searched, over}:
             sign = 1 if pair["first"] == searched else -1

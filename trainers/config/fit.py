@@ -26,9 +26,9 @@ FOCAL_GAMMA = 2.0
 """What the focal loss's paper found best."""
 
 FEW_LAYERS = 1 / 6
-"""Share of an encoder's layers up to which ``head_start = "auto"`` fits the head first. MiniLM, ceilings of 92 and 97 %, rates of 5e-5 and
-more: where two layers or more were trained, fits from a random head ended 0.4 to 6 points higher, for a fitted one takes up
-what training may rise; with one layer and with none 19 and 31 points lower (tests/benchmarks/README.md)."""
+"""Share of an encoder's layers up to which ``head_start = "auto"`` fits the head first. MiniLM, rates of 5e-5 to 3e-4, two layers or more
+trained: under a ceiling fits from a random head ended 2 to 3 points higher on average, for a fitted one takes up what training
+may rise; with one layer or none they ended 25 points lower (trainers/README.md)."""
 
 
 class Thaw(Table):

@@ -295,7 +295,11 @@ def test_the_stop_button_ends_a_search_inside_an_event_loop(ask, tmp_path, monke
         return ask(tmp_path, trials=3)
 
     monkeypatch.setattr(Live, "trial_ended", press)
-    result = asyncio.run(cell())
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # which a background job has not
+    try:
+        result = asyncio.run(cell())
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert [t.state.is_finished() for t in result.study.trials] == [True]
     assert result.interrupted
 

@@ -183,6 +183,15 @@ def test_second_signal_ends_a_clean_up_at_once():
         assert process.wait(PATIENCE_SECONDS) == EXIT_INTERRUPTED
 
 
+@pytest.fixture
+def heeded():
+    """SIGINT as a shell leaves it to what stands in the foreground."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("heeded")
 def test_in_an_event_loop_a_signal_is_raised_at_once_and_the_loop_has_its_handler_back():
     heard = []
 

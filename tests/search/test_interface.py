@@ -1,5 +1,6 @@
 import asyncio
 import json
+import signal
 import subprocess
 import sys
 import threading
@@ -281,6 +282,28 @@ def test_it_runs_inside_an_event_loop(ask, tmp_path):
         return ask(tmp_path, trials=1)
 
     assert len(asyncio.run(cell()).study.trials) == 1
+
+
+def test_the_stop_button_ends_a_search_inside_an_event_loop(ask, tmp_path, monkeypatch):
+    from search.trials import Live
+
+    ended = Live.trial_ended
+
+    def press(*arguments):
+        ended(*arguments)
+        signal.raise_signal(signal.SIGINT)
+
+    async def cell():
+        return ask(tmp_path, trials=3)
+
+    monkeypatch.setattr(Live, "trial_ended", press)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # which a background job has not
+    try:
+        result = asyncio.run(cell())
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert [t.state.is_finished() for t in result.study.trials] == [True]
+    assert result.interrupted
 
 
 def test_an_interrupt_ends_the_search_in_order_and_returns_what_there_is(ask, tmp_path, monkeypatch):

@@ -181,5 +181,13 @@ class Courier:
         """Tell the first failure; the others would say the same again."""
         if not self._has_failed:
             self._has_failed = True
-            short = printable(why)[:LONGEST_MESSAGE]
+            short = shortened(printable(why))
             self._tell(f"{self._target} does not take {self._words.things}, {self._words.meanwhile}: {short}")
+
+
+def shortened(why: str) -> str:
+    """Cut the middle out of a long message: what went wrong stands first, and what caused it last."""
+    if len(why) <= LONGEST_MESSAGE:
+        return why
+    half = (LONGEST_MESSAGE - len(" ... ")) // 2
+    return f"{why[:half]} ... {why[-half:]}"

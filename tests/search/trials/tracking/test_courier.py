@@ -6,7 +6,7 @@ import time
 import pytest
 from tracked import experiment, run
 
-from search.trials.tracking.courier import Courier
+from search.trials.tracking.courier import LONGEST_MESSAGE, Courier, shortened
 from search.trials.tracking.targets import Target
 
 
@@ -93,6 +93,15 @@ def test_a_failure_is_told_once_and_at_the_end_what_is_missing(courier, place, w
         f"{target} does not take the trials, the search goes on: {why}",
         f"{target} failed: 3 of 3 trials are not there as they are; the same command sends them",
     ]
+
+
+def test_of_a_long_failure_both_what_and_why_are_told():
+    why = f"MlflowException: no answer (Caused by {'Error(' * 200}refused))"
+    told = shortened(why)
+    assert len(told) <= LONGEST_MESSAGE
+    assert told.startswith("MlflowException: no answer (Caused by Error(")
+    assert told.endswith("Error(refused))")
+    assert shortened("ValueError: busy") == "ValueError: busy"
 
 
 def test_a_tracker_that_hangs_is_waited_for_so_long_and_its_process_ended(courier, tmp_path):

@@ -21,7 +21,7 @@ from search.trials.tracking import mirror, models, targets
 from search.trials.tracking.courier import Courier
 from trainers.errors import InputError
 
-pytestmark = pytest.mark.usefixtures("plain_report")
+pytestmark = pytest.mark.usefixtures("plain_report", "measured_head")
 
 SPACE = {
     "freeze_depth": 3,

@@ -17,6 +17,8 @@ import trainers.sklearn
 from search.sklearn import SearchedTextClassifier
 from trainers.model.classifier import load, save
 
+pytestmark = pytest.mark.usefixtures("plain_report", "measured_head")
+
 SPACE = {
     "freeze_depth": [2, 3],
     "dropout": 0.0,
@@ -35,7 +37,7 @@ def small(tiny_encoder_dir):
             "encoder": str(tiny_encoder_dir),
             "trials": 2,
             "space": SPACE,
-            "settings": {"epochs": 1},
+            "settings": {"epochs": 1, "head_start": "random"},
             "ceiling": 1.0,
             "recipes": (),
             "max_length": 16,

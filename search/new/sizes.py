@@ -51,8 +51,9 @@ FINE = 1.1
 CHEAP_RECIPES = ("probe", "frozen-head")
 """Known recipes that a search always runs first, as far as they exist."""
 
-DEAR_RECIPES, DEAR_SHARE = ("usual", "thaw-top"), 0.4
-"""Those that train layers, and run if one takes no more than this share of the time."""
+DEAR_RECIPES = {"usual": 0.4, "thaw-top": 0.04}
+"""Those that train layers, and the share of the time that each may take at most. What ``usual`` reaches says whether a search is
+worth it; ``thaw-top`` is a step of an exercise, and on new texts never came near it."""
 
 
 @dataclass(frozen=True)
@@ -90,8 +91,8 @@ def choose_sizes(costs: Costs, *, seconds: float) -> Plan:
         if next_seconds is not None:
             break
     more: tuple[str, ...] = ()
-    for recipe in DEAR_RECIPES:
-        is_dear = costs.recipe_seconds(recipe, sizes) > DEAR_SHARE * seconds
+    for recipe, share in DEAR_RECIPES.items():
+        is_dear = costs.recipe_seconds(recipe, sizes) > share * seconds
         if not is_dear and expected(sizes, *more, recipe) <= available:
             more = (*more, recipe)
     for wish in wishes.further():

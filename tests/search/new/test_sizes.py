@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, assume, given, settings, strategies as st
 import search.new.sizes
 from search.new.sizes import (
     CORE_LAYERS,
-    DEAR_SHARE,
+    DEAR_RECIPES,
     LEAST_TRIALS,
     LITTLE,
     MARGIN,
@@ -171,7 +171,7 @@ def test_a_recipe_that_trains_layers_runs_where_it_takes_a_share_of_the_time_at_
         plan = choose_sizes(costs, seconds=60 * minutes)
         assert plan.recipes[:2] == ("probe", "frozen-head")
         for recipe in plan.recipes[2:]:
-            assert costs.recipe_seconds(recipe, plan.sizes) <= DEAR_SHARE * 60 * minutes
+            assert costs.recipe_seconds(recipe, plan.sizes) <= DEAR_RECIPES[recipe] * 60 * minutes
             assert plan.seconds <= MARGIN * 60 * minutes
         seen.append(plan.recipes[2:])
     assert seen[0] == ()

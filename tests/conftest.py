@@ -1,7 +1,9 @@
 """A tiny encoder and tiny reviews that every test may use: no network, and seconds for a whole search."""
 
+import contextlib
 import csv
 import os
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -9,8 +11,8 @@ from hypothesis import settings
 from reviews import BAD, GOOD, PLAIN, SPECIAL, make_reviews
 
 # The same examples on every run, and no time limit on a busy machine.
-settings.register_profile("frostline", max_examples=50, deadline=None, derandomize=True)
-settings.load_profile("frostline")
+for profile, examples in (("short", 25), ("full", 100)):
+    settings.register_profile(profile, max_examples=examples, deadline=None, derandomize=True)
 
 
 def pytest_addoption(parser):
@@ -18,10 +20,14 @@ def pytest_addoption(parser):
         "--chaos",
         choices=("short", "full"),
         default="short",
-        help="A few faults of each kind, one encoder family a graph and one road of each kind, or all of them, for most of an hour: "
+        help="A few faults and examples of each kind, one encoder family a graph and one road of each kind, or all of them, for most of an hour: "
         "before a release. Those alone that are left out else: --chaos=full -m full.",
     )
     parser.addoption("--chaos-table", metavar="FILE", help="Write what --chaos=full prints as JSON, too.")
+
+
+def pytest_configure(config):
+    settings.load_profile(config.getoption("chaos"))
 
 
 def pytest_collection_modifyitems(config, items):
@@ -44,6 +50,31 @@ def one_thread():
     import torch
 
     torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_waiting_for_the_disk():
+    """The power stays on: what SQLite has written need not lie on the disk; tests/chaos starts processes that wait for it."""
+    from sqlalchemy import event
+    from sqlalchemy.engine import Engine
+
+    def connected(connection, _):
+        if isinstance(connection, sqlite3.Connection):
+            with contextlib.suppress(sqlite3.OperationalError):  # locked
+                connection.execute("PRAGMA synchronous = OFF")
+
+    event.listen(Engine, "connect", connected)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_time_for_the_peak():
+    """A search measures the processor for up to a second; test_peak.py has how."""
+    import search.trials.peak
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(search.trials.peak, "PEAK_SECONDS", 0.01)
+        patch.setattr(search.trials.peak, "PEAK_SIZE", 64)
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -248,6 +279,24 @@ def hub(monkeypatch, tmp_path):
     _http.close_session()
 
 
+@pytest.fixture
+def plain_report(request, monkeypatch):
+    """Searches of a test leave report.json alone: page and picture take seconds each time, and have tests of their own.
+
+    What a fixture of a session or module searches has all three, and so has a test that is marked ``whole_report``.
+    """
+    import search.report.command
+    from search.report.command import write_report
+    from search.report.summary import summarise
+
+    def write_plain(study, spec, folder, options, *, refresh_seconds=None):  # noqa: ARG001
+        write_report(summarise(study, spec), folder / "report.json")
+
+    if request.node.get_closest_marker("whole_report") is None:
+        for place in (search.report, search.report.command):
+            monkeypatch.setattr(place, "write_files", write_plain)
+
+
 @pytest.fixture(scope="session")
 def write_tiny_study(tiny_encoder_dir, tmp_path_factory):
     """A function: write a study of the tiny encoder into a folder, with pieces of its text exchanged."""
@@ -293,7 +342,6 @@ def command(reviews_dir):
 @pytest.fixture(scope="session")
 def finished_study(write_tiny_study, reviews_dir, tmp_path_factory):
     """The TOML file of a tiny study of four trials, two of them recipes, and what its search said. Read only."""
-    import contextlib
     import io
 
     from search.run import main

@@ -1,6 +1,7 @@
 """The folders are the diagram: imports are read, not run."""
 
 import ast
+import functools
 import importlib
 import re
 import subprocess
@@ -69,10 +70,17 @@ def name_of(path):
     return ".".join(path.relative_to(ROOT).with_suffix("").parts)
 
 
+@functools.cache
+def tree_of(path):
+    """A file as Python reads it."""
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+@functools.cache
 def imported(path):
     """Every module that a file imports, wherever in the file: ``package.module`` for our own."""
     found = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(tree_of(path)):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -137,9 +145,10 @@ def test_of_another_room_only_its_face_is_imported(path):
     assert sorted(into - {room(m) for m in into} - shown) == []
 
 
+@functools.cache
 def modules_shown(face):
     """Modules that a face shows whole: ``from . import results``."""
-    tree = ast.parse((face / "__init__.pyi").read_text(encoding="utf-8"))
+    tree = tree_of(face / "__init__.pyi")
     whole = [node for node in tree.body if isinstance(node, ast.ImportFrom) and node.module is None]
     return {f"{face.parent.name}.{face.name}.{alias.name}" for node in whole for alias in node.names}
 
@@ -171,7 +180,7 @@ def test_a_study_and_where_it_lives_run_no_fit():
 
 @pytest.mark.parametrize("path", FILES, ids=name_of)
 def test_no_module_imports_a_name_that_is_private_elsewhere(path):
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+    tree = tree_of(path)
     names = [
         alias.name
         for node in ast.walk(tree)
@@ -228,7 +237,7 @@ def is_private(name):
 
 @pytest.mark.parametrize("path", [p for p in FILES if name_of(p).startswith("search.")], ids=name_of)
 def test_a_search_touches_private_parts_of_libraries_in_three_modules_only(path):
-    found = list(foreign_privates(ast.parse(path.read_text(encoding="utf-8"))))
+    found = list(foreign_privates(tree_of(path)))
     assert bool(found) == (name_of(path) in PRIVATE), found
 
 
@@ -254,11 +263,21 @@ def test_what_is_ones_own_is_no_foreign_private_part(code):
     assert not list(foreign_privates(ast.parse(code)))
 
 
+@functools.cache
+def asked_for_help(module):
+    """A command that was asked for help in a process of its own, which tells what it imports."""
+    return subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", module, "--help"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        env={"COLUMNS": "200", "PATH": "/usr/bin:/bin"},
+    )
+
+
 @pytest.mark.parametrize("module", COMMANDS)
 def test_help_exits_with_zero_and_imports_nothing_heavy(module):
-    done = subprocess.run(
-        [sys.executable, "-X", "importtime", "-m", module, "--help"], cwd=ROOT, capture_output=True, text=True
-    )
+    done = asked_for_help(module)
     assert done.returncode == 0, done.stderr[-2000:]
     assert f"python -m {module}" in done.stdout
     loaded = set(re.findall(r"^import time:.*\| +([\w.]+)$", done.stderr, flags=re.MULTILINE))
@@ -271,15 +290,7 @@ def test_help_exits_with_zero_and_imports_nothing_heavy(module):
     ["search.new", "search.run", "search.report", "search.confirm", "search.export", "search.dashboard"],
 )
 def test_every_flag_says_its_default(module):
-    done = subprocess.run(
-        [sys.executable, "-m", module, "--help"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        env={"COLUMNS": "200", "PATH": "/usr/bin:/bin"},
-    )
-    flags = [
-        line for line in done.stdout.splitlines() if re.search(r"\s--[a-z]", line) and "--help" not in line
-    ]
-    told = " ".join(done.stdout.split()).count("[default:")
+    said = asked_for_help(module).stdout
+    flags = [line for line in said.splitlines() if re.search(r"\s--[a-z]", line) and "--help" not in line]
+    told = " ".join(said.split()).count("[default:")
     assert told >= len([f for f in flags if "--debug" not in f and "--writable" not in f])

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from machine import pretend_measured
 
 from search.confirm.command import main as confirm
 from search.export import main as export
@@ -19,15 +20,16 @@ CSV = Path(__file__).parent / "data" / "stars.csv"
 
 @pytest.fixture(scope="module")
 def stars(tiny_encoder_dir, tmp_path_factory):
-    """A study as search.new writes it, searched with two trials beside the recipes."""
+    """A study as search.new writes it, searched with two trials."""
     folder = tmp_path_factory.mktemp("stars")
     shutil.copy(CSV, folder)
     patch = pytest.MonkeyPatch()
     patch.chdir(folder)
     patch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
+    pretend_measured(patch)
     arguments = ["stars.csv", "--ordered", "--to", "opinions.toml", "--encoder", str(tiny_encoder_dir)]
     assert new([*arguments, "--minutes", "0.5", "--trials", "4"]) == 0
-    assert run(["--study", "opinions.toml", "--trials", "5", "--workers", "1"]) == 0
+    assert run(["--study", "opinions.toml", "--trials", "2", "--recipes", "none", "--workers", "1"]) == 0
     yield folder
     patch.undo()
 

@@ -10,6 +10,8 @@ from search.export import main as export
 from search.run import main as run
 from trainers.train import main as train
 
+pytestmark = pytest.mark.usefixtures("plain_report")
+
 
 def write(path, rows):
     with path.open("w", newline="", encoding="utf-8") as file:

@@ -1,18 +1,14 @@
 """What the READMEs say is true of the project: commands run, options exist, defaults are the code's, files are there."""
 
 import contextlib
-import importlib
 import io
 import json
-import os
 import re
+import runpy
 import shlex
-import shutil
-import signal
-import subprocess
 import sys
 import tomllib
-import urllib.request
+import warnings
 from pathlib import Path
 
 import pytest
@@ -66,12 +62,19 @@ def written(field, *, key):
     return f"`{json.dumps(list(default) if isinstance(default, tuple) else default)}`"
 
 
-def help_of(module):
-    """What ``python -m module --help`` prints, by its main function."""
+def run(module, *arguments):
+    """What ``python -m module ...`` prints, in this process."""
     output = io.StringIO()
-    is_folder = (ROOT / module.replace(".", "/")).is_dir()
-    with contextlib.redirect_stdout(output):
-        assert importlib.import_module(f"{module}.command" if is_folder else module).main(["--help"]) == 0
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        warnings.catch_warnings(),
+        contextlib.redirect_stdout(output),
+    ):
+        patch.setattr(sys, "argv", [module, *arguments])
+        warnings.filterwarnings("ignore", message=".*found in sys.modules after import")
+        with pytest.raises(SystemExit) as ended:
+            runpy.run_module(module, run_name="__main__", alter_sys=True)
+    assert ended.value.code == 0
     return output.getvalue()
 
 
@@ -79,18 +82,21 @@ def help_of(module):
 def helps():
     """Help of each command, asked for once."""
     names = sorted({words[0] for _, words in MODULES})
-    return {name: help_of(name) for name in names}
+    return {name: run(name, "--help") for name in names}
 
 
-@pytest.fixture(scope="module")
-def clone(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("clone")
-    shutil.copytree(
-        ROOT / "studies",
-        folder / "studies",
-        ignore=lambda d, names: [n for n in names if (Path(d) / n).is_dir()],
-    )
-    return folder
+@pytest.fixture
+def clone(tmp_path, monkeypatch):
+    """A folder with the study ``quick``, of fewer texts, in which commands work."""
+    text = (ROOT / "studies" / "quick.toml").read_text()
+    for number, fewer in (("train = 400", "train = 120"), ("validation = 200", "validation = 60")):
+        assert f"\n{number}\n" in text
+        text = text.replace(f"\n{number}\n", f"\n{fewer}\n")
+    (tmp_path / "studies").mkdir()
+    (tmp_path / "studies" / "quick.toml").write_text(text)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path
 
 
 def command(module, *, containing=None):
@@ -101,55 +107,19 @@ def command(module, *, containing=None):
     return list(found[0])
 
 
-def run(arguments, folder, **options):
-    environment = {**os.environ, "XDG_CACHE_HOME": str(folder / "cache"), "OMP_NUM_THREADS": "2"}
-    return subprocess.run(
-        [sys.executable, "-m", *arguments],
-        cwd=folder,
-        env=environment,
-        text=True,
-        capture_output=True,
-        **options,
-    )
-
-
 @pytest.mark.slow
-def test_readme_road_from_search_to_prediction_works(clone, monkeypatch):
+def test_readme_road_from_search_to_prediction_works(clone):
+    """The dashboard's command has its tests beside it, and cold processes theirs beside each command."""
     search = command("search.run", containing="quick")
-    search[search.index("--trials") + 1] = "4"
-    searched = run(search, clone)
-    assert searched.returncode == 0, searched.stderr
-    assert "4 trials finished" in searched.stdout
-    exported = run(command("search.export"), clone)
-    assert exported.returncode == 0, exported.stderr
-    trained = run(command("trainers.train"), clone)
-    assert trained.returncode == 0, trained.stderr
-    fingerprint = re.search(r"weights sha256 (\w{64})", trained.stdout).group(1)
+    search[search.index("--trials") + 1] = "2"
+    assert "2 trials finished" in run(*search)
+    run(*command("search.export"))
+    fingerprint = re.search(r"weights sha256 (\w{64})", run(*command("trainers.train"))).group(1)
     assert fingerprint in (clone / "studies/quick/winner.toml").read_text()
-    predicted = run(command("trainers.predict"), clone)
-    assert predicted.returncode == 0, predicted.stderr
-    assert len(predicted.stdout.splitlines()) == 2
-    assert re.fullmatch(
-        r"(positive|negative)\t[01]\.\d{4}\tA joy from start to finish\.", predicted.stdout.splitlines()[0]
-    )
+    predicted = run(*command("trainers.predict")).splitlines()
+    assert len(predicted) == 2
+    assert re.fullmatch(r"(positive|negative)\t[01]\.\d{4}\tA joy from start to finish\.", predicted[0])
 
-    dashboard = subprocess.Popen(
-        [sys.executable, "-m", *command("search.dashboard"), "--port", "0"],
-        cwd=clone,
-        text=True,
-        stdout=subprocess.PIPE,
-    )
-    try:
-        address = re.search(r"http://\S+", dashboard.stdout.readline()).group()
-        with urllib.request.urlopen(f"{address}api/studies") as answer:
-            assert b'"quick"' in answer.read()
-    finally:
-        dashboard.send_signal(signal.SIGINT)
-        assert dashboard.wait(timeout=30) == 0
-        dashboard.stdout.close()
-
-    monkeypatch.chdir(clone)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(clone / "cache"))
     with contextlib.redirect_stdout(io.StringIO()):
         for page in ("README.md", "trainers/README.md"):
             for block in re.findall(r"```python\n(.*?)```", PAGES[page], flags=re.DOTALL):

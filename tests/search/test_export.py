@@ -24,6 +24,8 @@ from trainers.model import load
 from trainers.predict import main as predict
 from trainers.train import main as train
 
+pytestmark = pytest.mark.usefixtures("plain_report")
+
 
 def make_study(*trials):
     study = optuna.create_study(direction="maximize")

@@ -20,6 +20,8 @@ from search.trials.tracking import mirror, models, targets
 from search.trials.tracking.courier import Courier
 from trainers.errors import InputError
 
+pytestmark = pytest.mark.usefixtures("plain_report")
+
 SPACE = {
     "freeze_depth": 3,
     "dropout": [0.0, 0.1],

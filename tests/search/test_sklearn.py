@@ -15,6 +15,8 @@ import trainers.sklearn
 from search.sklearn import SearchedTextClassifier
 from trainers.model.classifier import load, save
 
+pytestmark = pytest.mark.usefixtures("plain_report")
+
 SPACE = {
     "freeze_depth": [2, 3],
     "dropout": 0.0,

@@ -31,7 +31,7 @@ from trainers.model.classifier import load
 
 SCHEMA = json.loads((Path(search.report.__file__).parent / "report.schema.json").read_text())
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("tiny_reviews")]
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("tiny_reviews", "plain_report")]
 
 
 @pytest.fixture
@@ -262,6 +262,7 @@ def texts_of(split):
     return [torch.from_numpy(ids).long() for ids in np.split(split.ids_S, split.offsets_N1[1:-1])]
 
 
+@pytest.mark.whole_report
 def test_a_failed_fit_is_told_and_reported(study, monkeypatch, capsys):
     figures_of = search.trials.fitting.figures_of
 

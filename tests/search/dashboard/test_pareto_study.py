@@ -138,7 +138,7 @@ def test_no_toml_file_can_name_a_study_as_a_front_is_named(write_tiny_study, tmp
     assert "name" in capsys.readouterr().err
 
 
-@pytest.mark.usefixtures("tiny_reviews")
+@pytest.mark.usefixtures("tiny_reviews", "plain_report")
 def test_a_study_with_a_front_is_continued(write_tiny_study, tmp_path, capsys):
     path = write_tiny_study(tmp_path)
     arguments = ["--study", str(path), "--workers", "1", "--recipes", "none"]

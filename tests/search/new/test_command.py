@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from machine import pretend_measured
 from messages import make_messages
 
 import search.new.ceiling
@@ -32,11 +33,8 @@ CSV = Path(__file__).parents[2] / "data" / "messages.csv"
 
 @pytest.fixture(autouse=True)
 def measured(monkeypatch):
-    """A machine on which everything ends at once; the true measurement is slow, and tested for itself."""
-    monkeypatch.setattr(
-        search.new.speed, "measure_speed", lambda *_, workers, **__: Speed(workers, 1e12, 1e12)
-    )
-    monkeypatch.setattr(search.trials, "measure_memory", lambda *_: 2**20)
+    """A machine, and a head on the untouched encoder, that were."""
+    pretend_measured(monkeypatch)
     monkeypatch.setattr(search.new.ceiling, "measure_head", lambda *_: 0.8)
 
 
@@ -89,6 +87,7 @@ def test_what_was_found_is_said(write, capsys):
     assert said.endswith("Next:\n  search          python -m search.run --study messages --trials 50\n")
 
 
+@pytest.mark.usefixtures("plain_report")
 def test_the_next_command_runs_without_an_edit(write, here, monkeypatch, capsys):
     monkeypatch.setenv("XDG_CACHE_HOME", str(here / "cache"))
     write("--trials", "2", "--minutes", "1")
@@ -371,6 +370,7 @@ def test_a_name_without_letters_of_a_study_asks_for_another(capsys):
     )
 
 
+@pytest.mark.usefixtures("plain_report")
 def test_groups_go_from_a_csv_to_predictions_without_an_edit(write, here, capsys):
     shutil.copy(CSV.parent / "groups.csv", here)
     assert write("--group", "patient_id", "--trials", "1", source="groups.csv") == 0

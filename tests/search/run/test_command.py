@@ -19,6 +19,8 @@ from search.study.opening import open_study
 from search.study.recipes import RECIPES
 from search.study.spec import load_spec
 
+pytestmark = pytest.mark.usefixtures("plain_report")
+
 NEITHER_RECIPES_NOR_PRUNING = ("[cache]", "[pruning]\nrungs = []\n\n[recipes]\nenqueue = []\n\n[cache]")
 
 # Trials of more than a second, so that a signal meets one under way.
@@ -294,6 +296,7 @@ def test_timeout_begins_no_trial_after_it(write_tiny_study, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.whole_report
 @pytest.mark.usefixtures("tiny_reviews")
 def test_a_flat_search_ends_says_why_and_goes_on_if_it_is_told_to(write_tiny_study, tmp_path, capsys):
     path = write_tiny_study(tmp_path, NEITHER_RECIPES_NOR_PRUNING)

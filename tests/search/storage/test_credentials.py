@@ -1,4 +1,5 @@
 import subprocess
+import tempfile
 import time
 import traceback
 from pathlib import Path
@@ -153,15 +154,18 @@ def test_a_server_that_refuses_the_password_does_not_make_us_repeat_it(
 
 
 @pytest.mark.slow
-def test_a_secret_in_the_url_is_left_nowhere(write_tiny_study, tmp_path, monkeypatch, command):
+@pytest.mark.usefixtures("tiny_reviews")
+def test_a_secret_in_the_url_is_left_nowhere(write_tiny_study, tmp_path, monkeypatch, command, capsys):
     path = write_tiny_study(tmp_path)
     database = tmp_path / "shared.db"
     url = f"sqlite:///file:{database}?uri=true&password={CANARY}"
     monkeypatch.setenv(STORAGE_VARIABLE, url)
     monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     lines, outputs = set(), []
     with command(
-        "-m", "search.run", "--study", path, "--trials", "4", "--workers", "2", start=True
+        *("-m", "search.run", "--study", path, "--trials", "2", "--workers", "2", "--recipes", "none"),
+        start=True,
     ) as running:
         while running.poll() is None:
             lines |= set(command_lines_below(running.pid))
@@ -169,17 +173,16 @@ def test_a_secret_in_the_url_is_left_nowhere(write_tiny_study, tmp_path, monkeyp
         outputs += running.communicate()
     assert running.returncode == 0, outputs
     assert any("forkserver" in line for line in lines)
-    for module in ("search.report", "search.export"):
-        done = command("-m", module, "--study", path)
-        assert done.returncode == 0, done.stderr
-        outputs += done.stdout, done.stderr
+    for main in (report, export):
+        assert main(["--study", str(path)]) == 0
+        outputs += capsys.readouterr()
     assert f"search.run --study {path} --trials 25" in outputs[0]
     assert [text for text in (*lines, *outputs) if CANARY in text] == []
     files = [p for p in tmp_path.rglob("*") if p.is_file()]
     assert {"shared.db", "report.json", "winner.toml", "model.safetensors"} <= {p.name for p in files}
     assert [p for p in files if CANARY.encode() in p.read_bytes()] == []
     study = optuna.load_study(storage=f"sqlite:///{database}", study_name="tiny")
-    assert len(study.trials) == 4
+    assert len(study.trials) == 2
     assert CANARY not in repr(
         [study.user_attrs, study._storage.get_study_system_attrs(study._study_id), study.trials]
     )

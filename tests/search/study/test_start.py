@@ -259,7 +259,7 @@ like = "auto"
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("tiny_reviews")
+@pytest.mark.usefixtures("tiny_reviews", "plain_report")
 def test_a_search_tries_recipes_then_its_start_and_ends_with_exactly_the_trials_asked_for(
     write_tiny_study, tmp_path, capsys
 ):

@@ -91,7 +91,8 @@ STATES = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
 
 def plainly_searched(study, states):
     """The searched trials by a loop over all."""
-    return [t.number for t in study.get_trials(states=states) if "recipe" not in t.user_attrs]
+    trials = study.get_trials(states=states, deepcopy=False)
+    return [t.number for t in trials if "recipe" not in t.user_attrs]
 
 
 def end_at_random(study, trial, draw):
@@ -133,10 +134,11 @@ def test_what_is_kept_up_equals_a_loop_over_all_trials(seed):
     )
 
     def look(study):
+        trials = study.get_trials(deepcopy=False)
         for states in wanted:
             seen = without_recipes(study).get_trials(states=states)
             assert [t.number for t in seen] == plainly_searched(study, states)
-            assert [t.state for t in seen] == [study.trials[t.number].state for t in seen]
+            assert [t.state for t in seen] == [trials[t.number].state for t in seen]
 
     study = random_search(seed, look=look)
     assert [t.number for t in Searched().look(study.trials).of(None)] == plainly_searched(study, None)

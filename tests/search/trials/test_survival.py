@@ -17,7 +17,6 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 from optuna.trial import TrialState
-from sqlalchemy import event
 
 import search.storage.lease
 from search.storage.database import Database, connect
@@ -63,8 +62,6 @@ class Launcher:
 
     def __init__(self, url, machine, plan=()):
         database = connect(url)
-        if database.engine.name == "sqlite":  # the power stays on
-            event.listen(database.engine, "connect", lambda c, _: c.execute("PRAGMA synchronous = OFF"))
         self.faults = Faults(database)
         self.study = optuna.load_study(storage=database, study_name="toy")
         self.under_way = []

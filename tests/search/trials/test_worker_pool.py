@@ -1,11 +1,11 @@
 import itertools
 import os
+import re
 import signal
-import subprocess
 import sys
 import threading
 import time
-from multiprocessing import Pipe
+from multiprocessing import Pipe, forkserver
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -19,7 +19,7 @@ from search.study.opening import open_study
 from search.study.spec import load_spec
 from search.trials.memory import KILLED_FIRST
 from search.trials.news import Death, Failure, Fitted, Silence
-from search.trials.worker_pool import MAX_STILLBORN, PRELOADED, Crew
+from search.trials.worker_pool import MAX_STILLBORN, Crew, warm_up
 from trainers.fit.records import Evaluation
 
 PEEKS = (0.5,)
@@ -46,17 +46,36 @@ def follow(crew, job):
             crew.answer(job, go_on=True)
 
 
-def test_what_is_preloaded_is_all_that_a_fit_needs_of_ours_and_nothing_of_the_study():
-    code = f"""
-import importlib, sys
-for name in {PRELOADED}:
-    importlib.import_module(name)
+class Program:
+    """Stands in for features: whoever unpickles it runs a program, which leaves a file of its process in a folder."""
+
+    def __init__(self, program, *, folder, device="cpu"):
+        self.program = f"import os, pathlib, sys\n{program}\npathlib.Path({str(folder)!r}, str(os.getpid())).write_text(said)"
+        self.encoder = SimpleNamespace(device=device)
+
+    def __reduce__(self):
+        return exec, (self.program, {})
+
+
+def said_by_processes(folder, *, count):
+    """What so many of them said, by process."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while len(files := sorted(folder.iterdir())) < count or not all(f.read_text() for f in files):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    return {int(f.name): f.read_text() for f in files}
+
+
+WHAT_IS_NEW = """
 before = set(sys.modules)
 import trainers.fit.loop, trainers.fit.features, trainers.fit.holdout, trainers.encoder, search.trials.memory
-print(set(sys.modules) == before, "optuna" in sys.modules, "sqlalchemy" in sys.modules)
+said = f"{set(sys.modules) - before} {'optuna' in sys.modules} {'sqlalchemy' in sys.modules}"
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.split() == ["True", "False", "False"]
+
+
+def test_what_is_preloaded_is_all_that_a_fit_needs_of_ours_and_nothing_of_the_study(tmp_path):
+    with Crew(Program(WHAT_IS_NEW, folder=tmp_path), size=1, peeks=()):
+        assert [*said_by_processes(tmp_path, count=1).values()] == ["set() False False"]
 
 
 def children_of(pid):
@@ -136,36 +155,22 @@ def test_time_that_the_machine_stood_still_is_no_silence(features, make_config, 
         assert isinstance(follow(crew, 1)[-1], Fitted)
 
 
-class SeesDevices:
-    """Stands in for features: whoever unpickles it leaves a file that says which CUDA devices it sees."""
-
-    encoder = SimpleNamespace(device="cuda")
-
-    def __init__(self, folder):
-        self.folder = folder
-
-    def __reduce__(self):
-        code = (
-            "(lambda os, pathlib, torch: pathlib.Path({!r}, str(os.getpid())).write_text("
-            "f\"{{os.environ.get('CUDA_VISIBLE_DEVICES')}} {{torch.cuda.is_initialized()}}\"))"
-            "(*map(__import__, ('os', 'pathlib', 'torch')))"
-        )
-        return eval, (code.format(str(self.folder)),)
+DEVICES = """
+import torch
+said = f"{os.environ.get('CUDA_VISIBLE_DEVICES')} {torch.cuda.is_initialized()}"
+"""
 
 
 def devices_seen(folder, *, count):
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while len(files := sorted(folder.iterdir())) < count or not all(f.read_text() for f in files):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    assert {f.read_text().split()[1] for f in files} == {"False"}
-    return {int(f.name): f.read_text().split()[0] for f in files}
+    seen = said_by_processes(folder, count=count)
+    assert {said.split()[1] for said in seen.values()} == {"False"}
+    return {pid: said.split()[0] for pid, said in seen.items()}
 
 
 def test_processes_share_cuda_devices_evenly_and_see_one_each_before_cuda_starts(tmp_path, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "6,GPU-1f2e")
     monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
-    with Crew(SeesDevices(tmp_path), size=4, peeks=()) as crew:
+    with Crew(Program(DEVICES, folder=tmp_path, device="cuda"), size=4, peeks=()) as crew:
         seen = devices_seen(tmp_path, count=4)
         assert sorted(seen.values()) == ["6", "6", "GPU-1f2e", "GPU-1f2e"]
         member = crew._members[0]
@@ -253,7 +258,7 @@ def test_processes_that_die_one_after_the_other_before_any_news_stop_the_search(
             kill_before_news(crew, MAX_STILLBORN, make_config())
 
 
-@pytest.mark.usefixtures("tiny_reviews")
+@pytest.mark.usefixtures("tiny_reviews", "plain_report")
 def test_workers_spend_exactly_the_budget_and_leave_no_process_behind(write_tiny_study, tmp_path):
     path = write_tiny_study(tmp_path)
     before = workers_of(os.getpid())
@@ -312,18 +317,10 @@ def test_a_bug_is_raised_with_its_trace_and_a_known_failure_is_not():
         Failure(reason, "Traceback").raise_bug()
 
 
-MASK = """
-import signal
-from pathlib import Path
-from search.trials import warm_up
-warm_up()
-from multiprocessing.forkserver import _forkserver
-[line] = [l for l in Path(f"/proc/{_forkserver._forkserver_pid}/status").read_text().splitlines() if l.startswith("SigBlk")]
-print([bool(int(line.split()[1], 16) >> (number - 1) & 1) for number in (signal.SIGINT, signal.SIGTERM)])
-"""
-
-
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_workers_hear_no_interrupt_of_the_whole_group_as_a_notebooks_stop_button_sends():
-    done = subprocess.run([sys.executable, "-c", MASK], capture_output=True, text=True, check=True)
-    assert done.stdout == "[True, True]\n"
+    warm_up()
+    server = forkserver._forkserver._forkserver_pid
+    [mask] = re.findall(r"^SigBlk:\s*(\w+)$", Path(f"/proc/{server}/status").read_text(), flags=re.MULTILINE)
+    blocked = signal.SIGINT, signal.SIGTERM
+    assert [bool(int(mask, 16) >> (number - 1) & 1) for number in blocked] == [True, True]

@@ -17,7 +17,7 @@ from search.study.opening import open_study
 from search.study.results import finished
 from search.study.spec import load_spec
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("tiny_reviews")]
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("tiny_reviews", "plain_report")]
 
 NUM_TRIALS = 10
 PATIENCE_SECONDS = 120

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from search.new.cost import Folds
-from search.new.sizes import CORE_LAYERS, MEDIUM
+from search.new.sizes import CORE_LAYERS, MEDIUM, STEPS, epochs_of
 from trainers.errors import InputError
 from trainers.fit import is_share
 
@@ -102,13 +102,12 @@ def with_folds(
 
 
 def _is_enough(plan: Plan, one: Planned) -> bool:
-    """Tell whether a plan with folds has all texts, about as many tokens of them, and the top layers of the plan without."""
+    """Tell whether a plan with folds has all texts, and of tokens, epochs and layers what the one without has, or what comes first."""
     sizes, other = plan.sizes, one.plan.sizes
-    is_whole = sizes.train == len(one.splits.train) + len(one.splits.validation)
-    is_long = sizes.max_length >= min(MEDIUM, other.max_length)
     return (
-        is_whole
-        and is_long
+        sizes.train == len(one.splits.train) + len(one.splits.validation)
+        and sizes.max_length >= min(other.max_length, MEDIUM)
+        and sizes.epochs >= min(other.epochs, epochs_of(sizes.train, STEPS))
         and sizes.freeze_depth <= max(other.freeze_depth, one.costs.num_layers - CORE_LAYERS)
     )
 

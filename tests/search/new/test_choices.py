@@ -151,3 +151,20 @@ def test_who_names_how_texts_are_split_gets_no_folds(messages, tiny_encoder_dir,
 
 def test_without_minutes_there_are_no_folds(choose):
     assert "folds" not in choose().get("data", {})
+
+
+def test_folds_that_are_named_are_no_obstacle_to_a_ceiling(messages, tiny_encoder_dir, monkeypatch):
+    monkeypatch.undo()  # the head is fitted in truth
+    data = messages[0].model_copy(update={"folds": 3})
+    chosen = choose_settings(
+        data,
+        read_texts(data),
+        named=NOTHING | {"data": {"folds": 3}},
+        metric="accuracy",
+        encoder=str(tiny_encoder_dir),
+        device="cpu",
+        trials=50,
+        minutes=None,
+        tell=lambda _: None,
+    )
+    assert 0.97 <= chosen["score"]["ceiling"] <= 1

@@ -156,29 +156,15 @@ def test_folds_are_offered_where_there_is_no_time_for_them(write, here, capsys, 
     assert said in " ".join(capsys.readouterr().out.split())
 
 
-def test_a_source_with_splits_of_its_own_has_no_folds(write, here, capsys):
+def test_a_source_with_splits_of_its_own_has_no_folds(write, here):
     rows = make_messages(400)
-    splits = ["test" if i % 5 == 0 else "train" for i in range(400)]
+    splits = [("test", "validation", "train", "train")[i % 4] for i in range(400)]
     with (here / "split.csv").open("w", newline="") as file:
         csv.writer(file).writerows(
             [("message", "team", "part"), *((*r, s) for r, s in zip(rows, splits, strict=True))]
         )
-    assert write("--split", "part", source="split.csv") == 0
-    assert load_spec(here / "studies" / "split.toml").data.folds is None
-    assert "It is left out since the source has splits of its own." in " ".join(
-        capsys.readouterr().out.split()
-    )
-
-
-def test_a_class_of_fewer_texts_than_folds_leaves_one_split(write, here):
-    rows = [
-        ("a fourth thing, rarely asked for " + word, "rare")
-        for word in ("now", "later", "soon", "never", "often")
-    ]
-    with (here / "rare.csv").open("w", newline="") as file:
-        csv.writer(file).writerows([("message", "team"), *make_messages(100), *rows])
-    assert write(source="rare.csv") == 0  # one of the five is in the test split
-    assert folds_of(here / "studies" / "rare.toml") == (None, [])
+    assert write("--split", "part", "--label", "team", source="split.csv") == 0
+    assert folds_of(here / "studies" / "split.toml") == (None, [])
 
 
 @pytest.mark.parametrize(
@@ -246,7 +232,7 @@ def test_a_busy_machine_is_told_and_makes_no_study_smaller(write, here, monkeypa
 def test_where_the_texts_allow_no_more_trials_that_fill_the_time_are_named(write, capsys):
     write("--minutes", "60", "--trials", "5")
     said = capsys.readouterr().out
-    assert "These texts allow no more in 5 trials: all of them, all layers, 26 epochs." in said
+    assert "These texts allow no more in 5 trials: all of them, all layers, 20 epochs." in said
     trials = int(said.partition("or more --trials: ")[2].split()[0])
     assert trials > 100
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from search.description import Described, Tables, check_tables, chosen_settings, described
+from search.interrupts import stoppable
 from search.result import Result
 from search.run import check_request, search_study
 from search.trials import check_timeout, targets_of
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 HEADING = "# Written by search.run_study, which may write it again.\n"
 
 
+@stoppable()
 def run_study(
     data: Any = None,
     *,

@@ -60,6 +60,35 @@ def interruptible() -> Iterator[None]:
         _first_signal_at = None
 
 
+@contextmanager
+def stoppable() -> Iterator[None]:
+    """Let Ctrl-C, and the stop button of a notebook, raise KeyboardInterrupt inside an event loop, too.
+
+    There, another's handler asks the loop to cancel a task, which the loop hears only once the block has come to its end.
+    Elsewhere nothing is done.
+    """
+    handler = signal.getsignal(signal.SIGINT)
+    in_main = threading.current_thread() is threading.main_thread()
+    if not in_main or not callable(handler) or not _has_loop():
+        yield
+        return
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)
+
+
+def _has_loop() -> bool:
+    import asyncio
+
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
+
+
 def interrupted_at() -> float | None:
     """Return when the first signal came, in ``time.monotonic()`` seconds, held back or not; None before it."""
     return _first_signal_at

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from search.interrupts import stoppable
 from trainers.errors import printable
 
 if TYPE_CHECKING:
@@ -104,6 +105,7 @@ class Result:
         write_files(self.study, self._found.spec, self.folder, self._options)
         return self.folder / "report.html"
 
+    @stoppable()
     def confirm(self, *, finalists: int = 3, seeds: int = 3) -> pd.DataFrame:
         """Fit the finalists on fresh seeds, test each fit once, and return what was measured, one finalist a row.
 
@@ -139,6 +141,7 @@ class Result:
             )
         return pd.DataFrame(rows)
 
+    @stoppable()
     def model(
         self,
         *,
@@ -164,6 +167,7 @@ class Result:
             scale=calibration is not None,
         ).classifier()
 
+    @stoppable()
     def export(
         self,
         path: str | Path | None = None,
@@ -226,8 +230,14 @@ class Result:
 
         summary = self._summary()
         headline = html.escape(f"{printable(summary.study)}: {printable(self._headline(summary))}")
-        table = _frame(summary.pareto).head(MOST_ROWS)
-        shown = table.dropna(axis=1, how="all").to_html(
+        table = (
+            _frame(summary.pareto)
+            .head(MOST_ROWS)
+            .dropna(axis=1, how="all")
+            .drop(columns="state", errors="ignore")
+        )
+        # A heading of several words may take several lines.
+        shown = table.rename(columns=lambda name: name.removeprefix("setting_").replace("_", " ")).to_html(
             index=False, escape=True, border=0, float_format="{:.4g}".format
         )
         picture = self.folder / "pareto.png"

@@ -7,12 +7,13 @@ import sqlite3
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from reviews import BAD, GOOD, PLAIN, SPECIAL, make_reviews
 
 # The same examples on every run, and no time limit on a busy machine.
 for profile, examples in (("short", 25), ("full", 100)):
-    settings.register_profile(profile, max_examples=examples, deadline=None, derandomize=True)
+    unhurried = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
+    settings.register_profile(profile, max_examples=examples, derandomize=True, **unhurried)
 
 
 def pytest_addoption(parser):
@@ -64,6 +65,23 @@ def no_waiting_for_the_disk():
                 connection.execute("PRAGMA synchronous = OFF")
 
     event.listen(Engine, "connect", connected)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_reading_of_the_tables_history():
+    """Optuna runs ten files of alembic's for each database that is opened; tests open hundreds."""
+    from optuna.storages._rdb.storage import _VersionManager
+
+    create, created = _VersionManager._create_alembic_script, []
+
+    def create_once(manager):
+        if not created:
+            created.append(create(manager))
+        return created[0]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_VersionManager, "_create_alembic_script", create_once)
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -295,6 +313,14 @@ def plain_report(request, monkeypatch):
     if request.node.get_closest_marker("whole_report") is None:
         for place in (search.report, search.report.command):
             monkeypatch.setattr(place, "write_files", write_plain)
+
+
+@pytest.fixture
+def measured_head(monkeypatch):
+    """Searches of a test take a head on the untouched encoder for measured; those of fixtures of a module measure it."""
+    import search.new.ceiling
+
+    monkeypatch.setattr(search.new.ceiling, "measure_head", lambda *_: 0.8)
 
 
 @pytest.fixture(scope="session")

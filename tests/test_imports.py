@@ -118,31 +118,40 @@ def test_every_room_has_its_floor():
 LAZY = {"trainers.sklearn": {"search.sklearn"}}
 
 
-@pytest.mark.parametrize("path", FILES, ids=name_of)
-def test_trainers_know_neither_search_nor_optuna_nor_rich(path):
-    if name_of(path).startswith("trainers."):
-        others = imported(path) - LAZY.get(name_of(path), set())
-        assert not {m.split(".")[0] for m in others} & {
-            "search",
-            "optuna",
-            "rich",
-            "optuna_dashboard",
-        }
+def wrong(paths, look):
+    """What ``look`` finds in files that should not be there, by module; five rules for two hundred files are no thousand tests."""
+    found = {name_of(path): sorted(look(path)) for path in paths}
+    return {name: names for name, names in found.items() if names}
 
 
-@pytest.mark.parametrize("path", MODULES, ids=name_of)
-def test_imports_run_downwards(path):
-    own = name_of(path)
-    others = {m for m in ours(path) if m.split(".")[0] == own.split(".")[0] and room(m) != room(own)}
-    assert [m for m in sorted(others) if floor(m) >= floor(own)] == []
+def test_trainers_know_neither_search_nor_optuna_nor_rich():
+    def known(path):
+        others = {m.split(".")[0] for m in imported(path) - LAZY.get(name_of(path), set())}
+        return others & {"search", "optuna", "rich", "optuna_dashboard"}
+
+    trainers = [path for path in FILES if name_of(path).startswith("trainers.")]
+    assert len(trainers) > 50
+    assert wrong(trainers, known) == {}
 
 
-@pytest.mark.parametrize("path", MODULES, ids=name_of)
-def test_of_another_room_only_its_face_is_imported(path):
-    own = room(name_of(path))
-    into = {m for m in ours(path) if room(m) != own and (ROOT / room(m).replace(".", "/")).is_dir()}
+def test_imports_run_downwards():
+    def upward(path):
+        own = name_of(path)
+        others = {m for m in ours(path) if m.split(".")[0] == own.split(".")[0] and room(m) != room(own)}
+        return {m for m in others if floor(m) >= floor(own)}
+
+    assert wrong(MODULES, upward) == {}
+
+
+def test_of_another_room_only_its_face_is_imported():
     shown = {m for face in FACES for m in modules_shown(face)}
-    assert sorted(into - {room(m) for m in into} - shown) == []
+
+    def behind_a_face(path):
+        own = room(name_of(path))
+        into = {m for m in ours(path) if room(m) != own and (ROOT / room(m).replace(".", "/")).is_dir()}
+        return into - {room(m) for m in into} - shown
+
+    assert wrong(MODULES, behind_a_face) == {}
 
 
 @functools.cache
@@ -178,16 +187,13 @@ def test_a_study_and_where_it_lives_run_no_fit():
             }
 
 
-@pytest.mark.parametrize("path", FILES, ids=name_of)
-def test_no_module_imports_a_name_that_is_private_elsewhere(path):
-    tree = tree_of(path)
-    names = [
-        alias.name
-        for node in ast.walk(tree)
-        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] in FLOORS
-        for alias in node.names
-    ]
-    assert [n for n in names if n.startswith("_")] == []
+def test_no_module_imports_a_name_that_is_private_elsewhere():
+    def private(path):
+        for node in ast.walk(tree_of(path)):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] in FLOORS:
+                yield from (alias.name for alias in node.names if alias.name.startswith("_"))
+
+    assert wrong(FILES, private) == {}
 
 
 # Modules that stand for all others between this project and the private parts of a library.
@@ -235,10 +241,10 @@ def is_private(name):
     return name.startswith("_") and not name.startswith("__")
 
 
-@pytest.mark.parametrize("path", [p for p in FILES if name_of(p).startswith("search.")], ids=name_of)
-def test_a_search_touches_private_parts_of_libraries_in_three_modules_only(path):
-    found = list(foreign_privates(tree_of(path)))
-    assert bool(found) == (name_of(path) in PRIVATE), found
+def test_a_search_touches_private_parts_of_libraries_in_three_modules_only():
+    search = [path for path in FILES if name_of(path).startswith("search.")]
+    found = wrong(search, lambda path: foreign_privates(tree_of(path)))
+    assert set(found) == PRIVATE, found
 
 
 @pytest.mark.parametrize(

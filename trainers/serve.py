@@ -338,7 +338,7 @@ async def _texts(request: Request, limits: Limits) -> list[str]:
     if not 1 <= len(texts) <= limits.texts:
         raise _RefusedError(
             413 if texts else 422,
-            f"a request must have 1 to {limits.texts} texts, got {len(texts)}; send them in parts",
+            f"a request must have 1 to {limits.texts} texts, got {len(texts)}; {'send them in parts' if texts else 'add one'}",
         )
     if any(0xD800 <= ord(c) <= 0xDFFF for text in texts for c in text):
         raise _RefusedError(

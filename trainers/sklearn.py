@@ -123,7 +123,7 @@ class TextClassifier(TextEstimator):
         head_tokens: Of these, from the start of a longer text, the rest being from its end; None takes all from there.
         cache: Number format of what is stored of the frozen layers.
         head_start: ``fitted`` lets the head begin from what it can read in the untouched encoder; so does ``probe``, a
-            logistic regression, of a head without a hidden layer.
+            logistic regression, of a head without a hidden layer; ``auto`` fits it first where few layers are trained.
         head_weights: Its random weights: ``uniform`` or ``glorot``.
         head_logits: ``one`` gives the head of two classes a single logit.
         thaw: A second stage, with the keys of ``trainers.config.Thaw``; None means none.

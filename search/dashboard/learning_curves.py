@@ -25,6 +25,9 @@ def curve_picture(trial: FrozenTrial, spec: StudySpec) -> bytes:
     The gap between training and validation, the ceiling and the restored epoch are marked; there, the
     training accuracy is the exact one.
     """
+    from search.report import keep_fonts
+
+    keep_fonts()
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(8, 5.6), dpi=100, layout="constrained")

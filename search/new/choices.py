@@ -59,7 +59,7 @@ def choose_settings(
         minutes: That it may take; None if it has no limit.
         tell: Gets what was found, a line at a time.
     """
-    from search.new.template import most_patience, start_kept, weights
+    from search.new.template import first_setup, most_patience, start_kept, weights
 
     loaded, splits, data = load(encoder, device, data, texts, longest=named["data"].get("max_length"))
     plain, plain_data = unfolded(splits, data)
@@ -103,6 +103,9 @@ def choose_settings(
             "patience": {"low": 1, "high": most_patience(sizes)},
         }
         chosen["pruning"] = {"rungs": [*sizes.rungs]}
+        first = first_setup(sizes)
+        if first is not None and not {*named["fit"]} & {*first}:
+            chosen["start"] = {"setups": [first]}
     kept = start_kept(splits, sizes)
     if kept is not None and data.pair is None and "max_length" not in named["data"]:
         chosen["data"]["head_tokens"] = kept

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 PRECISION: Precision | None = "auto"
 """``fit.precision`` of a new study; None leaves it out. The machine is measured in it."""
 
-HEAD_START: HeadStart | None = "fitted"
+HEAD_START: HeadStart | None = "auto"
 """``fit.head_start`` of a new study; None leaves it out, for a head that begins at random."""
 
 HEAD_START_SECONDS = 1.0
@@ -141,7 +141,7 @@ class Costs:
 
     Attributes:
         splits: To be searched with, their texts whole.
-        num_trials: Of the search.
+        num_trials: Of the search, its recipes among them.
         num_layers: Of the encoder.
         layer_flops: ``Encoder.layer_flops``.
         speed: Of this machine.
@@ -189,16 +189,23 @@ class Costs:
         """Estimate how long one worker takes for all trials, without recipes."""
         sizes = self.of_a_fit(sizes)
         layers = self.num_layers - sizes.freeze_depth
-        complete = min(self.num_trials, FIRST_COMPLETE + LATER_COMPLETE * self.num_trials)
+        searched = max(0, self.num_trials - len(self.recipes))
+        complete = min(searched, FIRST_COMPLETE + LATER_COMPLETE * searched)
         ends = {1.0: complete} | {
-            share: (self.num_trials - complete) * part
+            share: (searched - complete) * part
             for share, part in zip(RUNG_SHARES, PRUNED_SHARES, strict=True)
         }
         trials = [self._fit_seconds(sizes, layers / 2, share) for share in ends]
         if sizes.freeze_depth == 0:
             embedded = self._embedding_seconds(sizes.epochs * sizes.train) / (layers + 1)
             trials = [seconds + share * embedded for share, seconds in zip(ends, trials, strict=True)]
-        return self.fits * sum(n * seconds for n, seconds in zip(ends.values(), trials, strict=True))
+        work = self.fits * sum(n * seconds for n, seconds in zip(ends.values(), trials, strict=True))
+        if sizes.freeze_depth == 0 and searched > 0:  # the setup that is tried first trains all layers
+            first = self._fit_seconds(sizes, layers, 1.0) + self._embedding_seconds(
+                sizes.epochs * sizes.train
+            )
+            work += self.fits * (first - trials[0])
+        return work
 
     def recipe_seconds(self, name: str, sizes: Sizes) -> float:
         """Estimate how long a recipe takes, which runs to its end; one that is not known here, no time."""
@@ -244,7 +251,7 @@ class Costs:
         if share == 1:
             trained, looked_at = LIVED * trained, LIVED * looked_at + sizes.train
         seconds = TRIAL_SECONDS + STEP_SECONDS * trained / BATCH_SIZE
-        if HEAD_START == "fitted":  # and looked at as epoch 0, by vectors that are there
+        if HEAD_START in {"auto", "fitted"}:  # and looked at as epoch 0, by vectors that are there
             seconds += HEAD_START_SECONDS
         return seconds + self._passes(sizes, layers, trained=trained, looked_at=looked_at)
 

@@ -91,7 +91,7 @@ def with_folds(
         return replace(one, without_folds="the source has splits of its own")
     splits = load_splits(data, tokenizer, texts=texts)
     costs, plan = choose(folded(one.costs, splits, metric))
-    if plan.seconds > available or not _is_enough(plan, one):
+    if plan.seconds > available or not _is_enough(plan, one.plan, costs):
         return replace(
             one,
             without_folds=f"with folds there is no time for {costs.num_trials} trials of all texts and two layers",
@@ -101,14 +101,14 @@ def with_folds(
     return chosen
 
 
-def _is_enough(plan: Plan, one: Planned) -> bool:
-    """Tell whether a plan with folds has all texts, and of tokens, epochs and layers what the one without has, or what comes first."""
-    sizes, other = plan.sizes, one.plan.sizes
+def _is_enough(plan: Plan, other: Plan, costs: Costs) -> bool:
+    """Tell whether a plan with folds has all texts, and of tokens, epochs and layers what the other has, or what comes first."""
+    sizes = plan.sizes
     return (
-        sizes.train == len(one.splits.train) + len(one.splits.validation)
-        and sizes.max_length >= min(other.max_length, MEDIUM)
-        and sizes.epochs >= min(other.epochs, epochs_of(sizes.train, STEPS))
-        and sizes.freeze_depth <= max(other.freeze_depth, one.costs.num_layers - CORE_LAYERS)
+        sizes.train == len(costs.splits.train)
+        and sizes.max_length >= min(other.sizes.max_length, MEDIUM)
+        and sizes.epochs >= min(other.sizes.epochs, epochs_of(sizes.train, STEPS))
+        and sizes.freeze_depth <= max(other.sizes.freeze_depth, costs.num_layers - CORE_LAYERS)
     )
 
 

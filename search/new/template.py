@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 MOST_NAMED = 8
 """Classes that the heading names."""
 
+GUESS = {"dropout": 0.1, "head_width": 64, "learning_rate": 5e-5}
+"""What most people would try, inside a new study's space, with all layers trained."""
+
 UNEVEN = 0.5
 """Classes are uneven if the rarest has less than this share of what an even one would have."""
 
@@ -75,7 +78,7 @@ margin = 3.0  # standard errors by which a trial must lie behind to be ended
 [recipes]
 enqueue = {recipes}
 epochs = {{ thaw-top = {epochs} }}  # of its second stage, of at most 20: as many as a trial has
-"""
+{start}"""
 
 
 def study_toml(
@@ -129,7 +132,23 @@ def study_toml(
         if weights(splits, metric)
         else '# class_weights = "balanced"  # would let rare classes count as much as frequent ones',
         rungs=list(sizes.rungs),
+        start=_start_lines(sizes),
     )
+
+
+def first_setup(sizes: Sizes) -> dict[str, float] | None:
+    """Return the setup that a new study tries first; None where not all layers may be trained."""
+    if sizes.freeze_depth > 0:
+        return None
+    return {"freeze_depth": 0, **GUESS, "patience": most_patience(sizes)}
+
+
+def _start_lines(sizes: Sizes) -> str:
+    setup = first_setup(sizes)
+    if setup is None:
+        return ""
+    keys = ", ".join(f"{key} = {value:g}" for key, value in setup.items())
+    return f"\n[start]\n# One good guess first, all layers at a small rate: a search of few trials may never draw it.\nsetups = [{{ {keys} }}]\n"
 
 
 def most_patience(sizes: Sizes) -> int:

@@ -14,5 +14,5 @@ from .conclusions import (
     worth_of as worth_of,
 )
 from .models import Summary as Summary, TrialRow as TrialRow
-from .pareto_png import write_pareto_picture as write_pareto_picture
+from .pareto_png import keep_fonts as keep_fonts, write_pareto_picture as write_pareto_picture
 from .summary import summarise as summarise, trial_row as trial_row

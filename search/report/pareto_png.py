@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,6 +29,7 @@ def write_pareto_picture(summary: Summary, path: Path) -> None:
     Raises:
         InputError: The file cannot be written.
     """
+    keep_fonts()
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(8, 5.4), dpi=160, layout="constrained")
@@ -36,6 +38,20 @@ def write_pareto_picture(summary: Summary, path: Path) -> None:
     picture = io.BytesIO()
     figure.savefig(picture, format="png")
     write_atomically(path, picture.getvalue())
+
+
+def keep_fonts() -> None:
+    """Let matplotlib keep its list of fonts with our cache where the home folder cannot be written.
+
+    Else each process makes the list again, and warns of it.
+    """
+    home = Path(os.path.expanduser("~"))  # noqa: PTH111  # Path's own raises where there is none
+    config = Path(os.environ.get("XDG_CONFIG_HOME") or home / ".config")
+    can_write = any(place.is_dir() and os.access(place, os.W_OK) for place in (config, home))
+    if "MPLCONFIGDIR" not in os.environ and not can_write:
+        from trainers.fit import default_cache_directory
+
+        os.environ["MPLCONFIGDIR"] = str(default_cache_directory() / "matplotlib")
 
 
 def _draw(axes: Axes, summary: Summary) -> None:

@@ -41,7 +41,7 @@ def _patience(spec: StudySpec) -> list[str]:
     """Patience ends a fit early if that many evaluations without a lower loss leave at least one more undone."""
     setting = spec.fit["patience"]
     epochs, often = (_highest(spec.fit.get(key, default)) for key, default in _DEFAULTS)
-    at_start = 1 if "fitted" in _values(spec.fit.get("head_start", "random")) else 0
+    at_start = 0 if {"auto", "fitted"}.isdisjoint(_values(spec.fit.get("head_start", "random"))) else 1
     evaluations = epochs * often + at_start
     useful = evaluations - 2
     if not isinstance(setting, Range | list) or _highest(setting) <= useful:

@@ -38,7 +38,8 @@ def full(disk):
     filler.unlink()
 
 
-@pytest.mark.parametrize("point", [pytest.param("before ask", marks=pytest.mark.full), "before tell"])
+@pytest.mark.full  # tests/search/storage/test_database.py fills a database of one process
+@pytest.mark.parametrize("point", ["before ask", "before tell"])
 def test_search_whose_database_has_no_room_waits_for_it(make_search, verify, small_disk, point):
     search = make_search(folder=small_disk)
     launch = search.start(at=point, nth=2, do="wait")

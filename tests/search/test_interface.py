@@ -1,5 +1,6 @@
 import asyncio
 import json
+import signal
 import subprocess
 import sys
 import threading
@@ -20,7 +21,7 @@ from search.trials.tracking import mirror, models, targets
 from search.trials.tracking.courier import Courier
 from trainers.errors import InputError
 
-pytestmark = pytest.mark.usefixtures("plain_report")
+pytestmark = pytest.mark.usefixtures("plain_report", "measured_head")
 
 SPACE = {
     "freeze_depth": 3,
@@ -283,6 +284,28 @@ def test_it_runs_inside_an_event_loop(ask, tmp_path):
     assert len(asyncio.run(cell()).study.trials) == 1
 
 
+def test_the_stop_button_ends_a_search_inside_an_event_loop(ask, tmp_path, monkeypatch):
+    from search.trials import Live
+
+    ended = Live.trial_ended
+
+    def press(*arguments):
+        ended(*arguments)
+        signal.raise_signal(signal.SIGINT)
+
+    async def cell():
+        return ask(tmp_path, trials=3)
+
+    monkeypatch.setattr(Live, "trial_ended", press)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # which a background job has not
+    try:
+        result = asyncio.run(cell())
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert [t.state.is_finished() for t in result.study.trials] == [True]
+    assert result.interrupted
+
+
 def test_an_interrupt_ends_the_search_in_order_and_returns_what_there_is(ask, tmp_path, monkeypatch):
     from search.trials import Live
 
@@ -359,6 +382,9 @@ def test_a_notebook_gets_a_page_of_limited_size_with_nothing_of_the_users_that_r
     assert "&lt;script&gt;alert(1)" in page
     assert "data:image/png;base64," in page
     assert "prefers-color-scheme:dark" in page
+    assert (
+        "<th>freeze depth</th>" in page
+    )  # words that may take two lines: else a notebook is too narrow for the settings
     assert len(page.encode()) < 200_000
 
 

@@ -1,3 +1,4 @@
+import asyncio
 import contextlib
 import signal
 import subprocess
@@ -8,7 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from search.interrupts import ECHO_SECONDS, EXIT_INTERRUPTED, held_back, interrupted_at, interruptible
+from search.interrupts import (
+    ECHO_SECONDS,
+    EXIT_INTERRUPTED,
+    held_back,
+    interrupted_at,
+    interruptible,
+    stoppable,
+)
 
 ROOT = Path(__file__).parents[2]
 PATIENCE_SECONDS = 120
@@ -173,3 +181,45 @@ def test_second_signal_ends_a_clean_up_at_once():
         time.sleep(ECHO_SECONDS + 0.2)
         process.send_signal(signal.SIGTERM)
         assert process.wait(PATIENCE_SECONDS) == EXIT_INTERRUPTED
+
+
+@pytest.fixture
+def heeded():
+    """SIGINT as a shell leaves it to what stands in the foreground."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("heeded")
+def test_in_an_event_loop_a_signal_is_raised_at_once_and_the_loop_has_its_handler_back():
+    heard = []
+
+    async def cell():
+        before = signal.getsignal(signal.SIGINT)
+        with contextlib.suppress(KeyboardInterrupt), stoppable():
+            signal.raise_signal(signal.SIGINT)
+            heard.append("the end")
+        assert signal.getsignal(signal.SIGINT) is before
+
+    asyncio.run(cell())
+    assert heard == []
+
+
+def test_outside_an_event_loop_the_handler_is_left_alone():
+    before = signal.getsignal(signal.SIGINT)
+    with stoppable():
+        assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_in_a_thread_with_an_event_loop_no_handler_is_set():
+    found = []
+
+    async def cell():
+        with stoppable():
+            found.append("no error")
+
+    thread = threading.Thread(target=lambda: asyncio.run(cell()))
+    thread.start()
+    thread.join()
+    assert found == ["no error"]

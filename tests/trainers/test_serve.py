@@ -63,7 +63,7 @@ EXPECTED = 'the body must be JSON, {"texts": ["a text", ...]}'
         (b"[]", 422, f"{EXPECTED}, got something else"),
         (b'{"texts": "good"}', 422, f"{EXPECTED}, got something else"),
         (b'{"texts": [1]}', 422, f"{EXPECTED}, got something else"),
-        (b'{"texts": []}', 422, "a request must have 1 to 3 texts, got 0"),
+        (b'{"texts": []}', 422, "a request must have 1 to 3 texts, got 0; add one"),
         (b'{"texts": ["a","b","c","d"]}', 413, "a request must have 1 to 3 texts, got 4; send them in parts"),
         (
             b'{"texts": ["' + b"a" * 300 + b'"]}',

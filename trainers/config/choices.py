@@ -17,7 +17,7 @@ markup; nothing; or what version 0.1 cut out, which took ``<int>`` and ``<user>`
 FixedPrecision = Literal["float32", "bfloat16"]
 Precision = Literal["auto", "float32", "bfloat16"]
 Loss = Literal["cross_entropy", "focal"]
-HeadStart = Literal["random", "fitted", "probe"]
+HeadStart = Literal["auto", "random", "fitted", "probe"]
 HeadWeights = Literal["uniform", "glorot"]
 HeadLogits = Literal["classes", "one"]
 Metric = Literal[

@@ -25,6 +25,11 @@ from trainers.config.table import Table
 FOCAL_GAMMA = 2.0
 """What the focal loss's paper found best."""
 
+FEW_LAYERS = 1 / 6
+"""Share of an encoder's layers up to which ``head_start = "auto"`` fits the head first. MiniLM, ceilings of 92 and 97 %, rates of 5e-5 and
+more: where two layers or more were trained, fits from a random head ended 0.4 to 6 points higher, for a fitted one takes up
+what training may rise; with one layer and with none 19 and 31 points lower (tests/benchmarks/README.md)."""
+
 
 class Thaw(Table):
     """A second stage of a fit: it goes on from the head that the first one restored, with more layers trained.
@@ -81,7 +86,8 @@ class TrainConfig(Table):
         cache: Number format of the stored features.
         head_start: What the head begins with: ``random`` weights, or ``fitted`` to the vectors of the untouched
             encoder, which takes a second and is then looked at as epoch 0; or, of a linear head, ``probe``: fitted, too, by
-            a logistic regression that has converged, regularised as folds of the training split say.
+            a logistic regression that has converged, regularised as folds of the training split say. ``auto`` is ``fitted``
+            where at most a sixth of the layers is trained, or one, and ``random`` elsewhere.
         head_weights: What random weights are drawn from: PyTorch's ``uniform`` distribution, biases too, or Glorot's
             with biases of zero, as Keras does.
         head_logits: Logits of the head: one for each of the ``classes``, or, of two classes, ``one`` with binary
@@ -198,6 +204,13 @@ class TrainConfig(Table):
     def gamma(self) -> float | None:
         """Of the focal loss; None if the loss is another one."""
         return self.focal_gamma if self.loss == "focal" else None
+
+    def with_head_start(self, num_layers: int) -> TrainConfig:
+        """Return what ``auto`` means for an encoder of ``num_layers`` layers; any other head start as it is."""
+        if self.head_start != "auto":
+            return self
+        is_small = num_layers - self.freeze_depth <= max(1, round(FEW_LAYERS * num_layers))
+        return self.model_copy(update={"head_start": "fitted" if is_small else "random"})
 
     @property
     def depths(self) -> set[int]:

@@ -130,6 +130,7 @@ class _Fit:
     ) -> None:
         self.started = time.perf_counter()
         self.since = since
+        config = config.with_head_start(features.encoder.num_layers)
         asked, rounds = config, None
         if config.stop_at is not None:
             if config.head_start == "fitted":

@@ -16,9 +16,7 @@ from tasks import TASKS, prepare
 
 from search.analysis.baseline import measure_baseline
 from search.new.ceiling import choose_ceiling
-from trainers.config import EncoderConfig
-from trainers.data.splits import load_splits
-from trainers.encoder.loading import load_encoder
+from trainers.data import read_texts
 from trainers.fit.feature_files import default_cache_directory
 
 FIT = ["task", "setup", "seed", "head_start"]
@@ -76,11 +74,9 @@ def main():
     rows = pd.concat([pd.read_parquet(path) for path in options.tables])
     folder = default_cache_directory() / "tables"
     prepare(folder)
-    encoder = load_encoder(EncoderConfig())
     lost, gained = {}, {}
     for task, of_task in rows.groupby("task"):
-        splits = load_splits(TASKS[task].data(folder), encoder.tokenizer)
-        baseline = measure_baseline(splits, metric="accuracy")
+        baseline = measure_baseline(read_texts(TASKS[task].data(folder)), metric="accuracy")
         head = head_in_training(of_task)
         free = chosen(of_task)
         lost[f"{task} ({of_task.groupby(FIT).ngroups})"] = line = {

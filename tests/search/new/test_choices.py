@@ -8,6 +8,7 @@ import search.trials
 from search.new import choose_settings, main, unnamed
 from search.new.cost import Sizes
 from search.new.speed import Speed
+from search.new.template import GUESS
 from search.study.spec import load_spec
 from trainers.config import DataConfig
 from trainers.data import read_texts
@@ -77,6 +78,7 @@ def test_with_minutes_it_chooses_as_a_new_study(choose, messages, tiny_encoder_d
     for key in ("epochs", "evaluations_per_epoch"):
         assert chosen["fit"][key] == spec.fit[key]
     assert chosen["fit"]["patience"]["high"] == spec.fit["patience"].high
+    assert chosen.get("start", {}).get("setups", []) == [*spec.start.setups]
     assert chosen["data"].get("folds") == (5 if minutes > 1 else None)
     for key in ("train", "validation", "max_length", "head_tokens", "folds"):
         assert chosen["data"].get(key) == getattr(spec.data, key), key
@@ -90,6 +92,14 @@ def test_without_minutes_all_texts_and_two_layers_are_taken_and_the_machine_is_n
     assert chosen["fit"]["freeze_depth"] == {"low": 1, "high": 3}
     assert not {"train", "validation", "max_length"} & {*chosen.get("data", {})}
     assert chosen["pruning"]["rungs"] == [0.25 * chosen["fit"]["epochs"], 0.5 * chosen["fit"]["epochs"]]
+
+
+def test_the_first_setup_is_left_out_where_a_setting_of_it_is_named(choose):
+    deep = choose(minutes=60)
+    assert deep["start"]["setups"] == [
+        {**GUESS, "freeze_depth": 0, "patience": deep["fit"]["patience"]["high"]}
+    ]
+    assert "start" not in choose(minutes=60, fit={"dropout": 0.2})
 
 
 def test_who_names_a_size_has_sized_the_study(choose, monkeypatch):

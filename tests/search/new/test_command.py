@@ -22,7 +22,9 @@ import trainers.encoder
 import trainers.encoder.loading
 from search.export import main as export
 from search.new import main
+from search.new.cost import Sizes
 from search.new.speed import Speed
+from search.new.template import first_setup
 from search.run import main as run
 from search.study.settings import Range
 from search.study.spec import load_spec
@@ -95,6 +97,22 @@ def test_the_next_command_runs_without_an_edit(write, here, monkeypatch, capsys)
     assert command == ["--study", "messages", "--trials", "2"]
     assert run([*command, "--workers", "1"]) == 0
     assert "2 trials finished" in capsys.readouterr().out
+
+
+def test_one_good_guess_is_tried_first_where_all_layers_may_be_trained(write, here):
+    write("--minutes", "60", "--to", "deep.toml")
+    spec = load_spec(here / "deep.toml")
+    (setup,) = spec.start.setups
+    assert setup["freeze_depth"] == 0 == spec.depths()[0]
+    assert setup["learning_rate"] == 5e-5
+    assert setup["patience"] == spec.fit["patience"].high
+
+
+def test_where_layers_stay_frozen_no_setup_is_guessed(write, here, monkeypatch):
+    monkeypatch.setattr(search.new.template, "first_setup", lambda _: None)
+    write("--to", "shallow.toml")
+    assert load_spec(here / "shallow.toml").start.setups == ()
+    assert first_setup(Sizes(300, 100, 32, freeze_depth=1, epochs=3, evaluations_per_epoch=1)) is None
 
 
 def test_flags_reach_the_study(write, here):
@@ -261,7 +279,7 @@ def test_the_ceiling_is_written_as_a_head_alone_says(write, here, monkeypatch, c
 def test_precision_and_head_start_are_written_once_they_are_chosen(write, here, monkeypatch):
     write("--to", "chosen.toml")
     fit = load_spec(here / "chosen.toml").fit
-    assert (fit["precision"], fit["head_start"]) == ("auto", "fitted")
+    assert (fit["precision"], fit["head_start"]) == ("auto", "auto")
     monkeypatch.setattr(search.new.template, "PRECISION", None)
     monkeypatch.setattr(search.new.template, "HEAD_START", None)
     write("--to", "none.toml")

@@ -26,16 +26,13 @@ def plan(minutes, *, folds):
 @pytest.mark.parametrize(("minutes", "is_enough"), [(2, False), (5, False), (15, True), (30, True)])
 def test_folds_may_take_layers_but_not_the_top_two(minutes, is_enough):
     one, folds = plan(minutes, folds=False), plan(minutes, folds=True)
-    assert _is_enough(folds.plan, one) is is_enough
+    assert _is_enough(folds.plan, one.plan, folds.costs) is is_enough
 
 
-def test_where_a_head_alone_is_trained_anyway_folds_take_nothing():
-    one = plan(0.5, folds=False)
-    assert one.plan.sizes.freeze_depth == one.costs.num_layers
-    assert _is_enough(
-        dataclasses.replace(one.plan, sizes=dataclasses.replace(one.plan.sizes, train=320)), one
-    )
-    assert not _is_enough(one.plan, one)  # 240 of 320 texts
+def test_a_plan_without_all_texts_is_not_enough():
+    one, folds = plan(30, folds=False), plan(30, folds=True)
+    fewer = dataclasses.replace(folds.plan, sizes=dataclasses.replace(folds.plan.sizes, train=319))
+    assert not _is_enough(fewer, one.plan, folds.costs)
 
 
 @given(st.floats(1, 500))

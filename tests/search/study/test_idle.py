@@ -53,8 +53,9 @@ def test_the_longest_fit_of_the_space_counts():
     assert idle(epochs=[1, 3], patience=[1, 2, 4]) == []
 
 
-def test_the_look_at_a_fitted_head_is_an_evaluation():
-    assert idle(patience={"low": 1, "high": 3}, head_start="fitted") == []
+@pytest.mark.parametrize("start", ["fitted", "auto"])
+def test_the_look_at_a_fitted_head_is_an_evaluation(start):
+    assert idle(patience={"low": 1, "high": 3}, head_start=start) == []
 
 
 def test_patience_that_is_fixed_is_no_dimension():

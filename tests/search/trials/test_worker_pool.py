@@ -269,9 +269,8 @@ def test_workers_spend_exactly_the_budget_and_leave_no_process_behind(write_tiny
     assert [c for c in workers_of(os.getpid()) if c not in before and is_alive(c)] == []
 
 
-@pytest.mark.parametrize(
-    ("number", "code"), [(signal.SIGKILL, -9), pytest.param(signal.SIGINT, 130, marks=pytest.mark.full)]
-)
+@pytest.mark.full  # tests/chaos/test_kills.py looks for what a killed search leaves behind
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGKILL, -9), (signal.SIGINT, 130)])
 def test_workers_end_with_the_search(write_tiny_study, command, tmp_path, number, code):
     path = write_tiny_study(
         tmp_path, ("epochs = 2", "epochs = 2000"), ("[cache]", "[pruning]\nrungs = []\n\n[cache]")

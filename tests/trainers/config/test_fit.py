@@ -59,11 +59,29 @@ def test_a_probe_is_for_a_linear_head(make_config):
     assert make_config(head_start="probe", head_width=0).head_width == 0
 
 
-@pytest.mark.parametrize("start", ["random", "fitted"])
+@pytest.mark.parametrize("start", ["auto", "random", "fitted"])
 def test_only_a_probe_may_train_nothing(make_config, start):
     with pytest.raises(ValidationError, match=f'got 0 with head_start = "{start}"; raise it'):
         make_config(head_start=start, epochs=0)
     assert make_config(head_start="probe", head_width=0, epochs=0).epochs == 0
+
+
+@pytest.mark.parametrize(
+    ("layers", "depth", "start"),
+    [
+        (6, 6, "fitted"),
+        (6, 5, "fitted"),
+        (6, 4, "random"),
+        (12, 10, "fitted"),
+        (12, 9, "random"),
+        (1, 0, "fitted"),
+    ],
+)
+def test_a_head_is_fitted_first_where_few_layers_are_trained(make_config, layers, depth, start):
+    config = make_config(head_start="auto", freeze_depth=depth)
+    assert config.with_head_start(layers).head_start == start
+    for named in ("random", "fitted"):
+        assert make_config(head_start=named, freeze_depth=depth).with_head_start(layers).head_start == named
 
 
 @pytest.mark.parametrize(

@@ -117,6 +117,14 @@ def test_a_head_that_training_makes_worse_is_restored(make_config, tiny_encoder,
     assert result.validation_accuracy == result.evaluations[0].validation_accuracy
 
 
+@pytest.mark.parametrize(("depth", "start"), [(0, "random"), (1, "random"), (2, "fitted"), (3, "fitted")])
+def test_auto_has_the_bits_of_what_it_means(make_config, tiny_encoder, tiny_splits, depth, start):
+    features = Features(tiny_encoder, tiny_splits)
+    chosen = fit(make_config(freeze_depth=depth, head_start="auto", epochs=1), features)
+    named = fit(make_config(freeze_depth=depth, head_start=start, epochs=1), features)
+    assert [e.validation_loss for e in chosen.evaluations] == [e.validation_loss for e in named.evaluations]
+
+
 def test_a_random_start_has_the_bits_it_always_had(make_config, tiny_encoder, tiny_splits):
     config = make_config(epochs=1)
     network = copy.deepcopy(fit(config, Features(tiny_encoder, tiny_splits)).network)

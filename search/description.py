@@ -207,7 +207,7 @@ def chosen_settings(
     device: Device | Literal["auto"],
     console: Console | None,
     *,
-    trials: int,
+    trials: int | None,
     minutes: float | None,
 ) -> Chosen:
     """Choose by the texts what the caller left open, as ``search.new`` does."""

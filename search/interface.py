@@ -38,7 +38,7 @@ def run_study(
     study: str | os.PathLike[str] | None = None,
     name: str | None = None,
     folder: str | os.PathLike[str] = "studies",
-    trials: int = 50,
+    trials: int | None = None,
     minutes: float | None = None,
     until_flat: float | bool | None = None,
     trial_timeout: TrialTimeout = "auto",
@@ -71,7 +71,8 @@ def run_study(
         study: A name in studies/ or the path of a TOML file, instead of data.
         name: Of a study of data; None takes one after the texts and settings, so that others are another study.
         folder: Where such a study and its results are kept.
-        trials: Total number of finished trials.
+        trials: Total number of finished trials. None is 50; of a new study with ``minutes`` as many as may each train all layers
+            in that time, 8 to 50, which the same call then goes on to.
         minutes: No trial begins after so many; None means no limit. A new study is sized to end in time, once this machine has
             been measured; few texts then have folds, unless ``data_options`` names ``folds``, ``train`` or ``validation``.
         until_flat: As ``--until-flat`` of ``search.run``.
@@ -96,6 +97,7 @@ def run_study(
         InputError: Something that was given cannot be used.
     """
     refuse_windows()
+    from search.new import MOST_TRIALS
     from search.report import command_options, write_files
 
     if minutes is not None and not minutes > 0:
@@ -103,7 +105,7 @@ def run_study(
     check_timeout(trial_timeout)
     targets = targets_of([track] if isinstance(track, str) else track)
     check_request(
-        trials=trials,
+        trials=MOST_TRIALS if trials is None else trials,
         timeout=None,
         until_flat=until_flat,
         seed=seed,
@@ -129,7 +131,7 @@ def run_study(
         found = _opened(asked, storage, seed, choose=choose)
     interrupted = search_study(
         found,
-        trials=trials,
+        trials=_total(found) if trials is None else trials,
         timeout=None if minutes is None else 60 * minutes,
         until_flat=until_flat,
         workers=workers,
@@ -143,6 +145,15 @@ def run_study(
     options = command_options(path.stem if path.parent == Path("studies") else str(path), storage)
     write_files(found.study, found.spec, found.folder, options)
     return Result(found, options=options, device=device, workers=workers, interrupted=interrupted)
+
+
+def _total(found: Opened) -> int:
+    """Return the number of trials that was chosen when the study was new, or the usual one."""
+    from search.new import MOST_TRIALS
+    from search.study import attributes as attr
+
+    chosen: int = found.study.user_attrs.get(attr.CHOSEN, {}).get("search", {}).get("trials", MOST_TRIALS)
+    return chosen
 
 
 def _named(
@@ -180,7 +191,8 @@ def _opened(
     before = open_study(spec, path, storage_url=url, create=True, compare=False)
     is_begun = bool(before.get_trials(deepcopy=False))
     chosen = before.user_attrs.get(attr.CHOSEN, {}) if is_begun else choose()
-    for key, settings in unnamed(chosen, asked.named).items():
+    of_the_file = {key: settings for key, settings in chosen.items() if key != "search"}
+    for key, settings in unnamed(of_the_file, asked.named).items():
         table = {**table, key: {**table.get(key, {}), **settings}}
     spec = spec_of({"name": path.stem, **table}, path)
     opened = open_study(spec, path, storage_url=url, create=True)

@@ -6,6 +6,7 @@ from .guesses import guess_columns as guess_columns
 from .sizes import (
     CHEAP_RECIPES as CHEAP_RECIPES,
     EVALUATIONS as EVALUATIONS,
+    MOST_TRIALS as MOST_TRIALS,
     STEPS as STEPS,
     epochs_of as epochs_of,
 )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from search.new.cost import Sizes
 from search.new.few_texts import Planned, folded, unfolded, with_folds
-from search.new.sizes import CORE_LAYERS, EVALUATIONS, MARGIN, STEPS, epochs_of, plan_trials
+from search.new.sizes import CORE_LAYERS, EVALUATIONS, MARGIN, MOST_TRIALS, STEPS, epochs_of, plan_trials
 
 if TYPE_CHECKING:
     from search.analysis import Aim
@@ -39,7 +39,7 @@ def choose_settings(
     metric: Metric,
     encoder: str,
     device: Device,
-    trials: int,
+    trials: int | None,
     minutes: float | None,
     tell: Tell,
 ) -> Chosen:
@@ -55,7 +55,7 @@ def choose_settings(
         metric: Of the score.
         encoder: As the user named it.
         device: Where the search will fit.
-        trials: Of the search.
+        trials: Of the search; None chooses them, too, where sizes are chosen: ``search.trials`` of what is returned.
         minutes: That it may take; None if it has no limit.
         tell: Gets what was found, a line at a time.
     """
@@ -67,7 +67,9 @@ def choose_settings(
     chosen: Chosen = {"goal": {}, "score": {}, "data": {}, "fit": {}}
     planned = None
     if minutes is not None and not SIZES & {*named["fit"]}:
-        costs = folded(measure_costs(loaded, plain, config, trials=trials, tell=tell), splits, metric)
+        costs = folded(
+            measure_costs(loaded, plain, config, trials=trials or MOST_TRIALS, tell=tell), splits, metric
+        )
         choose = partial(plan_trials, trials=trials, seconds=60 * minutes)
         planned = Planned(texts, data, splits, *choose(costs))
         if "folds" not in named["data"]:
@@ -93,6 +95,8 @@ def choose_settings(
             if getattr(sizes, name) < len(getattr(splits, name)):
                 chosen["data"][name] = getattr(sizes, name)
         chosen["data"]["max_length"] = sizes.max_length
+        if trials is None:
+            chosen["search"] = {"trials": planned.costs.num_trials}
     else:
         sizes = _usual_sizes(splits, loaded.num_layers, max_length=named["data"].get("max_length"))
     if not SIZES & {*named["fit"]}:

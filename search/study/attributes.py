@@ -10,7 +10,7 @@ SPEC = "spec"
 """dict: the TOML file that the study was begun with, as ``StudySpec`` dumps it."""
 
 CHOSEN = "chosen"
-"""dict: settings that ``search.run_study`` chose by the texts, by table; absent of a study that took the defaults."""
+"""dict: settings that ``search.run_study`` chose by the texts, by table, and its number of trials as ``search.trials``; absent of a study that took the defaults."""
 
 DATA = "data"
 """dict: the data page, see ``trainers.data.describe_data``."""

@@ -193,6 +193,23 @@ def test_a_ceiling_that_nobody_named_is_chosen_by_the_texts_and_kept(ask, tmp_pa
     assert len(again.study.trials) == 2
 
 
+def test_a_number_of_trials_that_was_chosen_is_what_the_same_call_goes_on_to(ask, tmp_path, monkeypatch):
+    asked = []
+
+    def choose(*_, trials, **__):
+        asked.append(trials)
+        return {"search": {"trials": 2}}
+
+    monkeypatch.setattr(search.new, "choose_settings", choose)
+    first = ask(tmp_path, trials=None, minutes=10)
+    assert len(first.study.trials) == 2
+    assert "[search]" not in (tmp_path / f"{first.name}.toml").read_text()
+    again = ask(tmp_path, trials=None, minutes=10)
+    assert (again.name, len(again.study.trials)) == (first.name, 2)
+    assert asked == [None]
+    assert len(ask(tmp_path, trials=3).study.trials) == 3
+
+
 def test_a_study_without_choices_goes_on_with_the_defaults_that_it_was_begun_with(
     ask, tmp_path, head, monkeypatch
 ):

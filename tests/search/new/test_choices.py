@@ -40,14 +40,14 @@ def messages(tmp_path_factory):
 def choose(messages, tiny_encoder_dir):
     """A function: what is chosen for the messages, with changes of what is named."""
 
-    def choose(*, metric="accuracy", minutes=None, tell=lambda _: None, **named):
+    def choose(*, metric="accuracy", trials=50, minutes=None, tell=lambda _: None, **named):
         return choose_settings(
             *messages,
             named=NOTHING | named,
             metric=metric,
             encoder=str(tiny_encoder_dir),
             device="cpu",
-            trials=50,
+            trials=trials,
             minutes=minutes,
             tell=tell,
         )
@@ -100,6 +100,12 @@ def test_the_first_setup_is_left_out_where_a_setting_of_it_is_named(choose):
         {**GUESS, "freeze_depth": 0, "patience": deep["fit"]["patience"]["high"]}
     ]
     assert "start" not in choose(minutes=60, fit={"dropout": 0.2})
+
+
+def test_a_number_of_trials_is_chosen_where_none_is_named(choose):
+    assert choose(minutes=60, trials=None)["search"] == {"trials": 50}
+    assert "search" not in choose(minutes=60)
+    assert "search" not in choose(trials=None)
 
 
 def test_who_names_a_size_has_sized_the_study(choose, monkeypatch):

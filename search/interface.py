@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import re
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -73,7 +75,7 @@ def run_study(
         folder: Where such a study and its results are kept.
         trials: Total number of finished trials.
         minutes: No trial begins after so many; None means no limit. A new study is sized to end in time, once this machine has
-            been measured.
+            been measured; few texts then have folds, unless ``data_options`` names ``folds``, ``train`` or ``validation``.
         until_flat: As ``--until-flat`` of ``search.run``.
         trial_timeout: As ``--trial-timeout``.
         encoder: ``minilm`` (packaged, the default), a local directory, or a hub id.
@@ -96,6 +98,7 @@ def run_study(
         InputError: Something that was given cannot be used.
     """
     refuse_windows()
+    _import_bars()
     from search.report import command_options, write_files
 
     if minutes is not None and not minutes > 0:
@@ -143,6 +146,13 @@ def run_study(
     options = command_options(path.stem if path.parent == Path("studies") else str(path), storage)
     write_files(found.study, found.spec, found.folder, options)
     return Result(found, options=options, device=device, workers=workers, interrupted=interrupted)
+
+
+def _import_bars() -> None:
+    """Import tqdm before another does: in a notebook without ipywidgets it asks for them, which nothing here needs."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        importlib.import_module("tqdm.auto")
 
 
 def _named(

@@ -230,8 +230,14 @@ class Result:
 
         summary = self._summary()
         headline = html.escape(f"{printable(summary.study)}: {printable(self._headline(summary))}")
-        table = _frame(summary.pareto).head(MOST_ROWS)
-        shown = table.dropna(axis=1, how="all").to_html(
+        table = (
+            _frame(summary.pareto)
+            .head(MOST_ROWS)
+            .dropna(axis=1, how="all")
+            .drop(columns="state", errors="ignore")
+        )
+        # A heading of several words may take several lines.
+        shown = table.rename(columns=lambda name: name.removeprefix("setting_").replace("_", " ")).to_html(
             index=False, escape=True, border=0, float_format="{:.4g}".format
         )
         picture = self.folder / "pareto.png"

@@ -21,6 +21,10 @@ class Pretended:
             file.write(json.dumps(what) + "\n")
         if self._place == "hangs":
             time.sleep(600)
+        if self._place == "computes":
+            began = time.process_time()
+            while time.process_time() - began < 0.1:
+                pass
         if self._place == "dies":
             os._exit(3)
         if self._place == "exits":

@@ -382,6 +382,9 @@ def test_a_notebook_gets_a_page_of_limited_size_with_nothing_of_the_users_that_r
     assert "&lt;script&gt;alert(1)" in page
     assert "data:image/png;base64," in page
     assert "prefers-color-scheme:dark" in page
+    assert (
+        "<th>freeze depth</th>" in page
+    )  # words that may take two lines: else a notebook is too narrow for the settings
     assert len(page.encode()) < 200_000
 
 

@@ -1,4 +1,6 @@
+import importlib
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -124,6 +126,48 @@ def test_a_clone_has_the_settings_and_no_fit(fitted):
         copy.predict(["good"])
 
 
+@pytest.fixture(scope="module")
+def decided(small, reviews, tmp_path_factory):
+    """Of one study: what has a temperature and a threshold, and what is left as it was fitted."""
+    decisions = importlib.import_module("trainers.model.decisions")
+    calibrate = decisions.calibrate
+
+    def halve(*arguments, scale, **named):
+        found = calibrate(*arguments, scale=scale, **named)
+        return replace(found, temperature=2.0) if scale else found
+
+    settings = {"folder": tmp_path_factory.mktemp("decided"), "trials": 1, "positive": "bad"}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(decisions, "calibrate", halve)
+        return (
+            small(**settings, threshold="f2").fit(*reviews),
+            small(**settings, calibration=None).fit(*reviews),
+        )
+
+
+def test_logits_are_divided_by_the_temperature_unless_nobody_wants_it(decided, reviews):
+    scaled, plain = decided
+    root_NC = plain.predict_proba(reviews[0]) ** 0.5
+    expected_NC = root_NC / root_NC.sum(axis=1, keepdims=True)
+    assert scaled.predict_proba(reviews[0]) == pytest.approx(expected_NC, abs=1e-5)
+
+
+def test_predict_says_the_label_that_is_looked_for_from_its_threshold_on(decided, reviews):
+    scaled, plain = decided
+    [(name, threshold)] = scaled.classifier_.model.config.thresholds.items()
+    assert name == "bad"
+    bad_N = scaled.predict_proba(reviews[0])[:, 0] >= threshold
+    assert scaled.predict(reviews[0]).tolist() == np.where(bad_N, "bad", "good").tolist()
+    most_N = plain.predict_proba(reviews[0]).argmax(axis=1)
+    assert plain.predict(reviews[0]).tolist() == plain.classes_[most_N].tolist()
+    assert scaled.predict(reviews[0]).tolist() != plain.predict(reviews[0]).tolist()
+
+
+def test_how_answers_are_decided_does_not_make_another_study(decided):
+    scaled, plain = decided
+    assert scaled.trials_["seconds"].tolist() == plain.trials_["seconds"].tolist()
+
+
 def test_it_survives_pickling_and_is_saved_as_a_model(fitted, reviews, tmp_path):
     copy = pickle.loads(pickle.dumps(fitted))
     assert np.array_equal(copy.predict_proba(reviews[0]), fitted.predict_proba(reviews[0]))
@@ -219,6 +263,18 @@ def test_what_a_study_refuses_is_a_value_error_in_its_words(small, reviews):
     assert failure(small(trials=0), *reviews) == "trials must be at least 1, got 0; raise it"
     assert failure(small(validation_fraction=1), *reviews) == (
         "validation_fraction must lie between 0 and 1, got 1; change it"
+    )
+    assert failure(small(calibration="isotonic"), *reviews) == (
+        "calibration must be 'temperature' or None, got 'isotonic'; change it"
+    )
+    assert failure(small(threshold=0.4), *reviews) == (
+        "threshold must be 'f1', 'f2', 'f0.5', 'balanced_accuracy' or None, got 0.4; change it"
+    )
+    assert failure(small(positive="low"), *reviews) == (
+        "positive must be one of two labels, got 'low' for ['bad', 'good']; change it"
+    )
+    assert failure(small(threshold="f1"), reviews[0], np.arange(120) % 3) == (
+        "threshold must be of two classes, or of several labels a text, got 3 classes; leave it out: the most probable class is said"
     )
     assert failure(small(), *reviews, groups=[None] * 120) == (
         "groups must name one for each text, got None at index 0; fill it in"

@@ -11,12 +11,20 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+import psutil
+
 from search.trials.tracking.runs import Experiment, Run
 from search.trials.tracking.targets import Target
 from trainers.errors import printable
 
 PATIENCE_SECONDS = 30.0
 """At its end a search waits for a tracker as long as that takes a run at least so often; the first includes its imports."""
+
+BUSY_SHARE = 0.02
+"""Of the time that is waited: a process that computes more is not waiting for a server, but is slow, as on a busy machine."""
+
+MOST_WAITS = 10
+"""One that computes without an end is given up, too."""
 
 QUIET_SECONDS = 3.0
 """After which the user hears that the end is waited for."""
@@ -101,7 +109,7 @@ class Courier:
             self._changed.notify()
 
     def close(self, *, patience: float = PATIENCE_SECONDS) -> None:
-        """Wait as long as the tracker takes a run now and then, until it has all, and end its process."""
+        """Wait as long as the tracker takes a run now and then, or computes, until it has all, and end its process."""
         try:
             with self._changed:
                 self._is_closing = True
@@ -109,17 +117,32 @@ class Courier:
             self._thread.join(min(patience, QUIET_SECONDS))
             if self._thread.is_alive():
                 self._tell(f"waiting for {self._target} to take {self._words.things}")
-            carried = -1
-            while self._thread.is_alive() and carried != self._num_carried:
-                carried = self._num_carried
-                self._thread.join(patience)
+            waited = self._wait(patience)
             left, is_hanging = len(self._waiting.keys() | self._missing), self._thread.is_alive()
             if left and (is_hanging or self._words.is_counted):
-                why = f"has taken {self._words.none} for {patience:.0f} s" if is_hanging else "failed"
+                why = f"has taken {self._words.none} for {waited:.0f} s" if is_hanging else "failed"
                 missing = self._words.left.format(left=left, all=len(self._known))
                 self._tell(f"{self._target} {why}: {missing}")
         finally:
             self.kill()
+
+    def _wait(self, patience: float) -> float:
+        """Wait while runs are taken, or the process computes, and return for how long none was taken in the end."""
+        idle = 0
+        while self._thread.is_alive() and idle < MOST_WAITS:
+            carried, computed = self._num_carried, self._processor_seconds()
+            self._thread.join(patience)
+            idle = idle + 1 if carried == self._num_carried else 0
+            if idle and self._processor_seconds() - computed < BUSY_SHARE * patience:
+                break
+        return idle * patience
+
+    def _processor_seconds(self) -> float:
+        try:
+            times = psutil.Process(self._process.pid).cpu_times()
+        except psutil.Error:  # it has ended
+            return 0.0
+        return float(times.user + times.system)
 
     def kill(self) -> None:
         """End the process, whatever it does."""

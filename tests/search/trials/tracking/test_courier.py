@@ -6,13 +6,15 @@ import time
 import pytest
 from tracked import experiment, run
 
+from search.trials.tracking import courier as tracking
 from search.trials.tracking.courier import LONGEST_MESSAGE, Courier, shortened
 from search.trials.tracking.targets import Target
 
 
 @pytest.fixture
-def courier(tmp_path):
+def courier(tmp_path, monkeypatch):
     """A function: a courier to a pretended tracker, and what it tells; ended after the test."""
+    monkeypatch.setattr(tracking, "QUIET_SECONDS", 600.0)  # a busy machine takes longer to start one
     started = []
 
     def start(place=None):
@@ -118,6 +120,29 @@ def test_a_tracker_that_hangs_is_waited_for_so_long_and_its_process_ended(courie
         "mlflow=hangs has taken none for 1 s: 2000 of 2000 trials are not there as they are; the same command sends them",
     ]
     assert carries._process.returncode == -9
+
+
+def test_a_tracker_that_computes_is_waited_for_longer(courier, tmp_path, monkeypatch):
+    monkeypatch.setattr(tracking, "BUSY_SHARE", 0.0)  # a busy machine gives it less
+    monkeypatch.setattr(tracking, "MOST_WAITS", 10**6)
+    carries, said = courier("computes")
+    carries.take(run(0, state="complete"))
+    carries.close(patience=0.01)
+    assert calls(tmp_path)[-1] == ["ended", 0, "complete"]
+    assert [text for text in said if "waiting" not in text] == ["mlflow: look there"]
+
+
+def test_one_that_computes_without_an_end_is_given_up(courier, tmp_path, monkeypatch):
+    monkeypatch.setattr(tracking, "BUSY_SHARE", -1.0)
+    monkeypatch.setattr(tracking, "MOST_WAITS", 3)
+    carries, said = courier("hangs")
+    carries.take(run(0))
+    while not (tmp_path / "calls.jsonl").exists():
+        time.sleep(0.01)
+    carries.close(patience=0.5)
+    assert said[-1] == (
+        "mlflow=hangs has taken none for 2 s: 1 of 1 trials are not there as they are; the same command sends them"
+    )
 
 
 def test_one_that_is_dropped_tells_nothing(courier):

@@ -127,7 +127,8 @@ def described(
         "fit": {**(fit or {}), **(space or {})},
         "score": dict(score or {}),
         "goal": dict(goal or {}),
-        "data": options,
+        # None says that there are to be none.
+        "data": options | ({"folds": None} if "folds" in named and named["folds"] is None else {}),
         "recipes": dict(recipes or {}),
     }
     return Described(folder / f"{name}.toml", study, given, messages)

@@ -75,7 +75,7 @@ def run_study(
         folder: Where such a study and its results are kept.
         trials: Total number of finished trials.
         minutes: No trial begins after so many; None means no limit. A new study is sized to end in time, once this machine has
-            been measured.
+            been measured; few texts then have folds, unless ``data_options`` names ``folds``, ``train`` or ``validation``.
         until_flat: As ``--until-flat`` of ``search.run``.
         trial_timeout: As ``--trial-timeout``.
         encoder: ``minilm`` (packaged, the default), a local directory, or a hub id.

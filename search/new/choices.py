@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from search.new.cost import Sizes
-from search.new.sizes import CORE_LAYERS, EVALUATIONS, STEPS, choose_sizes, epochs_of
+from search.new.few_texts import Planned, folded, unfolded, with_folds
+from search.new.sizes import CORE_LAYERS, EVALUATIONS, MARGIN, STEPS, epochs_of, plan_trials
 
 if TYPE_CHECKING:
     from search.analysis import Aim
@@ -60,17 +62,33 @@ def choose_settings(
     from search.new.template import first_setup, most_patience, start_kept, weights
 
     loaded, splits, data = load(encoder, device, data, texts, longest=named["data"].get("max_length"))
-    config = any_config(loaded, data, metric)
+    plain, plain_data = unfolded(splits, data)
+    config = any_config(loaded, plain_data, metric)
     chosen: Chosen = {"goal": {}, "score": {}, "data": {}, "fit": {}}
+    planned = None
+    if minutes is not None and not SIZES & {*named["fit"]}:
+        costs = folded(measure_costs(loaded, plain, config, trials=trials, tell=tell), splits, metric)
+        choose = partial(plan_trials, trials=trials, seconds=60 * minutes)
+        planned = Planned(texts, data, splits, *choose(costs))
+        if "folds" not in named["data"]:
+            planned = with_folds(
+                planned,
+                metric=metric,
+                tokenizer=loaded.tokenizer,
+                choose=choose,
+                available=MARGIN * 60 * minutes,
+                tell=tell,
+            )
+        if planned.data.folds != data.folds:
+            chosen["data"]["folds"] = planned.data.folds
+        texts, splits = planned.texts, planned.splits
     if not ("ceiling" in named["score"] and "validation_accuracy" in named["goal"]):
-        aim = aim_of(texts, loaded, splits, config, tell=tell)
+        aim = aim_of(texts, loaded, plain, config, tell=tell)
         chosen["goal"]["validation_accuracy"] = aim.goal
         chosen["score"]["ceiling"] = aim.ceiling
-    if minutes is not None and not SIZES & {*named["fit"]}:
-        costs = measure_costs(loaded, splits, config, trials=trials, tell=tell)
-        plan = choose_sizes(costs, seconds=60 * minutes)
-        sizes = plan.sizes
-        chosen["recipes"] = {"enqueue": [*plan.recipes], "epochs": {"thaw-top": sizes.epochs}}
+    if planned is not None:
+        sizes = planned.plan.sizes
+        chosen["recipes"] = {"enqueue": [*planned.plan.recipes], "epochs": {"thaw-top": sizes.epochs}}
         for name in ("train", "validation"):
             if getattr(sizes, name) < len(getattr(splits, name)):
                 chosen["data"][name] = getattr(sizes, name)

@@ -8,6 +8,7 @@ import shlex
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -69,7 +70,8 @@ def new(
     warm_up()
     from search.new.choices import aim_of, any_config, load, measure_costs
     from search.new.expectation import say_what_to_expect
-    from search.new.sizes import MOST_TRIALS, choose_sizes, choose_trials
+    from search.new.few_texts import Planned, with_folds
+    from search.new.sizes import MARGIN, MOST_TRIALS, plan_trials
     from search.new.template import study_toml
     from trainers.files import write_atomically
     from trainers.fit import choose_device
@@ -80,18 +82,23 @@ def new(
     )  # a search starts in the same way; what other programs take does not count
     read.say(splits)
     config = any_config(loaded, data, read.metric)
-    aim = aim_of(read.texts, loaded, splits, config, tell=say)
     costs = measure_costs(loaded, splits, config, trials=trials or MOST_TRIALS, tell=say)
     seconds = 60 * minutes - start_seconds
-    if trials:
-        plan = choose_sizes(costs, seconds=seconds)
-    else:
-        costs, plan = choose_trials(costs, seconds=seconds)
+    choose = partial(plan_trials, trials=trials, seconds=seconds)
+    planned = with_folds(
+        Planned(read.texts, data, splits, *choose(costs)),
+        metric=read.metric,
+        tokenizer=loaded.tokenizer,
+        choose=choose,
+        available=MARGIN * seconds,
+        tell=say,
+    )
+    costs = planned.costs
+    aim = aim_of(planned.texts, loaded, splits, config, tell=say)
     where = {} if device == "auto" else {"device": device}
     study = study_toml(
         read.table(path),
-        splits,
-        plan,
+        planned,
         aim,
         metric=read.metric,
         encoder=encoder,
@@ -101,7 +108,7 @@ def new(
         command=read.command(minutes=f"{minutes:g}", trials=str(costs.num_trials), **where),
     )
     write_atomically(path, study.encode())
-    say_what_to_expect(path, plan, costs, asked=60 * minutes, start=start_seconds, chosen=trials is None)
+    say_what_to_expect(path, planned, asked=60 * minutes, start=start_seconds, chosen=trials is None)
     more = "".join(f" --device {d}" for d in where.values())
     say(f"\nNext:\n  search          python -m search.run {_options(path)} --trials {costs.num_trials}{more}")
     return 0

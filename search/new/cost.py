@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -74,6 +74,10 @@ TRIAL_SECONDS = 0.3
 REPORT_SECONDS = 5.0
 """Until the report is written, once the last trial has ended."""
 
+FIRST_TRIALS, FIRST_FITS, LATER_FITS = 4, 3.5, 2.3
+"""Of five folds that a trial fits before it ends early, on average: of the first few trials, which have no good one to be measured
+against, and of those after them. Of 12 searches of 20 trials on 300 texts (tests/benchmarks/README.md): 3.48 and 2.27."""
+
 LayerFlops = Callable[[npt.NDArray[np.int64]], npt.NDArray[np.float64]]
 
 
@@ -104,6 +108,32 @@ class Sizes:
 
 
 @dataclass(frozen=True)
+class Folds:
+    """Of a study that has any.
+
+    Attributes:
+        count: How many.
+        ends_early: Whether a trial may end after a fold.
+    """
+
+    count: int
+    ends_early: bool
+
+    def fits(self, num_trials: int) -> float:
+        """Return how many folds a trial fits, on average."""
+        if not self.ends_early:
+            return float(self.count)
+        first = min(num_trials, FIRST_TRIALS)
+        mean = (first * FIRST_FITS + (num_trials - first) * LATER_FITS) / num_trials
+        return max(1.0, mean * self.count / 5)
+
+    def of_a_fit(self, sizes: Sizes) -> Sizes:
+        """Return what one fit has of the texts that the folds share."""
+        validation = sizes.train // self.count
+        return replace(sizes, train=sizes.train - validation, validation=validation)
+
+
+@dataclass(frozen=True)
 class Costs:
     """What a search on given texts costs on this machine.
 
@@ -117,6 +147,7 @@ class Costs:
         speed: Of this machine.
         recipes: That run before the search.
         num_embedded: Weights of the encoder's embeddings, which are trained at freeze depth 0 alone.
+        folds: Of the texts; None where there is a validation split.
     """
 
     splits: Splits
@@ -126,13 +157,37 @@ class Costs:
     speed: Speed
     recipes: tuple[str, ...] = ()
     num_embedded: int = 0
+    folds: Folds | None = None
     _flops_of_length: dict[int, float] = field(default_factory=dict, repr=False, compare=False)
+
+    @property
+    def fits(self) -> float:
+        """Fits of a trial, on average."""
+        return 1.0 if self.folds is None else self.folds.fits(self.num_trials)
+
+    def of_a_fit(self, sizes: Sizes) -> Sizes:
+        """Return what one fit has of the texts."""
+        return sizes if self.folds is None else self.folds.of_a_fit(sizes)
 
     def seconds(self, sizes: Sizes) -> float:
         """Estimate how long a search takes from the start of its workers to the end of its report.
 
         Depths are taken to be equally frequent.
         """
+        prepared = (sizes.train + sizes.validation) * self.num_layers * self._flops(sizes)
+        work = self._trials_seconds(sizes) + sum(self.recipe_seconds(name, sizes) for name in self.recipes)
+        # When the last trial ends, the other workers have been without one for half of a trial's time, on average.
+        idle = (self.speed.workers - 1) * work / self.num_trials / 2
+        return (
+            self.speed.start_seconds
+            + prepared / (self.speed.evaluation * self.speed.threads)
+            + (work + idle) / self.speed.workers
+            + REPORT_SECONDS
+        )
+
+    def _trials_seconds(self, sizes: Sizes) -> float:
+        """Estimate how long one worker takes for all trials, without recipes."""
+        sizes = self.of_a_fit(sizes)
         layers = self.num_layers - sizes.freeze_depth
         searched = max(0, self.num_trials - len(self.recipes))
         complete = min(searched, FIRST_COMPLETE + LATER_COMPLETE * searched)
@@ -144,25 +199,20 @@ class Costs:
         if sizes.freeze_depth == 0:
             embedded = self._embedding_seconds(sizes.epochs * sizes.train) / (layers + 1)
             trials = [seconds + share * embedded for share, seconds in zip(ends, trials, strict=True)]
-        work = sum(n * seconds for n, seconds in zip(ends.values(), trials, strict=True))
+        work = self.fits * sum(n * seconds for n, seconds in zip(ends.values(), trials, strict=True))
         if sizes.freeze_depth == 0 and searched > 0:  # the setup that is tried first trains all layers
             first = self._fit_seconds(sizes, layers, 1.0) + self._embedding_seconds(
                 sizes.epochs * sizes.train
             )
-            work += first - trials[0]
-        work += sum(self.recipe_seconds(name, sizes) for name in self.recipes)
-        # When the last trial ends, the other workers have been without one for half of a trial's time, on average.
-        idle = (self.speed.workers - 1) * work / self.num_trials / 2
-        prepared = (sizes.train + sizes.validation) * self.num_layers * self._flops(sizes)
-        return (
-            self.speed.start_seconds
-            + prepared / (self.speed.evaluation * self.speed.threads)
-            + (work + idle) / self.speed.workers
-            + REPORT_SECONDS
-        )
+            work += self.fits * (first - trials[0])
+        return work
 
     def recipe_seconds(self, name: str, sizes: Sizes) -> float:
-        """Estimate how long a recipe takes; one that is not known here, no time."""
+        """Estimate how long a recipe takes, which runs to its end; one that is not known here, no time."""
+        num_fits = 1 if self.folds is None else self.folds.count
+        return num_fits * self._recipe_fit_seconds(name, self.of_a_fit(sizes))
+
+    def _recipe_fit_seconds(self, name: str, sizes: Sizes) -> float:
         steps = math.ceil(sizes.train / BATCH_SIZE)
         head = TRIAL_SECONDS + HEAD_EPOCHS * steps * STEP_SECONDS
         looked_at = sizes.validation + min(sizes.train, FIRST_SAMPLE)  # once an epoch

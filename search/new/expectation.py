@@ -9,20 +9,16 @@ from typing import TYPE_CHECKING
 from search.terminal import say
 
 if TYPE_CHECKING:
-    from search.new.cost import Costs
-    from search.new.sizes import Plan
+    from search.new.few_texts import Planned
     from trainers.data import Splits
 
 
-def say_what_to_expect(
-    path: Path, plan: Plan, costs: Costs, *, asked: float, start: float, chosen: bool
-) -> None:
+def say_what_to_expect(path: Path, planned: Planned, *, asked: float, start: float, chosen: bool) -> None:
     """Say what was written, how long a search of it takes, and what to do where that is not what was asked for.
 
     Args:
         path: What was written.
-        plan: That it holds.
-        costs: Of its search.
+        planned: The search that it holds.
         asked: Seconds that it may take.
         start: Seconds before its workers start.
         chosen: Whether the number of trials was chosen, not named.
@@ -31,15 +27,22 @@ def say_what_to_expect(
     from search.new.sizes import LITTLE, MARGIN, MOST_TRIALS, trials_that_fill
     from search.study import duration
 
+    plan, costs, folds = planned.plan, planned.costs, planned.splits.folds
     sizes, speed, trials = plan.sizes, costs.speed, costs.num_trials
+    what = f"{sizes.train:,} training texts" if folds is None else f"{sizes.train:,} texts in {folds} folds,"
     say(
-        f"Wrote {path}: {sizes.train:,} training texts of up to {sizes.max_length} tokens, {sizes.freeze_depth} or more "
+        f"Wrote {path}: {what} of up to {sizes.max_length} tokens, {sizes.freeze_depth} or more "
         f"of {costs.num_layers} layers frozen, {sizes.epochs} epoch{'s' * (sizes.epochs > 1)} a fit.",
         f"{trials} trials are expected to take {duration(start + plan.seconds)} on {in_words(speed)} of this "
         f"machine; you asked for {duration(asked)}.",
     )
     if chosen and trials < MOST_TRIALS:
         say(f"More trials would have to train fewer layers, or shorter: --trials {MOST_TRIALS} searches so.")
+    if planned.without_folds is not None:
+        say(
+            "One validation split of so few texts says little; data.folds, a comment in the file, validates on each of them. It is left "
+            f"out since {planned.without_folds}."
+        )
     if speed.is_shared:
         say(
             f"warning: other programs are using this machine: a worker got {speed.share:.0%} of a core. The estimate is for "
@@ -64,7 +67,6 @@ def say_what_was_found(splits: Splits, *, of: str) -> None:
     from rich.console import Console
 
     from search.analysis import DataPage, print_page
-    from search.new.template import offers_folds
     from trainers.data import describe_data
 
     page = describe_data(splits)
@@ -73,7 +75,3 @@ def say_what_was_found(splits: Splits, *, of: str) -> None:
     print_page(DataPage.model_validate({**page, "findings": findings}), Console())
     lengths = sorted(splits.train.lengths_N.tolist())
     say(f"  half of the {of} have up to {lengths[len(lengths) // 2]} tokens, the longest {lengths[-1]}")
-    if offers_folds(splits):
-        say(
-            f"  one validation split of so few {of} says little; data.folds, a comment in the file, validates on each of them"
-        )

@@ -114,6 +114,14 @@ def choose_trials(costs: Costs, *, seconds: float) -> tuple[Costs, Plan]:
     return asked, plan
 
 
+def plan_trials(costs: Costs, *, trials: int | None, seconds: float) -> tuple[Costs, Plan]:
+    """Return costs and plan of so many trials; None chooses how many."""
+    if trials is None:
+        return choose_trials(costs, seconds=seconds)
+    costs = replace(costs, num_trials=trials)
+    return costs, choose_sizes(costs, seconds=seconds)
+
+
 def trials_that_fill(costs: Costs, plan: Plan, *, seconds: float) -> int:
     """Return how many trials of a plan's sizes take ``seconds``, at least as many as there are."""
 

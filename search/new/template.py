@@ -6,6 +6,7 @@ Shapes: C classes.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Literal
 
@@ -19,15 +20,11 @@ from trainers.fit import is_share
 if TYPE_CHECKING:
     from search.analysis import Aim
     from search.new.cost import Sizes
-    from search.new.sizes import Plan
+    from search.new.few_texts import Planned
     from trainers.data import Splits
 
 MOST_NAMED = 8
 """Classes that the heading names."""
-
-FEW_TEXTS = 1_000
-"""Texts beside the test split up to which folds are offered: the most of which it was measured that a search's figure lies nearer to the
-truth with five folds than with one validation split (tests/benchmarks/README.md)."""
 
 GUESS = {"dropout": 0.1, "head_width": 64, "learning_rate": 5e-5}
 """What most people would try, inside a new study's space, with all layers trained."""
@@ -86,8 +83,7 @@ epochs = {{ thaw-top = {epochs} }}  # of its second stage, of at most 20: as man
 
 def study_toml(
     data: Mapping[str, str | Sequence[str]],
-    splits: Splits,
-    plan: Plan,
+    planned: Planned,
     aim: Aim,
     *,
     metric: Metric,
@@ -101,8 +97,7 @@ def study_toml(
 
     Args:
         data: Source and columns, as they are written into ``[data]``.
-        splits: What was found there.
-        plan: Sizes and recipes that fit machine and time.
+        planned: What was found there, with sizes and recipes that fit machine and time.
         aim: Goal and ceiling.
         metric: Of the score.
         encoder: As the user named it.
@@ -111,7 +106,7 @@ def study_toml(
         about_labels: How the columns of labels may be meant; None if there is no doubt.
         hint: A setting that the classes may want, as a comment; None if there is none.
     """
-    name, sizes = METRIC_NAMES[metric], plan.sizes
+    name, splits, sizes = METRIC_NAMES[metric], planned.splits, planned.plan.sizes
     settings = {"precision": PRECISION, "head_start": HEAD_START}
     texts_C = texts_per_class(splits)
     others = metrics_of(splits.task, ordered=splits.ordered, positive=splits.positive is not None)
@@ -124,14 +119,14 @@ def study_toml(
         name=name,
         other_metrics=" or ".join(json.dumps(other) for other in others if other != metric),
         ceiling=aim.ceiling,
-        data="\n".join(_data_lines(data, splits, sizes, metric, about_labels, hint)),
+        data="\n".join(_data_lines(data, planned, metric, about_labels, hint)),
         encoder=json.dumps(encoder, ensure_ascii=False),
         freeze_depth=_depths(sizes.freeze_depth, num_layers),
-        recipes=json.dumps(plan.recipes),
+        recipes=json.dumps(planned.plan.recipes),
         settings="".join(f"{key} = {json.dumps(value)}\n" for key, value in settings.items() if value),
         epochs=sizes.epochs,
         patience=most_patience(sizes),
-        steps=sizes.epochs * -(-sizes.train // 32),
+        steps=sizes.epochs * -(-planned.costs.of_a_fit(sizes).train // 32),
         evaluations_per_epoch=sizes.evaluations_per_epoch,
         weights='class_weights = "balanced"  # else the rarest class would hardly count'
         if weights(splits, metric)
@@ -166,11 +161,6 @@ def weights(splits: Splits, metric: Metric) -> Literal["balanced"] | None:
     """Return ``fit.class_weights``: balanced where the rarest class would hardly count, and the metric looks at it."""
     by_class = metric not in {"accuracy", "micro_f1", "subset_accuracy", "quadratic_kappa"}
     return "balanced" if by_class and are_uneven(splits) else None
-
-
-def offers_folds(splits: Splits) -> bool:
-    """Tell whether there are so few texts that one validation split says little."""
-    return len(splits.train) + len(splits.validation) <= FEW_TEXTS
 
 
 def start_kept(splits: Splits, sizes: Sizes) -> int | None:
@@ -211,12 +201,12 @@ def _depths(lowest: int, num_layers: int) -> str:
 
 def _data_lines(
     data: Mapping[str, str | Sequence[str]],
-    splits: Splits,
-    sizes: Sizes,
+    planned: Planned,
     metric: Metric,
     about_labels: str | None,
     hint: str | None,
 ) -> Iterator[str]:
+    splits, sizes = planned.splits, planned.plan.sizes
     for key, value in data.items():
         yield (
             f"{key} = {json.dumps(value, ensure_ascii=False)}"
@@ -238,13 +228,16 @@ def _data_lines(
         elif finding.kind == "texts that begin alike":
             yield f"# {' '.join(finding.message.split())}"
     found = {"train": len(splits.train), "validation": len(splits.validation), "test": len(splits.test)}
+    if splits.folds is not None:
+        del found["validation"]
+        yield from _about_folds(planned)
     for name, count in found.items():
         size = getattr(sizes, name, count)
         if size < count:
             yield f"{name} = {size}  # of {count:,}, for the search to end in time"
         else:
             yield f"# {name} = {count}  # all there are"
-    if offers_folds(splits):
+    if planned.without_folds is not None:
         fits = "2 to 3" if is_share(metric, splits.task) else "5"
         yield (
             f"# folds = 5  # few texts: each is then validated on once, in place of {sizes.validation} alone, and a trial takes {fits} times "
@@ -256,6 +249,14 @@ def _data_lines(
     kept = start_kept(splits, sizes)
     if kept is not None and not is_pair:
         yield f"head_tokens = {kept}  # of a longer text, and its end: a verdict often stands there"
+
+
+def _about_folds(planned: Planned) -> Iterator[str]:
+    num_texts = len(planned.splits.train)
+    error = 100 * math.sqrt(0.2 * 0.8 / (num_texts / 5))
+    yield f"# {num_texts:,} texts are few: of 80 % right answers a validation split of a fifth of them has a standard error of {error:.0f} points."
+    yield f"# With folds each is validated on once, and a trial takes about {planned.costs.fits:.1f} fits. Without this line there is one split."
+    yield f"folds = {planned.splits.folds}"
 
 
 def _share_cut(splits: Splits, sizes: Sizes) -> float:

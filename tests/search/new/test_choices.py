@@ -79,7 +79,8 @@ def test_with_minutes_it_chooses_as_a_new_study(choose, messages, tiny_encoder_d
         assert chosen["fit"][key] == spec.fit[key]
     assert chosen["fit"]["patience"]["high"] == spec.fit["patience"].high
     assert chosen.get("start", {}).get("setups", []) == [*spec.start.setups]
-    for key in ("train", "validation", "max_length", "head_tokens"):
+    assert chosen["data"].get("folds") == (5 if minutes > 1 else None)
+    for key in ("train", "validation", "max_length", "head_tokens", "folds"):
         assert chosen["data"].get(key) == getattr(spec.data, key), key
 
 
@@ -138,3 +139,42 @@ def test_what_was_found_is_told(choose):
     told = []
     choose(tell=told.append)
     assert told[0].startswith("The words alone reach ")
+
+
+@pytest.mark.parametrize("named", [{"folds": None}, {"validation": 40}, {"train": 60}])
+def test_who_names_how_texts_are_split_gets_no_folds(messages, tiny_encoder_dir, named):
+    data, _ = messages
+    data = data.model_copy(update=named)
+    chosen = choose_settings(
+        data,
+        read_texts(data),
+        named=NOTHING | {"data": named},
+        metric="accuracy",
+        encoder=str(tiny_encoder_dir),
+        device="cpu",
+        trials=50,
+        minutes=1e4,
+        tell=lambda _: None,
+    )
+    assert "folds" not in chosen.get("data", {})
+
+
+def test_without_minutes_there_are_no_folds(choose):
+    assert "folds" not in choose().get("data", {})
+
+
+def test_folds_that_are_named_are_no_obstacle_to_a_ceiling(messages, tiny_encoder_dir, monkeypatch):
+    monkeypatch.undo()  # the head is fitted in truth
+    data = messages[0].model_copy(update={"folds": 3})
+    chosen = choose_settings(
+        data,
+        read_texts(data),
+        named=NOTHING | {"data": {"folds": 3}},
+        metric="accuracy",
+        encoder=str(tiny_encoder_dir),
+        device="cpu",
+        trials=50,
+        minutes=None,
+        tell=lambda _: None,
+    )
+    assert 0.97 <= chosen["score"]["ceiling"] <= 1

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from machine import pretend_measured
 from messages import make_messages
+from roads import pretend_measured
 
 import search.new.ceiling
 import search.new.cost
+import search.new.few_texts
 import search.new.sizes
 import search.new.speed
 import search.new.template
@@ -84,7 +85,7 @@ def test_what_was_found_is_said(write, capsys):
     assert "billing 97 33 32" in flat
     assert "labels are in column 'team', found by its content" in flat
     assert "validation accuracy." in said.partition("The words alone reach ")[2]
-    assert "Wrote studies/messages.toml: 240 training texts of up to" in said
+    assert "Wrote studies/messages.toml: 320 texts in 5 folds, of up to" in said
     assert said.endswith("Next:\n  search          python -m search.run --study messages --trials 50\n")
 
 
@@ -125,21 +126,63 @@ def test_flags_reach_the_study(write, here):
     )
 
 
-def test_folds_are_offered_where_there_are_few_texts(write, here, capsys, monkeypatch):
+def folds_of(path):
+    """Return what a written study says of folds, after it was read as a study."""
+    lines = [line for line in path.read_text().splitlines() if "folds" in line]
+    return load_spec(path).data.folds, lines
+
+
+def test_few_texts_have_folds_with_a_reason(write, here, capsys):
     assert write() == 0
-    [line] = [x for x in (here / "studies" / "messages.toml").read_text().splitlines() if "folds" in x]
-    assert line == (
-        "# folds = 5  # few texts: each is then validated on once, in place of 80 alone, and a trial takes 2 to 3 times as long"
+    assert folds_of(here / "studies" / "messages.toml") == (
+        5,
+        [
+            "# With folds each is validated on once, and a trial takes about 2.4 fits. Without this line there is one split.",
+            "folds = 5",
+        ],
     )
-    said = "one validation split of so few texts says little; data.folds, a comment in the file, validates on each"
-    assert said in " ".join(capsys.readouterr().out.split())
-    assert load_spec(here / "studies" / "messages.toml").data.folds is None
+    text = (here / "studies" / "messages.toml").read_text()
+    assert "# train = 320  # all there are\n# test = 80  # all there are\n" in text
+    assert (
+        "of 80 % right answers a validation split of a fifth of them has a standard error of 5 points."
+        in text
+    )
+    assert "320 texts are few: they are cut into 5 folds" in " ".join(capsys.readouterr().out.split())
+
+
+def test_without_the_line_of_folds_it_is_a_study_of_one_split(write, here):
+    write()
+    path = here / "studies" / "messages.toml"
+    path.write_text(path.read_text().replace("\nfolds = 5\n", "\n"))
+    assert load_spec(path).data.folds is None
+
+
+def test_more_texts_have_no_folds(write, here, monkeypatch):
     monkeypatch.setattr(
-        search.new.template, "FEW_TEXTS", 319
+        search.new.few_texts, "FEW_TEXTS", 319
     )  # of 400 messages 320 are beside the test split
-    assert write("--to", "more.toml", "--metric", "macro_f1") == 0
-    assert "folds" not in (here / "more.toml").read_text()
-    assert said not in " ".join(capsys.readouterr().out.split())
+    assert write() == 0
+    assert folds_of(here / "studies" / "messages.toml") == (None, [])
+
+
+def test_folds_are_offered_where_there_is_no_time_for_them(write, here, capsys, monkeypatch):
+    monkeypatch.setattr(search.new.speed, "measure_speed", lambda *_, workers, **__: Speed(workers, 1e6, 1e6))
+    assert write("--minutes", "1") == 0
+    offered = "# folds = 5  # few texts: each is then validated on once, in place of 80 alone, and a trial takes 2 to 3 times as long"
+    assert folds_of(here / "studies" / "messages.toml") == (None, [offered])
+    said = "It is left out since with folds there is no time for 8 trials of all texts and two layers."
+    assert said in " ".join(capsys.readouterr().out.split())
+
+
+def test_a_source_with_splits_of_its_own_has_no_folds(write, here):
+    rows = make_messages(400)
+    splits = [("test", "validation", "train", "train")[i % 4] for i in range(400)]
+    with (here / "split.csv").open("w", newline="") as file:
+        csv.writer(file).writerows(
+            [("message", "team", "part"), *((*r, s) for r, s in zip(rows, splits, strict=True))]
+        )
+    assert write("--split", "part", "--label", "team", source="split.csv") == 0
+    assert folds_of(here / "studies" / "split.toml") == (None, [])
 
 
 @pytest.mark.parametrize(
@@ -207,7 +250,7 @@ def test_a_busy_machine_is_told_and_makes_no_study_smaller(write, here, monkeypa
 def test_where_the_texts_allow_no_more_trials_that_fill_the_time_are_named(write, capsys):
     write("--minutes", "60", "--trials", "5")
     said = capsys.readouterr().out
-    assert "These texts allow no more in 5 trials: all of them, all layers, 26 epochs." in said
+    assert "These texts allow no more in 5 trials: all of them, all layers, 20 epochs." in said
     trials = int(said.partition("or more --trials: ")[2].split()[0])
     assert trials > 100
 

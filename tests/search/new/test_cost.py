@@ -6,7 +6,7 @@ from costs import MINILM_LAYERS, SPEED, make_costs, make_splits
 from hypothesis import given, strategies as st
 
 import search.new.cost
-from search.new.cost import Sizes
+from search.new.cost import Folds, Sizes
 from search.study.spec import load_spec
 
 DEFAULT = Sizes(
@@ -82,3 +82,23 @@ def test_a_head_that_is_fitted_first_takes_a_second_of_each_trial(monkeypatch):
     monkeypatch.setattr(search.new.cost, "HEAD_START", "random")
     idle = 1 + 1 / 2 / 50
     assert fitted - costs.seconds(DEFAULT) == pytest.approx(50 * idle / 2)
+
+
+@pytest.mark.parametrize(
+    ("trials", "ends_early", "fits"), [(1, True, 3.5), (4, True, 3.5), (20, True, 2.54), (20, False, 5.0)]
+)
+def test_a_trial_of_five_folds_takes_as_many_fits_as_were_measured(trials, ends_early, fits):
+    """By hand: (4 x 3.5 + 16 x 2.3) / 20."""
+    assert Folds(5, ends_early).fits(trials) == pytest.approx(fits)
+
+
+def test_folds_cost_what_their_fits_cost():
+    """By hand: a fit of a fold trains on four fifths of the texts and validates on one."""
+    whole = dataclasses.replace(DEFAULT, train=1_000, validation=0)
+    one = make_costs(make_splits(1_000, 0, 126), trials=20)
+    folded = dataclasses.replace(one, folds=Folds(5, ends_early=False))
+    of_a_fit = dataclasses.replace(whole, train=800, validation=200)
+    fixed = one.seconds(whole) - one._trials_seconds(whole) * (1 + 1 / 40) / 2
+    expected = 5 * one._trials_seconds(of_a_fit) * (1 + 1 / 40) / 2
+    assert folded.seconds(whole) - fixed == pytest.approx(expected)
+    assert folded.recipe_seconds("usual", whole) == pytest.approx(5 * one.recipe_seconds("usual", of_a_fit))

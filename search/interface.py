@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import re
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -97,6 +99,7 @@ def run_study(
         InputError: Something that was given cannot be used.
     """
     refuse_windows()
+    _import_bars()
     from search.new import MOST_TRIALS
     from search.report import command_options, write_files
 
@@ -154,6 +157,13 @@ def _total(found: Opened) -> int:
 
     chosen: int = found.study.user_attrs.get(attr.CHOSEN, {}).get("search", {}).get("trials", MOST_TRIALS)
     return chosen
+
+
+def _import_bars() -> None:
+    """Import tqdm before another does: in a notebook without ipywidgets it asks for them, which nothing here needs."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        importlib.import_module("tqdm.auto")
 
 
 def _named(

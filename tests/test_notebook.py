@@ -25,7 +25,7 @@ def kernel(tmp_path, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     place = {"metadata": {"path": str(tmp_path)}}
     return lambda notebook: nbclient.NotebookClient(
-        notebook, timeout=300, kernel_name="python3", resources=place
+        notebook, timeout=1800, kernel_name="python3", resources=place
     )
 
 
@@ -60,3 +60,5 @@ def test_the_notebook_runs_from_a_data_frame_to_predictions(notebook, kernel, tm
     assert "data:image/png;base64," in shown(result)
     assert "delivery" in shown(notebook.cells[-1])
     assert len(list((tmp_path / "studies").glob("*.toml"))) == 1
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+    assert [output.text for output in outputs if output.output_type == "stream"] == []

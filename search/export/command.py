@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter
 
 from search.export.choice import choose
-from search.export.winner import describe_again, fit_again
-from search.export.writing import write_winner
 from search.storage import StorageOption
 from search.terminal import say
 from search.trials import ModelTrackOption, model_targets_of
@@ -145,6 +143,8 @@ def export_opened(
         InputError: Something that was given cannot be used, or encoder or texts have changed.
         FitError: The fit failed.
     """
+    from search.export.winner import describe_again, fit_again
+    from search.export.writing import write_winner
     from search.trials import keep_model
     from trainers.model import check_push, push as send
 

@@ -11,10 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
-from rich.console import Console
 
-from search.report.summary import summarise
-from search.report.terminal import print_report
 from search.storage import StorageOption
 from search.terminal import say
 from trainers.cli import launch
@@ -100,6 +97,10 @@ def make_report(study: Study, spec: StudySpec, folder: Path, options: str) -> No
     Raises:
         InputError: The folder cannot be written.
     """
+    from rich.console import Console
+
+    from search.report.terminal import print_report
+
     print_report(study, spec, Console(), options=options)
     write_files(study, spec, folder, options)
     say(f"\nThe whole report: {printable(folder / 'report.html')}")
@@ -115,6 +116,7 @@ def write_files(
     """
     from search.report.html import render
     from search.report.pareto_png import write_pareto_picture
+    from search.report.summary import summarise
 
     summary = summarise(study, spec)
     write_report(summary, folder / "report.json")

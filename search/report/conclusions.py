@@ -105,7 +105,9 @@ def worth(found: Opponents, majority: Opponent | None = None) -> Iterable[tuple[
     if found.name is None:
         yield "search", "no trial under the ceiling yet"
     else:
-        of = f", the best of {found.tries} trials, so probably too high" if found.tries > 1 else ""
+        is_recipe = any(opponent.verdict == "itself" for opponent in found.opponents)
+        others = f"{found.tries} trials{' and the recipes' if is_recipe else ''}"
+        of = f", the best of {others}, so probably too high" if found.tries > 1 else ""
         yield (
             "search",
             f"{found.name}, {percent(found.validation_accuracy)} validation{of}; the search took "

@@ -68,6 +68,9 @@ def test_a_probe_that_wins_is_the_winner_itself():
     found = found_in(study)
     assert found.name == "probe"
     assert dict(worth(found))["probe"] == "91.00 % validation in 1 min 4 s: the winner itself"
+    assert (
+        "probe, 91.00 % validation, the best of 5 trials and the recipes, so" in dict(worth(found))["search"]
+    )
     assert falls_short(found) is None
 
 

@@ -1,22 +1,24 @@
 """The dashboard as a user sees it: a real browser, a real search, finished and running."""
 
-import re
 import shutil
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from browser import open_browser, watch
+from rich.console import Console
 from served import serving
 
+from search import run_study
 from search.dashboard.artifacts import Store
 from search.dashboard.command import bring_in_step, follow
 from search.dashboard.pareto_study import keep_front
 from search.study import results
 from search.study.opening import open_study
 from search.study.spec import load_spec
-from trainers.errors import InputError
+from search.trials.progress import Live
 
 pytestmark = [
     pytest.mark.slow,
@@ -25,6 +27,12 @@ pytestmark = [
 ]
 SECONDS = 1000
 PATIENCE = 120 * SECONDS  # milliseconds; the machine may be busy
+STILL = """
+const still = new CSSStyleSheet();
+still.replaceSync("* { animation: none !important; transition: none !important; }");
+document.adoptedStyleSheets.push(still);
+"""
+"""What moves while a page waits keeps a processor busy."""
 
 
 @pytest.fixture(scope="module")
@@ -33,13 +41,21 @@ def browser():
         yield browser
 
 
-@pytest.fixture
-def page(browser):
+@pytest.fixture(scope="module")
+def context(browser):
+    """One for all pages, which so read and compile the dashboard's scripts once."""
     context = browser.new_context(viewport={"width": 1280, "height": 2600})
     context.set_default_timeout(PATIENCE)
+    context.add_init_script(STILL)
+    yield context
+    context.close()
+
+
+@pytest.fixture
+def page(context):
     page = context.new_page()
     yield page
-    context.close()
+    page.close()
 
 
 @pytest.fixture(scope="module")
@@ -138,57 +154,55 @@ def test_a_report_page_among_the_files_runs_its_scripts_and_reaches_nothing(show
     assert page.inner_text("body") == "hellono storage"
 
 
-def test_the_page_changes_while_the_search_runs(write_tiny_study, command, tmp_path, page):
-    path = write_tiny_study(tmp_path)
-    search = command(*("-m", "search.run", "--study", path, "--trials", "8", "--workers", "1"), start=True)
-    stop = threading.Event()
+@pytest.fixture
+def pause(monkeypatch):
+    """Two events: one is set once a search has had two trials, which then waits for the other."""
+    reached, go = threading.Event(), threading.Event()
+    trial_ended = Live.trial_ended
+
+    def ended(live, trial, trials):
+        trial_ended(live, trial, trials)
+        if trial.number == 1:
+            reached.set()
+            assert go.wait(PATIENCE / SECONDS)
+
+    monkeypatch.setattr(Live, "trial_ended", ended)
+    yield reached, go
+    go.set()
+
+
+@pytest.mark.usefixtures("tiny_reviews", "plain_report")
+def test_the_page_changes_while_the_search_runs(write_tiny_study, tmp_path, page, pause):
+    path = write_tiny_study(tmp_path, ("[cache]", "[recipes]\nenqueue = []\n\n[cache]"))
+    reached, go = pause
+    searching = ThreadPoolExecutor(1).submit(
+        run_study, study=path, trials=4, workers=1, console=Console(quiet=True)
+    )
+    assert reached.wait(PATIENCE / SECONDS), searching.result()
+    spec = load_spec(path)
+    study, store, stop = open_study(spec, path), Store(tmp_path / "tiny" / "artifacts"), threading.Event()
+    follower = threading.Thread(target=follow, args=(study, spec, store, stop))
+    follower.start()
     try:
-        spec, study = load_spec(path), None
-        while study is None or not results.complete(study.get_trials(deepcopy=False)):
-            assert search.poll() is None
-            time.sleep(0.2)
-            if study is None and (tmp_path / "tiny" / "study.db").exists():
-                study = try_to_open(spec, path)
-        store = Store(tmp_path / "tiny" / "artifacts")
-        follower = threading.Thread(target=follow, args=(study, spec, store, stop))
-        follower.start()
         with serving(study, store) as port:
             errors = watch(page)
             page.goto(f"http://127.0.0.1:{port}/dashboard/studies/1/trials")
-            count = page.get_by_text(re.compile(r"^\d+ Trials$"))
-            count.wait_for()
-            before = int(count.inner_text().split()[0])
-            page.wait_for_function(
-                "n => [...document.querySelectorAll('*')].some(e => e.children.length === 0"
-                " && parseInt(e.textContent) > n && /^[0-9]+ Trials$/.test(e.textContent))",
-                arg=before,
-            )
+            page.get_by_text("2 Trials", exact=True).wait_for()
+            go.set()
+            page.get_by_text("4 Trials", exact=True).wait_for()
             assert errors == []
-            out, err = search.communicate(timeout=600)
+            searching.result()
             wait_until(lambda: "tiny (Pareto front)" in names(study))
     finally:
+        go.set()
         stop.set()
-        if search.poll() is None:
-            search.terminate()
-            search.communicate()
-    follower.join()
-    assert (search.returncode, err) == (0, "")
-    assert "8 trials finished" in out
-    front = keep_front(study, spec)
-    told = {t.user_attrs["trial"] for t in front.trials}
+        follower.join()
+    told = {t.user_attrs["trial"] for t in keep_front(study, spec).trials}
     assert told >= {t.number for t in results.complete(study.trials)}
 
 
 def study_folder(study):
     return Path(study._storage._backend.engine.url.database).parent
-
-
-def try_to_open(spec, path):
-    """Open the study of a search that may still be making its tables."""
-    try:
-        return open_study(spec, path)
-    except InputError:
-        return None
 
 
 def names(study):

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from machine import pretend_measured
 from messages import make_messages
+from roads import pretend_measured
 
 import search.new.ceiling
 import search.new.cost

@@ -276,9 +276,15 @@ def visit(browser, path, **options):
     return page, [words for words in said if words != path.as_uri()]
 
 
+@pytest.fixture(scope="module")
+def visited(browser, path):
+    """The page and what it said, by colour scheme."""
+    return {scheme: visit(browser, path, color_scheme=scheme) for scheme in ("light", "dark")}
+
+
 @pytest.mark.slow
-def test_a_browser_draws_every_figure_and_has_nothing_to_say(browser, path, html):
-    page, said = visit(browser, path)
+def test_a_browser_draws_every_figure_and_has_nothing_to_say(visited, html):
+    page, said = visited["light"]
     assert said == []
     drawn = page.eval_on_selector_all(".plot", "all => all.filter(e => e.querySelector('.main-svg')).length")
     assert drawn == len(figures_of(html))
@@ -286,7 +292,6 @@ def test_a_browser_draws_every_figure_and_has_nothing_to_say(browser, path, html
     assert page.locator("#figure-pareto .legendtext", has_text="Pareto front").count() == 1
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.className") == "skip"
-    page.close()
 
 
 @pytest.mark.slow
@@ -298,14 +303,12 @@ def test_a_phone_scrolls_no_page_sideways(browser, path):
 
 
 @pytest.mark.slow
-def test_a_dark_page_is_dark_figures_and_all(browser, path):
+def test_a_dark_page_is_dark_figures_and_all(visited):
     colors = []
-    for scheme in ("light", "dark"):
-        page, _ = visit(browser, path, color_scheme=scheme)
+    for page, _ in visited.values():
         background = page.evaluate("getComputedStyle(document.body).backgroundColor")
         words = page.eval_on_selector("#figure-pareto .xtick text", "e => getComputedStyle(e).fill")
         colors.append((background, words))
-        page.close()
     assert colors == [
         ("rgb(246, 247, 249)", "rgb(28, 39, 51)"),
         ("rgb(18, 23, 29)", "rgb(230, 233, 238)"),
@@ -314,11 +317,10 @@ def test_a_dark_page_is_dark_figures_and_all(browser, path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_nothing_that_shuts_anybody_out(browser, path, scheme):
-    page, _ = visit(browser, path, color_scheme=scheme)
+def test_axe_finds_nothing_that_shuts_anybody_out(visited, scheme):
+    page, _ = visited[scheme]
     page.evaluate("document.querySelectorAll('details').forEach(d => { d.open = true; })")
     found = axe.Axe().run(page).response["violations"]
-    page.close()
     assert [(v["id"], [node["html"][:200] for node in v["nodes"]]) for v in found] == []
 
 

@@ -11,6 +11,7 @@ from tracked import BEGAN, experiment, exported, run
 
 mlflow = pytest.importorskip("mlflow", reason="frostline[mlflow] is not installed")
 
+from search.run import main as search  # noqa: E402
 from search.study.opening import open_study  # noqa: E402
 from search.study.spec import load_spec  # noqa: E402
 from search.trials.tracking.mlflow_tracker import open_tracker  # noqa: E402
@@ -158,19 +159,19 @@ sys.exit(main(["--workers", "1", *sys.argv[1:]]))
 """
 
 
+@pytest.mark.usefixtures("tiny_reviews", "plain_report")
 def test_a_killed_search_continues_the_same_runs_and_leaves_none_running(
-    server, command, write_tiny_study, tmp_path
+    server, command, write_tiny_study, tmp_path, capsys
 ):
     path = write_tiny_study(tmp_path)
-    arguments = ["--study", path, "--trials", "4", "--track", f"mlflow={server.url}"]
+    arguments = ["--study", str(path), "--trials", "4", "--track", f"mlflow={server.url}"]
     with command("-c", SLOW_SEARCH, *arguments, start=True) as process:
         try:
             wait_until_shown(server, process)
         finally:
             process.kill()
-    done = command("-m", "search.run", "--workers", "1", *arguments)
-    assert done.returncode == 0, done.stderr
-    assert "does not take" not in done.stdout
+    assert search(["--workers", "1", *arguments]) == 0
+    assert "does not take" not in capsys.readouterr().out
     trials = open_study(load_spec(path), path).trials
     client, runs = runs_of(server, "tiny")
     assert sorted(runs) == [t.number for t in trials]

@@ -97,7 +97,9 @@ def split_rows(
     if config.folds is not None:
         del present["validation"]
     findings += joined
-    findings += _check_classes(labels, present, positive=config.positive, few=_too_few(labels_N, sizes))
+    group = config.group if groups_N is not None and made else None
+    few = _too_few(labels_N, sizes)
+    findings += _check_classes(labels, present, positive=config.positive, group=group, few=few)
     if groups_N is not None:
         wanted = dict(sizes)
         if made and config.train is not None:
@@ -274,6 +276,7 @@ def _check_classes(
     present: Mapping[SplitName, Indices],
     *,
     positive: str | None = None,
+    group: str | None = None,
     few: Callable[[SplitName, Sequence[int]], str] = lambda *_: "",
 ) -> list[Finding]:
     """Warn of classes that a split lacks.
@@ -282,6 +285,7 @@ def _check_classes(
         names: By class.
         present: By split, the classes of its texts.
         positive: Class that is looked for.
+        group: Column of the groups by which splits were drawn; None if there is none.
         few: Says why a split lacks some classes, where that can be said.
 
     Raises:
@@ -294,6 +298,11 @@ def _check_classes(
         if absent:
             shown = ", ".join(absent[:5]) + (f" and {len(absent) - 5} more" if len(absent) > 5 else "")
             message = f"the {split} split has no text of {shown}"
+            if split == "train" and group is not None:
+                raise InputError(
+                    f"{message}, which nothing can then learn: groups of column {group!r} stay whole, and theirs went to other "
+                    "splits; add groups, set another data.seed, or leave data.group out"
+                )
             if split == "train":
                 raise InputError(f"{message}, which nothing can then learn; add some, or drop the class")
             message += few(split, lacking)

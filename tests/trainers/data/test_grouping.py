@@ -337,3 +337,21 @@ def test_the_groups_of_a_split_stand_beside_its_texts(tmp_path, tiny_encoder):
     assert "groups" in [finding["kind"] for finding in describe_data(splits)["findings"]]
     plain = load_splits(DataConfig(source=str(path)), tiny_encoder.tokenizer)
     assert plain.train.groups_N is None
+
+
+def test_a_class_whose_groups_all_went_to_other_splits_is_an_error_that_says_so():
+    labels = [i // 50 for i in range(150)]
+    groups_N = np.array(labels)  # each class is one group
+    config = DataConfig(source="texts.csv", group="who")
+    with pytest.raises(InputError) as error:
+        split_rows(
+            rows_of([str(g) for g in groups_N], labels=labels),
+            groups_N,
+            np.arange(150),
+            config,
+            groups_N=groups_N,
+        )
+    assert (
+        ", which nothing can then learn: groups of column 'who' stay whole, and theirs went to other splits; add"
+        in str(error.value)
+    )

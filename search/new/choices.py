@@ -73,13 +73,10 @@ def choose_settings(
         choose = partial(plan_trials, trials=trials, seconds=60 * minutes)
         planned = Planned(texts, data, splits, *choose(costs))
         if "folds" not in named["data"]:
+            available = MARGIN * 60 * minutes
+            tokenizer = loaded.tokenizer
             planned = with_folds(
-                planned,
-                metric=metric,
-                tokenizer=loaded.tokenizer,
-                choose=choose,
-                available=MARGIN * 60 * minutes,
-                tell=tell,
+                planned, metric=metric, tokenizer=tokenizer, choose=choose, available=available, tell=tell
             )
         if planned.data.folds != data.folds:
             chosen["data"]["folds"] = planned.data.folds

@@ -61,9 +61,8 @@ def new(
     refuse_windows()
     _check(minutes=minutes, trials=trials)
     path = _new_file(source, to)
-    read = _read(
-        source, columns, classes
-    )  # before all that takes its time to load: its mistakes are reported at once
+    # Before all that takes its time to load: its mistakes are reported at once.
+    read = _read(source, columns, classes)
 
     from search.trials import warm_up
 
@@ -77,16 +76,16 @@ def new(
     from trainers.fit import choose_device
 
     loaded, splits, data = load(encoder, choose_device(device), read.data, read.texts)
-    start_seconds = (
-        time.process_time() - began
-    )  # a search starts in the same way; what other programs take does not count
+    # A search starts in the same way; what other programs take does not count.
+    start_seconds = time.process_time() - began
     read.say(splits)
     config = any_config(loaded, data, read.metric)
     costs = measure_costs(loaded, splits, config, trials=trials or MOST_TRIALS, tell=say)
     seconds = 60 * minutes - start_seconds
     choose = partial(plan_trials, trials=trials, seconds=seconds)
+    one = Planned(read.texts, data, splits, *choose(costs))
     planned = with_folds(
-        Planned(read.texts, data, splits, *choose(costs)),
+        one,
         metric=read.metric,
         tokenizer=loaded.tokenizer,
         choose=choose,

@@ -26,6 +26,7 @@ FIXED = {
     "warmup": 0.1,
     "schedule": "linear",
     "encoder_dropout": 0.0,
+    "head_start": "fitted",
 }
 SEARCHED = {
     "dropout": {"low": 0.0, "high": 0.5},
@@ -33,7 +34,8 @@ SEARCHED = {
     "learning_rate": {"low": 3e-5, "high": 3e-4, "log": True},
     "patience": {"low": 1, "high": 3},
 }
-"""As ``search.new`` writes them."""
+"""As ``search.new`` wrote them at first. A study without a name is named after them, so that they stay; what a new one has instead,
+``search.new.choose_settings`` says."""
 
 TRAINED_LAYERS = 2
 """At most, where neither the caller names freeze depths nor the texts decide."""
@@ -189,9 +191,9 @@ def _of_fits(
     given: Mapping[str, Any], table: Mapping[str, Any], folder: Path, encoder: str
 ) -> dict[str, Any]:
     """Return the table ``[fit]``; a setting that is given as None keeps the default of a fit."""
-    from search.new import EVALUATIONS, HEAD_START, PRECISION, STEPS, epochs_of
+    from search.new import EVALUATIONS, PRECISION, STEPS, epochs_of
 
-    chosen = {**FIXED, **SEARCHED, "head_start": HEAD_START, "precision": PRECISION, **given}
+    chosen = {**FIXED, **SEARCHED, "precision": PRECISION, **given}
     chosen = {key: value for key, value in chosen.items() if value is not None}
     if "freeze_depth" not in chosen:
         layers = _num_layers(encoder)

@@ -1,7 +1,7 @@
 from .choices import Chosen as Chosen, choose_settings as choose_settings, unnamed as unnamed
 from .classes import choose_classes as choose_classes
 from .command import main as main
-from .cost import HEAD_START as HEAD_START, PRECISION as PRECISION
+from .cost import PRECISION as PRECISION
 from .guesses import guess_columns as guess_columns
 from .sizes import (
     CHEAP_RECIPES as CHEAP_RECIPES,

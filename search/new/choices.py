@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from search.new.cost import Sizes
+from search.new.cost import HEAD_START, Sizes
 from search.new.few_texts import Planned, folded, unfolded, with_folds
 from search.new.sizes import CORE_LAYERS, EVALUATIONS, MARGIN, MOST_TRIALS, STEPS, epochs_of, plan_trials
 
@@ -59,7 +59,7 @@ def choose_settings(
         minutes: That it may take; None if it has no limit.
         tell: Gets what was found, a line at a time.
     """
-    from search.new.template import first_setup, most_patience, start_kept, weights
+    from search.new.template import start_kept, weights
 
     loaded, splits, data = load(encoder, device, data, texts, longest=named["data"].get("max_length"))
     plain, plain_data = unfolded(splits, data)
@@ -97,22 +97,33 @@ def choose_settings(
     else:
         sizes = _usual_sizes(splits, loaded.num_layers, max_length=named["data"].get("max_length"))
     if not SIZES & {*named["fit"]}:
-        chosen["fit"] |= {
-            "freeze_depth": {"low": sizes.freeze_depth, "high": loaded.num_layers},
-            "epochs": sizes.epochs,
-            "evaluations_per_epoch": sizes.evaluations_per_epoch,
-            "patience": {"low": 1, "high": most_patience(sizes)},
-        }
-        chosen["pruning"] = {"rungs": [*sizes.rungs]}
-        first = first_setup(sizes)
-        if first is not None and not {*named["fit"]} & {*first}:
-            chosen["start"] = {"setups": [first]}
+        chosen |= _sized(sizes, loaded.num_layers, named["fit"])
     kept = start_kept(splits, sizes)
     if kept is not None and data.pair is None and "max_length" not in named["data"]:
         chosen["data"]["head_tokens"] = kept
+    chosen["fit"]["head_start"] = HEAD_START
     if weights(splits, metric) is not None:
         chosen["fit"]["class_weights"] = weights(splits, metric)
     return unnamed(chosen, named)
+
+
+def _sized(sizes: Sizes, num_layers: int, named: Mapping[str, Any]) -> Chosen:
+    """Return what sizes mean for fits and rungs, and the setup that is tried first, unless something of it is ``named``."""
+    from search.new.template import first_setup, most_patience
+
+    chosen: Chosen = {
+        "fit": {
+            "freeze_depth": {"low": sizes.freeze_depth, "high": num_layers},
+            "epochs": sizes.epochs,
+            "evaluations_per_epoch": sizes.evaluations_per_epoch,
+            "patience": {"low": 1, "high": most_patience(sizes)},
+        },
+        "pruning": {"rungs": [*sizes.rungs]},
+    }
+    first = first_setup(sizes)
+    if first is not None and not {*named} & {*first}:
+        chosen["start"] = {"setups": [first]}
+    return chosen
 
 
 def unnamed(chosen: Chosen, named: Mapping[str, Mapping[str, Any]]) -> Chosen:

@@ -111,7 +111,9 @@ def test_a_number_of_trials_is_chosen_where_none_is_named(choose):
 def test_who_names_a_size_has_sized_the_study(choose, monkeypatch):
     monkeypatch.setattr(search.new.speed, "measure_speed", lambda *_, **__: pytest.fail("measured"))
     chosen = choose(minutes=5, fit={"epochs": 2})
-    assert {*chosen} == {"goal", "score"}
+    assert {*chosen} == {"goal", "score", "fit"}
+    assert chosen["fit"] == {"head_start": "auto"}
+    assert "fit" not in choose(minutes=5, fit={"epochs": 2, "head_start": "random"})
 
 
 def test_what_is_named_is_not_chosen(choose):

@@ -268,9 +268,8 @@ def _positive(positive: Any, classes: dict[str, Any], *, several: bool) -> str:
     """Return the name that the study gives the label that is looked for."""
     found = [name for name, label in classes.items() if label == positive]
     if several or len(classes) != 2 or not found:
-        raise ValueError(
-            f"positive must be one of two labels, got {positive!r} for {[*classes.values()]}; change it"
-        )
+        labels = np.array([*classes.values()]).tolist()
+        raise ValueError(f"positive must be one of two labels, got {positive!r} for {labels}; change it")
     return found[0]
 
 

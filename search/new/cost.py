@@ -165,6 +165,11 @@ class Costs:
         """Fits of a trial, on average."""
         return 1.0 if self.folds is None else self.folds.fits(self.num_trials)
 
+    @property
+    def first_recipes(self) -> tuple[str, ...]:
+        """Those that so few trials have room for."""
+        return self.recipes[: self.num_trials]
+
     def of_a_fit(self, sizes: Sizes) -> Sizes:
         """Return what one fit has of the texts."""
         return sizes if self.folds is None else self.folds.of_a_fit(sizes)
@@ -175,7 +180,9 @@ class Costs:
         Depths are taken to be equally frequent.
         """
         prepared = (sizes.train + sizes.validation) * self.num_layers * self._flops(sizes)
-        work = self._trials_seconds(sizes) + sum(self.recipe_seconds(name, sizes) for name in self.recipes)
+        work = self._trials_seconds(sizes) + sum(
+            self.recipe_seconds(name, sizes) for name in self.first_recipes
+        )
         # When the last trial ends, the other workers have been without one for half of a trial's time, on average.
         idle = (self.speed.workers - 1) * work / self.num_trials / 2
         return (
@@ -189,7 +196,7 @@ class Costs:
         """Estimate how long one worker takes for all trials, without recipes."""
         sizes = self.of_a_fit(sizes)
         layers = self.num_layers - sizes.freeze_depth
-        searched = max(0, self.num_trials - len(self.recipes))
+        searched = self.num_trials - len(self.first_recipes)
         complete = min(searched, FIRST_COMPLETE + LATER_COMPLETE * searched)
         ends = {1.0: complete} | {
             share: (searched - complete) * part

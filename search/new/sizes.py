@@ -129,9 +129,10 @@ def trials_that_fill(costs: Costs, plan: Plan, *, seconds: float) -> int:
     def expected(num_trials: int) -> float:
         return replace(costs, num_trials=num_trials, recipes=plan.recipes).seconds(plan.sizes)
 
-    few, many = expected(costs.num_trials), expected(2 * costs.num_trials)
+    least = max(costs.num_trials, len(plan.recipes) + 1)
+    few, many = expected(least), expected(2 * least)
     share = (MARGIN * seconds - few) / (many - few)
-    return costs.num_trials + max(0, math.floor(share * costs.num_trials))
+    return least + max(0, math.floor(share * least))
 
 
 def _recipes(more: tuple[str, ...]) -> tuple[str, ...]:

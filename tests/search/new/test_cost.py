@@ -68,6 +68,12 @@ def test_recipes_are_among_the_trials():
     assert with_them.seconds(DEFAULT) == pytest.approx(four.seconds(DEFAULT) + of_recipes)
 
 
+def test_a_recipe_that_the_trials_have_no_room_for_takes_no_time():
+    costs = dataclasses.replace(make_costs(make_splits(3000, 1500, 126)), num_trials=1)
+    both = dataclasses.replace(costs, recipes=("probe", "usual"))
+    assert both.seconds(DEFAULT) == dataclasses.replace(costs, recipes=("probe",)).seconds(DEFAULT)
+
+
 def test_a_usual_fine_tune_passes_all_layers_three_times():
     """By hand: 3 x 3,000 texts trained on at three passes each; 3 x (1,500 + 300) looks, and 3,000 in the end."""
     costs = make_costs(make_splits(3000, 1500, 126))

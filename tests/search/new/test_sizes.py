@@ -158,6 +158,15 @@ def test_trials_that_fill_the_time_do():
     assert LITTLE * 3_600 <= filled <= 3_600
 
 
+def test_more_trials_than_recipes_fill_the_time_of_fewer():
+    costs = dataclasses.replace(make_costs(make_splits(240, 80, 20)), num_trials=1)
+    plan = choose_sizes(costs, seconds=3_600)
+    trials = trials_that_fill(costs, plan, seconds=3_600)
+    assert trials > len(plan.recipes)
+    filled = dataclasses.replace(costs, num_trials=trials, recipes=plan.recipes).seconds(plan.sizes)
+    assert LITTLE * 3_600 <= filled <= 3_600
+
+
 def test_trials_that_fill_a_time_that_is_full_are_those_asked_for():
     costs = make_costs(make_splits(3_000, 1_000, 100))
     assert trials_that_fill(costs, choose_sizes(costs, seconds=300), seconds=1) == 50

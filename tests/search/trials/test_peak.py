@@ -18,6 +18,7 @@ def test_the_peak_is_that_of_a_processor(monkeypatch, precision):
 def measured(monkeypatch):
     """A list of rates that are measured one after the other, and for how long."""
     rates, asked = [], []
+    monkeypatch.setattr(search.trials.peak, "PEAK_SECONDS", 1.0)  # as it is outside the tests
 
     def measure(*, precision, seconds):
         asked.append((precision, seconds))

@@ -13,7 +13,7 @@ import numpy as np
 from search.new.speed import first_texts
 
 if TYPE_CHECKING:
-    from trainers.config import TrainConfig
+    from trainers.config import HeadStart, TrainConfig
     from trainers.data import Split, Splits
     from trainers.encoder import Encoder
 
@@ -42,6 +42,15 @@ def choose_ceiling(head_in_training: float) -> float:
     """
     halfway = head_in_training + SHARE * (1 - head_in_training)
     return max(LEAST, math.ceil(round(100 * halfway, 6)) / 100)
+
+
+def choose_head_start(ceiling: float) -> HeadStart:
+    """Return ``fit.head_start`` of a new study: ``fitted`` where no figure lies above the ceiling.
+
+    A fitted head takes up what training may rise. Under a ceiling that costs points; without one it costs none, and a few hundred steps
+    do not bring a random head of many classes as far (trainers/README.md).
+    """
+    return "fitted" if ceiling >= 1 else "auto"
 
 
 def _some(split: Split, count: int) -> Split:

@@ -7,7 +7,8 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from search.new.cost import HEAD_START, Sizes
+from search.new.ceiling import choose_head_start
+from search.new.cost import Sizes
 from search.new.few_texts import Planned, folded, unfolded, with_folds
 from search.new.sizes import CORE_LAYERS, EVALUATIONS, MARGIN, MOST_TRIALS, STEPS, epochs_of, plan_trials
 
@@ -60,6 +61,7 @@ def choose_settings(
         tell: Gets what was found, a line at a time.
     """
     from search.new.template import start_kept, weights
+    from search.study import Score
 
     loaded, splits, data = load(encoder, device, data, texts, longest=named["data"].get("max_length"))
     plain, plain_data = unfolded(splits, data)
@@ -101,7 +103,8 @@ def choose_settings(
     kept = start_kept(splits, sizes)
     if kept is not None and data.pair is None and "max_length" not in named["data"]:
         chosen["data"]["head_tokens"] = kept
-    chosen["fit"]["head_start"] = HEAD_START
+    ceiling = named["score"].get("ceiling", chosen["score"].get("ceiling", Score().ceiling))
+    chosen["fit"]["head_start"] = choose_head_start(ceiling)
     if weights(splits, metric) is not None:
         chosen["fit"]["class_weights"] = weights(splits, metric)
     return unnamed(chosen, named)

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from search.new.speed import BATCH_SIZE, Speed
-from trainers.config import HeadStart, Precision
+from trainers.config import Precision
 from trainers.fit import FIRST_SAMPLE, PEEK_TEXTS
 
 if TYPE_CHECKING:
@@ -22,11 +22,8 @@ if TYPE_CHECKING:
 PRECISION: Precision | None = "auto"
 """``fit.precision`` of a new study; None leaves it out. The machine is measured in it."""
 
-HEAD_START: HeadStart | None = "auto"
-"""``fit.head_start`` of a new study; None leaves it out, for a head that begins at random."""
-
 HEAD_START_SECONDS = 1.0
-"""Of fitting a head to the vectors of the untouched encoder, where a study says so."""
+"""Of fitting a head to the vectors of the untouched encoder, and of looking at it as epoch 0, by vectors that are there."""
 
 RUNG_SHARES = (0.25, 0.5)
 """Where trials are pruned, in shares of all their epochs."""
@@ -257,9 +254,7 @@ class Costs:
         looked_at = _texts_looked_at(sizes, share)
         if share == 1:
             trained, looked_at = LIVED * trained, LIVED * looked_at + sizes.train
-        seconds = TRIAL_SECONDS + STEP_SECONDS * trained / BATCH_SIZE
-        if HEAD_START in {"auto", "fitted"}:  # and looked at as epoch 0, by vectors that are there
-            seconds += HEAD_START_SECONDS
+        seconds = TRIAL_SECONDS + HEAD_START_SECONDS + STEP_SECONDS * trained / BATCH_SIZE
         return seconds + self._passes(sizes, layers, trained=trained, looked_at=looked_at)
 
     def _embedding_seconds(self, trained: float) -> float:

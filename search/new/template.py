@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import numpy.typing as npt
 
-from search.new.cost import HEAD_START, PRECISION
+from search.new.ceiling import choose_head_start
+from search.new.cost import PRECISION
 from trainers.config import METRIC_NAMES, Metric, metrics_of
 from trainers.fit import is_share
 
@@ -107,7 +108,7 @@ def study_toml(
         hint: A setting that the classes may want, as a comment; None if there is none.
     """
     name, splits, sizes = METRIC_NAMES[metric], planned.splits, planned.plan.sizes
-    settings = {"precision": PRECISION, "head_start": HEAD_START}
+    settings = {"precision": PRECISION, "head_start": choose_head_start(aim.ceiling)}
     texts_C = texts_per_class(splits)
     others = metrics_of(splits.task, ordered=splits.ordered, positive=splits.positive is not None)
     return TEMPLATE.format(
@@ -153,8 +154,7 @@ def _start_lines(sizes: Sizes) -> str:
 
 def most_patience(sizes: Sizes) -> int:
     """Return the longest patience that is searched; a longer one could not end a fit early."""
-    # With fitted heads there is one evaluation more, before any training.
-    return max(1, min(4, sizes.epochs * sizes.evaluations_per_epoch + (HEAD_START == "fitted") - 2))
+    return max(1, min(4, sizes.epochs * sizes.evaluations_per_epoch - 2))
 
 
 def weights(splits: Splits, metric: Metric) -> Literal["balanced"] | None:

@@ -123,6 +123,11 @@ def test_what_is_named_is_not_chosen(choose):
     assert "patience" not in chosen["fit"]
 
 
+@pytest.mark.parametrize(("ceiling", "start"), [(1.0, "fitted"), (0.99, "auto")])
+def test_the_head_start_follows_the_ceiling_that_is_named(choose, ceiling, start):
+    assert choose(score={"ceiling": ceiling})["fit"]["head_start"] == start
+
+
 def test_recipes_are_named_as_a_whole():
     chosen = {"recipes": {"enqueue": ["probe"], "epochs": {"thaw-top": 2}}}
     assert unnamed(chosen, {"recipes": {"enqueue": []}}) == {}

@@ -276,14 +276,22 @@ def test_the_ceiling_is_written_as_a_head_alone_says(write, here, monkeypatch, c
     assert f"A head on the untouched encoder reaches {head:.1%} in training." in capsys.readouterr().out
 
 
-def test_precision_and_head_start_are_written_once_they_are_chosen(write, here, monkeypatch):
+@pytest.mark.parametrize(("head", "start"), [(0.5, "auto"), (0.999, "fitted")])
+def test_a_head_is_fitted_first_in_every_trial_where_no_figure_lies_above_the_ceiling(
+    write, here, monkeypatch, head, start
+):
+    monkeypatch.setattr(search.new.ceiling, "measure_head", lambda *_: head)
+    write()
+    spec = load_spec(here / "studies" / "messages.toml")
+    assert (spec.score.ceiling == 1, spec.fit["head_start"]) == (start == "fitted", start)
+
+
+def test_precision_is_written_once_it_is_chosen(write, here, monkeypatch):
     write("--to", "chosen.toml")
-    fit = load_spec(here / "chosen.toml").fit
-    assert (fit["precision"], fit["head_start"]) == ("auto", "auto")
+    assert load_spec(here / "chosen.toml").fit["precision"] == "auto"
     monkeypatch.setattr(search.new.template, "PRECISION", None)
-    monkeypatch.setattr(search.new.template, "HEAD_START", None)
     write("--to", "none.toml")
-    assert not {"precision", "head_start"} & set(load_spec(here / "none.toml").fit)
+    assert "precision" not in load_spec(here / "none.toml").fit
 
 
 def test_a_study_is_measured_in_its_own_precision(write, monkeypatch):

@@ -20,7 +20,7 @@ def test_the_estimate_for_the_default_study_of_version_0_1_is_what_it_took(monke
         ("RUNG_SHARES", (0.125, 0.25, 0.5)),
         ("PRUNED_SHARES", (31 / 41, 9 / 41, 1 / 41)),
         ("LATER_COMPLETE", 0.1),
-        ("HEAD_START", None),
+        ("HEAD_START_SECONDS", 0.0),
     ):
         monkeypatch.setattr(search.new.cost, name, value)
     costs = make_costs(make_splits(3000, 1500, 126))
@@ -85,7 +85,7 @@ def test_a_usual_fine_tune_passes_all_layers_three_times():
 def test_a_head_that_is_fitted_first_takes_a_second_of_each_trial(monkeypatch):
     costs = make_costs(make_splits(3000, 1500, 126))
     fitted = costs.seconds(DEFAULT)
-    monkeypatch.setattr(search.new.cost, "HEAD_START", "random")
+    monkeypatch.setattr(search.new.cost, "HEAD_START_SECONDS", 0.0)
     idle = 1 + 1 / 2 / 50
     assert fitted - costs.seconds(DEFAULT) == pytest.approx(50 * idle / 2)
 

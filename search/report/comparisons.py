@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from search.report.plotting import BEST, GRID, MUTED, TRAINING, VALIDATION, add_ceiling, blank, safe
+from search.report.plotting import (
+    BEST,
+    GRID,
+    MUTED,
+    TRAINING,
+    VALIDATION,
+    add_ceiling,
+    blank,
+    safe,
+    show_equal,
+)
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -78,10 +88,17 @@ def confirmation_figure(summary: Summary) -> go.Figure:
             x=x,
             y=names,
             mode="markers",
+            orientation="h",  # marks of a finalist stand one above the other; else equal ones are moved along the figures
             name=name,
             marker={"color": color, "symbol": symbol, "size": 11},
             error_x=error and {**error, "color": color},
             hovertemplate=f"%{{y}}<br>{name.partition(',')[0]} %{{x:.2%}}<extra></extra>",
         )
     figure.update_layout(scattermode="group", scattergap=0.5)
+    spans = [(t.low, t.high) for t in tests if t]
+    show_equal(
+        figure,
+        [*promised, *means, *(t.accuracy for t in tests if t), *(e for s in spans for e in s)],
+        axis="x",
+    )
     return figure

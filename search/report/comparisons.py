@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from search.report.plotting import (
@@ -13,13 +14,12 @@ from search.report.plotting import (
     add_ceiling,
     blank,
     safe,
-    show_equal,
 )
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-    from search.analysis import Figures
+    from search.analysis import ConfirmedFinalist, Figures
     from search.report.models import Summary
 
 
@@ -95,10 +95,19 @@ def confirmation_figure(summary: Summary) -> go.Figure:
             hovertemplate=f"%{{y}}<br>{name.partition(',')[0]} %{{x:.2%}}<extra></extra>",
         )
     figure.update_layout(scattermode="group", scattergap=0.5)
-    spans = [(t.low, t.high) for t in tests if t]
-    show_equal(
-        figure,
-        [*promised, *means, *(t.accuracy for t in tests if t), *(e for s in spans for e in s)],
-        axis="x",
-    )
+    _show_all(figure, finalists)
     return figure
+
+
+def _show_all(figure: go.Figure, finalists: Sequence[ConfirmedFinalist]) -> None:
+    """Set the axis around all figures and intervals: marks in groups would draw it from 0 on."""
+    shares: list[float | None] = []
+    for finalist in finalists:
+        mean, spread, test = finalist.validation.mean, finalist.validation.spread or 0.0, finalist.test
+        shares += [finalist.search.validation_accuracy] if finalist.search else []
+        shares += [] if mean is None else [mean - spread, mean + spread]
+        shares += [test.accuracy, test.low, test.high] if test else []
+    known = [share for share in shares if share is not None]
+    if known:
+        margin = max(0.01, 0.05 * (max(known) - min(known)))
+        figure.update_xaxes(range=[min(known) - margin, max(known) + margin])

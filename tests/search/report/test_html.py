@@ -134,6 +134,14 @@ def test_marks_of_a_finalist_keep_their_figures_where_they_are_equal():
     assert drawn["layout"]["xaxis"]["range"] == pytest.approx([0.99, 1.01])
 
 
+def test_the_picture_of_a_confirmation_shows_its_intervals_and_little_more(html):
+    low, high = figures_of(html)["figure-confirmation"]["layout"]["xaxis"]["range"]
+    tests = [f["test"] for f in CONFIRMATION["finalists"] if f["test"]]
+    assert low < min(t["low"] for t in tests)
+    assert max(t["high"] for t in tests) < high
+    assert high - low < 0.3
+
+
 def test_a_heading_over_words_stands_over_their_beginning(html):
     rows = re.findall(r"<thead>(.*?)</thead>\s*<tbody>\s*(<tr.*?</tr>)?", html, flags=re.DOTALL)
     assert sum('<td class="text">' in row for _, row in rows) == 3

@@ -20,12 +20,11 @@ from .confirmed import (
     WordsTested as WordsTested,
 )
 from .data_page import (
-    MOST_CLASSES_SHOWN as MOST_CLASSES_SHOWN,
-    SPLITS as SPLITS,
     DataPage as DataPage,
     FindingNoted as FindingNoted,
     describe as describe,
     print_page as print_page,
+    texts_table as texts_table,
     warnings_of as warnings_of,
 )
 from .flatness import (

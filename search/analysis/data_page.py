@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Literal
 
@@ -86,7 +86,14 @@ def print_page(data: DataPage | None, console: Console) -> None:
         return
     say = partial(console.print, highlight=False, markup=False, soft_wrap=True)
     say("\nData", style="bold")
-    console.print(_table(data, data.texts_per_class))
+    heads, rows = texts_table(data)
+    table = Table(box=SIMPLE_HEAD, show_edge=False)
+    for place, head in enumerate(heads):
+        table.add_column(head, justify="right" if place else "left")
+    for name, *numbers in rows[:-1]:
+        table.add_row(Text(name), *numbers)
+    table.add_row(*rows[-1], style="bold")
+    console.print(table)
     for severity, style in (("note", ""), ("mended", ""), ("warning", "bold yellow")):
         for finding in data.findings:
             if finding.severity == severity:
@@ -113,22 +120,25 @@ def describe(finding: FindingNoted) -> str:
 _LEAD = {"note": "", "mended": "fixed: ", "warning": "warning: "}
 
 
-def _table(data: DataPage, texts_per_class: dict[Split, list[int]]) -> Table:
-    table = Table(box=SIMPLE_HEAD, show_edge=False)
-    table.add_column("label" if data.several_labels else "class")
-    for split in SPLITS:
-        table.add_column(split, justify="right")
-    counts = [texts_per_class[split] for split in SPLITS]
-    for i, name in enumerate(data.class_names[:MOST_CLASSES_SHOWN]):
-        table.add_row(Text(name), *(f"{numbers[i]:,}" for numbers in counts))
+def texts_table(data: DataPage) -> tuple[list[str], list[list[str]]]:
+    """Return heads and rows of a table: how many texts of each class each split has; the last row is that of all.
+
+    Texts that are cut into folds stand in one column: they train and validate.
+    """
+    counts: Mapping[Split, list[int]] = data.texts_per_class or {}
+    splits = [split for split in SPLITS if split != "validation" or data.folds is None]
+
+    def row(name: str, numbers: Mapping[Split, int]) -> list[str]:
+        return [name, *(f"{numbers[split]:,}" for split in splits)]
+
+    names = data.class_names[:MOST_CLASSES_SHOWN]
+    rows = [row(name, {s: numbers[i] for s, numbers in counts.items()}) for i, name in enumerate(names)]
     more = len(data.class_names) - MOST_CLASSES_SHOWN
     if more > 0:
-        table.add_row(f"{more} more", *(f"{sum(numbers[MOST_CLASSES_SHOWN:]):,}" for numbers in counts))
+        rows.append(row(f"{more} more", {s: sum(n[MOST_CLASSES_SHOWN:]) for s, n in counts.items()}))
     if data.texts_without_label is not None:
-        table.add_row("none of them", *(f"{data.texts_without_label[split]:,}" for split in SPLITS))
-    table.add_row(
-        "all texts" if data.several_labels else "all",
-        *(f"{number:,}" for number in (data.train, data.validation, data.test)),
-        style="bold",
-    )
-    return table
+        rows.append(row("none of them", data.texts_without_label))
+    everything: dict[Split, int] = {"train": data.train, "validation": data.validation, "test": data.test}
+    rows.append(row("all texts" if data.several_labels else "all", everything))
+    shown = [f"in {data.folds} folds" if split == "train" and data.folds else split for split in splits]
+    return ["label" if data.several_labels else "class", *shown], rows

@@ -111,7 +111,7 @@ def trial_note(trial: FrozenTrial, spec: StudySpec) -> str:
         side = "**infeasible**, {:.2f} points over" if points > 0 else "**feasible**, {:.2f} points under"
         paragraphs.append(
             f"It reached {percent(attrs.get(attr.VALIDATION_ACCURACY))} validation at {about}"
-            f"{percent(attrs.get(attr.TRAINING_ACCURACY))} training {metric}: "
+            f"{percent(attrs.get(attr.TRAINING_ACCURACY))} training {metric}{_over_folds(trial, spec)}: "
             f"{side.format(abs(points))} the ceiling of "
             f"{100 * spec.score.ceiling:g} %."
         )
@@ -172,11 +172,22 @@ def pareto_figure(study: Study, spec: StudySpec) -> go.Figure:
     return figure
 
 
+def _over_folds(trial: FrozenTrial, spec: StudySpec) -> str:
+    """Say over how many folds the figures of a trial are means; nothing where there are none."""
+    done = len(trial.user_attrs.get(attr.FOLDS, ()))
+    if not done:
+        return ""
+    return f", {'on' if done == 1 else 'means of'} {done} of {spec.data.folds} folds"
+
+
 def _settings(trial: FrozenTrial) -> str:
     """Name what a trial searched, or what its recipe fixed of it."""
     from search.study import SEARCHED
 
-    chosen = {**trial.user_attrs.get(attr.CONFIG, {}), **trial.params}
+    chosen = {
+        **trial.params,
+        **trial.user_attrs.get(attr.CONFIG, {}),
+    }  # what ran, where a recipe overrules the sampler
     return ", ".join(
         f"{_words(k)} {_short(chosen.get(k, 'none'))}" for k in dict.fromkeys((*SEARCHED, *trial.params))
     )

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from search.report.plotting import BEST, GRID, MUTED, TRAINING, VALIDATION, add_ceiling, blank, safe
+from search.report.plotting import (
+    BEST,
+    GRID,
+    MUTED,
+    TRAINING,
+    VALIDATION,
+    add_ceiling,
+    blank,
+    safe,
+)
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-    from search.analysis import Figures
+    from search.analysis import ConfirmedFinalist, Figures
     from search.report.models import Summary
 
 
@@ -78,10 +88,26 @@ def confirmation_figure(summary: Summary) -> go.Figure:
             x=x,
             y=names,
             mode="markers",
+            orientation="h",  # marks of a finalist stand one above the other; else equal ones are moved along the figures
             name=name,
             marker={"color": color, "symbol": symbol, "size": 11},
             error_x=error and {**error, "color": color},
             hovertemplate=f"%{{y}}<br>{name.partition(',')[0]} %{{x:.2%}}<extra></extra>",
         )
     figure.update_layout(scattermode="group", scattergap=0.5)
+    _show_all(figure, finalists)
     return figure
+
+
+def _show_all(figure: go.Figure, finalists: Sequence[ConfirmedFinalist]) -> None:
+    """Set the axis around all figures and intervals: marks in groups would draw it from 0 on."""
+    shares: list[float | None] = []
+    for finalist in finalists:
+        mean, spread, test = finalist.validation.mean, finalist.validation.spread or 0.0, finalist.test
+        shares += [finalist.search.validation_accuracy] if finalist.search else []
+        shares += [] if mean is None else [mean - spread, mean + spread]
+        shares += [test.accuracy, test.low, test.high] if test else []
+    known = [share for share in shares if share is not None]
+    if known:
+        margin = max(0.01, 0.05 * (max(known) - min(known)))
+        figure.update_xaxes(range=[min(known) - margin, max(known) + margin])

@@ -22,6 +22,7 @@ from search.report.plotting import (
     describe_checkpoint,
     describe_trial,
     safe,
+    show_equal,
     words,
 )
 from search.study import bound
@@ -119,6 +120,8 @@ def learning_curves_figure(summary: Summary) -> go.Figure:
                 hovertemplate="%{hovertext}<extra></extra>",
             )
     add_ceiling(figure, summary.goal.training_accuracy, axis="y")
+    drawn = [r.validation_accuracy for r in summary.checkpoints] + [r.training_accuracy for r in own]
+    show_equal(figure, [*drawn, summary.goal.training_accuracy], axis="y")
     _show_searched_epochs(figure, summary)
     return figure
 
@@ -136,6 +139,7 @@ def gap_figure(summary: Summary) -> go.Figure:
     if best:
         own = [r for r in summary.checkpoints if r.trial == best.number]
         add_lines(figure, f"trial {best.number}", [own] if own else [], gap, color=BEST, width=3)
+    show_equal(figure, [gap(row) for row in summary.checkpoints], axis="y")
     _show_searched_epochs(figure, summary)
     return figure
 
@@ -181,9 +185,9 @@ def slice_figure(summary: Summary, setting: str) -> go.Figure:
         ("over it", over, OVER, "x-thin"),
     )
     for label, group, color, symbol in layers:
-        values: list[Any] = [r.settings[setting] for r in group]
+        given: list[Any] = [r.settings[setting] for r in group]
         figure.add_scatter(
-            x=[safe(v) for v in values] if isinstance(chosen, list) else values,
+            x=[safe(v) for v in given] if isinstance(chosen, list) else given,
             y=[r.validation_accuracy for r in group],
             mode="markers",
             name=label,
@@ -192,12 +196,16 @@ def slice_figure(summary: Summary, setting: str) -> go.Figure:
             hovertemplate="%{hovertext}<extra></extra>",
         )
     if isinstance(chosen, list):
-        order = [safe(c) for c in chosen]
+        values = [*chosen, *(r.settings[setting] for r in rows if r.settings[setting] not in chosen)]
+        if all(isinstance(value, int | float) for value in values):
+            values.sort()  # a recipe's own stands where it belongs
+        order = list(dict.fromkeys(safe(value) for value in values))
         figure.update_xaxes(type="category", categoryorder="array", categoryarray=order)
     elif isinstance(chosen, dict) and chosen["log"]:
         figure.update_xaxes(type="log", dtick=1, exponentformat="power")
     elif isinstance(chosen, dict) and isinstance(chosen["low"], int):
         figure.update_xaxes(tickformat="d", dtick=1 if chosen["high"] - chosen["low"] < 12 else None)
+    show_equal(figure, [r.validation_accuracy for r in rows], axis="y")
     figure.update_layout(showlegend=False)
     return figure
 
@@ -227,8 +235,8 @@ def _show_searched_epochs(figure: go.Figure, summary: Summary) -> None:
     """End the axis with the longest trial of the search: a recipe of twenty epochs would press all others together."""
     searched = {t.number for t in summary.trials if t.recipe is None}
     ages = [r.epoch for r in summary.checkpoints if r.trial in searched]
-    if ages:
-        figure.update_xaxes(range=[0, 1.04 * max(ages)])
+    longest = max(ages or [r.epoch for r in summary.checkpoints], default=0.0) or 1.0
+    figure.update_xaxes(range=[-0.02 * longest, 1.04 * longest])  # marks at epoch 0 are seen whole
 
 
 def _curves(summary: Summary, states: Sequence[str]) -> list[list[Checkpoint]]:

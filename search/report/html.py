@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
-from search.analysis import MOST_CLASSES_SHOWN, SPLITS, describe, state
+from search.analysis import describe, state, texts_table
 from search.report.conclusions import (
     advice,
     asks_for_little,
@@ -34,7 +34,7 @@ from trainers.errors import printable
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-    from search.analysis import Outcome
+    from search.analysis import ConfirmedFinalist, Outcome
     from search.report.models import Summary
     from search.study import Counts
 
@@ -42,6 +42,14 @@ if TYPE_CHECKING:
 def _unbroken(write: Callable[..., str]) -> Callable[..., str]:
     """Keep a number and its unit on one line."""
     return lambda *args, **kwargs: write(*args, **kwargs).replace(" ", "\u00a0")
+
+
+def _interval(finalist: ConfirmedFinalist) -> str:
+    """Write the interval of a finalist's test figure, to be broken in one place; a dash where none is known."""
+    test = finalist.test
+    if test is None or test.low is None or test.high is None:
+        return "-"
+    return f"{percent(test.low, unit='')} to\u00a0{percent(test.high, unit='')}"
 
 
 _FILTERS: dict[str, Callable[..., str]] = {
@@ -56,6 +64,7 @@ _FILTERS: dict[str, Callable[..., str]] = {
     "mean": lambda figures, **unit: _unbroken(mean_and_spread)(figures, **unit).replace("+-", "±"),
     "bound": _unbroken(bound),
     "duration": _unbroken(duration),
+    "interval": _interval,
     "setting": written,
     "words": lambda key: key.replace("_", " "),
     "folds_error": lambda row, unit="": (
@@ -118,8 +127,7 @@ def render(summary: Summary, *, options: str, refresh_seconds: int | None = None
         endings=list(_endings(summary.counts)),
         commands=list(next_commands(summary, printable(options))),
         options=printable(options),
-        splits=SPLITS,
-        most_classes=MOST_CLASSES_SHOWN,
+        texts=texts_table(summary.data) if summary.data and summary.data.texts_per_class else None,
         figures={"figures": {name: json.loads(f.to_json()) for name, f in _figures(shown)}, "dark": DARK},
         little_growth=LITTLE_GROWTH,
         slices=list(_open(summary)),

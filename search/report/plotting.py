@@ -131,6 +131,13 @@ def add_ceiling(figure: go.Figure, ceiling: float, *, axis: str, label: str = ""
         figure.add_annotation(text=label, showarrow=False, yanchor="bottom", font={"color": OVER}, **place)
 
 
+def show_equal(figure: go.Figure, shares: Iterable[float | None], *, axis: str) -> None:
+    """Set an axis, "x" or "y", around shares that are all but equal: left alone it would reach from -100 to 200 %."""
+    known = [share for share in shares if share is not None]
+    if known and max(known) - min(known) < 0.005:
+        figure.update_layout({f"{axis}axis": {"range": [min(known) - 0.01, max(known) + 0.01]}})
+
+
 def add_lines(
     figure: go.Figure,
     name: str,

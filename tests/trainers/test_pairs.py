@@ -360,6 +360,10 @@ def test_texts_that_training_and_the_others_share_are_told(written):
     ]
     kinds = [f.message for f in written(rows).findings if f.kind == "shared texts"]
     assert any("have a text in column 'premise' that training has, too, in another pair" in m for m in kinds)
+    folded = [f.message for f in written(rows, folds=3).findings if f.kind == "shared texts"]
+    assert all("pairs of validation and test have" in m for m in kinds)
+    assert folded
+    assert all("pairs of test have" in m for m in folded)
     apart = written(rows, group="premise").findings
     assert not any("column 'premise' that training" in f.message for f in apart if f.kind == "shared texts")
 

@@ -132,6 +132,8 @@ def shared_texts(
     train: npt.NDArray[np.int64],
     evaluated: npt.NDArray[np.int64],
     columns: tuple[str, str],
+    *,
+    of: str = "validation and test",
 ) -> list[Finding]:
     """Warn if many pairs of validation and test share one of their texts with a training pair.
 
@@ -140,6 +142,7 @@ def shared_texts(
         train: Rows of the training split.
         evaluated: Rows of the other two.
         columns: Names of the two texts.
+        of: What the other two are called; where there are folds, only one of them is there.
     """
     findings = []
     for side, column in enumerate(columns):
@@ -147,7 +150,7 @@ def shared_texts(
         count = sum(texts[i][side] in known for i in evaluated)
         if count > OFTEN * len(evaluated):
             message = (
-                f"{count:,} of the {len(evaluated):,} pairs of validation and test have a text in column {column!r} that "
+                f"{count:,} of the {len(evaluated):,} pairs of {of} have a text in column {column!r} that "
                 "training has, too, in another pair: figures are those of new pairs, not of texts that are new as well"
             )
             findings.append(Finding("shared texts", message, "warning", count=count))

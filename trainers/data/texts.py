@@ -90,7 +90,8 @@ def read_texts(config: DataConfig) -> Texts:
         train = parts["train"]
         if config.pair is not None:
             evaluated = np.concatenate([parts["validation"], parts["test"]])
-            findings += shared_texts(texts, train, evaluated, config.pair)
+            of = "validation and test" if config.folds is None else "test"
+            findings += shared_texts(texts, train, evaluated, config.pair, of=of)
         told = [str(rows[i].label) for i in train]
         columns = [told] if labels_N.ndim == 1 else _most_even_first(labels_N[train])
         findings += _suspect_labels([texts[i] for i in train], columns)

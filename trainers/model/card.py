@@ -211,7 +211,7 @@ def _counts(data: dict[str, Any], splits: Sequence[SplitName]) -> list[list[str]
     bare = data.get("texts_without_label")
     if bare is not None:
         rows.append(["none of them", *(f"{bare[name]:,}" for name in splits)])
-    return [*rows, ["all", *(f"{data[name]:,}" for name in splits)]]
+    return [*rows, ["all" if bare is None else "all texts", *(f"{data[name]:,}" for name in splits)]]
 
 
 def _few(names: list[str]) -> list[str]:

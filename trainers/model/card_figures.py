@@ -39,7 +39,8 @@ def figures(
     confirmed = search.confirmation if search else None
     if confirmed is not None:
         if confirmed.test is not None:
-            _test_figures(row, confirmed, tested_itself=tested_itself)
+            texts = "groups of texts" if config.data.group else "texts"
+            _test_figures(row, confirmed, tested_itself=tested_itself, texts_drawn=texts)
         if confirmed.test_on_scale is not None:
             meaning = f"mean of {confirmed.num_tested} fits of the same settings on fresh seeds"
             rows.append({"name": "test, on the scale", "value": confirmed.test_on_scale, "meaning": meaning})
@@ -59,7 +60,13 @@ def figures(
         )
     if result.on_scale is not None:
         meaning = "these weights, of classes that are steps of a scale"
-        rows.append({"name": "validation, on the scale", "value": str(result.on_scale), "meaning": meaning})
+        rows.append(
+            {
+                "name": "validation, on the scale",
+                "value": str(result.on_scale).replace("%", " %"),
+                "meaning": meaning,
+            }
+        )
     row("training", percent(result.training_accuracy), "these weights, on all that they were trained on")
     folds = config.data.folds
     if search is not None:
@@ -81,18 +88,21 @@ def figures(
 
 
 def _test_figures(
-    row: Callable[[str, str, str], None], confirmed: Confirmation, *, tested_itself: bool
+    row: Callable[[str, str, str], None], confirmed: Confirmation, *, tested_itself: bool, texts_drawn: str
 ) -> None:
     texts = f"on {confirmed.num_test:,} texts that no choice was made by"
     low, high = percent(confirmed.low), percent(confirmed.high)
     interval = "" if confirmed.low is None else f" [{low}, {high}]"
-    confidence = f"{100 * (confirmed.confidence or 0):g} % interval"
+
+    def with_interval(over: str) -> str:
+        return f", with a {100 * (confirmed.confidence or 0):g} % interval over {over}" if interval else ""
+
     whose = "these weights" if tested_itself else f"the same settings fitted with seed {confirmed.test_seed}"
     if confirmed.num_tested == 1:
         row(
             "test",
             percent(confirmed.test) + interval,
-            f"{whose}, once, {texts}, with a {confidence} over other texts, not over other seeds",
+            f"{whose}, once, {texts}" + with_interval(f"other {texts_drawn}, not over other seeds"),
         )
         return
     row("test", percent(confirmed.test_of_seed), f"{whose}, once, {texts}")
@@ -100,7 +110,7 @@ def _test_figures(
         "confirmed test",
         f"{percent(confirmed.test)} ± {percent(confirmed.test_spread)}{interval}",
         f"mean and standard deviation of {confirmed.num_tested} fits of the same settings on fresh seeds, each once, "
-        f"{texts}, with a {confidence} over other seeds and other texts",
+        f"{texts}" + with_interval(f"other seeds and other {texts_drawn}"),
     )
 
 

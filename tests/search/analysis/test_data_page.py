@@ -33,6 +33,29 @@ def test_a_page_counts_texts_by_class_and_split():
     assert ["all", "60", "20", "21"] in lines
 
 
+def test_texts_in_folds_are_counted_once():
+    folded = {
+        **DATA,
+        "folds": 5,
+        "validation": 60,
+        "texts_per_class": {**DATA["texts_per_class"], "validation": [30, 30]},
+    }
+    lines = [line.split() for line in page(folded).splitlines()]
+    assert ["class", "in", "5", "folds", "test"] in lines
+    assert ["[b]", "30", "11"] in lines
+    assert ["all", "60", "21"] in lines
+
+
+def test_texts_with_none_of_several_labels_are_counted():
+    counts = {"train": 3, "validation": 2, "test": 1}
+    lines = [
+        line.split()
+        for line in page({**DATA, "several_labels": True, "texts_without_label": counts}).splitlines()
+    ]
+    assert ["label", "train", "validation", "test"] in lines
+    assert lines[lines.index(["none", "of", "them", "3", "2", "1"]) + 1] == ["all", "texts", "60", "20", "21"]
+
+
 def test_a_page_tells_notes_then_what_was_mended_then_warnings():
     said = [line.strip() for line in page(DATA).splitlines()]
     assert said[-4:] == [

@@ -12,7 +12,7 @@ import pytest
 from optuna.trial import TrialState
 from served import TOML, add, ask, serving
 from sqlalchemy.exc import OperationalError
-from toys import CONFIRMATION
+from toys import CONFIRMATION, add as add_toy, make_study
 
 from search.dashboard import command as dashboard
 from search.dashboard.artifacts import Store
@@ -207,6 +207,24 @@ def test_the_study_note_shows_the_nearest_where_none_is_feasible(empty_study, sp
 def test_the_study_note_of_an_empty_study_says_so(empty_study, spec):
     note = study_note(empty_study, spec)
     assert "**No trial has run to its end yet**" in note
+
+
+@pytest.mark.parametrize(
+    ("fitted", "said"), [(1, ", on 1 of 5 folds: **feas"), (5, ", means of 5 of 5 folds: **feas")]
+)
+def test_a_trial_note_says_how_many_folds_its_figures_are_of(spec, fitted, said):
+    study = make_study()
+    add_toy(study, 0.9, 0.8, folds=[{"validation_accuracy": 0.8}] * fitted)
+    folded = spec.model_copy(update={"data": spec.data.model_copy(update={"folds": 5})})
+    assert f"at 90.00 % training accuracy{said}" in trial_note(study.trials[0], folded)
+    add_toy(study, 0.9, 0.8)
+    assert "folds" not in trial_note(study.trials[1], folded)
+
+
+def test_a_trial_note_tells_the_settings_that_ran_and_not_what_the_sampler_had_to_say(spec):
+    study = make_study()
+    add_toy(study, 0.9, 0.8, recipe="probe", config={"freeze_depth": 6, "dropout": 0.0, "head_width": 0})
+    assert "head width 0," in trial_note(study.trials[0], spec)
 
 
 def test_a_trial_note_says_what_it_was_and_reached_and_why_it_ended(spec):

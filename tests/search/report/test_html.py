@@ -7,7 +7,7 @@ import pytest
 from axe_playwright_python import sync_playwright as axe
 from browser import open_browser
 from optuna.trial import TrialState
-from toys import CONFIRMATION, add, as_written_by_0_1_0, evaluation, fill, make_spec, make_study
+from toys import CONFIRMATION, DATA, add, as_written_by_0_1_0, evaluation, fill, make_spec, make_study
 
 from search.analysis import Importances
 from search.report.html import render
@@ -108,10 +108,90 @@ def test_a_confirmation_of_version_0_1_0_has_a_page():
     assert "these two fits differ, other seeds may not" in text
 
 
-def test_a_test_figure_without_an_interval_is_drawn_without_one():
+def test_a_test_figure_without_an_interval_is_drawn_and_told_without_one():
     found = json.loads(json.dumps(CONFIRMATION))
     found["finalists"][0]["test"] |= {"accuracy": 1.0, "low": None, "high": None}
-    assert "figure-confirmation" in figures_of(render_page(fill(make_study()), confirmation=found))
+    found["comparisons"][0] |= {"low": None, "high": None}
+    html = render_page(fill(make_study()), confirmation=found)
+    assert "figure-confirmation" in figures_of(html)
+    assert "- to -" not in Page(html).text
+
+
+def test_marks_of_a_finalist_keep_their_figures_where_they_are_equal():
+    found = json.loads(json.dumps(CONFIRMATION))
+    for finalist in found["finalists"]:
+        finalist["validation"] |= {"mean": 1.0, "spread": 0.0}
+        finalist["search"]["validation_accuracy"] = 1.0
+        finalist["test"] = finalist["test"] and finalist["test"] | {
+            "accuracy": 1.0,
+            "low": None,
+            "high": None,
+        }
+    drawn = figures_of(render_page(fill(make_study()), confirmation=found))["figure-confirmation"]
+    assert {trace["orientation"] for trace in drawn["data"]} == {
+        "h"
+    }  # else plotly spreads equal ones along x
+    assert drawn["layout"]["xaxis"]["range"] == pytest.approx([0.99, 1.01])
+
+
+def test_the_picture_of_a_confirmation_shows_its_intervals_and_little_more(html):
+    low, high = figures_of(html)["figure-confirmation"]["layout"]["xaxis"]["range"]
+    tests = [f["test"] for f in CONFIRMATION["finalists"] if f["test"]]
+    assert low < min(t["low"] for t in tests)
+    assert max(t["high"] for t in tests) < high
+    assert high - low < 0.3
+
+
+def test_a_heading_over_words_stands_over_their_beginning(html):
+    rows = re.findall(r"<thead>(.*?)</thead>\s*<tbody>\s*(<tr.*?</tr>)?", html, flags=re.DOTALL)
+    assert sum('<td class="text">' in row for _, row in rows) == 3
+    assert all(
+        ('<td class="text">' in row) == ('<th scope="col" class="text">' in head) for head, row in rows
+    )
+
+
+def folded(study):
+    page = study.user_attrs["data"]
+    counts = page["texts_per_class"]
+    same = {"validation": page["train"], "texts_per_class": {**counts, "validation": counts["train"]}}
+    study.set_user_attr("data", {**page, **same, "folds": 5})
+    return study
+
+
+def test_of_folds_the_page_speaks_of_means_and_counts_texts_once():
+    html = render_page(folded(fill(make_study())))
+    text = Page(html).text
+    assert "every trial that fitted all folds one mark" in text
+    assert "the mean of the folds that it had fitted" in text
+    assert '<th scope="col">class</th><th scope="col">in 5 folds</th><th scope="col">test</th>' in html
+    assert "every trial a line" not in text
+
+
+def test_a_setting_of_a_recipe_stands_among_the_searched_ones_by_its_size():
+    study = fill(make_study())
+    config = {"freeze_depth": 6, "dropout": 0.0, "head_width": 0, "learning_rate": 1e-3, "patience": None}
+    add(study, 0.80, 0.78, recipe="probe", config=config)
+    assert figures_of(render_page(study))["figure-slice-head_width"]["layout"]["xaxis"]["categoryarray"] == [
+        *("0", "32", "64", "128")
+    ]
+
+
+def test_figures_of_equal_shares_stay_near_them():
+    study = make_study()
+    study.set_user_attr("data", DATA)
+    for _ in range(2):
+        add(study, 0.9, 0.9, evaluations=[evaluation(0.0, 0.9, 0.9)], best_epoch=0.0)
+    drawn = figures_of(render_page(study))
+    for name, near in (("gap", 0.0), ("slice-dropout", 0.9)):
+        assert drawn[f"figure-{name}"]["layout"]["yaxis"]["range"] == pytest.approx(
+            [near - 0.01, near + 0.01]
+        )
+    assert (
+        drawn["figure-gap"]["layout"]["xaxis"]["range"][0]
+        < 0
+        < 1
+        < drawn["figure-gap"]["layout"]["xaxis"]["range"][1]
+    )
 
 
 def test_what_probabilities_are_worth_is_drawn_and_told_as_a_table():

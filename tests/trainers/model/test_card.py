@@ -146,6 +146,22 @@ def test_a_confirmation_is_told_with_spread_and_interval(card):
     ]
 
 
+def test_of_an_unknown_interval_nothing_is_said(card):
+    said = rows(card(dataclasses.replace(CONFIRMED, low=None, high=None)), "Figures")[1]
+    assert said[1:] == [
+        "85.34 % ± 0.31 %",
+        "mean and standard deviation of 3 fits of the same settings on fresh seeds, each once, on 2,500 texts that no "
+        "choice was made by",
+    ]
+
+
+def test_an_interval_where_there_are_groups_is_over_groups(card, fitted):
+    data = fitted[0].data.model_copy(update={"group": "patient_id"})
+    assert rows(card(CONFIRMED, data=data), "Figures")[1][2].endswith(
+        "over other seeds and other groups of texts"
+    )
+
+
 def test_one_tested_fit_is_said_to_speak_of_no_other_seed(card):
     alone = dataclasses.replace(CONFIRMED, num_tested=1, test_spread=None, test_of_seed=0.8534)
     text = card(alone)

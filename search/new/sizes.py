@@ -116,7 +116,7 @@ def choose_trials(costs: Costs, *, seconds: float) -> tuple[Costs, Plan]:
 
 
 def plan_trials(costs: Costs, *, trials: int | None, seconds: float) -> tuple[Costs, Plan]:
-    """Return costs and plan of so many trials; None chooses how many."""
+    """Return costs and plan of a search of ``trials`` trials, or of as many as are chosen where it is None."""
     if trials is None:
         return choose_trials(costs, seconds=seconds)
     costs = replace(costs, num_trials=trials)
